@@ -1,0 +1,1 @@
+"""The static encoder: load a model by reference and turn texts into vectors."""

@@ -1,0 +1,208 @@
+"""The static model: a table of token vectors, a tokenizer and a few settings, as one model2vec folder.
+
+The folder holds `model.safetensors` (`embeddings` and, with a quantised vocabulary, `weights` and
+`mapping`), `tokenizer.json`, `config.json` and `modules.json`. What is written here loads in model2vec and
+in sentence-transformers, and what they write loads here, the sentence-transformers layouts included.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+
+from encoder.errors import ModelFormatError, OutputConflict
+
+__all__ = ["DEFAULT_MAX_LENGTH", "StaticModel", "load_model", "save_model"]
+
+DEFAULT_MAX_LENGTH = 512
+"""Tokens of a text that are used when `config.json` does not say (model2vec's default)."""
+
+# Table, tokenizer, settings: model2vec's layout, then the two of sentence-transformers.
+_LAYOUTS = (
+    ("model.safetensors", "tokenizer.json", "config.json"),
+    ("model.safetensors", "tokenizer.json", "config_sentence_transformers.json"),
+    ("0_StaticEmbedding/model.safetensors", "0_StaticEmbedding/tokenizer.json", "config_sentence_transformers.json"),
+)
+_TABLE_DTYPES = ("float64", "float32", "float16", "int8")
+
+
+@dataclass(frozen=True)
+class StaticModel:
+    """A static embedding model in memory.
+
+    Attributes:
+        table: `(n_rows, dim)` float32, float16 or int8: the token vectors. int8 has one global scale,
+            which drops out when vectors are normalised and is not stored (model2vec's convention).
+        tokenizer_json: the text of `tokenizer.json`.
+        config: the settings of `config.json`; `normalize` and `max_length` are the ones that matter.
+        weights: `(n_tokens,)` float, a factor per token id, or None.
+        mapping: `(n_tokens,)` integers, the table's row of each token id, or None where they are equal.
+    """
+
+    table: NDArray[Any]
+    tokenizer_json: str
+    config: dict[str, Any] = field(default_factory=dict)
+    weights: NDArray[Any] | None = None
+    mapping: NDArray[Any] | None = None
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions of a vector."""
+        return int(self.table.shape[1])
+
+    @property
+    def normalize(self) -> bool:
+        """Whether vectors are scaled to length 1."""
+        return bool(self.config.get("normalize", False))
+
+    @property
+    def max_length(self) -> int | None:
+        """The number of tokens of a text that are used, or None for all."""
+        value = self.config.get("max_length", DEFAULT_MAX_LENGTH)
+        return None if value is None else int(value)
+
+
+def load_model(folder: str | os.PathLike[str]) -> StaticModel:
+    """Load a model folder; the table is memory-mapped, so processes of one machine share its pages.
+
+    Raises:
+        ModelFormatError: the folder is missing, is no static model, or its parts do not fit together.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ModelFormatError(f"no model folder at {root}: name a folder with model.safetensors, or a store's URI")
+    for layout in _LAYOUTS:
+        table_file, tokenizer_file, config_file = (root / part for part in layout)
+        if table_file.is_file() and tokenizer_file.is_file() and config_file.is_file():
+            break
+    else:
+        raise ModelFormatError(
+            f"{root} is no static model: it must hold model.safetensors, tokenizer.json and config.json"
+        )
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        tokenizer_json = tokenizer_file.read_text(encoding="utf-8")
+        tensors = _tensors(table_file)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelFormatError(f"cannot read the model in {root}: {error}") from error
+    if config_file.name.startswith("config_sentence"):
+        config = {**config, "normalize": _has_normalize_module(root), "max_length": config.get("max_length")}
+    model = StaticModel(
+        table=tensors["table"],
+        tokenizer_json=tokenizer_json,
+        config=config,
+        weights=tensors.get("weights"),
+        mapping=tensors.get("mapping"),
+    )
+    _check(model, root)
+    return model
+
+
+def _tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a safetensors file, the table as a memory map."""
+    with safe_open(path, framework="numpy") as file:
+        names = set(file.keys())
+        table = next((name for name in ("embeddings", "embedding.weight") if name in names), None)
+        if table is None:
+            raise ValueError(f"{path.name} holds {sorted(names)}, not 'embeddings' or 'embedding.weight'")
+        small = {name: file.get_tensor(name) for name in ("weights", "mapping") if name in names}
+    with path.open("rb") as raw:
+        size = int.from_bytes(raw.read(8), "little")
+        entry = json.loads(raw.read(size))[table]
+    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "<i1"}
+    if entry["dtype"] not in dtypes:
+        raise ValueError(f"the table's type is {entry['dtype']}: it must be one of {', '.join(_TABLE_DTYPES)}")
+    mapped = np.memmap(
+        path,
+        dtype=dtypes[entry["dtype"]],
+        mode="r",
+        offset=8 + size + entry["data_offsets"][0],
+        shape=tuple(entry["shape"]),
+    )
+    return {"table": mapped, **small}
+
+
+def _has_normalize_module(root: Path) -> bool:
+    try:
+        modules = json.loads((root / "modules.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    return any(str(module.get("type", "")).endswith("Normalize") for module in modules)
+
+
+def _check(model: StaticModel, root: Path) -> None:
+    """Check that table, weights, mapping and tokenizer fit together."""
+    try:
+        tokenizer = Tokenizer.from_str(model.tokenizer_json)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ModelFormatError(f"cannot read the tokenizer of {root}: {error}") from error
+    n_tokens = max(tokenizer.get_vocab().values(), default=-1) + 1
+    rows = model.table.shape[0]
+    if model.table.ndim != 2:  # noqa: PLR2004 - a table has rows and columns
+        raise ModelFormatError(f"the table of {root} has shape {model.table.shape}: it must be (n_tokens, dim)")
+    if model.mapping is None and rows < n_tokens:
+        raise ModelFormatError(f"{root} has {rows} vectors for {n_tokens} tokens: table and tokenizer do not match")
+    if model.mapping is not None and (len(model.mapping) < n_tokens or not 0 <= model.mapping.min() <= model.mapping.max() < rows):
+        raise ModelFormatError(f"the token mapping of {root} does not fit its tokenizer or its table")
+    if model.weights is not None and len(model.weights) < n_tokens:
+        raise ModelFormatError(f"{root} has {len(model.weights)} weights for {n_tokens} tokens")
+
+
+def save_model(model: StaticModel, folder: str | os.PathLike[str], *, readme: str | None = None) -> Path:
+    """Write a model folder, whole or not at all.
+
+    Args:
+        model: what to write.
+        folder: where; it must not exist, or be empty.
+        readme: the text of a model card, written as `README.md`.
+
+    Raises:
+        OutputConflict: the folder exists and is not empty.
+    """
+    target = Path(folder).absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputConflict(f"{target} is not empty: name a new folder for the model, or remove this one")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        _write(model, staging, readme)
+        staging.chmod(0o755)
+        if target.exists():
+            target.rmdir()
+        staging.rename(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    return target
+
+
+def _write(model: StaticModel, folder: Path, readme: str | None) -> None:
+    tensors = {"embeddings": np.ascontiguousarray(model.table)}
+    if model.weights is not None:
+        tensors["weights"] = np.ascontiguousarray(model.weights)
+    if model.mapping is not None:
+        tensors["mapping"] = np.ascontiguousarray(model.mapping)
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "tokenizer.json").write_text(model.tokenizer_json, encoding="utf-8")
+    config = {**model.config, "normalize": model.normalize, "max_length": model.max_length}
+    config["embedding_dtype"] = model.table.dtype.name
+    if model.mapping is not None:
+        config["vocabulary_quantization"] = int(model.table.shape[0])
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    kinds = ["StaticEmbedding", *(["Normalize"] if model.normalize else [])]
+    modules = [
+        {"idx": i, "name": str(i), "path": "." if i == 0 else f"{i}_{kind}", "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules, indent=2), encoding="utf-8")
+    if readme is not None:
+        (folder / "README.md").write_text(readme, encoding="utf-8")

@@ -95,7 +95,7 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelFormatError(f"cannot read the model in {root}: {error}") from error
     if config_file.name.startswith("config_sentence"):
-        config = {**config, "normalize": _has_normalize_module(root), "max_length": config.get("max_length")}
+        config = {**config, "normalize": _has_normalize_module(root)}
     model = StaticModel(
         table=tensors["table"],
         tokenizer_json=tokenizer_json,

@@ -1,0 +1,213 @@
+"""Buckets behind the store's port: S3, Google Cloud Storage, Azure, and memory for tests, over obstore.
+
+Credentials, regions and endpoints come from each cloud's own environment (`AWS_ACCESS_KEY_ID`,
+`AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, …); obstore reads them.
+"""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    InvalidPathError,
+    NotSupportedError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnknownConfigurationKeyError,
+)
+from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
+
+from encoder.errors import (
+    ConfigurationError,
+    InvalidReference,
+    MillstreamError,
+    NotInStore,
+    StoreUnavailable,
+    UnsafeStore,
+)
+from encoder.store.objects import ObjectInfo
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore, RetryConfig
+
+__all__ = ["CloudObjects", "open_cloud"]
+
+_STORES: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+_ENVIRONMENT = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+_CHUNK = 4 << 20
+_SMALL = 1 << 20  # bytes; above, a write gets the time of a transfer
+
+# A dead endpoint fails within 20 s: no try starts after 12 s, and none lasts longer than 8 s.
+_RETRIES: "RetryConfig" = {
+    "max_retries": 6,
+    "retry_timeout": timedelta(seconds=12),
+    "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=3), "base": 2},
+}
+_REQUEST = {"connect_timeout": "5s", "timeout": "8s"}
+_TRANSFER = {"connect_timeout": "5s", "timeout": "15m"}
+
+_memory: dict[str, MemoryStore] = {}
+_memory_lock = threading.Lock()
+
+
+def open_cloud(uri: str) -> "CloudObjects":
+    """Open a root by its URI; nothing is read or written.
+
+    Raises:
+        InvalidReference: the URI names no bucket, or holds credentials.
+        ConfigurationError: the environment lacks what the cloud needs.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    if "@" in bucket:
+        raise InvalidReference(
+            f"a {scheme}:// URI holds no credentials: set {_ENVIRONMENT.get(scheme)} instead"
+        )
+    if not bucket:
+        raise InvalidReference(f"{uri} names no bucket: write {scheme}://bucket/folder")
+    if scheme == "memory":
+        with _memory_lock:
+            store = _memory.setdefault(bucket, MemoryStore())
+        return CloudObjects(uri, store, store, prefix)
+    with _translated(uri):
+        small, large = (
+            _STORES[scheme](bucket, prefix=prefix or None, retry_config=_RETRIES, **limits)
+            for limits in (_REQUEST, _TRANSFER)
+        )
+    return CloudObjects(uri, small, large)
+
+
+class CloudObjects:
+    """Objects in one bucket.
+
+    Args:
+        uri: the root, for messages.
+        small: obstore's store for requests, which fails soon.
+        large: the same one for transfers, which may take minutes.
+        prefix: what all keys begin with, where the stores do not add it themselves.
+    """
+
+    def __init__(self, uri: str, small: "ObjectStore", large: "ObjectStore", prefix: str = "") -> None:
+        self.uri = uri
+        self._small = small
+        self._large = large
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    def create(self, key: str, data: bytes) -> bool:
+        store = self._small if len(data) <= _SMALL else self._large
+        with _translated(self.uri, key):
+            try:
+                obstore.put(store, self._prefix + key, data, mode="create")
+            except AlreadyExistsError:
+                return False
+            return True
+
+    def overwrite(self, key: str, data: bytes) -> None:
+        store = self._small if len(data) <= _SMALL else self._large
+        with _translated(self.uri, key):
+            obstore.put(store, self._prefix + key, data, mode="overwrite", use_multipart=False)
+
+    def read(self, key: str) -> bytes:
+        with _translated(self.uri, key):
+            return obstore.get(self._small, self._prefix + key).bytes().to_bytes()
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        with _translated(self.uri, key):
+            for chunk in obstore.get(self._large, self._prefix + key).stream(min_chunk_size=_CHUNK):
+                yield bytes(chunk)
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        with _translated(self.uri, key):
+            try:
+                meta = obstore.head(self._small, self._prefix + key)
+            except FileNotFoundError:
+                return None
+            return ObjectInfo(key, meta["size"], meta["last_modified"])
+
+    def scan(self, folder: str, after: str = "") -> list[ObjectInfo]:
+        offset = self._prefix + after if after else None
+        with _translated(self.uri, folder):
+            found = obstore.list(self._small, self._prefix + folder, offset=offset).collect()
+        infos = [
+            ObjectInfo(meta["path"].removeprefix(self._prefix), meta["size"], meta["last_modified"])
+            for meta in found
+        ]
+        return sorted(infos, key=lambda info: info.key)
+
+    def folders(self) -> list[str]:
+        with _translated(self.uri):
+            found = obstore.list_with_delimiter(self._small, self._prefix or None)["common_prefixes"]
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
+
+    def delete(self, key: str) -> None:
+        with _translated(self.uri, key):
+            try:
+                obstore.delete(self._small, self._prefix + key)
+            except FileNotFoundError:
+                return
+
+
+@contextmanager
+def _translated(uri: str, key: str = "") -> Iterator[None]:
+    """Turn obstore's errors into ours; without a cause, since a cause may show signed addresses."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise NotInStore(f"{uri} has no {key}") from None
+    except (BaseError, ValueError) as error:
+        raise _ours(error, uri) from None
+
+
+def _ours(error: Exception, uri: str) -> MillstreamError:  # noqa: PLR0911 - one line a kind of error
+    text = str(error)
+    status, reason = _status(text), _reason(text)
+    variables = _ENVIRONMENT.get(uri.partition("://")[0], "")
+    if isinstance(error, NotSupportedError) or status == 501:  # noqa: PLR2004 - HTTP: not implemented
+        return UnsafeStore(f"{uri} cannot write an object only if it is absent: use another store ({reason})")
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
+        return ConfigurationError(
+            f"{uri} refuses access: check {variables} and the bucket's rules ({reason})"
+        )
+    if "169.254.169.254" in text or "Account must be specified" in text:  # the clouds' own machines have it
+        return ConfigurationError(f"no credentials for {uri}: set {variables}")
+    if isinstance(error, ValueError | InvalidPathError | UnknownConfigurationKeyError):
+        return ConfigurationError(f"cannot open {uri}: {reason}")
+    if "builder error" in text:
+        return ConfigurationError(
+            f"the endpoint of {uri} is not HTTPS: set AWS_ALLOW_HTTP=true if it may be plain HTTP"
+        )
+    if status == 404:  # noqa: PLR2004 - HTTP: not found
+        return NotInStore(f"there is no bucket for {uri}: {reason}")
+    if status is None or status >= 500 or status in (408, 409, 425, 429):  # noqa: PLR2004 - HTTP: try again
+        return StoreUnavailable(f"{uri} does not answer: {reason}")
+    return ConfigurationError(f"{uri} does not understand the request: {reason}")
+
+
+def _status(text: str) -> int | None:
+    """The HTTP status in obstore's message, or None where there was no answer."""
+    match = re.search(r"non-2xx status code: ([0-9]{3})", text)
+    return int(match[1]) if match else None
+
+
+def _reason(text: str) -> str:
+    """The shortest true words of obstore's message: never its address, which may carry a signature."""
+    code, message = (re.search(rf"<{tag}>([^<]*)</{tag}>", text) for tag in ("Code", "Message"))
+    if code:
+        return f"{code[1]}: {message[1]}" if message else code[1]
+    if "TimedOut" in text or "kind: Timeout" in text:
+        return "no answer in time"
+    detail = re.search(r'(?:message|error): "([^"]*)"', text)
+    if detail:
+        return detail[1]
+    first = text.partition("\n")[0].rpartition(" - ")[2]
+    return re.sub(r"https?://\S+", "…", first)

@@ -1,0 +1,118 @@
+"""A local folder behind the store's port; what it writes survives a power cut."""
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable, UnsafeStore
+from encoder.store.files import sync_folder, write_synced
+from encoder.store.objects import ObjectInfo
+
+__all__ = ["FolderObjects"]
+
+_CHUNK = 4 << 20
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+class FolderObjects:
+    """Objects as files under a folder, which is made at the first write.
+
+    A file is written and synced under `staging/`, then linked to its name: the link fails if the name exists.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], uri: str | None = None) -> None:
+        self.root = Path(root)
+        self.uri = uri or self.root.absolute().as_uri()
+
+    def create(self, key: str, data: bytes) -> bool:
+        with self._translated(key), self._staged(data) as staged:
+            target = self._folder_of(key) / Path(key).name
+            try:
+                os.link(staged, target)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    raise UnsafeStore(
+                        f"{self.uri} is on a file system without hard links: use another folder"
+                    ) from error
+                raise
+            sync_folder(target.parent)
+            return True
+
+    def overwrite(self, key: str, data: bytes) -> None:
+        with self._translated(key), self._staged(data) as staged:
+            target = self._folder_of(key) / Path(key).name
+            staged.replace(target)
+            sync_folder(target.parent)
+
+    def read(self, key: str) -> bytes:
+        with self._translated(key):
+            return (self.root / key).read_bytes()
+
+    def stream(self, key: str) -> Iterator[bytes]:
+        with self._translated(key), (self.root / key).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        with self._translated(key):
+            try:
+                status = (self.root / key).stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def scan(self, folder: str, after: str = "") -> list[ObjectInfo]:
+        with self._translated(folder):
+            try:
+                keys = sorted(f"{folder}/{path.name}" for path in (self.root / folder).iterdir())
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+        return [
+            info for key in keys if key > after and (info := self.stat(key))
+        ]  # a file may go while we look
+
+    def folders(self) -> list[str]:
+        with self._translated(""):
+            try:
+                return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+            except FileNotFoundError:
+                return []
+
+    def delete(self, key: str) -> None:
+        with self._translated(key):
+            (self.root / key).unlink(missing_ok=True)
+
+    def _folder_of(self, key: str) -> Path:
+        folder = (self.root / key).parent
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+        return folder
+
+    @contextmanager
+    def _staged(self, data: bytes) -> Iterator[Path]:
+        staged = self._folder_of("staging/file") / uuid.uuid4().hex
+        try:
+            write_synced(staged, data)
+            yield staged
+        finally:
+            staged.unlink(missing_ok=True)
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NotInStore(f"{self.uri} has no {key}") from error
+        except OSError as error:
+            where = f"{self.uri}/{key}"
+            if error.errno in _REFUSED:
+                raise ConfigurationError(f"no permission for {where}: {error.strerror}") from error
+            raise StoreUnavailable(f"cannot use {where}: {error.strerror or error}") from error

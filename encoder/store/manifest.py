@@ -1,0 +1,194 @@
+"""The manifest of a version: what it holds, how it is written, and how a selector finds it. No I/O here."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+
+import msgspec
+
+from encoder.errors import CorruptVersion, InvalidReference
+from encoder.reference import Selector
+
+__all__ = [
+    "FORMAT",
+    "File",
+    "Manifest",
+    "check_name",
+    "decode",
+    "digest_of",
+    "encode",
+    "key_of",
+    "number_of",
+    "select",
+]
+
+FORMAT = 1
+"""The manifest's format; it grows whenever a reader of the old one would misread the new one."""
+
+HIGHEST_NUMBER = 99_999_999
+
+_KEY = re.compile(r"(?:^|/)v/([0-9]{8})\.json\Z")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+
+_Hex = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Number = Annotated[int, msgspec.Meta(ge=1, le=HIGHEST_NUMBER)]
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of a version: its path in the model folder, its sha256 (hex), its size in bytes."""
+
+    path: str
+    sha256: _Hex
+    size: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One version of a model.
+
+    Attributes:
+        format: `FORMAT`.
+        name: the model's name, the last part of its URI.
+        version: the version's number, from 1.
+        digest: `sha256:` and the hash of the files (`digest_of`): the same files have the same digest.
+        files: the files, sorted by path.
+        teacher: what it was distilled from, or None.
+        parameters: how it was made; any JSON.
+        quality: how well it does; any JSON.
+        created_at: when it was published, UTC.
+        write_id: the publisher's own mark, different for each publication.
+        rolls_back_to: the number of the version whose files these are, or None.
+        created_by: the program that published it.
+    """
+
+    format: int
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    version: _Number
+    digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
+    files: Annotated[tuple[File, ...], msgspec.Meta(min_length=1)]
+    teacher: str | None
+    parameters: dict[str, Any]
+    quality: dict[str, Any]
+    created_at: Annotated[datetime, msgspec.Meta(tz=True)]
+    write_id: Annotated[str, msgspec.Meta(min_length=1)]
+    rolls_back_to: _Number | None
+    created_by: str
+
+    @property
+    def size(self) -> int:
+        """The size of all files, in bytes."""
+        return sum(file.size for file in self.files)
+
+
+class _Format(msgspec.Struct):
+    """The only field that every format has."""
+
+    format: int
+
+
+def digest_of(files: Iterable[File]) -> str:
+    """`sha256:` and the sha256 of the files' canonical JSON: sorted by path and key, no spaces, UTF-8."""
+    entries = [msgspec.to_builtins(file) for file in sorted(files, key=lambda file: file.path)]
+    canonical = json.dumps(entries, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"sha256:{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+def key_of(number: int) -> str:
+    """The key of a version's manifest, as `v/00000007.json`."""
+    return f"v/{number:08d}.json"
+
+
+def number_of(key: str) -> int | None:
+    """The version's number of a manifest's key or URI, or None for any other key."""
+    match = _KEY.search(key)
+    return int(match[1]) if match else None
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The bytes of a manifest: indented JSON, so that a person can read a store."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def decode(data: bytes, key: str) -> Manifest:
+    """Read a manifest and check all that can be checked without its blobs.
+
+    Args:
+        data: the manifest's bytes.
+        key: its key or its whole URI, which ends in `v/<number>.json`; named in the error.
+
+    Raises:
+        CorruptVersion: the bytes are no manifest of this format, or contradict themselves or the key.
+    """
+    try:
+        found = msgspec.json.decode(data, type=_Format).format
+        if found != FORMAT:
+            raise CorruptVersion(
+                f"{key} has format {found}, this Millstream reads {FORMAT}: upgrade Millstream"
+            )
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptVersion(f"{key} is no manifest: {error}") from error
+    problem = _contradiction(manifest, number_of(key))
+    if problem:
+        raise CorruptVersion(f"{key} is no valid manifest: {problem}")
+    return manifest
+
+
+def _contradiction(manifest: Manifest, number: int | None) -> str | None:
+    """What is wrong with a manifest that has the right types, or None."""
+    if manifest.version != number:
+        return f"it says version {manifest.version}"
+    paths = [file.path for file in manifest.files]
+    bad = next((path for path in paths if not _is_plain(path)), None)
+    if bad is not None:
+        return f"the path {bad!r} leaves the model folder"
+    folders = {str(parent) for path in paths for parent in PurePosixPath(path).parents}
+    if len(set(paths)) < len(paths) or folders.intersection(paths):
+        return "two files have the same path"
+    if manifest.digest != digest_of(manifest.files):
+        return "its digest is not the one of its files"
+    return None
+
+
+def _is_plain(path: str) -> bool:
+    """Whether a path stays inside its folder on every system."""
+    parts = path.split("/")
+    return path.isprintable() and not any(
+        part in ("", ".", "..") or "\\" in part or ":" in part for part in parts
+    )
+
+
+def check_name(name: str) -> str:
+    """Return the model's name if it can stand in a URI and in a REF.
+
+    Raises:
+        InvalidReference: it cannot.
+    """
+    if not _NAME.match(name):
+        raise InvalidReference(
+            f"{name!r} is no model name: use letters, digits, '.', '_' and '-', as in minilm-fraud"
+        )
+    return name
+
+
+def select(selector: Selector, numbers: Sequence[int], read: Callable[[int], Manifest]) -> int | None:
+    """The number that a selector means, or None when no version fits.
+
+    Args:
+        selector: `latest`, a number, or `sha256:` and the digest's first digits.
+        numbers: the versions that there are, in any order.
+        read: gives the manifest of a number; asked for digests only, from the highest number down.
+
+    Returns:
+        The number; for a digest the highest one that has it.
+    """
+    if selector == "latest":
+        return max(numbers, default=None)
+    if isinstance(selector, int):
+        return selector if selector in numbers else None
+    return next(
+        (number for number in sorted(numbers, reverse=True) if read(number).digest.startswith(selector)), None
+    )

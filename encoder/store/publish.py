@@ -1,0 +1,122 @@
+"""Publishing: the blobs, then the manifest. Creating the manifest under the next number is the commit."""
+
+import hashlib
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from encoder.errors import MillstreamError, NotInStore, StoreUnavailable, UnsafeStore
+from encoder.store.blobs import claim_blob
+from encoder.store.manifest import File, Manifest, encode, key_of
+from encoder.store.objects import Objects
+
+__all__ = ["commit", "prove_create_only", "upload"]
+
+_RACES = 1000
+"""Numbers that others may take before we give up; each one is a version that somebody published."""
+
+_TRIES = 3
+"""Times that a manifest is written when the storage does not say what became of it."""
+
+_proven: set[str] = set()
+_proven_lock = threading.Lock()
+
+
+def prove_create_only(objects: Objects) -> None:
+    """Check, once a process and root, that a key can be created only once.
+
+    Raises:
+        UnsafeStore: the storage ignores the condition, so versions in it could be overwritten.
+    """
+    with _proven_lock:
+        if objects.uri in _proven:
+            return
+    key = f"probe/{uuid.uuid4().hex}"
+    try:
+        objects.create(key, b"1")
+        overwritten = objects.create(key, b"2")
+    finally:
+        _clean_up(objects, key)
+    if overwritten:
+        raise UnsafeStore(
+            f"{objects.uri} overwrites what must be created only once (it ignores If-None-Match): use S3, "
+            "Google Cloud Storage, Azure, SeaweedFS, a recent MinIO, or a local folder"
+        )
+    with _proven_lock:
+        _proven.add(objects.uri)
+
+
+def _clean_up(objects: Objects, key: str) -> None:
+    with suppress(MillstreamError):  # publishers need no right to delete; prune removes old probes
+        objects.delete(key)
+
+
+def upload(objects: Objects, folder: Path) -> list[File]:
+    """Store the files of a model folder, those whose names begin with a dot left out.
+
+    Returns:
+        The files, sorted by path. Each blob holds exactly the bytes that its entry was made from.
+    """
+    files = [_upload(objects, path, path.relative_to(folder).as_posix()) for path in _files(folder)]
+    return sorted(files, key=lambda file: file.path)
+
+
+def _upload(objects: Objects, path: Path, name: str) -> File:
+    data = path.read_bytes()
+    file = File(name, hashlib.sha256(data).hexdigest(), len(data))
+    claim_blob(objects, file, lambda _: data)
+    return file
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
+
+
+def commit(objects: Objects, draft: Manifest, highest: int) -> Manifest:
+    """Create the draft's manifest under the first free number above `highest`.
+
+    Returns:
+        The manifest as it was stored.
+
+    Raises:
+        StoreUnavailable: the storage does not say whether the manifest was stored.
+    """
+    for number in range(highest + 1, highest + 1 + _RACES):
+        manifest = msgspec.structs.replace(draft, version=number)
+        if _create(objects, manifest):
+            return manifest
+    raise StoreUnavailable(f"{_RACES} other versions of {objects.uri} were published meanwhile: try again")
+
+
+def _create(objects: Objects, manifest: Manifest) -> bool:
+    """Create a manifest; True if this number is ours, False if it is somebody else's.
+
+    A reply may be lost after the write, and a retry then finds its own manifest. So no answer but a plain yes
+    is believed: what the store holds decides. The write_id in it makes our bytes different from all others.
+    """
+    key, body = key_of(manifest.version), encode(manifest)
+    for _ in range(_TRIES):
+        try:
+            if objects.create(key, body):
+                return True
+        except StoreUnavailable:
+            pass
+        try:
+            return objects.read(key) == body
+        except NotInStore:
+            continue
+        except StoreUnavailable as error:
+            raise StoreUnavailable(
+                f"version {manifest.version} of {objects.uri} may or may not be published: look before you "
+                f"publish again ({error})"
+            ) from error
+    raise StoreUnavailable(
+        f"{objects.uri} does not take version {manifest.version}: nothing was published, try again"
+    )

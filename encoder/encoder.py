@@ -1,0 +1,150 @@
+"""`Encoder`: texts in, vectors out."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from encoder.kernels.encode import encode_texts, pool_texts
+from encoder.kernels.wordpiece import DONE, NEEDS_PAGE
+from encoder.model import StaticModel, load_model
+from encoder.reference import Reference, parse
+from encoder.texts import TextBuffers, as_arrays, buffers, strings
+from encoder.tokenizer.fallback import LibraryTokenizer, median_token_length
+from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
+
+if TYPE_CHECKING:
+    from encoder.store.manifest import Manifest
+
+__all__ = ["Encoder"]
+
+_NO_LIMIT = np.iinfo(np.int64).max
+_BLOCK = 4096  # texts that one thread takes at a time
+
+
+class Encoder:
+    """Embeds texts with a static model.
+
+    The vectors are model2vec's on the same folder: the mean of the token vectors, scaled to length 1 where the
+    model says so. The same text gives the same bits in any batch and with any number of threads.
+
+    Attributes:
+        dim: the number of dimensions.
+        manifest: the version's manifest, or None for a model from a folder.
+    """
+
+    def __init__(self, model: StaticModel, manifest: "Manifest | None" = None, *, threads: int | None = None) -> None:
+        self.manifest = manifest
+        self.dim = model.dim
+        self._model = model
+        self._table = _token_table(model)
+        self._threads = threads or len(os.sched_getaffinity(0))
+        spec = json.loads(model.tokenizer_json)
+        tokenizer = Tokenizer.from_str(model.tokenizer_json)
+        # model2vec's two limits: characters before, tokens while tokenising.
+        self._max_tokens = model.max_length
+        self._max_chars = None if model.max_length is None else model.max_length * median_token_length(tokenizer)
+        self._compiler = WordPieceCompiler(tokenizer, spec) if is_wordpiece(spec) else None
+        self._library = LibraryTokenizer(model.tokenizer_json, self._max_tokens, self._max_chars)
+
+    @classmethod
+    def load(cls, ref: str | os.PathLike[str] | Reference, *, threads: int | None = None) -> Self:
+        """Load a model by reference: a folder, or a version in a store (`s3://bucket/models/minilm@7`).
+
+        A version is fetched once per machine, verified against its manifest and memory-mapped.
+
+        Args:
+            ref: see `encoder.reference`.
+            threads: threads that `encode` uses; by default all cores that the process may use.
+
+        Raises:
+            InvalidReference: the REF cannot be read.
+            NotInStore: the store has no such version.
+            StoreUnavailable: the store does not answer.
+            CorruptVersion: the store's bytes do not match the manifest.
+            ModelFormatError: the folder is no static model.
+        """
+        reference = ref if isinstance(ref, Reference) else parse(os.fspath(ref))
+        if reference.kind == "folder":
+            return cls(load_model(reference.location), threads=threads)
+        from encoder.store.cache import cached_model  # noqa: PLC0415 - a folder needs no object store
+
+        folder, manifest = cached_model(reference)
+        return cls(load_model(folder), manifest, threads=threads)
+
+    def encode(self, texts: Any) -> NDArray[np.float32]:
+        """Embed texts.
+
+        Args:
+            texts: one str, an iterable of str or None, or an Arrow array of strings (chunked, sliced, dictionary).
+
+        Returns:
+            `(n_texts, dim)` float32, or `(dim,)` for one str. Null and empty texts are zeros.
+
+        Raises:
+            InputError: the texts are no strings.
+        """
+        if isinstance(texts, str):
+            return self.encode([texts])[0]
+        arrays = [buffers(array) for array in as_arrays(texts)]
+        out = np.empty((sum(len(a.offsets) - 1 for a in arrays), self.dim), np.float32)
+        first = 0
+        for array in arrays:
+            last = first + len(array.offsets) - 1
+            self._encode_array(array, out[first:last])
+            first = last
+        return out
+
+    def _encode_array(self, texts: TextBuffers, out: NDArray[np.float32]) -> None:
+        n_texts = len(out)
+        blocks = [slice(first, min(first + _BLOCK, n_texts)) for first in range(0, n_texts, _BLOCK)]
+        if self._threads == 1 or len(blocks) < 2:  # noqa: PLR2004 - nothing to share out
+            for block in blocks:
+                self._encode_block(texts, block, out)
+            return
+        with ThreadPoolExecutor(min(self._threads, len(blocks))) as pool:
+            list(pool.map(lambda block: self._encode_block(texts, block, out), blocks))
+
+    def _encode_block(self, texts: TextBuffers, block: slice, out: NDArray[np.float32]) -> None:
+        part = TextBuffers(texts.data, texts.offsets[block.start : block.stop + 1], texts.valid[block])
+        if self._compiler is None:
+            lengths = np.diff(part.offsets)
+            filled = lengths > 0 if len(part.valid) == 0 else (lengths > 0) & part.valid
+            out[block] = 0
+            self._encode_by_library(part, np.flatnonzero(filled), out[block])
+            return
+        self._encode_by_kernel(self._compiler, part, out[block])
+
+    def _encode_by_kernel(self, compiler: WordPieceCompiler, texts: TextBuffers, out: NDArray[np.float32]) -> None:
+        status = np.empty(len(out), np.int32)
+        max_tokens = _NO_LIMIT if self._max_tokens is None else self._max_tokens
+        max_chars = _NO_LIMIT if self._max_chars is None else self._max_chars
+        normalize, table = self._model.normalize, self._table
+        limits = (max_tokens, max_chars)
+        pending = encode_texts(*texts, compiler.tables, *limits, table, normalize, out, status)
+        while pending and (status % 8 == NEEDS_PAGE).any():
+            # Rare: a script that this process has not met. Learn its characters, then do the block again.
+            compiler.add_pages(set((status[status % 8 == NEEDS_PAGE] // 8).tolist()))
+            pending = encode_texts(*texts, compiler.tables, *limits, table, normalize, out, status)
+        if pending:
+            self._encode_by_library(texts, np.flatnonzero(status != DONE), out)
+
+    def _encode_by_library(self, texts: TextBuffers, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+        ids, ends = self._library.tokenise(strings(texts, rows))
+        pool_texts(ids, ends, rows, self._table, self._model.normalize, out)
+
+
+def _token_table(model: StaticModel) -> NDArray[Any]:
+    """The table with one row a token id, in a type that the kernels read: int8 and float32 stay memory-mapped."""
+    table = model.table
+    if model.mapping is not None:
+        table = table[model.mapping]
+    if model.weights is not None:
+        table = table.astype(np.float32) * model.weights.astype(np.float32)[:, None]
+    if table.dtype not in (np.int8, np.float32):
+        table = table.astype(np.float32)
+    return np.ascontiguousarray(table).view(np.ndarray)

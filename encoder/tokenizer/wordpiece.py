@@ -1,0 +1,203 @@
+"""The tables of the WordPiece kernel, asked of the tokenizer itself.
+
+Which characters are removed, split at, lowered or stripped of accents is BERT's business (Devlin et al. 2019)
+and changes with Unicode's version, so it is not written down here: each character is shown once to the
+tokenizer's own normaliser and pre-tokeniser, 256 code points at a time, when a text first needs them.
+"""
+
+import json
+import threading
+import unicodedata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from encoder.kernels.wordpiece import (
+    ISOLATED,
+    MULTIBYTE,
+    REMOVED,
+    SPACE,
+    UNSURE,
+    WordPieceTables,
+    place_trie,
+    word_hash,
+)
+
+__all__ = ["WordPieceCompiler", "is_wordpiece"]
+
+_ASCII = 128
+_PAGE = 256
+_LAST_CODE_POINT = 0x110000
+_SURROGATES = range(0xD800, 0xE000)
+_KEY_BYTES = 8
+
+
+def is_wordpiece(spec: dict[str, Any]) -> bool:
+    """Whether a parsed `tokenizer.json` is one that the kernel does exactly.
+
+    That is BERT's normaliser, pre-tokeniser and WordPiece, where every added token is matched in the text as it
+    stands (not normalised) and begins with an ASCII character that BERT splits at.
+    """
+    model, normalizer, splitter = (spec.get(part) or {} for part in ("model", "normalizer", "pre_tokenizer"))
+    return (
+        model.get("type") == "WordPiece"
+        and normalizer.get("type") == "BertNormalizer"
+        and splitter.get("type") == "BertPreTokenizer"
+        and all(
+            not token["normalized"] and token["content"].isascii() and _is_punctuation(token["content"][:1])
+            for token in spec.get("added_tokens", [])
+        )
+    )
+
+
+def _is_punctuation(char: str) -> bool:
+    return char.isprintable() and not char.isalnum() and char not in ("", " ")
+
+
+class WordPieceCompiler:
+    """Builds `WordPieceTables` and extends them by the pages that texts need.
+
+    `tables` is replaced, never changed, so a thread that holds it can go on with it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, spec: dict[str, Any]) -> None:
+        self._normalizer = tokenizer.normalizer
+        self._splitter = tokenizer.pre_tokenizer
+        self._lock = threading.Lock()
+        vocabulary: dict[str, int] = spec["model"]["vocab"]
+        prefix: str = spec["model"]["continuing_subword_prefix"]
+        cells = _trie(vocabulary, prefix)
+        keys, values = _word_table(vocabulary, prefix)
+        added = sorted(token["content"] for token in spec.get("added_tokens", []))
+        ascii_table, isolated = self._ascii(vocabulary)
+        self.tables = WordPieceTables(
+            ascii=ascii_table,
+            isolated=isolated,
+            page_of=np.full(_LAST_CODE_POINT // _PAGE, -1, np.int32),
+            pages=np.zeros((0, _PAGE), np.int32),
+            runs=np.zeros((0, 4), np.int32),
+            run_bytes=np.zeros(0, np.uint8),
+            cells=cells,
+            keys=keys,
+            values=values,
+            added=_padded([token.encode() for token in added]),
+            added_first=np.isin(np.arange(256), [ord(token[0]) for token in added]),
+            max_word_chars=int(spec["model"]["max_input_chars_per_word"]),
+        )
+
+    def add_pages(self, numbers: set[int]) -> None:
+        """Ask for the code points of these pages (a page is 256 code points)."""
+        with self._lock:
+            old = self.tables
+            page_of, pages = old.page_of.copy(), list(old.pages)
+            runs, run_bytes = [tuple(run) for run in old.runs.tolist()], bytearray(old.run_bytes.tobytes())
+            for number in sorted(numbers):
+                if page_of[number] < 0:
+                    page_of[number] = len(pages)
+                    pages.append(self._page(number, runs, run_bytes))
+            self.tables = old._replace(
+                page_of=page_of,
+                pages=np.array(pages, np.int32).reshape(-1, _PAGE),
+                runs=np.array(runs, np.int32).reshape(-1, 4),
+                run_bytes=np.frombuffer(bytes(run_bytes), np.uint8),
+            )
+
+    def _page(self, number: int, runs: list[tuple[int, ...]], run_bytes: bytearray) -> NDArray[np.int32]:
+        page = np.full(_PAGE, UNSURE, np.int32)
+        for low in range(_PAGE):
+            code = number * _PAGE + low
+            if code < _ASCII or code in _SURROGATES:
+                continue
+            kind, text = self._ask(chr(code))
+            if kind in (SPACE, REMOVED):
+                page[low] = kind
+            elif kind != UNSURE:
+                encoded = text.encode()
+                page[low] = 8 + len(runs)
+                runs.append((len(run_bytes), len(encoded), len(text), int(kind == ISOLATED)))
+                run_bytes += encoded
+        return page
+
+    def _ask(self, char: str) -> tuple[int, str]:
+        """What the tokenizer makes of one character: its kind and, for words, its normalised form."""
+        normalised = self._normalizer.normalize_str(char)
+        if not normalised:
+            return REMOVED, ""
+        # Marks are put into canonical order when accents are stripped, so these depend on their neighbours.
+        if any(unicodedata.combining(c) or unicodedata.category(c) == "Cn" for c in normalised):
+            return UNSURE, ""
+        pieces = [piece for piece, _ in self._splitter.pre_tokenize_str(f"a{normalised}a")]
+        text = normalised.strip()
+        if pieces == [f"a{normalised}a"]:
+            return MULTIBYTE, normalised
+        if pieces == ["a", "a"]:
+            return SPACE, ""
+        if pieces == ["a", text, "a"] and len(text) == 1:
+            return ISOLATED, text
+        return UNSURE, ""
+
+    def _ascii(self, vocabulary: dict[str, int]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        table = np.full(256, MULTIBYTE, np.uint8)
+        isolated = np.full(_ASCII, -1, np.int32)
+        for code in range(_ASCII):
+            kind, text = self._ask(chr(code))
+            table[code] = ord(text) if kind == MULTIBYTE else kind
+            if kind == ISOLATED:
+                isolated[code] = vocabulary.get(text, -1)
+        return table, isolated
+
+
+def _padded(texts: list[bytes]) -> NDArray[np.uint8]:
+    """One row a text, padded with zeros."""
+    width = max((len(text) for text in texts), default=1)
+    return np.array([list(text.ljust(width, b"\0")) for text in texts], np.uint8).reshape(-1, width)
+
+
+def _word_table(vocabulary: dict[str, int], prefix: str) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """Hash table of the words that are one token and no longer than two keys."""
+    words = {
+        token.encode(): i
+        for token, i in vocabulary.items()
+        if not token.startswith(prefix) and 0 < len(token.encode()) <= 2 * _KEY_BYTES
+    }
+    size = 1 << max(4, (2 * len(words)).bit_length())
+    keys, values = np.zeros((size, 2), np.uint64), np.full(size, -1, np.int32)
+    for word, i in words.items():
+        high, low = int.from_bytes(word[:_KEY_BYTES]), int.from_bytes(word[_KEY_BYTES:])
+        slot = word_hash(np.uint64(high), np.uint64(low), size - 1)
+        while keys[slot, 0]:
+            slot = (slot + 1) & (size - 1)
+        keys[slot] = high, low
+        values[slot] = i
+    return keys, values
+
+
+def _trie(vocabulary: dict[str, int], prefix: str) -> NDArray[np.int32]:
+    """Double-array trie with root 0 for the beginnings of words and root 1 for what continues them."""
+    children: list[dict[int, int]] = [{}, {}]
+    tokens = [-1, -1]
+    for token, i in vocabulary.items():
+        inside = token.startswith(prefix) and len(token) > len(prefix)
+        node = int(inside)
+        for byte in (token[len(prefix) :] if inside else token).encode():
+            if byte not in children[node]:
+                children[node][byte] = len(children)
+                children.append({})
+                tokens.append(-1)
+            node = children[node][byte]
+        tokens[node] = i
+    order = [0, 1]
+    for node in order:  # breadth first; the list grows while it is read
+        order.extend(children[node][byte] for byte in sorted(children[node]))
+    edges = [(byte, node[byte]) for node in children for byte in sorted(node)]
+    first = np.cumsum([0] + [len(node) for node in children])
+    return place_trie(
+        np.array(order),
+        first,
+        np.array([byte for byte, _ in edges]),
+        np.array([child for _, child in edges]),
+        np.array(tokens),
+        4 * len(children) + 1024,
+    )

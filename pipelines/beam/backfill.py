@@ -1,0 +1,167 @@
+"""The backfill as a Beam pipeline: files → splits → Arrow record batches → vectors → Parquet parts.
+
+The elements are record batches. Read, embed and write fuse into one stage, so that a batch is written before
+the next one is read. A part's name and its rows follow from its position in the input: whatever a runner
+repeats, and however often a job is started again, the output is the same files.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+import numpy as np
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+from numpy.typing import NDArray
+
+from encoder.store.objects import open_objects
+from pipelines.beam import coder
+from pipelines.beam.job import SUMMARY_FILE, BackfillJob, Counts, part_metadata
+from pipelines.model_version import ModelVersion
+from pipelines.records.decode import BadRow, read_split
+from pipelines.records.formats import InputFile
+from pipelines.records.splits import Split, split_file
+from pipelines.sinks.dead_letters import DeadLetters, record_of
+from pipelines.sinks.parquet import ParquetParts
+
+__all__ = ["Part", "backfill"]
+
+_WRITTEN = "written"  # the tag of parts that an earlier run wrote
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the input, all of which becomes one file.
+
+    Attributes:
+        name: the file.
+        source: the input file.
+        rows: `(n,)` int64, where each row of the batch stands in the source, from 1.
+        bad: the rows that are not in the batch.
+        n_records: records that were read, the bad ones included.
+        n_bytes: bytes of the source that these are.
+    """
+
+    name: str
+    source: str
+    rows: NDArray[np.int64]
+    bad: tuple[BadRow, ...]
+    n_records: int
+    n_bytes: int
+
+
+Element = tuple[Part, pa.RecordBatch]
+
+
+def backfill(pipeline: beam.Pipeline, job: BackfillJob, written: frozenset[str] = frozenset()) -> Any:
+    """Add a backfill to a pipeline.
+
+    Args:
+        pipeline: the pipeline.
+        job: what to do.
+        written: names of parts that are in the output already; they are counted, not made again.
+
+    Returns:
+        A PCollection of one `Counts`, the sum over all parts.
+    """
+    coder.register()
+    version = pipeline | "Model version" >> beam.Create([job.model])
+    splits = (
+        pipeline
+        | "Inputs" >> beam.Create(list(enumerate(job.inputs)))
+        | "Spread inputs" >> beam.Reshuffle()
+        | "Split" >> beam.FlatMap(_split).with_output_types(tuple[int, Split])
+        | "Spread splits" >> beam.Reshuffle()
+    )
+    read = splits | "Read" >> beam.ParDo(ReadSplit(job, written)).with_outputs(_WRITTEN, main="read")
+    made = (
+        read["read"]
+        | "Embed" >> beam.ParDo(EmbedPart(job), beam.pvalue.AsSingleton(version)).with_output_types(Element)
+        | "Write" >> beam.ParDo(WritePart(job)).with_output_types(Counts)
+    )
+    found = read[_WRITTEN] | "Count written" >> beam.Map(_counts_of, job.output).with_output_types(Counts)
+    total = (made, found) | beam.Flatten() | "Sum" >> beam.CombineGlobally(_sum)
+    return total | "Summary" >> beam.Map(_write_summary, job)
+
+
+def _split(numbered: tuple[int, InputFile]) -> Iterator[tuple[int, Split]]:
+    number, file = numbered
+    return ((number, split) for split in split_file(file))
+
+
+class ReadSplit(beam.DoFn):
+    """Reads splits as parts of `chunk_rows` records."""
+
+    def __init__(self, job: BackfillJob, written: frozenset[str]) -> None:
+        self._job = job
+        self._written = written
+
+    def process(self, numbered: tuple[int, Split]) -> Iterator[Any]:
+        """Yield (Part, RecordBatch), or the name of a part that is written already."""
+        number, split = numbered
+        for k, chunk in enumerate(read_split(split, self._job.records, self._job.chunk_rows)):
+            name = f"part-{number:05d}-{split.start:012d}-{k:05d}.parquet"
+            if name in self._written:
+                yield beam.pvalue.TaggedOutput(_WRITTEN, name)
+            else:
+                part = Part(name, split.file.path, chunk.rows, chunk.bad, chunk.n_read, chunk.n_bytes)
+                yield part, chunk.batch
+
+
+class EmbedPart(beam.DoFn):
+    """Adds the vectors; rows without a text join the part's bad rows."""
+
+    def __init__(self, job: BackfillJob) -> None:
+        self._enrichment = job.enrichment
+        self._records = Metrics.counter("millstream", "records")
+        self._encode_ms = Metrics.distribution("millstream", "encode_ms")
+
+    def process(self, element: Element, version: ModelVersion) -> Iterator[Element]:
+        """Yield the part with its enriched batch."""
+        part, batch = element
+        encoder = version.load()
+        begin = time.perf_counter()
+        enriched = self._enrichment(batch, encoder, version.label)
+        self._encode_ms.update(round(1000 * (time.perf_counter() - begin)))
+        self._records.inc(part.n_records)
+        reason = f"the text is null: {self._enrichment.template}"
+        null = (BadRow(part.source, int(part.rows[row]), reason, record_of(batch, row)) for row in enriched.bad.tolist())
+        yield replace(part, bad=(*part.bad, *null)), enriched.batch
+
+
+class WritePart(beam.DoFn):
+    """Writes a part's dead letters, then the part: when the Parquet file is there, all of the part is."""
+
+    def __init__(self, job: BackfillJob) -> None:
+        self._job = job
+        self._dead_letters = Metrics.counter("millstream", "dead_letters")
+
+    def setup(self) -> None:
+        """Open the output."""
+        self._parts = ParquetParts(self._job.output)
+        self._dead = DeadLetters(self._job.output)
+
+    def process(self, element: Element) -> Iterator[Counts]:
+        """Yield what was written."""
+        part, batch = element
+        self._dead.write(part.name, part.bad)
+        self._parts.write(part.name, batch, part_metadata(self._job, part.n_records, len(part.bad), part.n_bytes))
+        self._dead_letters.inc(len(part.bad))
+        yield Counts(part.n_records, batch.num_rows, len(part.bad), part.n_bytes, 1)
+
+
+def _counts_of(name: str, output: str) -> Counts:
+    return Counts.of_part(ParquetParts(output).metadata(name))
+
+
+def _sum(counts: Any) -> Counts:
+    return sum(counts, Counts())
+
+
+def _write_summary(counts: Counts, job: BackfillJob) -> Counts:
+    summary = {**asdict(counts), "model": job.model.label, "digest": job.model.digest}
+    open_objects(job.output).overwrite(SUMMARY_FILE, msgspec.json.encode(summary))
+    return counts

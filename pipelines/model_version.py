@@ -1,0 +1,79 @@
+"""The model of a job as a small value: what travels to workers instead of weights."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from encoder import Encoder
+from encoder.errors import CorruptVersion
+from encoder.reference import parse
+from encoder.store.cache import cached_model
+
+__all__ = ["ModelVersion"]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One exact model; a Beam side input.
+
+    Attributes:
+        ref: a reference that will always mean these bytes: a pinned version, or a folder.
+        name: the model's name.
+        version: its number in the store, or None for a folder.
+        digest: `sha256:` of its files.
+        dim: the number of dimensions.
+    """
+
+    ref: str
+    name: str
+    version: int | None
+    digest: str
+    dim: int
+
+    @classmethod
+    def resolve(cls, ref: str) -> "ModelVersion":
+        """Find out what a REF means now; fetches and loads the model, so that a broken one shows here.
+
+        Raises:
+            MillstreamError: as `Encoder.load`.
+        """
+        reference = parse(ref)
+        if reference.kind == "folder":
+            folder = Path(reference.location).absolute()
+            dim = Encoder.load(str(folder), threads=1).dim
+            return cls(str(folder), folder.name, None, folder_digest(folder), dim)
+        _, manifest = cached_model(reference)
+        pinned = f"{reference.location}@{manifest.version}"
+        dim = Encoder.load(pinned, threads=1).dim
+        return cls(pinned, manifest.name, manifest.version, manifest.digest, dim)
+
+    @property
+    def label(self) -> str:
+        """What the column `model_version` holds: `minilm@7`, or `minilm@sha256:…` for a folder."""
+        return f"{self.name}@{self.version or self.digest[:19]}"
+
+    def load(self) -> Encoder:
+        """The encoder, one per process, for one thread: a job's workers are its parallelism.
+
+        Raises:
+            CorruptVersion: a folder holds other files than when the job began.
+        """
+        return _load(self)
+
+
+@lru_cache(maxsize=2)
+def _load(version: ModelVersion) -> Encoder:
+    if version.version is None and folder_digest(Path(version.ref)) != version.digest:
+        raise CorruptVersion(f"the model in {version.ref} changed while the job ran: publish it and use the version")
+    return Encoder.load(version.ref, threads=1)
+
+
+def folder_digest(folder: Path) -> str:
+    """`sha256:` over the names and contents of a folder's files."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return f"sha256:{total.hexdigest()}"

@@ -1,0 +1,54 @@
+"""Vectors as Arrow columns: lists that every tool reads, or fixed-size bytes that are faster to write."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from encoder.kernels.convert import to_float16, to_int8
+
+__all__ = ["VectorFormat"]
+
+_ARROW = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
+
+
+@dataclass(frozen=True)
+class VectorFormat:
+    """How vectors are written.
+
+    Attributes:
+        layout: `list` (fixed-size list: DuckDB, polars and Lance read it) or `binary` (fixed-size bytes,
+            little endian: `numpy.frombuffer(value, dtype)`).
+        dtype: `float32`, `float16`, or `int8`: each vector scaled so that its largest component is ±127, which
+            keeps its cosines.
+    """
+
+    layout: Literal["list", "binary"] = "list"
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+
+    def arrow_type(self, dim: int) -> pa.DataType:
+        """The column's type for vectors of `dim` dimensions."""
+        if self.layout == "binary":
+            return pa.binary(dim * np.dtype(self.dtype).itemsize)
+        return pa.list_(pa.field("element", _ARROW[self.dtype], nullable=False), dim)
+
+    def field(self, dim: int) -> pa.Field:
+        """The column `embedding`."""
+        return pa.field("embedding", self.arrow_type(dim), nullable=False)
+
+    def column(self, vectors: NDArray[np.float32]) -> pa.Array:
+        """The column of `(n, dim)` float32 vectors; float32 is not copied."""
+        values = self._convert(np.ascontiguousarray(vectors))
+        kind = self.arrow_type(vectors.shape[1])
+        if self.layout == "binary":
+            return pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind)
+
+    def _convert(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
+        if self.dtype == "float16":
+            return to_float16(vectors)
+        if self.dtype == "int8":
+            return to_int8(vectors)
+        return vectors

@@ -110,7 +110,7 @@ class _Used:
         anew = f"remove {self._folder} if the store was made anew"
         if ref.selector == "latest" and manifest.version < highest:
             raise VersionRegression(
-                f"the latest version of {self._uri} is {manifest.version}, but {highest} was used here before: "
+                f"the latest version of {self._uri} is {manifest.version}, but {highest} was used here: "
                 f"pin {self._uri}@{manifest.version}, or publish a rollback, or {anew}"
             )
         try:
@@ -165,7 +165,7 @@ def _fill(root: Path, folder: Path, store: ModelStore, manifest: Manifest) -> No
         ) from None
     except OSError as error:
         raise ConfigurationError(
-            f"cannot write the cache {root} ({error.strerror or error}): set MILLSTREAM_CACHE to another folder"
+            f"cannot write the cache {root} ({error.strerror or error}): set MILLSTREAM_CACHE to another"
         ) from error
 
 

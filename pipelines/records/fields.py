@@ -1,0 +1,72 @@
+"""Fields by their dotted names: `message`, `user.name`, or a column that is itself called `user.name`."""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["field_at", "field_names", "field_path", "field_type", "prune"]
+
+Path = tuple[str, ...]
+
+
+def field_path(fields: pa.Schema | pa.StructType, name: str) -> Path | None:
+    """The way down to the field `name`, outermost column first, or None.
+
+    The longest part of `name` that is a field wins, so a column with dots in its name is found by it.
+    """
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        head, rest = ".".join(parts[:length]), ".".join(parts[length:])
+        if (index := _index(fields, head)) is None:
+            continue
+        if not rest:
+            return (head,)
+        inner = fields.field(index).type
+        if pa.types.is_struct(inner) and (below := field_path(inner, rest)) is not None:
+            return (head, *below)
+    return None
+
+
+def _index(fields: pa.Schema | pa.StructType, name: str) -> int | None:
+    index = fields.get_field_index(name)
+    return None if index < 0 else int(index)
+
+
+def field_at(batch: pa.RecordBatch, path: Path) -> pa.Array:
+    """The values at `path`, null where a struct on the way is null."""
+    values = batch.column(path[0])
+    for name in path[1:]:
+        values = pc.struct_field(values, [name])
+    return values
+
+
+def field_type(schema: pa.Schema, path: Path) -> pa.DataType:
+    """The type of the field at `path`."""
+    kind = schema.field(path[0]).type
+    for name in path[1:]:
+        kind = kind.field(name).type
+    return kind
+
+
+def field_names(fields: Iterable[pa.Field], prefix: str = "") -> list[str]:
+    """The dotted names of all fields, those inside structs included."""
+    names = []
+    for field in fields:
+        names.append(prefix + field.name)
+        if pa.types.is_struct(field.type):
+            names += field_names(field.type, f"{prefix}{field.name}.")
+    return names
+
+
+def prune(field: pa.Field, paths: Iterable[Path]) -> pa.Field:
+    """`field` with only the struct fields that `paths` name below it; an empty path keeps all of it."""
+    below = list(paths)
+    if not pa.types.is_struct(field.type) or any(not path for path in below):
+        return field
+    kept = [
+        prune(child, [path[1:] for path in below if path[0] == child.name])
+        for child in field.type
+        if any(path[0] == child.name for path in below)
+    ]
+    return pa.field(field.name, pa.struct(kept))

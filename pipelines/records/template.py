@@ -1,0 +1,119 @@
+"""Text templates: which text of a record is embedded.
+
+message                          a column
+user.name                        a field inside a struct column
+{merchant} in {city}: {reason}   fields and the text between them; {{ and }} are braces
+"""
+
+import re
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoder.errors import TemplateError
+from pipelines.records.fields import field_at, field_path
+from pipelines.records.text_values import as_text
+
+__all__ = ["TextTemplate"]
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
+
+
+@dataclass(frozen=True)
+class TextTemplate:
+    """A parsed template.
+
+    Attributes:
+        source: the text that was parsed.
+        literals: the text before, between and after the fields, one more than there are fields.
+        slots: the dotted names of the fields, in the template's order, repeated ones included.
+    """
+
+    source: str
+    literals: tuple[str, ...]
+    slots: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> "TextTemplate":
+        """Read a template.
+
+        Raises:
+            TemplateError: it is empty, names no field, or has a brace without its partner.
+        """
+        if not text.strip():
+            raise TemplateError(
+                "the text template is empty: name a column, as in message, or write '{a}: {b}'"
+            )
+        if "{" not in text and "}" not in text:
+            return cls(text, ("", ""), (text,))
+        literals, slots = [""], []
+        for token in _TOKEN.finditer(text):
+            if token[1] is not None:
+                if not token[1].strip():
+                    raise TemplateError(_at(text, token, "'{}' names no field: write a column's name in it"))
+                slots.append(token[1])
+                literals.append("")
+            elif token[0] in ("{", "}"):
+                what = f"{token[0]!r} has no partner: write {token[0] * 2} for a brace in the text"
+                raise TemplateError(_at(text, token, what))
+            else:
+                literals[-1] += token[0][:1] if token[0] in ("{{", "}}") else token[0]
+        if not slots:
+            raise TemplateError(
+                f"the text template {text!r} names no field: write one in braces, as in {{message}}"
+            )
+        return cls(text, tuple(literals), tuple(slots))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The dotted names of the fields, each once, in the order in which they are used."""
+        return tuple(dict.fromkeys(self.slots))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The top-level columns: what stands before a field's first dot.
+
+        A column whose own name holds a dot shows only in a schema: ask `field_path` there.
+        """
+        return tuple(dict.fromkeys(name.split(".", 1)[0] for name in self.slots))
+
+    def missing(self, schema: pa.Schema) -> list[str]:
+        """The fields that `schema` does not have."""
+        return [name for name in self.fields if field_path(schema, name) is None]
+
+    def apply(self, batch: pa.RecordBatch) -> pa.StringArray | pa.LargeStringArray:
+        """The text of each row.
+
+        Missing and null fields are empty; numbers, booleans, lists and structs are written as JSON, times in
+        ISO 8601.
+
+        Returns:
+            `(n_rows,)` string or large_string: null where every field of the row is null. The text of one
+            string column alone is that column, not a copy.
+        """
+        texts = {name: self._field(batch, name) for name in self.fields}
+        if self.literals == ("", "") and len(self.slots) == 1:
+            return texts[self.slots[0]]
+        kind = (
+            pa.large_string() if pa.large_string() in [text.type for text in texts.values()] else pa.string()
+        )
+        parts: list[pa.Scalar | pa.Array] = [pa.scalar(self.literals[0], kind)]
+        for name, literal in zip(self.slots, self.literals[1:], strict=True):
+            parts += [texts[name].cast(kind), pa.scalar(literal, kind)]
+        joined = pc.binary_join_element_wise(
+            *parts, pa.scalar("", kind), null_handling="replace", null_replacement=""
+        )
+        empty = pc.is_null(next(iter(texts.values())))
+        for text in texts.values():
+            empty = pc.and_(empty, pc.is_null(text))
+        return pc.if_else(empty, pa.scalar(None, kind), joined)
+
+    @staticmethod
+    def _field(batch: pa.RecordBatch, name: str) -> pa.Array:
+        path = field_path(batch.schema, name)
+        return pa.nulls(batch.num_rows, pa.string()) if path is None else as_text(field_at(batch, path))
+
+
+def _at(text: str, token: re.Match[str], what: str) -> str:
+    return f"the text template {text!r}, character {token.start() + 1}: {what}"

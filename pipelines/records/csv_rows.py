@@ -92,7 +92,7 @@ class CsvDecoder:
         if block.open_quote:
             bad[int(rows[-1])] = "a quote is opened and never closed"
             rows = rows[:-1]
-        if not bad and not _has_lone_return(block.buffer.to_pybytes()):
+        if not bad and not _has_lone_return(block.data):
             parsed = self._parse(block.buffer, len(rows))
             if parsed is not None:
                 columns, wrong = parsed

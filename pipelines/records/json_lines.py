@@ -5,7 +5,6 @@ are no records. Fields that the schema lacks are ignored; strings stay strings, 
 """
 
 import re
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,6 +15,7 @@ from pyarrow import json
 from encoder.errors import InputError
 from pipelines.records.chunks import conform
 from pipelines.records.files import one_line
+from pipelines.records.json_types import kind_of, misfit, struct_of
 from pipelines.records.rows import Block
 from pipelines.records.utf8 import is_utf8, not_utf8
 
@@ -23,7 +23,6 @@ __all__ = ["JsonDecoder"]
 
 _OPEN, _CLOSE = b"{}"
 _BLANKS = b" \t\r\n"
-_SHOWN = 60  # characters of a value in a reason
 _TWICE = re.compile(r"Column\(/?(.*?)\) was specified twice")
 
 
@@ -38,14 +37,14 @@ class JsonDecoder:
             raise InputError(
                 f"{path}: JSON lines cannot be read as {schema.types} ({one_line(error)})"
             ) from error
-        self._row = msgspec.json.Decoder(_struct(list(schema)))
+        self._row = msgspec.json.Decoder(struct_of(schema))
 
     def __call__(self, block: Block) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
         """Decode a block; what is returned is described at `TextDecoder`."""
         rows = _objects(block)
         if rows is not None and is_utf8(block.buffer):
             batch = self._parse(block.buffer, len(rows))
-            if batch is not None:
+            if not isinstance(batch, str):
                 return batch, rows, {}
         return self._isolate(block)
 
@@ -56,36 +55,36 @@ class JsonDecoder:
             json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="ignore"),
         )
 
-    def _parse(self, data: pa.Buffer | bytes, n_rows: int) -> pa.RecordBatch | None:
-        """A batch of exactly `n_rows` objects, or None."""
+    def _parse(self, data: pa.Buffer | bytes, n_rows: int) -> pa.RecordBatch | str:
+        """A batch of exactly `n_rows` objects, or why there is none."""
         if not n_rows:
             return conform({}, self._schema, 0, self._path)
         try:
             table = self._table(data).combine_chunks()
-        except pa.ArrowInvalid:
-            return None
+        except pa.ArrowInvalid as error:
+            return one_line(error)
         if table.num_rows != n_rows:
-            return None
-        return conform(
-            {name: table.column(name).chunk(0) for name in self._schema.names},
-            self._schema,
-            n_rows,
-            self._path,
-        )
+            return "more than one object"
+        columns = {name: table.column(name).chunk(0) for name in self._schema.names}
+        return conform(columns, self._schema, n_rows, self._path)
 
     def _isolate(self, block: Block) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
+        """Find the bad lines, then decode the others together."""
         starts, ends = block.starts.tolist(), block.ends.tolist()
-        lines = {row: block.data[starts[row] : ends[row]].strip(_BLANKS) for row in range(len(block))}
-        lines = {row: line for row, line in lines.items() if line}
+        lines = {
+            row: line
+            for row, (start, end) in enumerate(zip(starts, ends, strict=True))
+            if (line := block.data[start:end].strip(_BLANKS))
+        }
         bad = {row: reason for row, line in lines.items() if (reason := self._obvious(line))}
         good = [row for row in lines if row not in bad]
         batch = self._parse(_joined(lines, good), len(good))
-        if batch is None:
-            bad |= {row: self._reason(lines[row]) for row in self._unreadable(lines, good)}
+        if isinstance(batch, str):
+            bad |= self._unreadable(lines, good)
             good = [row for row in good if row not in bad]
             batch = self._parse(_joined(lines, good), len(good))
-        if batch is None:
-            raise InputError(f"{self._path} has JSON lines that cannot be read together: report this")
+        if isinstance(batch, str):
+            raise InputError(f"{self._path} has JSON lines that are good only one by one: {batch}")
         return batch, np.array(good, np.int64), bad
 
     def _obvious(self, line: bytes) -> str | None:
@@ -93,39 +92,46 @@ class JsonDecoder:
         if reason := not_utf8(line):
             return reason
         if line[0] != _OPEN or line[-1] != _CLOSE:
-            return self._reason(line)
+            return self._reason(line, "not an object")
         try:
             self._row.decode(line)
         except (msgspec.MsgspecError, RecursionError):
-            return None if self._parse(line, 1) is not None else self._reason(line)
+            return self._misfit(line) or self._judge(line)
         return None
 
-    def _unreadable(self, lines: dict[int, bytes], rows: list[int]) -> list[int]:
-        """The rows that cannot be read, found by halves."""
-        if self._parse(_joined(lines, rows), len(rows)) is not None:
-            return []
-        if len(rows) <= 1:
-            return rows
-        half = len(rows) // 2
-        return self._unreadable(lines, rows[:half]) + self._unreadable(lines, rows[half:])
+    def _misfit(self, line: bytes) -> str | None:
+        try:
+            record = msgspec.json.decode(line)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        return misfit(record, self._schema)
 
-    def _reason(self, line: bytes) -> str:
-        """Why pyarrow does not read a line, in the words of who wrote it."""
+    def _judge(self, line: bytes) -> str | None:
+        """What pyarrow says of a line by itself."""
+        found = self._parse(line, 1)
+        return self._reason(line, found) if isinstance(found, str) else None
+
+    def _unreadable(self, lines: dict[int, bytes], rows: list[int]) -> dict[int, str]:
+        """The rows that cannot be read and why, found by halves."""
+        found = self._parse(_joined(lines, rows), len(rows))
+        if not isinstance(found, str):
+            return {}
+        if len(rows) == 1:
+            return {rows[0]: self._reason(lines[rows[0]], found)}
+        half = len(rows) // 2
+        return self._unreadable(lines, rows[:half]) | self._unreadable(lines, rows[half:])
+
+    def _reason(self, line: bytes, found: str) -> str:
+        """Why pyarrow does not read a line, for which it gave the reason `found`."""
         try:
             record = msgspec.json.decode(line)
         except (msgspec.MsgspecError, RecursionError) as error:
             return f"not JSON: {one_line(error)}"
         if not isinstance(record, dict):
-            return f"not an object: found {_kind(record)}"
-        try:
-            self._table(line)
-        except pa.ArrowInvalid as error:
-            if twice := _TWICE.search(str(error)):
-                return f"field {twice[1].replace('/', '.')!r} is there twice"
-            arrow = one_line(error)
-        else:
-            arrow = "more than one object"
-        return _misfit(record, list(self._schema)) or arrow
+            return f"not an object: found {kind_of(record)}"
+        if twice := _TWICE.search(found):
+            return f"field {twice[1].replace('/', '.')!r} is there twice"
+        return misfit(record, self._schema) or found
 
 
 def _objects(block: Block) -> NDArray[np.int64] | None:
@@ -143,68 +149,3 @@ def _objects(block: Block) -> NDArray[np.int64] | None:
 
 def _joined(lines: dict[int, bytes], rows: list[int]) -> bytes:
     return b"\n".join([*(lines[row] for row in rows), b""])
-
-
-def _struct(fields: list[pa.Field], name: str = "Row") -> type[msgspec.Struct]:
-    """A msgspec type that takes about what pyarrow takes: a fast hint at the lines to look at."""
-    names = [f"f{i}" for i in range(len(fields))]
-    return msgspec.defstruct(
-        name,
-        [(python, _hint(field.type) | None, None) for python, field in zip(names, fields, strict=True)],
-        rename=dict(zip(names, (field.name for field in fields), strict=True)),
-    )
-
-
-def _hint(kind: pa.DataType) -> Any:
-    if pa.types.is_boolean(kind):
-        return bool
-    if pa.types.is_integer(kind):
-        return int
-    if pa.types.is_floating(kind):
-        return float
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return str
-    if pa.types.is_list(kind):
-        return list[_hint(kind.value_type) | None]  # type: ignore[misc] # a type made at run time
-    return _struct(list(kind)) if pa.types.is_struct(kind) else msgspec.Raw
-
-
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
-
-
-def _misfit(record: dict[str, Any], fields: list[pa.Field], prefix: str = "") -> str | None:
-    """Which field of `record` does not fit its type."""
-    for field in fields:
-        value, name = record.get(field.name), prefix + field.name
-        if value is None:
-            continue
-        hint = _hint(field.type)
-        if isinstance(value, dict) and pa.types.is_struct(field.type):
-            if reason := _misfit(value, list(field.type), f"{name}."):
-                return reason
-            continue
-        try:
-            fits = msgspec.convert(value, hint, strict=True) is not None and not (
-                hint is int and _too_large(value, field)
-            )
-        except msgspec.ValidationError:
-            fits = False
-        if not fits:
-            expected = _KINDS.get(hint, "a list" if pa.types.is_list(field.type) else "an object")
-            found = msgspec.json.encode(value).decode()
-            return f"field {name!r}: expected {expected}, found {found[:_SHOWN]}{'…' * (len(found) > _SHOWN)}"
-    return None
-
-
-def _too_large(value: Any, field: pa.Field) -> bool:
-    try:
-        pa.scalar(int(value), field.type)
-    except (pa.ArrowInvalid, OverflowError):
-        return True
-    return isinstance(value, float)
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, list):
-        return "a list"
-    return "null" if value is None else _KINDS[type(value)]

@@ -121,7 +121,9 @@ OBJECTS = st.fixed_dictionaries(
     optional={
         "n": st.integers(-(2**63), 2**63 - 1),
         "u": st.fixed_dictionaries({}, optional={"v": TEXTS, "w": st.integers()}),
-        "other": st.recursive(st.one_of(TEXTS, st.floats(allow_nan=False), st.booleans()), st.lists, max_leaves=4),
+        "other": st.recursive(
+            st.one_of(TEXTS, st.floats(allow_nan=False), st.booleans()), st.lists, max_leaves=4
+        ),
     },
 )
 
@@ -142,7 +144,9 @@ def test_json_lines_are_read_back_and_bad_ones_isolated(tmp_path, data, lines, c
             text = json.dumps(line, ensure_ascii=data.draw(st.booleans()))
             written.append(data.draw(st.sampled_from(["", " ", "\t"])).encode() + text.encode())
     newline = data.draw(st.sampled_from([b"\n", b"\r\n"]))
-    file = write(tmp_path, "a.jsonl", newline.join(written) + data.draw(st.sampled_from([b"", newline])), compression)
+    file = write(
+        tmp_path, "a.jsonl", newline.join(written) + data.draw(st.sampled_from([b"", newline])), compression
+    )
     records, bad = read(file, JSON_SCHEMA, size, rows)
     assert records == {row: as_row(line) for row, line in enumerate(lines, 1) if isinstance(line, dict)}
     assert {row: found.record for row, found in bad.items()} == {
@@ -176,7 +180,9 @@ def test_csv_records_are_read_back_and_bad_ones_isolated(
     delimiter = "\t" if kind == ".tsv" else ","
     header = csv_line(["te\nxt", "n"], quoting, delimiter)
     written = [
-        line.replace(b",", delimiter.encode()) if isinstance(line, bytes) else csv_line(line, quoting, delimiter)
+        line.replace(b",", delimiter.encode())
+        if isinstance(line, bytes)
+        else csv_line(line, quoting, delimiter)
         for line in lines
     ]
     file = write(tmp_path, f"a{kind}", newline.join([header, *written]), compression)
@@ -188,7 +194,9 @@ def test_csv_records_are_read_back_and_bad_ones_isolated(
         if isinstance(line, tuple)
     }
     assert {row: found.record for row, found in bad.items()} == {
-        row: record for row, (line, record) in enumerate(zip(lines, written, strict=True), 1) if isinstance(line, bytes)
+        row: record
+        for row, (line, record) in enumerate(zip(lines, written, strict=True), 1)
+        if isinstance(line, bytes)
     }
 
 

@@ -4,6 +4,7 @@ Credentials, regions and endpoints come from each cloud's own environment (`AWS_
 `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, …); obstore reads them.
 """
 
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -58,6 +59,11 @@ _TRANSFER = {"connect_timeout": "5s", "timeout": "15m"}
 
 _memory: dict[str, MemoryStore] = {}
 _memory_lock = threading.Lock()
+
+# obstore's threads do not survive a fork: a request in a forked process would wait for ever.
+_connected, _forked = threading.Event(), threading.Event()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _forked.set() if _connected.is_set() else None)
 
 
 def open_cloud(uri: str) -> "CloudObjects":
@@ -160,6 +166,11 @@ class CloudObjects:
 @contextmanager
 def _translated(uri: str, key: str = "") -> Iterator[None]:
     """Turn obstore's errors into ours; without a cause, since a cause may show signed addresses."""
+    if _forked.is_set():
+        raise ConfigurationError(
+            f"{uri} was used before this process was forked: start processes with 'spawn' instead"
+        )
+    _connected.set()
     try:
         yield
     except FileNotFoundError:

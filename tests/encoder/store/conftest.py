@@ -1,0 +1,64 @@
+"""Stores to test with: a folder, memory, and a real S3 server; and small models to publish."""
+
+import itertools
+import uuid
+
+import numpy as np
+import pytest
+from servers import seaweedfs
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from encoder.model import StaticModel, save_model
+from encoder.store.store import ModelStore
+
+
+@pytest.fixture(scope="session")
+def s3():
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_environment(s3, monkeypatch):
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3
+
+
+@pytest.fixture(params=["folder", "memory", pytest.param("s3", marks=pytest.mark.server)])
+def uri(request, tmp_path):
+    """The root of a model in a new store of each kind; the folder's path has a space."""
+    if request.param == "folder":
+        return (tmp_path / "my store" / "minilm").as_uri()
+    name = uuid.uuid4().hex
+    if request.param == "memory":
+        return f"memory://tests/{name}/minilm"
+    return f"s3://{request.getfixturevalue('s3_environment').bucket}/{name}/minilm"
+
+
+@pytest.fixture
+def durable_uri(uri):
+    """As `uri`, for tests with several processes."""
+    if uri.startswith("memory:"):
+        pytest.skip("memory is not shared by processes")
+    return uri
+
+
+@pytest.fixture
+def store(uri):
+    return ModelStore.open(uri)
+
+
+@pytest.fixture
+def make_model(tmp_path):
+    """Write a small model folder; models with different values have different tables."""
+    counter = itertools.count()
+
+    def make(value: float = 1.0):
+        tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+        table = np.full((2, 4), value, np.float32)
+        model = StaticModel(table, tokenizer.to_str(), {"normalize": True})
+        return save_model(model, tmp_path / f"model-{next(counter)}")
+
+    return make

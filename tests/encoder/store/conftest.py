@@ -26,23 +26,36 @@ def s3_environment(s3, monkeypatch):
     return s3
 
 
-@pytest.fixture(params=["folder", "memory", pytest.param("s3", marks=pytest.mark.server)])
-def uri(request, tmp_path):
-    """The root of a model in a new store of each kind; the folder's path has a space."""
-    if request.param == "folder":
-        return (tmp_path / "my store" / "minilm").as_uri()
-    name = uuid.uuid4().hex
-    if request.param == "memory":
-        return f"memory://tests/{name}/minilm"
-    return f"s3://{request.getfixturevalue('s3_environment').bucket}/{name}/minilm"
+S3 = pytest.param("s3", marks=pytest.mark.server)
 
 
 @pytest.fixture
-def durable_uri(uri):
+def new_root(request, tmp_path):
+    """Give the root of a model in a new store of a kind; the folder's path has a space."""
+
+    def new(kind: str) -> str:
+        if kind == "folder":
+            return (tmp_path / "my store" / "minilm").as_uri()
+        bucket = (
+            "memory://tests"
+            if kind == "memory"
+            else f"s3://{request.getfixturevalue('s3_environment').bucket}"
+        )
+        return f"{bucket}/{uuid.uuid4().hex}/minilm"
+
+    return new
+
+
+@pytest.fixture(params=["folder", "memory", S3])
+def uri(request, new_root):
+    """A model's root in a new store of each kind."""
+    return new_root(request.param)
+
+
+@pytest.fixture(params=["folder", S3])
+def durable_uri(request, new_root):
     """As `uri`, for tests with several processes."""
-    if uri.startswith("memory:"):
-        pytest.skip("memory is not shared by processes")
-    return uri
+    return new_root(request.param)
 
 
 @pytest.fixture

@@ -93,7 +93,9 @@ def test_a_lower_latest_is_refused_and_a_pin_is_not(local, make_model, cache):
         local.publish(make_model(value))
     assert cached_model(parse(f"{local.uri}@latest"), cache)[1].version == 2
     local._objects.delete("v/00000002.json")
-    with pytest.raises(VersionRegression, match=r"is 1, but 2 was used here: pin .*@1, or publish a rollback"):
+    with pytest.raises(
+        VersionRegression, match=r"is 1, but 2 was used here: pin .*@1, or publish a rollback"
+    ):
         cached_model(parse(f"{local.uri}@latest"), cache)
     assert cached_model(parse(f"{local.uri}@1"), cache)[1].version == 1
 

@@ -109,7 +109,7 @@ def test_killed_publishers_leave_whole_versions_and_no_gap(durable_uri, make_mod
 @pytest.mark.server
 @pytest.mark.parametrize("how", ["drop", "503"])
 @pytest.mark.parametrize("what", ["/v/", "/blobs/"])
-def test_a_hidden_reply_gives_exactly_one_version(s3_environment, monkeypatch, make_model, tmp_path, how, what):
+def test_a_hidden_reply_gives_exactly_one_version(s3_environment, monkeypatch, make_model, how, what):
     hidden = []
 
     def hide(method, path, status):
@@ -134,7 +134,9 @@ def test_every_other_reply_hidden_gives_every_version_once(s3_environment, monke
 
     def hide(method, path, status):
         puts.append(path)
-        return ("drop", "503", "")[len(puts) % 3] if method == "PUT" and "/v/" in path and status == 200 else ""
+        return (
+            ("drop", "503", "")[len(puts) % 3] if method == "PUT" and "/v/" in path and status == 200 else ""
+        )
 
     with lossy_proxy(s3_environment.port, hide) as port:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
@@ -176,6 +178,8 @@ os.waitpid(pid, 0)
 
 def test_a_forked_process_is_told_instead_of_waiting_for_ever():
     start = time.monotonic()
-    result = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=30, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=30, check=True
+    )
     assert "start processes with 'spawn'" in result.stdout
     assert time.monotonic() - start < 20

@@ -28,7 +28,8 @@ class StoreMachine(RuleBasedStateMachine):
         tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]")).to_str()
         self.folders = {
             value: save_model(
-                StaticModel(np.full((1, 2), value, np.float32), tokenizer), Path(self.scratch.name) / str(value)
+                StaticModel(np.full((1, 2), value, np.float32), tokenizer),
+                Path(self.scratch.name) / str(value),
             )
             for value in CONTENTS
         }

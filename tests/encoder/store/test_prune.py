@@ -39,7 +39,9 @@ def test_old_versions_go_and_their_blobs_a_grace_later(versions, objects, clock,
     clock.advance(days=2)
     last = versions.prune(keep=1)
     assert sorted(map(blob_key, last.deleted)) == sorted(map(table_key, manifests[:2]))
-    assert last.freed == sum(file.size for m in manifests[:2] for file in m.files if file.path == "model.safetensors")
+    assert last.freed == sum(
+        file.size for m in manifests[:2] for file in m.files if file.path == "model.safetensors"
+    )
     assert versions.versions() == [3]
     assert versions.verify(manifests[2]) == []
     assert objects.scan("marks") == []
@@ -113,7 +115,9 @@ def test_a_marked_blob_that_is_published_again_stays(versions, objects, clock, m
     assert objects.scan("marks") == []
 
 
-def test_a_blob_claimed_between_the_look_and_the_delete_stays(versions, objects, clock, make_model, monkeypatch):
+def test_a_blob_claimed_between_the_look_and_the_delete_stays(
+    versions, objects, clock, make_model, monkeypatch
+):
     upload(objects, make_model(1.0))
     clock.advance(days=8)
     versions.prune()

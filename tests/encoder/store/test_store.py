@@ -97,10 +97,12 @@ def test_a_damaged_blob_is_found_and_never_fetched(store, uri, make_model, tmp_p
     data = objects.read(key)
     objects.delete(key)
     if damage != "missing":
-        objects.create(key, {"changed": data[:-1] + b"!", "longer": data + b"x", "shorter": data[:-1]}[damage])
+        objects.create(
+            key, {"changed": data[:-1] + b"!", "longer": data + b"x", "shorter": data[:-1]}[damage]
+        )
     [problem] = store.verify(manifest)
     assert manifest.files[1].path in problem
-    with pytest.raises(CorruptVersion, match="version 1 of .* is damaged"):
+    with pytest.raises(CorruptVersion, match=r"version 1 of .* is damaged"):
         store.fetch(manifest, tmp_path / "out")
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 

@@ -1,0 +1,105 @@
+"""The model card: the README.md of a model folder, with the metadata that the Hugging Face Hub reads."""
+
+import os
+from pathlib import Path
+
+from huggingface_hub import ModelCard, ModelCardData, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
+
+from distill.teacher import teacher_name
+from encoder.model import StaticModel
+
+__all__ = ["model_card"]
+
+_CARD = """---
+{metadata}
+---
+
+# {name}
+
+A static embedding model, distilled from {teacher} by Millstream: {tokens:,} tokens, {dim} dimensions,
+{dtype}. A text's vector is the mean of its tokens' vectors, so it takes microseconds on a CPU.
+
+## Use
+
+```python
+from encoder import Encoder
+
+vectors = Encoder.load("path/to/this/folder").encode(["a text", "another"])
+```
+
+The folder has model2vec's format and loads there too:
+
+```python
+from model2vec import StaticModel
+
+vectors = StaticModel.from_pretrained("path/to/this/folder").encode(["a text", "another"])
+```
+{sentence_transformers}
+## How it was made
+
+Every entry of the vocabulary went through the teacher by itself; the hidden states were pooled ({pooling}), \
+reduced by PCA ({pca}), and weighted by smooth inverse frequency ({sif}).
+"""
+
+_SENTENCE_TRANSFORMERS = """
+So does sentence-transformers:
+
+```python
+from sentence_transformers import SentenceTransformer
+
+vectors = SentenceTransformer("path/to/this/folder").encode(["a text", "another"])
+```
+"""
+
+
+def model_card(
+    model: StaticModel, *, name: str, teacher: str | os.PathLike[str], revision: str | None = None
+) -> str:
+    """Write the model card of a distilled model.
+
+    Args:
+        model: the model.
+        name: its name.
+        teacher: its teacher, as it was given to `distill`: licence and language come from the teacher's card.
+        revision: the teacher's revision on the Hub.
+    """
+    folder = Path(teacher).expanduser().is_dir()
+    theirs = _teacher_card(teacher, revision)
+    metadata = ModelCardData(
+        library_name="model2vec",
+        base_model=None if folder else str(teacher),
+        license=theirs.license,
+        license_name=theirs.get("license_name"),
+        license_link=theirs.get("license_link"),
+        language=theirs.language,
+        tags=["embeddings", "static-embeddings", "sentence-transformers", "model2vec", "millstream"],
+    )
+    shown = teacher_name(teacher)
+    config, dtype = model.config, model.table.dtype.name
+    tokens = len(model.table) if model.mapping is None else len(model.mapping)
+    return _CARD.format(
+        metadata=metadata.to_yaml(),
+        name=name,
+        teacher=shown if folder else f"[{shown}](https://huggingface.co/{shown})",
+        tokens=tokens,
+        dim=model.dim,
+        dtype=dtype,
+        # torch looks vectors up in float tables only
+        sentence_transformers="" if dtype == "int8" else _SENTENCE_TRANSFORMERS,
+        pooling=config["pooling"],
+        pca="none" if config["apply_pca"] is None else config["apply_pca"],
+        sif="none" if config["sif_coefficient"] is None else config["sif_coefficient"],
+    )
+
+
+def _teacher_card(teacher: str | os.PathLike[str], revision: str | None) -> ModelCardData:
+    """The metadata of the teacher's card; empty where there is no card, or none that can be read."""
+    folder = Path(teacher).expanduser()
+    try:
+        local = folder / "README.md"
+        path = local if folder.is_dir() else hf_hub_download(str(teacher), "README.md", revision=revision)
+        data: ModelCardData = ModelCard.load(path).data
+    except (OSError, ValueError, HfHubHTTPError):
+        return ModelCardData()
+    return data

@@ -1,0 +1,62 @@
+"""The parameters of a distillation, checked before anything is loaded."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from encoder.errors import ConfigurationError
+
+__all__ = ["DROP_PATTERN", "Dtype", "Parameters", "Pooling", "Precision"]
+
+DROP_PATTERN = r"\[unused\d+\]"
+"""Vocabulary entries that are left out by default: BERT's placeholders."""
+
+Pooling = Literal["mean", "first", "last", "pooler"]
+Dtype = Literal["float32", "float16", "int8"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What shapes the table; `distill.distill` describes each.
+
+    Raises:
+        ConfigurationError: a value is out of its range.
+    """
+
+    dims: int | float | None = 256
+    sif: float | None = 1e-4
+    drop_pattern: str | None = DROP_PATTERN
+    pooling: Pooling = "mean"
+    dtype: Dtype = "float16"
+    clusters: int | None = None
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        _check_dims(self.dims)
+        if self.sif is not None and not 0 < self.sif < 1:
+            raise ConfigurationError(f"sif is {self.sif}: it must lie between 0 and 1, as 1e-4, or be none")
+        if self.clusters is not None and self.clusters < 1:
+            raise ConfigurationError(f"clusters is {self.clusters}: it must be 1 or more, or be left out")
+        try:
+            re.compile(self.drop_pattern or "")
+        except re.error as error:
+            raise ConfigurationError(
+                f"the drop pattern {self.drop_pattern!r} is no regular expression: {error}"
+            ) from error
+        for name, kind in (("pooling", Pooling), ("dtype", Dtype), ("precision", Precision)):
+            if getattr(self, name) not in get_args(kind):
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)!r}: it must be one of {', '.join(get_args(kind))}"
+                )
+
+
+def _check_dims(dims: float | None) -> None:
+    whole = isinstance(dims, int) and dims >= 1
+    share = isinstance(dims, float) and 0 < dims < 1
+    if dims is not None and not whole and not share:
+        raise ConfigurationError(
+            f"dims is {dims}: it must be a number of dimensions, as 256, a share of the variance between 0 "
+            "and 1, as 0.95, or none"
+        )

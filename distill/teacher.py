@@ -1,0 +1,161 @@
+"""The teacher: a sentence transformer, loaded from a folder or from the Hugging Face Hub."""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from transformers.utils import logging as transformers_logging
+
+from distill.parameters import Precision
+from encoder.errors import ConfigurationError
+
+__all__ = ["Teacher", "load_teacher", "pick_device", "teacher_bytes", "teacher_name"]
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher that is ready to embed.
+
+    Attributes:
+        name: its Hugging Face id, or the name of its folder.
+        model: the transformer, on its device, in evaluation mode.
+        tokenizer: its fast tokenizer.
+        bfloat16: whether its matrix products are computed in bfloat16; everything else is float32.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    bfloat16: bool
+
+
+def teacher_name(teacher: str | os.PathLike[str]) -> str:
+    """The name under which a teacher is recorded: its Hugging Face id or its folder's name, never a path."""
+    folder = Path(teacher).expanduser()
+    return folder.resolve().name if folder.is_dir() else str(teacher)
+
+
+def teacher_bytes(teacher: str | os.PathLike[str], revision: str | None = None) -> int | None:
+    """The size of a teacher's weights on this machine's disk in bytes, or None where it is not known."""
+    folder = Path(teacher).expanduser()
+    try:
+        if not folder.is_dir():
+            folder = Path(snapshot_download(str(teacher), revision=revision, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+    for kind in ("*.safetensors", "*.bin"):
+        if sizes := [file.stat().st_size for file in folder.glob(kind)]:
+            return sum(sizes)
+    return None
+
+
+def load_teacher(
+    teacher: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Teacher:
+    """Load a teacher; the parameters are those of `distill.distill`.
+
+    Raises:
+        ConfigurationError: the device is not there, or the teacher cannot be found, cannot be loaded, or has
+            no fast tokenizer.
+    """
+    place = pick_device(device)
+    folder = Path(teacher).expanduser()
+    source = str(folder) if folder.is_dir() else str(teacher)
+    if not folder.is_dir() and not _HUB_ID.fullmatch(source):
+        raise ConfigurationError(f"no teacher in {source}: name a folder with a model, or a Hugging Face id")
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options = {name: value for name, value in options.items() if value}  # their own defaults otherwise
+    try:
+        with _quiet():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source, use_fast=True, **options)
+            model = transformers.AutoModel.from_pretrained(
+                source,
+                dtype="auto",  # as it is stored
+                attn_implementation="eager",  # the fastest for sequences of three tokens
+                **options,
+            )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ConfigurationError(_cannot_load(str(teacher), error)) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise ConfigurationError(f"the teacher {teacher} has no fast tokenizer: it needs a tokenizer.json")
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    bfloat16 = _in_bfloat16(precision, model.dtype, place)
+    model = model if bfloat16 else model.float()
+    return Teacher(teacher_name(teacher), model.to(place).eval(), tokenizer, bfloat16)
+
+
+def pick_device(device: str) -> torch.device:
+    """The torch device that a name means; `auto` is CUDA when there is a GPU, otherwise the CPU.
+
+    Raises:
+        ConfigurationError: there is no such device here.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an old driver is no GPU, which is an answer and not a fault
+        if device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            picked = torch.device(device)
+            torch.empty(1, device=picked)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ConfigurationError(
+                f"there is no device {device!r} here: use auto, cpu, cuda or mps"
+            ) from error
+        return picked
+
+
+def _in_bfloat16(precision: Precision, stored: torch.dtype, device: torch.device) -> bool:
+    """Whether to compute in bfloat16: when asked to, or by itself for teachers that are stored in 16 bits.
+
+    Rounding a float32 teacher would rotate the principal components whose variances lie close together, so
+    that the table is another one, with the same cosines to about 1e-3.
+    """
+    if precision != "auto":
+        return precision == "bfloat16"
+    able = torch.cpu.get_capabilities()
+    fast = device.type != "cpu" or bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return fast and stored in (torch.bfloat16, torch.float16)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars, reports and warnings off the terminal; errors pass."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _cannot_load(teacher: str, error: Exception) -> str:
+    text = str(error)
+    if "trust_remote_code" in text:
+        return f"the teacher {teacher} runs code of its own: --trust-remote-code allows it, if you trust it"
+    reason = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
+    return (
+        f"cannot load the teacher {teacher}: {reason.rstrip('.')}. Name a local folder, or a Hugging Face id "
+        f"with the network at hand{offline}"
+    )

@@ -1,0 +1,199 @@
+"""`millstream distill`: a teacher becomes a static model, in a folder or published to a store."""
+
+import json
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from encoder.errors import ConfigurationError, OutputConflict
+from pipelines.commands.console import ErrorConsole
+from pipelines.commands.tables import size_text
+
+if TYPE_CHECKING:
+    from encoder.model import StaticModel
+
+__all__ = ["distill"]
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where the model goes: into the folder `output`, or as `name` into the store, at `uri`."""
+
+    name: str
+    output: Path | None = None
+    uri: str = ""
+
+
+def distill(  # noqa: PLR0917 - typer names them
+    context: typer.Context,
+    teacher: Annotated[str, typer.Argument(help="A Hugging Face id, or a folder with the model.")],
+    store: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MILLSTREAM_STORE", help="Publish to this store, as in s3://bucket/models or ./store."
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name in the store.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this new folder instead of a store.")] = None,
+    dims: Annotated[
+        str, typer.Option(metavar="N|SHARE|none", help="Dimensions, or the share of the variance to keep.")
+    ] = "256",
+    sif: Annotated[
+        str, typer.Option(metavar="NUMBER|none", help="The constant of the smooth inverse frequency weights.")
+    ] = "1e-4",
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"], typer.Option(help="The numbers of the table.")
+    ] = "float16",
+    pooling: Annotated[
+        Literal["mean", "first", "last", "pooler"], typer.Option(help="How hidden states become a vector.")
+    ] = "mean",
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="A file of own words to add to the vocabulary, one a line.")
+    ] = None,
+    drop_pattern: Annotated[
+        str, typer.Option(help="Leave out the vocabulary's entries that match this regular expression.")
+    ] = r"\[unused\d+\]",
+    clusters: Annotated[
+        int | None, typer.Option(help="Share this many vectors among all tokens: a smaller model.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where the teacher runs: auto, cpu, cuda, mps.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"], typer.Option(help="bfloat16 is faster, and rounds.")
+    ] = "auto",
+    teacher_revision: Annotated[
+        str | None, typer.Option(help="The teacher's branch, tag or commit on the Hugging Face Hub.")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the teacher.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
+) -> None:
+    """Distil a sentence transformer into a static model, and publish it or write it to a folder.
+
+    Give --store and --name to publish, or --output to write a folder.
+    """
+    begin = time.monotonic()
+    source = context.get_parameter_source("store")
+    target = _target(store, name, output, store_is_given=source is not None and source.name == "COMMANDLINE")
+    words = _words(vocabulary)
+    parameters: dict[str, Any] = {
+        "dims": _number("--dims", dims),
+        "sif": _number("--sif", sif),
+        "drop_pattern": drop_pattern or None,
+        "pooling": pooling,
+        "dtype": dtype,
+        "clusters": clusters,
+        "precision": precision,
+        "revision": teacher_revision,
+    }
+
+    from distill import distill as run  # noqa: PLC0415 - torch takes seconds to import
+    from distill import model_card, teacher_bytes  # noqa: PLC0415 - as above
+
+    with ErrorConsole().progress("vocabulary entries", total=1) as tell:
+        model = run(
+            teacher,
+            vocabulary=words,
+            device=device,
+            trust_remote_code=trust_remote_code,
+            on_progress=lambda done, total: tell(done / total, done),
+            **parameters,
+        )
+    card = model_card(model, name=target.name, teacher=teacher, revision=teacher_revision)
+    outcome = _deliver(model, card, target, {**parameters, "own_words": len(words)})
+    outcome |= {
+        "teacher": model.config["tokenizer_name"],
+        "teacher_bytes": teacher_bytes(teacher, teacher_revision),
+        "tokens": len(model.table) if model.mapping is None else len(model.mapping),
+        "dim": model.dim,
+        "dtype": model.table.dtype.name,
+        "seconds": round(time.monotonic() - begin, 1),
+    }
+    typer.echo(json.dumps(outcome) if as_json else _in_words(outcome))
+
+
+def _target(store: str | None, name: str | None, output: Path | None, *, store_is_given: bool) -> _Target:
+    """Where the model goes, checked: nothing is to fail there after minutes of work."""
+    if output is not None:
+        if name is not None or store_is_given:
+            raise ConfigurationError("give --output, or --store and --name to publish: not both")
+        if output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise OutputConflict(f"{output} is not empty: name a new folder for the model, or remove it")
+        return _Target(output.absolute().name, output=output)
+    if store is None or name is None:
+        missing = "--store" if name else "--name" if store else "--output, or --store and --name"
+        raise ConfigurationError(f"where should the model go? Give {missing}")
+
+    from encoder.store.manifest import check_name  # noqa: PLC0415 - loaded only where it is used
+    from encoder.store.objects import open_objects  # noqa: PLC0415 - as above
+    from encoder.store.publish import prove_create_only  # noqa: PLC0415 - as above
+
+    objects = open_objects(f"{store.rstrip('/')}/{check_name(name)}")
+    prove_create_only(objects)
+    return _Target(name, uri=objects.uri)
+
+
+def _number(option: str, text: str) -> int | float | None:
+    """Parse a number or `none`."""
+    if text.lower() == "none":
+        return None
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise ConfigurationError(f"{option} is {text!r}: give a number, or none") from None
+
+
+def _words(path: Path | None) -> list[str]:
+    """Read own words, one a line; blanks around them and empty lines do not count."""
+    if path is None:
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read the vocabulary {path}: {error}") from error
+    words = [word for line in lines if (word := line.strip())]
+    if not words:
+        raise ConfigurationError(f"the vocabulary {path} is empty: write one word a line, or leave it out")
+    return words
+
+
+def _deliver(model: "StaticModel", card: str, target: _Target, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Write the folder or publish the version; what was made, as JSON."""
+    from encoder.model import save_model  # noqa: PLC0415 - loaded only where it is used
+    from encoder.reference import Reference  # noqa: PLC0415 - as above
+    from encoder.store.store import ModelStore  # noqa: PLC0415 - as above
+
+    if target.output is not None:
+        folder = save_model(model, target.output, readme=card)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        return {"ref": str(target.output), "model_bytes": size}
+    with tempfile.TemporaryDirectory(prefix="millstream-") as work:
+        folder = save_model(model, Path(work) / target.name, readme=card)
+        manifest = ModelStore.open(target.uri).publish(
+            folder, name=target.name, teacher=model.config["tokenizer_name"], parameters=parameters
+        )
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "digest": manifest.digest,
+        "ref": str(Reference("store", target.uri, manifest.version)),
+        "model_bytes": manifest.size,
+    }
+
+
+def _in_words(outcome: dict[str, Any]) -> str:
+    done = f"wrote {outcome['ref']}"
+    if "version" in outcome:
+        digest = outcome["digest"][: len("sha256:") + 12]  # as much of it as a REF needs
+        done = f"published {outcome['name']}@{outcome['version']} ({digest})"
+    of_teacher = f" (the teacher: {size_text(outcome['teacher_bytes'])})" if outcome["teacher_bytes"] else ""
+    return (
+        f"{done}\n"
+        f"  {outcome['tokens']:,} tokens, {outcome['dim']} dimensions, {outcome['dtype']}\n"
+        f"  {size_text(outcome['model_bytes'])}{of_teacher}, {outcome['seconds']} s\n"
+        f"  use it as {outcome['ref']}"
+    )

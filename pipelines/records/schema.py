@@ -47,11 +47,11 @@ def infer_schema(files: list[InputFile], wanted: Sequence[str], keep: Sequence[s
     schema = _with_json(fields, seen, json_files, needed)
     for name in dict.fromkeys([*(keep or ()), *wanted]):
         if not _has(schema, name, keep or ()):
-            found = search(json_files, name)
-            if found is None:
-                raise TemplateError(_not_there(name, schema))
-            seen.add_object(found)
+            seen.add_object(search(json_files, name) or {})
             schema = _with_json(fields, seen, json_files, needed)
+        if not _has(schema, name, keep or ()):
+            there = schema.names if name in (keep or ()) else field_names(schema)
+            raise TemplateError(_not_there(name, there))
     return _selected(schema, wanted, schema.names if keep is None else keep)
 
 
@@ -155,7 +155,6 @@ def _selected(schema: pa.Schema, wanted: Sequence[str], keep: Sequence[str]) -> 
     return pa.schema([*(schema.field(name) for name in kept), *pruned])
 
 
-def _not_there(name: str, schema: pa.Schema) -> str:
-    names = field_names(schema)
+def _not_there(name: str, names: list[str]) -> str:
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     return f"no record has the field {name!r}: there is {shown or 'nothing'}; use one of these"

@@ -79,7 +79,8 @@ def test_json_types_are_those_of_most_values(tmp_path):
     assert infer(tmp_path) == pa.schema(
         [
             ("i", pa.int64()), ("f", pa.float64()), ("t", pa.string()), ("b", pa.bool_()), ("n", pa.string()),
-            ("l", pa.list_(pa.float64())), ("o", pa.struct([("x", pa.int64()), ("y", pa.list_(pa.string()))])),
+            ("l", pa.list_(pa.float64())),
+            ("o", pa.struct([("x", pa.int64()), ("y", pa.list_(pa.string()))])),
             ("big", pa.uint64()), ("odd", pa.string()), ("huge", pa.float64()), ("late", pa.string()),
         ]
     )  # fmt: skip

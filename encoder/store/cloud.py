@@ -118,7 +118,7 @@ class CloudObjects:
                 return False
             return True
 
-    def overwrite(self, key: str, data: bytes) -> None:
+    def overwrite(self, key: str, data: bytes | memoryview) -> None:
         store = self._small if len(data) <= _SMALL else self._large
         with _translated(self.uri, key):
             obstore.put(store, self._prefix + key, data, mode="overwrite", use_multipart=False)

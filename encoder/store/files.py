@@ -13,7 +13,7 @@ from encoder.errors import OutputConflict
 __all__ = ["new_folder", "sync_folder", "write_synced"]
 
 
-def write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes | memoryview) -> None:
     """Write a new file and wait until the disk has it."""
     with path.open("xb") as file:
         file.write(data)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 
 from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable, UnsafeStore
 from encoder.store.files import sync_folder, write_synced
@@ -22,7 +23,7 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 class FolderObjects:
     """Objects as files under a folder, which is made at the first write.
 
-    A file is written and synced under `staging/`, then linked to its name: the link fails if the name exists.
+    A file is written and synced under `_staging/`, then linked to its name, which must be free.
     """
 
     def __init__(self, root: str | os.PathLike[str], uri: str | None = None) -> None:
@@ -45,7 +46,7 @@ class FolderObjects:
             sync_folder(target.parent)
             return True
 
-    def overwrite(self, key: str, data: bytes) -> None:
+    def overwrite(self, key: str, data: bytes | memoryview) -> None:
         with self._translated(key), self._staged(data) as staged:
             target = self._folder_of(key) / Path(key).name
             staged.replace(target)
@@ -66,12 +67,15 @@ class FolderObjects:
                 status = (self.root / key).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
+            if not S_ISREG(status.st_mode):
+                return None
             return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
     def scan(self, folder: str, after: str = "") -> list[ObjectInfo]:
         with self._translated(folder):
             try:
-                keys = sorted(f"{folder}/{path.name}" for path in (self.root / folder).iterdir())
+                prefix = f"{folder}/" if folder else ""
+                keys = sorted(prefix + path.name for path in (self.root / folder).iterdir())
             except (FileNotFoundError, NotADirectoryError):
                 return []
         return [
@@ -97,8 +101,8 @@ class FolderObjects:
         return folder
 
     @contextmanager
-    def _staged(self, data: bytes) -> Iterator[Path]:
-        staged = self._folder_of("staging/file") / uuid.uuid4().hex
+    def _staged(self, data: bytes | memoryview) -> Iterator[Path]:
+        staged = self._folder_of("_staging/file") / uuid.uuid4().hex
         try:
             write_synced(staged, data)
             yield staged

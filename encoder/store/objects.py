@@ -38,7 +38,7 @@ class Objects(Protocol):
     def create(self, key: str, data: bytes) -> bool:
         """Write an object that does not exist yet, whole or not at all; False if the key exists."""
 
-    def overwrite(self, key: str, data: bytes) -> None:
+    def overwrite(self, key: str, data: bytes | memoryview) -> None:
         """Write an object, whole or not at all, whether it exists or not."""
 
     def read(self, key: str) -> bytes:

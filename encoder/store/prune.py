@@ -100,7 +100,7 @@ def prune(objects: Objects, *, keep: int | None, grace: timedelta, now: datetime
     todo = plan({sha: info.modified for sha, info in blobs.items()}, marks, used, now=now, grace=grace)
     litter = [
         info.key
-        for folder in ("probe", "staging")
+        for folder in ("probe", "_staging")
         for info in objects.scan(folder)
         if info.modified <= now - grace
     ]

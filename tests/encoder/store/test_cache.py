@@ -223,7 +223,7 @@ def test_a_read_only_cache_serves_what_it_holds(make_model):
 
 
 FETCH = """
-import sys
+import sys, time
 from pathlib import Path
 from encoder.model import load_model
 from encoder.reference import parse
@@ -232,6 +232,7 @@ from encoder.store.store import ModelStore
 fetch = ModelStore.fetch
 def counting(self, manifest, folder):
     print("fetched")
+    time.sleep(1)  # so that the others come while one fetches
     return fetch(self, manifest, folder)
 ModelStore.fetch = counting
 for _ in range(int(sys.argv[3])):

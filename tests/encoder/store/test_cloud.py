@@ -121,6 +121,7 @@ def test_the_port_behaves_the_same_everywhere(uri):
     assert [info.key for info in objects.scan("v", after="v/a")] == ["v/b"]
     assert abs(objects.stat("v/a").modified.timestamp() - time.time()) < 60
     assert "v" in objects.folders()
+    assert objects.stat("v") is None
     objects.delete("v/a")
     assert [info.key for info in objects.scan("v")] == ["v/b"]
 

@@ -1,12 +1,14 @@
 from datetime import timedelta
 
+import msgspec
 import pytest
 from faults.doubles import Clock, DictObjects
 
 from encoder.errors import ConfigurationError, CorruptVersion
 from encoder.store.blobs import blob_key, mark_key
+from encoder.store.manifest import digest_of
 from encoder.store.objects import open_objects
-from encoder.store.publish import upload
+from encoder.store.publish import commit, upload
 from encoder.store.store import ModelStore
 
 
@@ -136,6 +138,41 @@ def test_a_blob_claimed_between_the_look_and_the_delete_stays(
     assert versions.verify(published[0]) == []
 
 
+def test_a_blob_deleted_while_it_is_claimed_is_written_again(
+    versions, objects, clock, make_model, monkeypatch
+):
+    files = upload(objects, make_model(1.0))
+    clock.advance(days=8)
+    versions.prune()
+    clock.advance(days=8)
+    delete = objects.delete
+
+    def delete_mark_then_blob(key):  # a prune that has seen the mark deletes right after the publisher's look
+        delete(key)
+        if key.startswith("marks/"):
+            delete(key.replace("marks/", "blobs/"))
+
+    monkeypatch.setattr(objects, "delete", delete_mark_then_blob)
+    manifest = versions.publish(make_model(1.0))
+    assert list(manifest.files) == files
+    assert versions.verify(manifest) == []
+
+
+def test_a_mark_on_a_blob_that_is_used_again_goes(versions, objects, clock, make_model):
+    upload(objects, make_model(1.0))  # a publisher that was killed
+    clock.advance(days=8)
+    upload(objects, make_model(1.0))  # one that has claimed its blobs and will commit
+    versions.prune()
+    assert len(objects.scan("marks")) == 4
+    draft = versions.publish(make_model(2.0))
+    by_path = {file.path: file for file in upload(DictObjects(clock), make_model(1.0))}
+    files = tuple(by_path[file.path] for file in draft.files)
+    late = msgspec.structs.replace(draft, files=files, digest=digest_of(files))
+    assert commit(objects, late, 1).version == 2
+    versions.prune()
+    assert objects.scan("marks") == []
+
+
 def test_a_manifest_that_cannot_be_read_stops_the_prune(versions, objects, clock, make_model):
     versions.publish(make_model())
     objects.overwrite("v/00000002.json", b"{")
@@ -150,11 +187,11 @@ def test_a_manifest_that_cannot_be_read_stops_the_prune(versions, objects, clock
 def test_what_killed_processes_left_goes_after_the_grace(versions, objects, clock, make_model):
     versions.publish(make_model())
     objects.create("probe/x", b"1")
-    objects.create("staging/y", b"1")
+    objects.create("_staging/y", b"1")
     objects.create(mark_key("00" * 32), clock.now.isoformat().encode())  # of a blob that is gone
     assert versions.prune().litter == []
     clock.advance(days=8)
-    assert sorted(versions.prune().litter) == ["probe/x", "staging/y"]
+    assert sorted(versions.prune().litter) == ["_staging/y", "probe/x"]
     assert not objects.scan("marks")
 
 
@@ -168,4 +205,4 @@ def test_every_kind_of_store_is_pruned(store, uri, make_model):
     assert store.versions() == [3]
     assert store.verify(store.manifest()) == []
     assert len(open_objects(uri).scan("blobs")) == 4
-    assert open_objects(uri).scan("marks") == open_objects(uri).scan("staging") == []
+    assert open_objects(uri).scan("marks") == open_objects(uri).scan("_staging") == []

@@ -101,7 +101,14 @@ def test_a_damaged_blob_is_found_and_never_fetched(store, uri, make_model, tmp_p
             key, {"changed": data[:-1] + b"!", "longer": data + b"x", "shorter": data[:-1]}[damage]
         )
     [problem] = store.verify(manifest)
-    assert manifest.files[1].path in problem
+    size = manifest.files[1].size
+    words = {
+        "changed": "does not have its sha256",
+        "longer": f"has more than its {size} bytes",
+        "shorter": f"has {size - 1} bytes, not {size}",
+        "missing": "is missing",
+    }
+    assert problem.startswith(f"{manifest.files[1].path}: {uri}/{key} {words[damage]}")
     with pytest.raises(CorruptVersion, match=r"version 1 of .* is damaged"):
         store.fetch(manifest, tmp_path / "out")
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]

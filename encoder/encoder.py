@@ -29,15 +29,17 @@ _BLOCK = 4096  # texts that one thread takes at a time
 class Encoder:
     """Embeds texts with a static model.
 
-    The vectors are model2vec's on the same folder: the mean of the token vectors, scaled to length 1 where the
-    model says so. The same text gives the same bits in any batch and with any number of threads.
+    The vectors are model2vec's on the same folder: the mean of the token vectors, scaled to length 1 where
+    the model says so. The same text gives the same bits in any batch and with any number of threads.
 
     Attributes:
         dim: the number of dimensions.
         manifest: the version's manifest, or None for a model from a folder.
     """
 
-    def __init__(self, model: StaticModel, manifest: "Manifest | None" = None, *, threads: int | None = None) -> None:
+    def __init__(
+        self, model: StaticModel, manifest: "Manifest | None" = None, *, threads: int | None = None
+    ) -> None:
         self.manifest = manifest
         self.dim = model.dim
         self._model = model
@@ -47,7 +49,9 @@ class Encoder:
         tokenizer = Tokenizer.from_str(model.tokenizer_json)
         # model2vec's two limits: characters before, tokens while tokenising.
         self._max_tokens = model.max_length
-        self._max_chars = None if model.max_length is None else model.max_length * median_token_length(tokenizer)
+        self._max_chars = (
+            None if model.max_length is None else model.max_length * median_token_length(tokenizer)
+        )
         self._compiler = WordPieceCompiler(tokenizer, spec) if is_wordpiece(spec) else None
         self._library = LibraryTokenizer(model.tokenizer_json, self._max_tokens, self._max_chars)
 
@@ -80,7 +84,8 @@ class Encoder:
         """Embed texts.
 
         Args:
-            texts: one str, an iterable of str or None, or an Arrow array of strings (chunked, sliced, dictionary).
+            texts: one str, an iterable of str or None, or an Arrow array of strings (chunked, sliced,
+                dictionary-encoded).
 
         Returns:
             `(n_texts, dim)` float32, or `(dim,)` for one str. Null and empty texts are zeros.
@@ -89,7 +94,8 @@ class Encoder:
             InputError: the texts are no strings.
         """
         if isinstance(texts, str):
-            return self.encode([texts])[0]
+            vector: NDArray[np.float32] = self.encode([texts])[0]
+            return vector
         arrays = [buffers(array) for array in as_arrays(texts)]
         out = np.empty((sum(len(a.offsets) - 1 for a in arrays), self.dim), np.float32)
         first = 0
@@ -119,7 +125,9 @@ class Encoder:
             return
         self._encode_by_kernel(self._compiler, part, out[block])
 
-    def _encode_by_kernel(self, compiler: WordPieceCompiler, texts: TextBuffers, out: NDArray[np.float32]) -> None:
+    def _encode_by_kernel(
+        self, compiler: WordPieceCompiler, texts: TextBuffers, out: NDArray[np.float32]
+    ) -> None:
         status = np.empty(len(out), np.int32)
         max_tokens = _NO_LIMIT if self._max_tokens is None else self._max_tokens
         max_chars = _NO_LIMIT if self._max_chars is None else self._max_chars
@@ -133,13 +141,15 @@ class Encoder:
         if pending:
             self._encode_by_library(texts, np.flatnonzero(status != DONE), out)
 
-    def _encode_by_library(self, texts: TextBuffers, rows: NDArray[np.int64], out: NDArray[np.float32]) -> None:
+    def _encode_by_library(
+        self, texts: TextBuffers, rows: NDArray[np.int64], out: NDArray[np.float32]
+    ) -> None:
         ids, ends = self._library.tokenise(strings(texts, rows))
         pool_texts(ids, ends, rows, self._table, self._model.normalize, out)
 
 
 def _token_table(model: StaticModel) -> NDArray[Any]:
-    """The table with one row a token id, in a type that the kernels read: int8 and float32 stay memory-mapped."""
+    """The table with one row a token id, in a type that the kernels read; int8 and float32 stay mapped."""
     table = model.table
     if model.mapping is not None:
         table = table[model.mapping]

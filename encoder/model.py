@@ -30,7 +30,11 @@ DEFAULT_MAX_LENGTH = 512
 _LAYOUTS = (
     ("model.safetensors", "tokenizer.json", "config.json"),
     ("model.safetensors", "tokenizer.json", "config_sentence_transformers.json"),
-    ("0_StaticEmbedding/model.safetensors", "0_StaticEmbedding/tokenizer.json", "config_sentence_transformers.json"),
+    (
+        "0_StaticEmbedding/model.safetensors",
+        "0_StaticEmbedding/tokenizer.json",
+        "config_sentence_transformers.json",
+    ),
 )
 _TABLE_DTYPES = ("float64", "float32", "float16", "int8")
 
@@ -79,7 +83,9 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise ModelFormatError(f"no model folder at {root}: name a folder with model.safetensors, or a store's URI")
+        raise ModelFormatError(
+            f"no model folder at {root}: name a folder with model.safetensors, or a store's URI"
+        )
     for layout in _LAYOUTS:
         table_file, tokenizer_file, config_file = (root / part for part in layout)
         if table_file.is_file() and tokenizer_file.is_file() and config_file.is_file():
@@ -120,7 +126,9 @@ def _tensors(path: Path) -> dict[str, NDArray[Any]]:
         entry = json.loads(raw.read(size))[table]
     dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "<i1"}
     if entry["dtype"] not in dtypes:
-        raise ValueError(f"the table's type is {entry['dtype']}: it must be one of {', '.join(_TABLE_DTYPES)}")
+        raise ValueError(
+            f"the table's type is {entry['dtype']}: it must be one of {', '.join(_TABLE_DTYPES)}"
+        )
     mapped = np.memmap(
         path,
         dtype=dtypes[entry["dtype"]],
@@ -148,10 +156,16 @@ def _check(model: StaticModel, root: Path) -> None:
     n_tokens = max(tokenizer.get_vocab().values(), default=-1) + 1
     rows = model.table.shape[0]
     if model.table.ndim != 2:  # noqa: PLR2004 - a table has rows and columns
-        raise ModelFormatError(f"the table of {root} has shape {model.table.shape}: it must be (n_tokens, dim)")
+        raise ModelFormatError(
+            f"the table of {root} has shape {model.table.shape}: it must be (n_tokens, dim)"
+        )
     if model.mapping is None and rows < n_tokens:
-        raise ModelFormatError(f"{root} has {rows} vectors for {n_tokens} tokens: table and tokenizer do not match")
-    if model.mapping is not None and (len(model.mapping) < n_tokens or not 0 <= model.mapping.min() <= model.mapping.max() < rows):
+        raise ModelFormatError(
+            f"{root} has {rows} vectors for {n_tokens} tokens: table and tokenizer do not match"
+        )
+    if model.mapping is not None and (
+        len(model.mapping) < n_tokens or not 0 <= model.mapping.min() <= model.mapping.max() < rows
+    ):
         raise ModelFormatError(f"the token mapping of {root} does not fit its tokenizer or its table")
     if model.weights is not None and len(model.weights) < n_tokens:
         raise ModelFormatError(f"{root} has {len(model.weights)} weights for {n_tokens} tokens")
@@ -200,7 +214,12 @@ def _write(model: StaticModel, folder: Path, readme: str | None) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     kinds = ["StaticEmbedding", *(["Normalize"] if model.normalize else [])]
     modules = [
-        {"idx": i, "name": str(i), "path": "." if i == 0 else f"{i}_{kind}", "type": f"sentence_transformers.models.{kind}"}
+        {
+            "idx": i,
+            "name": str(i),
+            "path": "." if i == 0 else f"{i}_{kind}",
+            "type": f"sentence_transformers.models.{kind}",
+        }
         for i, kind in enumerate(kinds)
     ]
     (folder / "modules.json").write_text(json.dumps(modules, indent=2), encoding="utf-8")

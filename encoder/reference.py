@@ -47,14 +47,18 @@ def parse(ref: str) -> Reference:
     """
     text = str(ref).strip()
     if not text:
-        raise InvalidReference("the model reference is empty: name a folder or a store, as in s3://bucket/models/minilm@7")
+        raise InvalidReference(
+            "the model reference is empty: name a folder or a store, as in s3://bucket/models/minilm@7"
+        )
     match = _SELECTOR.search(text)
     location, selector = (text[: match.start()], match[1]) if match else (text, "latest")
     scheme = _SCHEME.match(location)
     if scheme is None and match is None and not (Path(location) / "v").is_dir():
         return Reference("folder", text)
     if match is None and "@" in text.rsplit("/", 1)[-1]:
-        raise InvalidReference(f"cannot read the selector of {text!r}: use @latest, @7 or @sha256: and 12 digits or more")
+        raise InvalidReference(
+            f"cannot read the selector of {text!r}: use @latest, @7 or @sha256: and 12 digits or more"
+        )
     return Reference("store", store_uri(location), int(selector) if selector.isdecimal() else selector)
 
 
@@ -68,7 +72,6 @@ def store_uri(location: str) -> str:
     if scheme is None:
         return Path(location).expanduser().absolute().as_uri()
     if scheme[1] not in SCHEMES:
-        raise InvalidReference(
-            f"unknown scheme in {location!r}: use one of {', '.join(f'{s}://' for s in SCHEMES)} or a local path"
-        )
+        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
+        raise InvalidReference(f"unknown scheme in {location!r}: use one of {known} or a local path")
     return location.rstrip("/") if location.rstrip("/") != f"{scheme[1]}:" else location

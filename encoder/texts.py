@@ -30,8 +30,8 @@ def as_arrays(texts: Any) -> list[pa.Array]:
     """Texts as string or large_string arrays, one for each chunk.
 
     Args:
-        texts: an Arrow string array (string, large_string, string_view, dictionary of these), a chunked array,
-            or an iterable of str and None.
+        texts: an Arrow string array (string, large_string, string_view, dictionary of these), a chunked
+            array, or an iterable of str and None.
 
     Raises:
         InputError: the values are not strings, or a str holds lone surrogates.
@@ -52,7 +52,7 @@ def _from_python(texts: Iterable[str | None]) -> pa.Array:
         raise InputError(f"texts must be str or None: {error}") from error
     except UnicodeEncodeError as error:
         raise InputError(
-            f"a text holds a lone surrogate, which is not Unicode text: decode with errors='replace' ({error})"
+            f"a text holds a lone surrogate, so it is not Unicode: decode with errors='replace' ({error})"
         ) from error
 
 
@@ -66,12 +66,13 @@ def _strings(array: pa.Array) -> pa.Array:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(check(kind) for check in checks)
 
 
 def buffers(array: pa.Array) -> TextBuffers:
     """The buffers of a string or large_string array, a slice included."""
-    width: type[np.int32] | type[np.int64] = np.int64 if pa.types.is_large_string(array.type) else np.int32
+    width: type[np.int32 | np.int64] = np.int64 if pa.types.is_large_string(array.type) else np.int32
     _, offsets, data = array.buffers()
     if offsets is None or len(array) == 0:
         return TextBuffers(np.zeros(0, np.uint8), np.zeros(len(array) + 1, np.int64), np.zeros(0, np.bool_))

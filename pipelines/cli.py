@@ -1,6 +1,7 @@
 """The command line: `millstream COMMAND`.
 
-Exit codes: 0 done, 1 failed, 2 wrong use. Errors are one line on standard error; `--debug` shows the traceback.
+Exit codes: 0 done, 1 failed, 2 wrong use. Errors are one line on standard error; `--debug` shows the
+traceback.
 """
 
 import os

@@ -4,7 +4,7 @@ The one place where the encoder meets records. Nothing here knows of Beam, Kafka
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +47,7 @@ class Enrichment:
 
     template: TextTemplate
     keep: tuple[str, ...] | None = None
-    vectors: VectorFormat = VectorFormat()
+    vectors: VectorFormat = field(default_factory=VectorFormat)
 
     def schema(self, records: pa.Schema, dim: int) -> pa.Schema:
         """The schema of enriched batches.

@@ -65,7 +65,9 @@ class ModelVersion:
 @lru_cache(maxsize=2)
 def _load(version: ModelVersion) -> Encoder:
     if version.version is None and folder_digest(Path(version.ref)) != version.digest:
-        raise CorruptVersion(f"the model in {version.ref} changed while the job ran: publish it and use the version")
+        raise CorruptVersion(
+            f"the model in {version.ref} changed while the job ran: publish it and use the version"
+        )
     return Encoder.load(version.ref, threads=1)
 
 

@@ -21,8 +21,8 @@ class VectorFormat:
     Attributes:
         layout: `list` (fixed-size list: DuckDB, polars and Lance read it) or `binary` (fixed-size bytes,
             little endian: `numpy.frombuffer(value, dtype)`).
-        dtype: `float32`, `float16`, or `int8`: each vector scaled so that its largest component is ±127, which
-            keeps its cosines.
+        dtype: `float32`, `float16`, or `int8`: each vector scaled so that its largest component is ±127,
+            which keeps its cosines.
     """
 
     layout: Literal["list", "binary"] = "list"

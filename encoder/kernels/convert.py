@@ -23,7 +23,9 @@ def to_float16(vectors: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 @njit(nogil=True, cache=True)
-def _float16_bits(values: NDArray[np.float32], source: NDArray[np.uint32], target: NDArray[np.uint16]) -> None:
+def _float16_bits(
+    values: NDArray[np.float32], source: NDArray[np.uint32], target: NDArray[np.uint16]
+) -> None:
     # Branch-free on the bits, so that the compiler uses the widest vectors: https://gist.github.com/rygorous/2156668
     # Each step is wrapped because Numba would widen to 64 bits.
     for k in range(source.shape[0]):
@@ -33,7 +35,9 @@ def _float16_bits(values: NDArray[np.float32], source: NDArray[np.uint32], targe
         odd = np.uint32(np.uint32(bits >> np.uint32(13)) & np.uint32(1))
         normal = np.uint32(np.uint32(bits + odd + np.uint32(0xC8000FFF)) >> np.uint32(13))
         # Below 2**-14: adding 0.5 lets the float addition itself shift and round.
-        small = np.uint32(np.float32(abs(values[k]) + np.float32(0.5)).view(np.uint32) - np.uint32(0x3F000000))
+        small = np.uint32(
+            np.float32(abs(values[k]) + np.float32(0.5)).view(np.uint32) - np.uint32(0x3F000000)
+        )
         value = small if bits < np.uint32(0x38800000) else normal
         value = np.uint32(0x7C00) if bits >= np.uint32(0x477FF000) else value
         target[k] = np.uint16(sign | value)

@@ -3,11 +3,14 @@
 The order of additions depends on a text's tokens alone, so the same text gives the same bits in any batch.
 """
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import NDArray
 
-__all__ = ["pool_float32", "pool_int8"]
+__all__ = ["pool", "pool_float32", "pool_int8"]
 
 _EXACT = 256  # int8 values whose sum always fits into int16
 
@@ -28,7 +31,12 @@ def _finish(out: NDArray[np.float32], n_tokens: int, normalize: bool) -> None:
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 def pool_int8(
-    ids: NDArray[np.int32], first: int, last: int, table: NDArray[np.int8], normalize: bool, out: NDArray[np.float32]
+    ids: NDArray[np.int32],
+    first: int,
+    last: int,
+    table: NDArray[np.int8],
+    normalize: bool,
+    out: NDArray[np.float32],
 ) -> None:
     """Pool int8 rows; sums are exact, so only the last scaling rounds.
 
@@ -53,7 +61,9 @@ def pool_int8(
         while i + 4 <= stop:  # four rows at a time: a quarter of the accumulator's traffic
             a, b, c, d = table[ids[i]], table[ids[i + 1]], table[ids[i + 2]], table[ids[i + 3]]
             for k in range(dim):
-                acc[k] += np.int16(np.int16(a[k]) + np.int16(b[k])) + np.int16(np.int16(c[k]) + np.int16(d[k]))
+                acc[k] += np.int16(np.int16(a[k]) + np.int16(b[k])) + np.int16(
+                    np.int16(c[k]) + np.int16(d[k])
+                )
             i += 4
         while i < stop:
             a = table[ids[i]]
@@ -96,3 +106,19 @@ def pool_float32(
             out[k] += a[k]
         i += 1
     _finish(out, last - first, normalize)
+
+
+def pool(ids: Any, first: int, last: int, table: Any, normalize: bool, out: Any) -> None:
+    """Pool by the kernel of the table's type; for other kernels to call."""
+    (pool_int8 if table.dtype == np.int8 else pool_float32)(ids, first, last, table, normalize, out)
+
+
+# The table's type alone decides, but an overload has to name all arguments.
+@overload(pool, jit_options={"nogil": True}, strict=False)
+def _pool(ids: Any, first: Any, last: Any, table: Any, normalize: Any, out: Any) -> Any:  # noqa: ARG001 - as above
+    kernel = pool_int8 if table.dtype == types.int8 else pool_float32
+
+    def call(ids: Any, first: Any, last: Any, table: Any, normalize: Any, out: Any) -> None:
+        kernel(ids, first, last, table, normalize, out)
+
+    return call

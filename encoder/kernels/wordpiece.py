@@ -84,7 +84,7 @@ def place_trie(
     used = np.zeros(size, np.bool_)
     cell_of[1] = 1
     used[:2] = True
-    free, top = 2, 2
+    free, dense, top = 257, 257, 2  # where to look for a cell for one edge, and for several; every byte fits
     for node in order:
         a, z = first[node], first[node + 1]
         cells[cell_of[node], 2] = token[node]
@@ -92,15 +92,18 @@ def place_trie(
             continue
         while used[free]:
             free += 1
-        base = max(1, free - byte[a])
-        fits = False
+        base = (free if z - a == 1 else max(free, dense)) - byte[a]
+        tries, fits = 0, False
         while not fits:
             fits = True
             for k in range(a, z):
                 if used[base + byte[k]]:
                     fits = False
                     base += 1
+                    tries += 1
                     break
+        if tries > 64:  # crowded here: look further on next time, single edges will fill the gaps
+            dense = base + byte[a]
         cells[cell_of[node], 0] = base
         for k in range(a, z):
             cell = base + byte[k]
@@ -116,9 +119,9 @@ def place_trie(
 
 
 @njit(nogil=True, cache=True, inline="always")
-def word_hash(high: int, low: int, mask: int) -> int:
+def word_hash(high: np.uint64, low: np.uint64, mask: np.int64) -> np.int64:
     """Slot of a word's two keys (multiplicative hashing, Knuth 6.4)."""
-    mixed = (np.uint64(high) * np.uint64(0x9E3779B97F4A7C15)) ^ (np.uint64(low) * np.uint64(0xC2B2AE3D27D4EB4F))
+    mixed = (high * np.uint64(0x9E3779B97F4A7C15)) ^ (low * np.uint64(0xC2B2AE3D27D4EB4F))
     return np.int64((mixed ^ (mixed >> np.uint64(29))) >> np.uint64(17)) & mask
 
 
@@ -214,7 +217,7 @@ def tokenise(
     if e - i > max_chars:
         e = _clip(data, i, e, max_chars)
     begin, unknown = p, 0
-    mask = t.values.shape[0] - 1
+    mask = np.int64(t.values.shape[0] - 1)
     while i < e:
         n, chars = 0, 0
         high, low = np.uint64(0), np.uint64(0)
@@ -284,14 +287,14 @@ def tokenise(
                         unknown += 1
                     else:
                         p = q
-        if alone >= 0:
+        if alone >= 0 and p - begin + unknown < max_tokens:
             a = t.runs[alone, 0]
             q = _cut(t.run_bytes[a : a + t.runs[alone, 1]], t.runs[alone, 1], t.cells, ids, p)
             if q < 0:
                 unknown += 1
             else:
                 p = q
-        elif i < e:
+        elif alone < 0 and i < e:
             if c == ISOLATED:
                 b = data[i]
                 if t.added_first[b] and _starts_added(data, i, e, t.added):

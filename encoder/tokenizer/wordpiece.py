@@ -5,7 +5,6 @@ and changes with Unicode's version, so it is not written down here: each charact
 tokenizer's own normaliser and pre-tokeniser, 256 code points at a time, when a text first needs them.
 """
 
-import json
 import threading
 import unicodedata
 from typing import Any
@@ -37,8 +36,8 @@ _KEY_BYTES = 8
 def is_wordpiece(spec: dict[str, Any]) -> bool:
     """Whether a parsed `tokenizer.json` is one that the kernel does exactly.
 
-    That is BERT's normaliser, pre-tokeniser and WordPiece, where every added token is matched in the text as it
-    stands (not normalised) and begins with an ASCII character that BERT splits at.
+    That is BERT's normaliser, pre-tokeniser and WordPiece, where every added token is matched in the text as
+    it stands (not normalised) and begins with an ASCII character that BERT splits at.
     """
     model, normalizer, splitter = (spec.get(part) or {} for part in ("model", "normalizer", "pre_tokenizer"))
     return (
@@ -166,7 +165,7 @@ def _word_table(vocabulary: dict[str, int], prefix: str) -> tuple[NDArray[np.uin
     keys, values = np.zeros((size, 2), np.uint64), np.full(size, -1, np.int32)
     for word, i in words.items():
         high, low = int.from_bytes(word[:_KEY_BYTES]), int.from_bytes(word[_KEY_BYTES:])
-        slot = word_hash(np.uint64(high), np.uint64(low), size - 1)
+        slot = word_hash(np.uint64(high), np.uint64(low), np.int64(size - 1))
         while keys[slot, 0]:
             slot = (slot + 1) & (size - 1)
         keys[slot] = high, low

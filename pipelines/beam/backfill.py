@@ -127,8 +127,11 @@ class EmbedPart(beam.DoFn):
         enriched = self._enrichment(batch, encoder, version.label)
         self._encode_ms.update(round(1000 * (time.perf_counter() - begin)))
         self._records.inc(part.n_records)
-        reason = f"the text is null: {self._enrichment.template}"
-        null = (BadRow(part.source, int(part.rows[row]), reason, record_of(batch, row)) for row in enriched.bad.tolist())
+        reason = f"the text is null: {self._enrichment.template.source}"
+        null = (
+            BadRow(part.source, int(part.rows[row]), reason, record_of(batch, row))
+            for row in enriched.bad.tolist()
+        )
         yield replace(part, bad=(*part.bad, *null)), enriched.batch
 
 
@@ -148,7 +151,9 @@ class WritePart(beam.DoFn):
         """Yield what was written."""
         part, batch = element
         self._dead.write(part.name, part.bad)
-        self._parts.write(part.name, batch, part_metadata(self._job, part.n_records, len(part.bad), part.n_bytes))
+        self._parts.write(
+            part.name, batch, part_metadata(self._job, part.n_records, len(part.bad), part.n_bytes)
+        )
         self._dead_letters.inc(len(part.bad))
         yield Counts(part.n_records, batch.num_rows, len(part.bad), part.n_bytes, 1)
 

@@ -1,4 +1,6 @@
-"""Beam's coder for Arrow record batches: Arrow IPC instead of pickle, which would copy whole buffers of slices."""
+"""Beam's coder for Arrow record batches: Arrow IPC, where pickle would copy the whole buffers of slices."""
+
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -26,7 +28,7 @@ class RecordBatchCoder(beam.coders.Coder):
         """Dictionaries and metadata may be written in more than one way."""
         return False
 
-    def to_type_hint(self) -> type[pa.RecordBatch]:
+    def to_type_hint(self) -> Any:
         """The type that it codes."""
         return pa.RecordBatch
 

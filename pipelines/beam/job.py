@@ -49,7 +49,7 @@ class BackfillJob:
             "model": {"name": self.model.name, "version": self.model.version, "digest": self.model.digest},
             "inputs": [{"path": file.path, "size": file.size} for file in self.inputs],
             "records": [f"{field.name}: {field.type}" for field in self.records],
-            "text": str(self.enrichment.template),
+            "text": self.enrichment.template.source,
             "keep": self.enrichment.keep,
             "vectors": asdict(self.enrichment.vectors),
             "chunk_rows": self.chunk_rows,
@@ -84,12 +84,13 @@ class Counts:
 
 def part_metadata(job: BackfillJob, records: int, dead_letters: int, input_bytes: int) -> dict[str, str]:
     """The Parquet metadata of a part: which model made it, from what, and its counts."""
+    vectors = job.enrichment.vectors
     return {
         "millstream.model.name": job.model.name,
         "millstream.model.version": str(job.model.version or ""),
         "millstream.model.digest": job.model.digest,
-        "millstream.text": str(job.enrichment.template),
-        "millstream.vectors": f"{job.enrichment.vectors.layout} {job.enrichment.vectors.dtype} {job.model.dim}",
+        "millstream.text": job.enrichment.template.source,
+        "millstream.vectors": f"{vectors.layout} {vectors.dtype} {job.model.dim}",
         "millstream.records": str(records),
         "millstream.dead_letters": str(dead_letters),
         "millstream.input_bytes": str(input_bytes),
@@ -109,11 +110,15 @@ def claim_output(job: BackfillJob) -> dict[str, Any] | None:
     description = msgspec.json.encode(job.description())
     if objects.stat(JOB_FILE) is None:
         if names := ParquetParts(job.output).names():
-            raise OutputConflict(f"{job.output} holds {names[0]}, which no backfill wrote: name another folder")
+            raise OutputConflict(
+                f"{job.output} holds {names[0]}, which no backfill wrote: name another folder"
+            )
         objects.create(JOB_FILE, description)
     found = objects.read(JOB_FILE)
     if found != description:
-        raise OutputConflict(f"{job.output} holds another backfill ({_difference(found, description)}): name another folder")
+        raise OutputConflict(
+            f"{job.output} holds another backfill ({_difference(found, description)}): name another folder"
+        )
     if objects.stat(SUMMARY_FILE) is None:
         return None
     summary: dict[str, Any] = msgspec.json.decode(objects.read(SUMMARY_FILE))

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Self
 
 from encoder.errors import MillstreamError
 from pipelines.beam.job import BackfillJob, Counts
@@ -38,12 +39,14 @@ class Watch(AbstractContextManager["Watch"]):
                 self._seen.add(name)
         return self._counts
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> Self:
         """Begin to look."""
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop looking."""
         self._stop.set()
         self._thread.join()

@@ -34,7 +34,7 @@ def distill(  # noqa: PLR0917 - typer names them
     store: Annotated[
         str | None,
         typer.Option(
-            envvar="MILLSTREAM_STORE", help="Publish to this store, as in s3://bucket/models or ./store."
+            envvar="MILLSTREAM_STORE", help="Publish to this store, as s3://bucket/models or ./store."
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name in the store.")] = None,
@@ -94,7 +94,7 @@ def distill(  # noqa: PLR0917 - typer names them
     from distill import distill as run  # noqa: PLC0415 - torch takes seconds to import
     from distill import model_card, teacher_bytes  # noqa: PLC0415 - as above
 
-    with ErrorConsole().progress("vocabulary entries", total=1) as tell:
+    with ErrorConsole().progress("tokens", total=1) as tell:
         model = run(
             teacher,
             vocabulary=words,

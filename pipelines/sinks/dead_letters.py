@@ -14,10 +14,10 @@ FOLDER = "dead_letters"
 
 
 class DeadLetters:
-    """Writes bad rows to `dead_letters/` under one URI, one file for each part of the output.
+    r"""Writes bad rows to `dead_letters/` under one URI, one file for each part of the output.
 
     Each line holds `file`, `row` (from 1), `reason` and `record`, the original bytes with what is not UTF-8
-    escaped as `\\xNN`. File names begin with `_`, so that readers of the Parquet files pass over them.
+    escaped as `\xNN`. File names begin with `_`, so that readers of the Parquet files pass over them.
     """
 
     def __init__(self, uri: str) -> None:

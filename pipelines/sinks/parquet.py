@@ -57,7 +57,7 @@ class ParquetParts:
 
     def names(self) -> list[str]:
         """The names of the files that are there, sorted."""
-        keys = (info.key.removeprefix("/") for info in self._objects.scan(""))
+        keys = (info.key for info in self._objects.scan(""))
         return [key for key in keys if key.endswith(".parquet") and "/" not in key]
 
     def metadata(self, name: str) -> dict[str, str]:
@@ -68,7 +68,10 @@ class ParquetParts:
             file = pq.ParquetFile(self._folder / name)
         with file:
             pairs = file.metadata.metadata or {}
-            return {**{k.decode(): v.decode("utf-8", "replace") for k, v in pairs.items()}, "rows": str(file.metadata.num_rows)}
+            return {
+                **{k.decode(): v.decode("utf-8", "replace") for k, v in pairs.items()},
+                "rows": str(file.metadata.num_rows),
+            }
 
 
 def _encode(batch: pa.RecordBatch, schema: pa.Schema, sink: Any) -> None:
@@ -83,7 +86,9 @@ def _encode(batch: pa.RecordBatch, schema: pa.Schema, sink: Any) -> None:
         write_statistics=rich,
     )
     with writer:
-        writer.write_batch(batch.replace_schema_metadata(schema.metadata), row_group_size=max(1, batch.num_rows))
+        writer.write_batch(
+            batch.replace_schema_metadata(schema.metadata), row_group_size=max(1, batch.num_rows)
+        )
 
 
 def _leaves(kind: pa.DataType, path: str) -> list[str]:

@@ -1,0 +1,55 @@
+"""From the words of the command line to a job that can run: everything that can be wrong is found here."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from encoder.reference import store_uri
+from pipelines.beam.job import BackfillJob
+from pipelines.enrich import Enrichment
+from pipelines.model_version import ModelVersion
+from pipelines.records.formats import find_inputs
+from pipelines.records.schema import infer_schema
+from pipelines.records.template import TextTemplate
+from pipelines.vectors import VectorFormat
+
+__all__ = ["plan_backfill"]
+
+
+def plan_backfill(
+    *,
+    model: str,
+    pattern: str,
+    output: str,
+    text: str,
+    keep: Sequence[str] | None = None,
+    vectors: Literal["list", "binary"] = "list",
+    dtype: Literal["float32", "float16", "int8"] = "float32",
+    input_format: str | None = None,
+    chunk_rows: int = 65_536,
+) -> BackfillJob:
+    """Check everything and say what to do; nothing is written.
+
+    Args:
+        model: REF of the model.
+        pattern: file, folder or glob of the inputs.
+        output: folder or URI.
+        text: the text template.
+        keep: columns to keep, or None for all.
+        vectors: layout of the vectors.
+        dtype: type of their elements.
+        input_format: format of the inputs, or None to go by their extensions.
+        chunk_rows: records of an output file.
+
+    Raises:
+        TemplateError: the template cannot be read, or names a field that no record has.
+        InputError: there are no inputs, or they do not fit together.
+        ConfigurationError: a REF, a URI or a kept column that does not exist.
+    """
+    template = TextTemplate.parse(text)
+    target = store_uri(output)
+    files = find_inputs(pattern, input_format)
+    records = infer_schema(files, template.fields, keep)
+    version = ModelVersion.resolve(model)
+    enrichment = Enrichment(template, None if keep is None else tuple(keep), VectorFormat(vectors, dtype))
+    enrichment.schema(records, version.dim)  # refuses columns that cannot be kept
+    return BackfillJob(version, tuple(files), records, enrichment, target, chunk_rows)

@@ -1,0 +1,104 @@
+"""`millstream backfill`: files of records in, Parquet with vectors out."""
+
+import time
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from encoder.errors import MissingExtra
+from pipelines.commands.console import ErrorConsole
+from pipelines.commands.tables import print_table
+
+if TYPE_CHECKING:
+    from pipelines.beam.job import BackfillJob, Counts
+
+__all__ = ["backfill"]
+
+
+def backfill(
+    model: Annotated[
+        str, typer.Option(help="REF of the model: a folder, or a version as in s3://bucket/models/minilm@7.")
+    ],
+    inputs: Annotated[
+        str,
+        typer.Option(
+            "--input", help="File, folder or glob: Parquet, JSON lines, CSV, text; also .gz and .zst."
+        ),
+    ],
+    output: Annotated[str, typer.Option(help="Folder or URI for the Parquet files.")],
+    text: Annotated[
+        str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
+    ] = "text",
+    keep: Annotated[
+        str | None, typer.Option(help="Columns to keep, separated by commas; '' for none.  [default: all]")
+    ] = None,
+    vectors: Annotated[
+        Literal["list", "binary"],
+        typer.Option(help="list: every tool reads it; binary: fixed-size bytes, faster to write."),
+    ] = "list",
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
+    ] = "float32",
+    input_format: Annotated[
+        Literal["parquet", "jsonl", "csv", "text"] | None,
+        typer.Option("--format", help="Format of the input.  [default: by the files' extensions]"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the local runner.  [default: one a core]")
+    ] = None,
+    rows_per_file: Annotated[int, typer.Option(min=1, help="Records of an output file.")] = 65_536,
+    beam_arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- BEAM OPTIONS]", help="Any Beam runner and its options, behind `--`."),
+    ] = None,
+) -> None:
+    """Embed files of records into Parquet, on this machine or on any Beam runner.
+
+    The output holds the kept columns, `embedding` and `model_version`. Rows that cannot be read go to
+    `dead_letters/` in the output with file, row and reason. After an interruption, the same command goes on.
+    """
+    try:
+        from pipelines.beam.job import claim_output  # noqa: PLC0415 - Beam is heavy and optional
+        from pipelines.beam.plan import plan_backfill  # noqa: PLC0415 - as above
+        from pipelines.beam.runner import beam_options, run_backfill  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "apache_beam", "beam") from error
+
+    console = ErrorConsole()
+    with console.status("reading the model and the inputs' schema"):
+        job = plan_backfill(
+            model=model,
+            pattern=inputs,
+            output=output,
+            text=text,
+            keep=None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
+            vectors=vectors,
+            dtype=dtype,
+            input_format=input_format,
+            chunk_rows=rows_per_file,
+        )
+        done = claim_output(job)
+    if done is not None:
+        console.print(f"{job.output} is complete already: {done['rows']:,} rows by {done['model']}")
+        return
+    begin = time.monotonic()
+    total = sum(file.size for file in job.inputs)
+    with console.progress("records", total) as tell:
+        counts = run_backfill(
+            job, beam_options(beam_arguments or [], workers), lambda c: tell(c.input_bytes, c.records)
+        )
+    _summarise(job, counts, time.monotonic() - begin)
+
+
+def _summarise(job: "BackfillJob", counts: "Counts", seconds: float) -> None:
+    rows = {
+        "records": f"{counts.records:,}",
+        "rows with vectors": f"{counts.rows:,}",
+        "dead letters": f"{counts.dead_letters:,}"
+        + (f"  ({job.output}/dead_letters/)" if counts.dead_letters else ""),
+        "model": f"{job.model.label}  {job.model.digest[:19]}",
+        "output": f"{job.output}  ({counts.parts:,} files)",
+        "time": f"{seconds:,.1f} s  ({counts.records / max(seconds, 1e-9):,.0f} records/s)",
+    }
+    print_table(None, [list(row) for row in rows.items()])

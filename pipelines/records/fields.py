@@ -20,7 +20,7 @@ def field_path(fields: pa.Schema | pa.StructType, name: str) -> Path | None:
         head, rest = ".".join(parts[:length]), ".".join(parts[length:])
         if (index := _index(fields, head)) is None:
             continue
-        if not rest:
+        if length == len(parts):
             return (head,)
         inner = fields.field(index).type
         if pa.types.is_struct(inner) and (below := field_path(inner, rest)) is not None:

@@ -66,7 +66,7 @@ def _only(record: dict[str, Any], name: str) -> dict[str, Any] | None:
     for length in range(len(parts), 0, -1):
         head, rest = ".".join(parts[:length]), ".".join(parts[length:])
         if head in record:
-            if not rest:
+            if length == len(parts):
                 return {head: record[head]}
             if isinstance(record[head], dict) and (below := _only(record[head], rest)) is not None:
                 return {head: below}

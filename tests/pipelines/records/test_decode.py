@@ -174,7 +174,7 @@ def csv_line(row, quoting, delimiter):
     COMPRESSIONS,
     CUTS,
 )
-def test_csv_records_are_read_back_and_bad_ones_isolated(tmp_path, lines, dialect, newline, compression, cut):  # noqa: PLR0917 - what hypothesis draws
+def test_csv_records_are_read_back_and_bad_ones_isolated(tmp_path, lines, dialect, newline, compression, cut):
     quoting, delimiter = dialect
     header = csv_line(["te\nxt", "n"], quoting, delimiter)
     written = [

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 failed, 2 wrong use. Errors are one line on standard error
 traceback.
 """
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
-from pipelines.commands import backfill, distill, models
+from pipelines.commands import backfill, demo, distill, models
 
 __all__ = ["app", "main"]
 
@@ -28,7 +29,8 @@ app = typer.Typer(
 )
 app.command("distill")(distill.distill)
 app.add_typer(models.app, name="models")
-app.command("backfill", context_settings={"ignore_unknown_options": False})(backfill.backfill)
+app.command("backfill")(backfill.backfill)
+app.command("demo")(demo.demo)
 
 
 @app.callback()
@@ -48,6 +50,8 @@ def main() -> None:
     if "--debug" in own:  # wherever it stands before `--`
         sys.argv.remove("--debug")
         os.environ["MILLSTREAM_DEBUG"] = "1"
+    # Libraries that warn while they are imported do so to their developers, not to ours.
+    logging.basicConfig(level=logging.INFO if os.environ.get("MILLSTREAM_DEBUG") else logging.ERROR)
     try:
         app()
     except Exception as error:

@@ -1,6 +1,8 @@
 """`millstream backfill`: files of records in, Parquet with vectors out."""
 
+import json
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -10,6 +12,8 @@ from pipelines.commands.console import ErrorConsole
 from pipelines.commands.tables import print_table
 
 if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
     from pipelines.beam.job import BackfillJob, Counts
 
 __all__ = ["backfill"]
@@ -52,6 +56,7 @@ def backfill(
         list[str] | None,
         typer.Argument(metavar="[-- BEAM OPTIONS]", help="Any Beam runner and its options, behind `--`."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
 ) -> None:
     """Embed files of records into Parquet, on this machine or on any Beam runner.
 
@@ -59,9 +64,9 @@ def backfill(
     `dead_letters/` in the output with file, row and reason. After an interruption, the same command goes on.
     """
     try:
-        from pipelines.beam.job import claim_output  # noqa: PLC0415 - Beam is heavy and optional
+        from pipelines.beam.job import Counts, claim_output  # noqa: PLC0415 - Beam is heavy and optional
         from pipelines.beam.plan import plan_backfill  # noqa: PLC0415 - as above
-        from pipelines.beam.runner import beam_options, run_backfill  # noqa: PLC0415 - as above
+        from pipelines.beam.runner import beam_options  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "apache_beam", "beam") from error
 
@@ -79,26 +84,36 @@ def backfill(
             chunk_rows=rows_per_file,
         )
         done = claim_output(job)
-    if done is not None:
-        console.print(f"{job.output} is complete already: {done['rows']:,} rows by {done['model']}")
-        return
     begin = time.monotonic()
+    if done is None:
+        counts = _run(job, beam_options(beam_arguments or [], workers), console)
+    else:
+        console.print(f"{job.output} is complete already: nothing to do")
+        counts = Counts(**{key: done[key] for key in asdict(Counts())})
+    seconds = round(time.monotonic() - begin, 1)
+    if as_json:
+        outcome = {**asdict(counts), "seconds": seconds, "model": job.model.label, "output": job.output}
+        typer.echo(json.dumps(outcome))
+    else:
+        _print_summary(job, counts, seconds)
+
+
+def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> "Counts":
+    from pipelines.beam.runner import run_backfill  # noqa: PLC0415 - Beam is heavy and optional
+
     total = sum(file.size for file in job.inputs)
     with console.progress("records", total) as tell:
-        counts = run_backfill(
-            job, beam_options(beam_arguments or [], workers), lambda c: tell(c.input_bytes, c.records)
-        )
-    _summarise(job, counts, time.monotonic() - begin)
+        return run_backfill(job, options, lambda counts: tell(counts.input_bytes, counts.records))
 
 
-def _summarise(job: "BackfillJob", counts: "Counts", seconds: float) -> None:
+def _print_summary(job: "BackfillJob", counts: "Counts", seconds: float) -> None:
+    letters = f"  {job.output}/dead_letters/" if counts.dead_letters else ""
     rows = {
         "records": f"{counts.records:,}",
         "rows with vectors": f"{counts.rows:,}",
-        "dead letters": f"{counts.dead_letters:,}"
-        + (f"  ({job.output}/dead_letters/)" if counts.dead_letters else ""),
+        "dead letters": f"{counts.dead_letters:,}{letters}",
         "model": f"{job.model.label}  {job.model.digest[:19]}",
         "output": f"{job.output}  ({counts.parts:,} files)",
-        "time": f"{seconds:,.1f} s  ({counts.records / max(seconds, 1e-9):,.0f} records/s)",
+        "time": f"{seconds:,.1f} s  ({counts.records / max(seconds, 0.1):,.0f} records/s)",
     }
     print_table(None, [list(row) for row in rows.items()])

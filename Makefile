@@ -1,0 +1,41 @@
+# Every target makes what it needs; `make demo` and `make test` are all that a new machine needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_RECORDS ?= 200000
+
+.PHONY: help setup demo test test-slow lint format bench clean
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready  ## .venv/ with everything, torch included (5 GB and some minutes)
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup  ## distil a real teacher, publish it, embed events, show what came out
+	DEMO_RECORDS=$(DEMO_RECORDS) $(BIN)/millstream demo
+
+test: setup  ## the fast tests
+	$(BIN)/python -m pytest -n 2
+
+test-slow: setup  ## real servers, crashes, millions of texts
+	$(BIN)/python -m pytest -n 2 -m 'slow or server'
+
+lint: setup  ## style, types, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup  ## put the code into its format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: setup  ## the benchmarks, with the peers beside them
+	for program in tests/benchmarks/*.py; do $(BIN)/python $$program --json build/bench/$$(basename $$program .py).json || exit 1; done
+
+clean:  ## remove what was made here, the environment excepted
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,5 @@
+"""`python -m pipelines` is `millstream`."""
+
+from pipelines.cli import main
+
+main()

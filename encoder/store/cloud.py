@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
 from obstore.exceptions import (
@@ -110,18 +110,23 @@ class CloudObjects:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
     def create(self, key: str, data: bytes) -> bool:
-        store = self._small if len(data) <= _SMALL else self._large
         with _translated(self.uri, key):
             try:
-                obstore.put(store, self._prefix + key, data, mode="create")
+                self._put(key, data, "create")
             except AlreadyExistsError:
                 return False
             return True
 
     def overwrite(self, key: str, data: bytes | memoryview) -> None:
-        store = self._small if len(data) <= _SMALL else self._large
         with _translated(self.uri, key):
-            obstore.put(store, self._prefix + key, data, mode="overwrite", use_multipart=False)
+            self._put(key, data, "overwrite")
+
+    def _put(self, key: str, data: bytes | memoryview, mode: Literal["create", "overwrite"]) -> None:
+        store = self._small if len(data) <= _SMALL else self._large
+        try:
+            obstore.put(store, self._prefix + key, data, mode=mode, use_multipart=False)
+        except FileNotFoundError:
+            raise NotInStore(f"there is no bucket for {self.uri}: make it first") from None
 
     def read(self, key: str) -> bytes:
         with _translated(self.uri, key):
@@ -193,6 +198,8 @@ def _ours(error: Exception, uri: str) -> MillstreamError:  # noqa: PLR0911 - one
         return ConfigurationError(f"no credentials for {uri}: set {variables}")
     if isinstance(error, ValueError | InvalidPathError | UnknownConfigurationKeyError):
         return ConfigurationError(f"cannot open {uri}: {reason}")
+    if "without LOCATION" in text:  # what S3 answers to a request for another region
+        return ConfigurationError(f"the bucket of {uri} is in another region: set AWS_REGION")
     if "builder error" in text:
         return ConfigurationError(
             f"the endpoint of {uri} is not HTTPS: set AWS_ALLOW_HTTP=true if it may be plain HTTP"

@@ -1,4 +1,4 @@
-"""S3 gone wrong: a proxy that hides replies, and a server that ignores If-None-Match."""
+"""S3 gone wrong: a proxy that hides replies, servers that refuse, and one that ignores If-None-Match."""
 
 import http.client
 import re
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-__all__ = ["careless_server", "lossy_proxy"]
+__all__ = ["careless_server", "http_server", "lossy_proxy"]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -76,6 +76,21 @@ def lossy_proxy(port: int, hide: Callable[[str, str, int], str]) -> Iterator[int
 
     with _serving(Proxy) as proxy:
         yield proxy
+
+
+@contextmanager
+def http_server(status: int) -> Iterator[int]:
+    """A server that answers everything with one status; yields its port."""
+
+    class Fixed(_Handler):
+        def refuse(self) -> None:
+            self.body()
+            self.answer(status)
+
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = refuse  # noqa: N815 - http.server's names
+
+    with _serving(Fixed) as port:
+        yield port
 
 
 @contextmanager

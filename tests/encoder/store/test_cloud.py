@@ -3,8 +3,9 @@ import socket
 import time
 
 import pytest
+from faults.s3 import http_server
 
-from encoder.errors import ConfigurationError, InvalidReference, NotInStore, StoreUnavailable
+from encoder.errors import ConfigurationError, InvalidReference, NotInStore, StoreUnavailable, UnsafeStore
 from encoder.store.objects import open_objects
 
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
@@ -99,6 +100,46 @@ def test_wrong_credentials_are_a_configuration_error(monkeypatch, method):
 def test_a_missing_bucket_is_not_in_store():
     with pytest.raises(NotInStore, match="no bucket for s3://no-such-bucket/models"):
         open_objects("s3://no-such-bucket/models").scan("v")
+
+
+def test_a_write_without_a_bucket_says_so(monkeypatch):
+    with http_server(404) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        objects = open_objects("s3://bucket/models")
+        for write in (objects.create, objects.overwrite):
+            with pytest.raises(NotInStore, match="no bucket for s3://bucket/models"):
+                write("v/x", b"1")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (301, ConfigurationError),
+        (400, ConfigurationError),
+        (401, ConfigurationError),
+        (403, ConfigurationError),
+        (429, StoreUnavailable),
+        (500, StoreUnavailable),
+        (501, UnsafeStore),
+        (503, StoreUnavailable),
+    ],
+)
+@pytest.mark.parametrize("method", ["scan", "create", "stat", "read", "delete"])
+def test_every_answer_becomes_one_of_our_errors(monkeypatch, status, expected, method):
+    monkeypatch.setattr("encoder.store.cloud._RETRIES", {"max_retries": 0})
+    with http_server(status) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        objects = open_objects("s3://bucket/models")
+        arguments = {"scan": ("v",), "create": ("v/x", b"1")}.get(method, ("v/x",))
+        with pytest.raises(expected, match="s3://bucket/models") as caught:
+            getattr(objects, method)(*arguments)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_port_behaves_the_same_everywhere(uri):

@@ -5,7 +5,6 @@ Credentials, regions and endpoints come from each cloud's own environment (`AWS_
 """
 
 import os
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,25 +12,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    InvalidPathError,
-    NotSupportedError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-    UnknownConfigurationKeyError,
-)
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
-from encoder.errors import (
-    ConfigurationError,
-    InvalidReference,
-    MillstreamError,
-    NotInStore,
-    StoreUnavailable,
-    UnsafeStore,
-)
+from encoder.errors import ConfigurationError, InvalidReference, NotInStore
+from encoder.store.cloud_errors import translated, variables_of
 from encoder.store.objects import ObjectInfo
 
 if TYPE_CHECKING:
@@ -40,11 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["CloudObjects", "open_cloud"]
 
 _STORES: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
-_ENVIRONMENT = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
 _CHUNK = 4 << 20
 _SMALL = 1 << 20  # bytes; above, a write gets the time of a transfer
 
@@ -76,9 +56,7 @@ def open_cloud(uri: str) -> "CloudObjects":
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")
     if "@" in bucket:
-        raise InvalidReference(
-            f"a {scheme}:// URI holds no credentials: set {_ENVIRONMENT.get(scheme)} instead"
-        )
+        raise InvalidReference(f"a {scheme}:// URI holds no credentials: set {variables_of(uri)} instead")
     if not bucket:
         raise InvalidReference(f"{uri} names no bucket: write {scheme}://bucket/folder")
     if scheme == "memory":
@@ -181,51 +159,4 @@ def _translated(uri: str, key: str = "") -> Iterator[None]:
     except FileNotFoundError:
         raise NotInStore(f"{uri} has no {key}") from None
     except (BaseError, ValueError) as error:
-        raise _ours(error, uri) from None
-
-
-def _ours(error: Exception, uri: str) -> MillstreamError:  # noqa: PLR0911 - one line a kind of error
-    text = str(error)
-    status, reason = _status(text), _reason(text)
-    variables = _ENVIRONMENT.get(uri.partition("://")[0], "")
-    if isinstance(error, NotSupportedError) or status == 501:  # noqa: PLR2004 - HTTP: not implemented
-        return UnsafeStore(f"{uri} cannot write an object only if it is absent: use another store ({reason})")
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
-        return ConfigurationError(
-            f"{uri} refuses access: check {variables} and the bucket's rules ({reason})"
-        )
-    if "169.254.169.254" in text or "Account must be specified" in text:  # the clouds' own machines have it
-        return ConfigurationError(f"no credentials for {uri}: set {variables}")
-    if isinstance(error, ValueError | InvalidPathError | UnknownConfigurationKeyError):
-        return ConfigurationError(f"cannot open {uri}: {reason}")
-    if "without LOCATION" in text:  # what S3 answers to a request for another region
-        return ConfigurationError(f"the bucket of {uri} is in another region: set AWS_REGION")
-    if "builder error" in text:
-        return ConfigurationError(
-            f"the endpoint of {uri} is not HTTPS: set AWS_ALLOW_HTTP=true if it may be plain HTTP"
-        )
-    if status == 404:  # noqa: PLR2004 - HTTP: not found
-        return NotInStore(f"there is no bucket for {uri}: {reason}")
-    if status is None or status >= 500 or status in (408, 409, 425, 429):  # noqa: PLR2004 - HTTP: try again
-        return StoreUnavailable(f"{uri} does not answer: {reason}")
-    return ConfigurationError(f"{uri} does not understand the request: {reason}")
-
-
-def _status(text: str) -> int | None:
-    """The HTTP status in obstore's message, or None where there was no answer."""
-    match = re.search(r"non-2xx status code: ([0-9]{3})", text)
-    return int(match[1]) if match else None
-
-
-def _reason(text: str) -> str:
-    """The shortest true words of obstore's message: never its address, which may carry a signature."""
-    code, message = (re.search(rf"<{tag}>([^<]*)</{tag}>", text) for tag in ("Code", "Message"))
-    if code:
-        return f"{code[1]}: {message[1]}" if message else code[1]
-    if "TimedOut" in text or "kind: Timeout" in text:
-        return "no answer in time"
-    detail = re.search(r'(?:message|error): "([^"]*)"', text)
-    if detail:
-        return detail[1]
-    first = text.partition("\n")[0].rpartition(" - ")[2]
-    return re.sub(r"https?://\S+", "…", first)
+        raise translated(error, uri) from None

@@ -65,12 +65,16 @@ def _pruned(model: TokenizerModel, drop_pattern: str | None) -> TokenizerModel:
     model.post_processor = None
     if model.adds_prefix_space is not None:
         model.adds_prefix_space = True  # the first word of a text is a word like the others
-    kept = {model.unk_token, model.pad_token}
+    unknown = model.unk_token
+    kept = {unknown, model.pad_token}
     dropped = {token.content for token in model.added_tokens.root if token.content not in kept}
     if drop_pattern:
         pattern = re.compile(drop_pattern)
         dropped.update(token for token in model.vocabulary if pattern.match(token))
-    return model.remove_tokens_from_vocabulary(sorted(dropped))
+    model = model.remove_tokens_from_vocabulary(sorted(dropped))
+    if unknown in model.vocabulary:
+        model.unk_token = unknown  # a Unigram knows it by its id, which has changed
+    return model
 
 
 def _with_words(

@@ -28,7 +28,7 @@ class _Target:
     uri: str = ""
 
 
-def distill(  # noqa: PLR0917 - typer names them
+def distill(
     context: typer.Context,
     teacher: Annotated[str, typer.Argument(help="A Hugging Face id, or a folder with the model.")],
     store: Annotated[

@@ -1,0 +1,58 @@
+"""The model card."""
+
+import re
+
+import numpy as np
+import yaml
+from huggingface_hub import ModelCard
+
+from distill import distill, model_card
+from encoder.model import StaticModel
+
+
+def a_model(dtype="float16"):
+    config = {"apply_pca": 256, "sif_coefficient": None, "pooling": "mean"}
+    return StaticModel(np.zeros((1000, 16), dtype), "{}", config)
+
+
+def metadata_of(card):
+    return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)[1])
+
+
+def test_metadata_of_a_local_teacher_has_its_licence_and_no_base_model(wordpiece_teacher):
+    card = model_card(a_model(), name="tiny", teacher=wordpiece_teacher)
+    metadata = metadata_of(card)
+    assert metadata["library_name"] == "model2vec"
+    assert metadata["license"] == "apache-2.0"
+    assert metadata["language"] == "en"
+    assert "base_model" not in metadata
+    assert "tiny-bert" in card
+    assert str(wordpiece_teacher) not in card
+
+
+def test_a_teacher_from_the_hub_is_the_base_model():
+    card = model_card(a_model(), name="tiny", teacher="org/model")
+    assert metadata_of(card)["base_model"] == "org/model"
+    assert "license" not in metadata_of(card)
+    assert "[org/model](https://huggingface.co/org/model)" in card
+
+
+def test_the_card_says_how_to_load_it():
+    texts = {
+        dtype: model_card(a_model(dtype), name="tiny", teacher="org/model") for dtype in ("float16", "int8")
+    }
+    assert all("StaticModel.from_pretrained" in text and "Encoder.load" in text for text in texts.values())
+    assert "SentenceTransformer(" in texts["float16"]
+    assert "SentenceTransformer(" not in texts["int8"]  # it cannot hold int8 tables
+    assert "1,000 tokens, 16 dimensions" in texts["int8"]
+
+
+def test_the_hub_accepts_the_card(wordpiece_teacher):
+    card = ModelCard(model_card(distill(wordpiece_teacher, dims=8), name="tiny", teacher=wordpiece_teacher))
+    assert card.data.tags == [
+        "embeddings",
+        "static-embeddings",
+        "sentence-transformers",
+        "model2vec",
+        "millstream",
+    ]

@@ -1,0 +1,173 @@
+"""`millstream distill`, with a teacher of a few random weights."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from typer.testing import CliRunner
+
+from encoder.errors import ConfigurationError, InvalidReference, OutputConflict
+from encoder.model import load_model
+from encoder.store.store import ModelStore
+from pipelines.cli import app
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the Hub; it is read when transformers is imported
+
+import torch
+import transformers
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("teachers") / "tiny-bert"
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"word{i}" for i in range(60))]
+    tokenizer = Tokenizer(models.WordPiece({entry: i for i, entry in enumerate(entries)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens(entries[:4])
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
+    )
+    fast.save_pretrained(folder)
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.BertConfig(vocab_size=len(entries), **sizes)
+    transformers.BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _no_store_in_the_environment(monkeypatch):
+    monkeypatch.delenv("MILLSTREAM_STORE", raising=False)
+
+
+def run(*arguments, **environment):
+    """Run the command; what it raised is raised here."""
+    result = CliRunner().invoke(app, ["distill", *map(str, arguments)], env=environment)
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_output_writes_a_folder_that_loads(teacher, tmp_path):
+    result = run(teacher, "--output", tmp_path / "tiny", "--dims", 8)
+    assert f"wrote {tmp_path / 'tiny'}" in result.stdout
+    assert "62 tokens, 8 dimensions, float16" in result.stdout
+    assert load_model(tmp_path / "tiny").table.shape == (62, 8)
+    assert "# tiny" in (tmp_path / "tiny/README.md").read_text()
+
+
+def test_store_and_name_publish_a_version(teacher, tmp_path):
+    store = (tmp_path / "store").as_uri()
+    arguments = (teacher, "--store", store, "--name", "tiny", "--dims", "8")
+    first, second = run(*arguments), run(*arguments, "--dtype", "int8", "--json")
+    manifest = ModelStore.open(f"{store}/tiny").manifest(1)
+    assert f"published tiny@1 ({manifest.digest[:19]})" in first.stdout
+    assert f"use it as {store}/tiny@1" in first.stdout
+    outcome = json.loads(second.stdout)
+    assert (outcome["name"], outcome["version"], outcome["ref"]) == ("tiny", 2, f"{store}/tiny@2")
+    assert (outcome["tokens"], outcome["dim"], outcome["dtype"]) == (62, 8, "int8")
+    assert outcome["teacher_bytes"] == (teacher / "model.safetensors").stat().st_size
+    assert outcome["model_bytes"] == ModelStore.open(f"{store}/tiny").manifest(2).size
+
+
+def test_the_manifest_says_how_the_version_was_made(teacher, tmp_path):
+    run(teacher, "--name", "tiny", "--dims", "0.5", "--sif", "none", MILLSTREAM_STORE=str(tmp_path))
+    manifest = ModelStore.open(str(tmp_path / "tiny")).manifest()
+    assert manifest.teacher == "tiny-bert"
+    assert manifest.parameters["dims"] == 0.5
+    assert manifest.parameters["sif"] is None
+    assert manifest.parameters["pooling"] == "mean"
+
+
+def test_the_same_command_twice_has_the_same_digest(teacher, tmp_path):
+    for _ in range(2):
+        run(teacher, "--name", "tiny", "--store", tmp_path, "--dims", 8)
+    store = ModelStore.open(str(tmp_path / "tiny"))
+    assert store.manifest(1).digest == store.manifest(2).digest
+
+
+def test_output_wins_over_the_store_of_the_environment(teacher, tmp_path):
+    run(teacher, "--output", tmp_path / "tiny", "--dims", 8, MILLSTREAM_STORE=str(tmp_path / "store"))
+    assert load_model(tmp_path / "tiny").dim == 8
+    assert not (tmp_path / "store").exists()
+
+
+def test_own_words_are_added(teacher, tmp_path):
+    (tmp_path / "words.txt").write_text("chargeback\n\n  refund \nword1\n")
+    run(teacher, "--output", tmp_path / "tiny", "--dims", 8, "--vocabulary", tmp_path / "words.txt")
+    assert load_model(tmp_path / "tiny").table.shape == (64, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give --output, or --store and --name"),
+        (["--store", "x"], "Give --name"),
+        (["--name", "x"], "Give --store"),
+        (["--output", "x", "--name", "x"], "not both"),
+        (["--output", "x", "--store", "x"], "not both"),
+        (["--output", "x", "--dims", "many"], "--dims is 'many': give a number, or none"),
+        (["--output", "x", "--dims", "0"], "dims is 0"),
+        (["--output", "x", "--sif", "2"], "sif is 2"),
+        (["--output", "x", "--drop-pattern", "("], "is no regular expression"),
+        (["--output", "x", "--vocabulary", "missing.txt"], "cannot read the vocabulary missing.txt"),
+        (["--output", "x", "--vocabulary", "empty.txt"], "the vocabulary empty.txt is empty"),
+        (["--output", "x", "--device", "warp"], "no device 'warp' here"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_is_refused_before_the_teacher_is_loaded(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").write_text("\n \n")
+    with pytest.raises(ConfigurationError) as caught:
+        run("no/such-teacher", *arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not Path("x").exists()
+
+
+def test_a_folder_with_something_in_it_is_left_alone(teacher, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(OutputConflict, match="is not empty"):
+        run(teacher, "--output", tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_names_and_stores_that_cannot_be_are_refused(teacher, tmp_path):
+    with pytest.raises(InvalidReference, match="no model name"):
+        run(teacher, "--store", tmp_path, "--name", "../x")
+    with pytest.raises(InvalidReference, match="unknown scheme"):
+        run(teacher, "--store", "ftp://host/models", "--name", "x")
+
+
+def test_a_failed_distillation_leaves_nothing(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot load the teacher no/such-teacher"):
+        run("no/such-teacher", "--output", tmp_path / "tiny")
+    assert not list(tmp_path.iterdir())
+
+
+def test_progress_goes_to_standard_error_and_json_alone_to_standard_output(teacher, tmp_path):
+    program = "from pipelines.cli import main; main()"
+    arguments = ["distill", teacher, "--output", tmp_path / "tiny", "--dims", "8", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["ref"] == str(tmp_path / "tiny")
+    assert all("tokens/s" in line for line in done.stderr.splitlines())  # none where it takes no five seconds
+
+
+def test_help_imports_no_torch():
+    program = """
+import sys
+from typer.testing import CliRunner
+from pipelines.cli import app
+assert CliRunner().invoke(app, ["distill", "--help"]).exit_code == 0
+print(sorted({"torch", "transformers", "sklearn"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -53,8 +53,8 @@ def distill(
         clusters: share this many vectors among all tokens (k-means), each token keeping its own weight.
         device: `auto` (the GPU when there is one), `cpu`, `cuda`, `mps` or any other device of torch.
         precision: `float32`; `bfloat16` for faster matrix products (the table is then the same up to a
-            rotation and an error of a few 0.001 in the cosines); `auto` is bfloat16 for teachers that are stored
-            in 16 bits, where the device is fast at it, and float32 otherwise.
+            rotation and an error of a few 0.001 in the cosines); `auto` is bfloat16 for teachers that are
+            stored in 16 bits, where the device is fast at it, and float32 otherwise.
         revision: the teacher's branch, tag or commit on the Hub.
         trust_remote_code: run code that comes with the teacher.
         on_progress: called now and then with the number of entries done, and of all.

@@ -18,11 +18,11 @@ TEXT = (
 )
 
 
-def _save(folder, model_class, config_class, tokenizer, **special):
+def _save(folder, kind, tokenizer, **special):
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **special)
     fast.save_pretrained(folder)
     torch.manual_seed(7)
-    config = config_class(
+    config = getattr(transformers, f"{kind}Config")(
         vocab_size=len(fast),
         hidden_size=32,
         num_hidden_layers=2,
@@ -32,7 +32,7 @@ def _save(folder, model_class, config_class, tokenizer, **special):
         pad_token_id=fast.pad_token_id,
         initializer_range=0.5,
     )
-    model_class(config).save_pretrained(folder)
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
     return folder
 
 
@@ -56,10 +56,8 @@ def wordpiece_teacher(tmp_path_factory) -> Path:
     _brackets(tokenizer, "[CLS]", "[SEP]")
     names = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
     folder = tmp_path_factory.mktemp("teachers") / "tiny-bert"
-    (
-        _save(folder, transformers.BertModel, transformers.BertConfig, tokenizer, pad_token="[PAD]", **names)
-        / "README.md"
-    ).write_text("---\nlicense: apache-2.0\nlanguage: en\n---\n\n# A tiny teacher\n")
+    _save(folder, "Bert", tokenizer, pad_token="[PAD]", **names)
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\nlanguage: en\n---\n\n# A tiny teacher\n")
     return folder
 
 
@@ -80,9 +78,7 @@ def bpe_teacher(tmp_path_factory) -> Path:
     _brackets(tokenizer, "<s>", "</s>")
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
     folder = tmp_path_factory.mktemp("teachers") / "tiny-roberta"
-    return _save(
-        folder, transformers.RobertaModel, transformers.RobertaConfig, tokenizer, pad_token="<pad>", **names
-    )
+    return _save(folder, "Roberta", tokenizer, pad_token="<pad>", **names)
 
 
 @pytest.fixture(scope="session")
@@ -101,14 +97,7 @@ def unigram_teacher(tmp_path_factory) -> Path:
     _brackets(tokenizer, "<s>", "</s>")
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
     folder = tmp_path_factory.mktemp("teachers") / "tiny-xlm-roberta"
-    return _save(
-        folder,
-        transformers.XLMRobertaModel,
-        transformers.XLMRobertaConfig,
-        tokenizer,
-        pad_token="<pad>",
-        **names,
-    )
+    return _save(folder, "XLMRoberta", tokenizer, pad_token="<pad>", **names)
 
 
 @pytest.fixture(params=["wordpiece", "bpe", "unigram"])

@@ -64,7 +64,7 @@ def test_twice_the_same_bytes_by_default(minilm):
 
 @pytest.mark.parametrize(
     ("choice", "tolerance"),
-    [({"dtype": "float16"}, 1e-3), ({"dtype": "int8"}, 1e-2), ({"precision": "bfloat16"}, 1e-2)],
+    [({"dtype": "float16"}, 1e-3), ({"dtype": "int8"}, 5e-2), ({"precision": "bfloat16"}, 1e-2)],
     ids=["float16", "int8", "bfloat16"],
 )
 def test_rounding_keeps_the_cosines_of_sentences(minilm, theirs, texts, tmp_path, choice, tolerance):

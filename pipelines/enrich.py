@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from encoder import Encoder
 from encoder.errors import ConfigurationError
 from pipelines.records.template import TextTemplate
+from pipelines.records.utf8 import not_utf8
 from pipelines.vectors import VectorFormat
 
 __all__ = ["ADDED", "Enriched", "Enrichment"]
@@ -28,11 +28,11 @@ class Enriched(NamedTuple):
 
     Attributes:
         batch: the rows that have a text, with the kept columns and the added ones.
-        bad: `(n_bad,)` int64, the rows of the input that have none.
+        bad: the rows of the input that have none, and why, rising.
     """
 
     batch: pa.RecordBatch
-    bad: NDArray[np.int64]
+    bad: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -82,16 +82,31 @@ class Enrichment:
             label: what the column `model_version` says.
         """
         texts = self.template.apply(batch)
-        bad = np.zeros(0, np.int64)
-        if texts.null_count:
-            present = texts.is_valid()
-            bad = np.flatnonzero(~present.to_numpy(zero_copy_only=False))
-            batch, texts = batch.filter(present), pc.drop_null(texts)
+        bad = _bad_texts(texts, self.template.source)
+        if bad:
+            good = np.ones(len(texts), bool)
+            good[list(bad)] = False
+            batch, texts = batch.filter(pa.array(good)), texts.filter(pa.array(good))
         columns = [batch.column(name) for name in self._kept(batch.schema)]
         labels = pa.DictionaryArray.from_arrays(np.zeros(len(texts), np.int32), pa.array([label]))
         embedding = self.vectors.column(encoder.encode(texts))
         schema = self.schema(batch.schema, encoder.dim)
         return Enriched(pa.RecordBatch.from_arrays([*columns, embedding, labels], schema=schema), bad)
+
+
+def _bad_texts(texts: pa.Array, source: str) -> dict[int, str]:
+    """The rows without a text, and why; a Parquet file may call any bytes text."""
+    bad = {}
+    if texts.null_count:
+        nulls = np.flatnonzero(texts.is_null().to_numpy(zero_copy_only=False))
+        bad = dict.fromkeys(nulls.tolist(), f"the text is null: {source}")
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        for row, text in enumerate(pc.fill_null(texts.cast(pa.large_binary()), b"").to_pylist()):
+            if reason := not_utf8(text):
+                bad[row] = f"the text is {reason}"
+    return dict(sorted(bad.items()))
 
 
 _LABEL = pa.dictionary(pa.int32(), pa.string())

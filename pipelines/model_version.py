@@ -1,6 +1,7 @@
 """The model of a job as a small value: what travels to workers instead of weights."""
 
 import hashlib
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -57,9 +58,13 @@ class ModelVersion:
         """The encoder, one per process, for one thread: a job's workers are its parallelism.
 
         Raises:
-            CorruptVersion: a folder holds other files than when the job began.
+            CorruptVersion: there are other bytes than when the job began.
         """
-        return _load(self)
+        with _loading:
+            return _load(self)
+
+
+_loading = threading.Lock()  # the threads of a worker begin together: one of them loads for all
 
 
 @lru_cache(maxsize=2)
@@ -68,7 +73,10 @@ def _load(version: ModelVersion) -> Encoder:
         raise CorruptVersion(
             f"the model in {version.ref} changed while the job ran: publish it and use the version"
         )
-    return Encoder.load(version.ref, threads=1)
+    encoder = Encoder.load(version.ref, threads=1)
+    if encoder.manifest is not None and encoder.manifest.digest != version.digest:
+        raise CorruptVersion(f"{version.ref} is not what it was when the job began: look into the store")
+    return encoder
 
 
 def folder_digest(folder: Path) -> str:

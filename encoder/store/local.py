@@ -56,6 +56,11 @@ class FolderObjects:
         with self._translated(key):
             return (self.root / key).read_bytes()
 
+    def read_end(self, key: str, n_bytes: int) -> bytes:
+        with self._translated(key), (self.root / key).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - n_bytes))
+            return file.read()
+
     def stream(self, key: str) -> Iterator[bytes]:
         with self._translated(key), (self.root / key).open("rb") as file:
             while chunk := file.read(_CHUNK):

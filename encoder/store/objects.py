@@ -44,6 +44,9 @@ class Objects(Protocol):
     def read(self, key: str) -> bytes:
         """The bytes of an object."""
 
+    def read_end(self, key: str, n_bytes: int) -> bytes:
+        """The last bytes of an object, at most `n_bytes`."""
+
     def stream(self, key: str) -> Iterator[bytes]:
         """The bytes of an object, a few megabytes at a time."""
 

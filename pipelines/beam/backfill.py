@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from encoder.store.objects import open_objects
 from pipelines.beam import coder
-from pipelines.beam.job import SUMMARY_FILE, BackfillJob, Counts, part_metadata
+from pipelines.beam.job import SUMMARY_FILE, BackfillJob, Counts, part_metadata, part_name
 from pipelines.model_version import ModelVersion
 from pipelines.records.decode import BadRow, read_split
 from pipelines.records.formats import InputFile
@@ -103,7 +103,7 @@ class ReadSplit(beam.DoFn):
         """Yield (Part, RecordBatch), or the name of a part that is written already."""
         number, split = numbered
         for k, chunk in enumerate(read_split(split, self._job.records, self._job.chunk_rows)):
-            name = f"part-{number:05d}-{split.start:012d}-{k:05d}.parquet"
+            name = part_name(number, split.start, k)
             if name in self._written:
                 yield beam.pvalue.TaggedOutput(_WRITTEN, name)
             else:
@@ -127,12 +127,11 @@ class EmbedPart(beam.DoFn):
         enriched = self._enrichment(batch, encoder, version.label)
         self._encode_ms.update(round(1000 * (time.perf_counter() - begin)))
         self._records.inc(part.n_records)
-        reason = f"the text is null: {self._enrichment.template.source}"
-        null = (
+        without = (
             BadRow(part.source, int(part.rows[row]), reason, record_of(batch, row))
-            for row in enriched.bad.tolist()
+            for row, reason in enriched.bad.items()
         )
-        yield replace(part, bad=(*part.bad, *null)), enriched.batch
+        yield replace(part, bad=(*part.bad, *without)), enriched.batch
 
 
 class WritePart(beam.DoFn):

@@ -1,6 +1,7 @@
 """A backfill as a value: everything that its workers need, and what its output folder remembers of it."""
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,15 +13,18 @@ from encoder.store.objects import open_objects
 from pipelines.enrich import Enrichment
 from pipelines.model_version import ModelVersion
 from pipelines.records.formats import InputFile
+from pipelines.records.splits import TARGET_BYTES
 from pipelines.sinks.parquet import ParquetParts
 
-__all__ = ["JOB_FILE", "SUMMARY_FILE", "BackfillJob", "Counts", "claim_output", "part_metadata"]
+__all__ = ["JOB_FILE", "SUMMARY_FILE", "BackfillJob", "Counts", "claim_output", "part_metadata", "part_name"]
 
 JOB_FILE = "_job.json"
 """Written before the work begins: what the folder is the output of."""
 
 SUMMARY_FILE = "_summary.json"
 """Written when all parts are there."""
+
+_PART = re.compile(r"part-\d{5,}-\d{12,}-\d{5,}\.parquet")
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,13 @@ class BackfillJob:
             "keep": self.enrichment.keep,
             "vectors": asdict(self.enrichment.vectors),
             "chunk_rows": self.chunk_rows,
+            "split_bytes": TARGET_BYTES,
         }
+
+
+def part_name(number: int, start: int, k: int) -> str:
+    """The file of chunk `k` of the split of input file `number` that begins at `start`."""
+    return f"part-{number:05d}-{start:012d}-{k:05d}.parquet"
 
 
 @dataclass(frozen=True)
@@ -108,11 +118,11 @@ def claim_output(job: BackfillJob) -> dict[str, Any] | None:
     """
     objects = open_objects(job.output)
     description = msgspec.json.encode(job.description())
-    if objects.stat(JOB_FILE) is None:
-        if names := ParquetParts(job.output).names():
-            raise OutputConflict(
-                f"{job.output} holds {names[0]}, which no backfill wrote: name another folder"
-            )
+    names = ParquetParts(job.output).names()
+    claimed = objects.stat(JOB_FILE) is not None
+    if foreign := next((name for name in names if not claimed or not _PART.fullmatch(name)), None):
+        raise OutputConflict(f"{job.output} holds {foreign}, which no backfill wrote: name another folder")
+    if not claimed:
         objects.create(JOB_FILE, description)
     found = objects.read(JOB_FILE)
     if found != description:
@@ -122,7 +132,7 @@ def claim_output(job: BackfillJob) -> dict[str, Any] | None:
     if objects.stat(SUMMARY_FILE) is None:
         return None
     summary: dict[str, Any] = msgspec.json.decode(objects.read(SUMMARY_FILE))
-    return summary
+    return summary if summary["parts"] == len(names) else None  # somebody may have removed some
 
 
 def _difference(found: bytes, wanted: bytes) -> str:

@@ -1,13 +1,18 @@
 """From the words of the command line to a job that can run: everything that can be wrong is found here."""
 
+import posixpath
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
+from encoder.errors import OutputConflict
 from encoder.reference import store_uri
 from pipelines.beam.job import BackfillJob
 from pipelines.enrich import Enrichment
 from pipelines.model_version import ModelVersion
-from pipelines.records.formats import find_inputs
+from pipelines.records.formats import InputFile, find_inputs
 from pipelines.records.schema import infer_schema
 from pipelines.records.template import TextTemplate
 from pipelines.vectors import VectorFormat
@@ -43,13 +48,37 @@ def plan_backfill(
     Raises:
         TemplateError: the template cannot be read, or names a field that no record has.
         InputError: there are no inputs, or they do not fit together.
+        OutputConflict: the output lies among the inputs, or the other way round.
         ConfigurationError: a REF, a URI or a kept column that does not exist.
     """
     template = TextTemplate.parse(text)
     target = store_uri(output)
     files = find_inputs(pattern, input_format)
+    _check_apart(pattern, files, target)
     records = infer_schema(files, template.fields, keep)
     version = ModelVersion.resolve(model)
     enrichment = Enrichment(template, None if keep is None else tuple(keep), VectorFormat(vectors, dtype))
     enrichment.schema(records, version.dim)  # refuses columns that cannot be kept
     return BackfillJob(version, tuple(files), records, enrichment, target, chunk_rows)
+
+
+def _check_apart(pattern: str, files: Sequence[InputFile], output: str) -> None:
+    """Refuse an output that a second run would take for input, and inputs that readers would meet in it."""
+    target, asked = _place(output), _place(pattern)
+    for file in files:
+        if _place(file.path).startswith(f"{target}/"):
+            raise OutputConflict(f"the input {file.path} lies in the output {output}: name another folder")
+    part = f"{target}/part.parquet"
+    if part.startswith(f"{asked}/") or ("**" in asked and fnmatchcase(part, asked)):
+        raise OutputConflict(
+            f"the output {output} lies in the input {pattern}, which a second run would read: "
+            "name another folder"
+        )
+
+
+def _place(location: str) -> str:
+    """A path or URI as one text that can be compared."""
+    scheme, separator, rest = location.partition("://")
+    if not separator:
+        scheme, rest = "file", str(Path(location).expanduser().absolute())
+    return f"{scheme}://{posixpath.normpath(unquote(rest) if separator else rest)}"

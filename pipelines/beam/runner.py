@@ -1,22 +1,33 @@
 """Run a job on any Beam runner; by default in this process, with one thread a core."""
 
+import io
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from dataclasses import asdict
 
 import apache_beam as beam
+import msgspec
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from encoder.errors import IntegrityError, MillstreamError
+from encoder import errors
+from encoder.errors import ConfigurationError, IntegrityError, MillstreamError, NotInStore
+from encoder.store.objects import open_objects
 from pipelines.beam.backfill import backfill
-from pipelines.beam.job import BackfillJob, Counts
+from pipelines.beam.job import SUMMARY_FILE, BackfillJob, Counts
 from pipelines.beam.progress import Watch
 from pipelines.sinks.parquet import ParquetParts
 
 __all__ = ["beam_options", "run_backfill"]
 
 LOCAL_RUNNER = "FnApiRunner"
+
+# Workers behind a connection send their errors as text: the traceback, and Beam's step behind the last line.
+_OURS = re.compile(r"^(?:.*: )?encoder\.errors\.(\w+): (.*?)(?: \[while running '.*)?$", re.MULTILINE)
+_STEP = re.compile(r" \[while running '.*")
 
 
 def beam_options(arguments: Sequence[str], workers: int | None) -> PipelineOptions:
@@ -26,13 +37,26 @@ def beam_options(arguments: Sequence[str], workers: int | None) -> PipelineOptio
         arguments: Beam's own, as on its command line; with `--runner` among them they are all that counts.
         workers: threads of the local runner (the encoder and Arrow hold no interpreter lock); None takes one
             for each core that this process may use.
+
+    Raises:
+        ConfigurationError: Beam cannot read them.
     """
-    if any(argument.split("=")[0] == "--runner" for argument in arguments):
-        return PipelineOptions(list(arguments))
-    n = workers or len(os.sched_getaffinity(0))
-    mode = "in_memory" if n == 1 else "multi_threading"
-    local = [f"--runner={LOCAL_RUNNER}", f"--direct_num_workers={n}", f"--direct_running_mode={mode}"]
-    return PipelineOptions([*local, *arguments])
+    local: list[str] = []
+    if not any(argument.split("=")[0] == "--runner" for argument in arguments):
+        n = workers or len(os.sched_getaffinity(0))
+        mode = "in_memory" if n == 1 else "multi_threading"
+        local = [f"--runner={LOCAL_RUNNER}", f"--direct_num_workers={n}", f"--direct_running_mode={mode}"]
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            options = PipelineOptions([*local, *arguments])
+            options.get_all_options()
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        reason = said.getvalue().strip().rpartition("error: ")[2]
+        raise ConfigurationError(f"Beam cannot read the options behind --: {reason}") from None
+    return options
 
 
 def run_backfill(job: BackfillJob, options: PipelineOptions, tell: Callable[[Counts], None]) -> Counts:
@@ -41,35 +65,64 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, tell: Callable[[Cou
     Args:
         job: what to do; its output must have been claimed.
         options: for Beam.
-        tell: is told now and then how much of the output is there.
+        tell: is told now and then how much of the output is there; at once what earlier runs made.
 
     Returns:
         The sum over all parts, those of earlier runs included.
 
     Raises:
         MillstreamError: what went wrong, in one line.
+        KeyboardInterrupt: somebody stopped it.
     """
-    logging.getLogger("apache_beam").setLevel(logging.ERROR)
-    written = frozenset(ParquetParts(job.output).names())
-    with Watch(job, tell) as watch:
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the error that is raised says it all
+    parts = ParquetParts(job.output)
+    written = frozenset(parts.names())
+    watch = Watch(job, tell)
+    tell(watch.look())
+    with watch:
         try:
             pipeline = beam.Pipeline(options=options)
+        except ValueError as error:  # no such runner
+            raise ConfigurationError(f"Beam cannot use the options behind --: {error}") from error
+        try:
             backfill(pipeline, job, written)
             state = pipeline.run().wait_until_finish()
         except Exception as error:
             raise _cause(error) from error
-    if state not in (None, PipelineState.DONE):
-        raise IntegrityError(
-            f"the Beam job ended as {state}: look into its log, then run the same command again"
-        )
+    _check_complete(job, state, watch.look())
+    parts.sweep()
     return watch.look()
 
 
+def _check_complete(job: BackfillJob, state: str | None, found: Counts) -> None:
+    """A job may end well and have lost work: only the output counts."""
+    try:
+        summary = msgspec.json.decode(open_objects(job.output).read(SUMMARY_FILE))
+    except NotInStore:
+        summary = {}
+    if state not in (None, PipelineState.DONE) or not asdict(found).items() <= summary.items():
+        raise IntegrityError(
+            f"the Beam job ended as {state} and its output is not complete: "
+            "look into its log, then run the same command again"
+        )
+
+
 def _cause(error: BaseException) -> BaseException:
-    """The error of ours behind what Beam raises, or the error itself."""
+    """The error of ours behind what Beam raises; anything else in one line."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, MillstreamError):
-            return type(seen)(str(seen).partition(" [while running")[0])
+            return _again(type(seen), _STEP.sub("", str(seen)))
         seen = seen.__cause__
-    return error
+    for name, message in reversed(_OURS.findall(str(error))):
+        if name in errors.__all__:
+            return _again(getattr(errors, name), message)
+    lines = _STEP.sub("", str(error)).strip().splitlines() or [type(error).__name__]
+    if lines[-1].startswith("KeyboardInterrupt"):
+        return KeyboardInterrupt()
+    return MillstreamError(f"the Beam job failed: {lines[-1]} (--debug shows where)")
+
+
+def _again(kind: type[MillstreamError], message: str) -> MillstreamError:
+    return kind.__new__(kind, message)  # some kinds make their message themselves

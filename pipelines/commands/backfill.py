@@ -1,7 +1,10 @@
 """`millstream backfill`: files of records in, Parquet with vectors out."""
 
+import io
 import json
+import os
 import time
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -71,6 +74,7 @@ def backfill(
         raise MissingExtra(error.name or "apache_beam", "beam") from error
 
     console = ErrorConsole()
+    options = beam_options(beam_arguments or [], workers)
     with console.status("reading the model and the inputs' schema"):
         job = plan_backfill(
             model=model,
@@ -85,28 +89,45 @@ def backfill(
         )
         done = claim_output(job)
     begin = time.monotonic()
+    earlier = 0
     if done is None:
-        counts = _run(job, beam_options(beam_arguments or [], workers), console)
+        counts, earlier = _run(job, options, console)
     else:
         console.print(f"{job.output} is complete already: nothing to do")
         counts = Counts(**{key: done[key] for key in asdict(Counts())})
+        earlier = counts.records
     seconds = round(time.monotonic() - begin, 1)
     if as_json:
         outcome = {**asdict(counts), "seconds": seconds, "model": job.model.label, "output": job.output}
         typer.echo(json.dumps(outcome))
     else:
-        _print_summary(job, counts, seconds)
+        _print_summary(job, counts, earlier, seconds)
 
 
-def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> "Counts":
+def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> "tuple[Counts, int]":
+    """Run the job; the counts of the output, and the records that earlier runs had done."""
     from pipelines.beam.runner import run_backfill  # noqa: PLC0415 - Beam is heavy and optional
 
     total = sum(file.size for file in job.inputs)
-    with console.progress("records", total) as tell:
-        return run_backfill(job, options, lambda counts: tell(counts.input_bytes, counts.records))
+    earlier: list[int] = []
+    # Beam's workers print the traceback of an error that is raised as well.
+    hushed = nullcontext() if os.environ.get("MILLSTREAM_DEBUG") else redirect_stderr(io.StringIO())
+    try:
+        with console.progress("records", total) as tell, hushed:
+
+            def look(counts: "Counts") -> None:
+                earlier.append(counts.records)
+                tell(counts.input_bytes, counts.records)
+
+            return run_backfill(job, options, look), earlier[0]
+    except KeyboardInterrupt:
+        console.print("interrupted: the same command goes on where this one stopped")
+        raise typer.Exit(130) from None
 
 
-def _print_summary(job: "BackfillJob", counts: "Counts", seconds: float) -> None:
+def _print_summary(job: "BackfillJob", counts: "Counts", earlier: int, seconds: float) -> None:
+    made = counts.records - earlier
+    rate = f"  ({made / max(seconds, 0.1):,.0f} records/s)" if made else ""
     letters = f"  {job.output}/dead_letters/" if counts.dead_letters else ""
     rows = {
         "records": f"{counts.records:,}",
@@ -114,6 +135,6 @@ def _print_summary(job: "BackfillJob", counts: "Counts", seconds: float) -> None
         "dead letters": f"{counts.dead_letters:,}{letters}",
         "model": f"{job.model.label}  {job.model.digest[:19]}",
         "output": f"{job.output}  ({counts.parts:,} files)",
-        "time": f"{seconds:,.1f} s  ({counts.records / max(seconds, 0.1):,.0f} records/s)",
+        "time": f"{seconds:,.1f} s{rate}",
     }
     print_table(None, [list(row) for row in rows.items()])

@@ -40,7 +40,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "same card used in {city} and in {city2} within {n} minutes",
         "one card, two countries: {city} and {city2}, only {n} minutes between the payments",
         "card of a customer in {city} used in {city2} {n} minutes later, nobody travels so fast",
-        "cardholder paid at a terminal in {city} shortly after a purchase in {city2}, two countries in an hour",
+        "cardholder paid at a terminal in {city} right after a purchase in {city2}, two countries in an hour",
     ),
     "card testing": (
         "{n} tiny amounts tried with one card at {merchant} within a minute",

@@ -1,6 +1,7 @@
 """Rows that could not be embedded, as JSON lines that a person can read."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -46,4 +47,15 @@ class DeadLetters:
 
 def record_of(batch: pa.RecordBatch, row: int) -> bytes:
     """A row of a batch as JSON."""
-    return msgspec.json.encode(batch.slice(row, 1).to_pylist()[0], enc_hook=str)
+    record = {name: _value(batch.column(name)[row]) for name in batch.schema.names}
+    return msgspec.json.encode(record, enc_hook=str)
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """A value as Python's; of a text that is not UTF-8 the bytes, escaped."""
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        if isinstance(scalar, pa.StringScalar):
+            return scalar.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
+        return "not UTF-8"

@@ -1,6 +1,7 @@
 """Parquet parts in a folder or a bucket, each there as a whole or not at all."""
 
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,6 +15,7 @@ from encoder.store.objects import open_objects
 __all__ = ["ParquetParts"]
 
 _STAGING = "_staging"
+_FOOTER = 1 << 16  # bytes at the end of a file that hold its footer, as good as always
 _PLAIN = {"embedding"}  # vectors do not compress, repeat or sort: encoding them plainly is 3 times as fast
 
 
@@ -61,17 +63,27 @@ class ParquetParts:
         return [key for key in keys if key.endswith(".parquet") and "/" not in key]
 
     def metadata(self, name: str) -> dict[str, str]:
-        """The key-value metadata of a file, with its number of rows as `rows`."""
+        """The key-value metadata of a file, with its number of rows as `rows`; reads the footer alone."""
+        end = self._objects.read_end(name, _FOOTER)
+        size = int.from_bytes(end[-8:-4], "little") + 8  # the footer's length and PAR1 stand behind it
+        if size > len(end):
+            end = self._objects.read_end(name, size)
+        footer = pq.read_metadata(pa.BufferReader(end))
+        pairs = footer.metadata or {}
+        return {
+            **{k.decode(): v.decode("utf-8", "replace") for k, v in pairs.items()},
+            "rows": str(footer.num_rows),
+        }
+
+    def sweep(self) -> None:
+        """Remove what killed processes left behind; only when nobody writes any more."""
         if self._folder is None:
-            file = pq.ParquetFile(pa.BufferReader(self._objects.read(name)))
-        else:
-            file = pq.ParquetFile(self._folder / name)
-        with file:
-            pairs = file.metadata.metadata or {}
-            return {
-                **{k.decode(): v.decode("utf-8", "replace") for k, v in pairs.items()},
-                "rows": str(file.metadata.num_rows),
-            }
+            return
+        staging = self._folder / _STAGING
+        with suppress(OSError):  # it is in nobody's way
+            for path in staging.iterdir():
+                path.unlink(missing_ok=True)
+            staging.rmdir()
 
 
 def _encode(batch: pa.RecordBatch, schema: pa.Schema, sink: Any) -> None:

@@ -44,6 +44,9 @@ class DictObjects:
             raise NotInStore(f"{self.uri} has no {key}")
         return self.content[key][0]
 
+    def read_end(self, key: str, n_bytes: int) -> bytes:
+        return self.read(key)[-n_bytes:]
+
     def stream(self, key: str) -> Iterator[bytes]:
         data = self.read(key)
         yield from (data[start : start + 7] for start in range(0, len(data), 7))

@@ -15,6 +15,7 @@ from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
 from encoder.texts import TextBuffers, as_arrays, buffers, strings
 from encoder.tokenizer.fallback import LibraryTokenizer, median_token_length
+from encoder.tokenizer.memo import WordMemos
 from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder"]
 
-_NO_LIMIT = np.iinfo(np.int64).max
+_NO_LIMIT = 1 << 60  # above any text, and the kernel's sums with it do not overflow
 _BLOCK = 4096  # texts that one thread takes at a time
 
 
@@ -44,6 +45,7 @@ class Encoder:
         self.dim = model.dim
         self._model = model
         self._table = _token_table(model)
+        self._memos = WordMemos()
         self._threads = threads or len(os.sched_getaffinity(0))
         spec = json.loads(model.tokenizer_json)
         tokenizer = Tokenizer.from_str(model.tokenizer_json)
@@ -131,13 +133,31 @@ class Encoder:
         status = np.empty(len(out), np.int32)
         max_tokens = _NO_LIMIT if self._max_tokens is None else self._max_tokens
         max_chars = _NO_LIMIT if self._max_chars is None else self._max_chars
-        normalize, table = self._model.normalize, self._table
-        limits = (max_tokens, max_chars)
-        pending = encode_texts(*texts, compiler.tables, *limits, table, normalize, out, status)
+        memo = self._memos.take(compiler.tables.words)
+
+        def encode() -> int:
+            pending: int = encode_texts(
+                texts.data,
+                texts.offsets,
+                texts.valid,
+                compiler.tables,
+                memo.words,
+                memo.used,
+                max_tokens,
+                max_chars,
+                self._table,
+                self._model.normalize,
+                out,
+                status,
+            )
+            return pending
+
+        pending = encode()
         while pending and (status % 8 == NEEDS_PAGE).any():
             # Rare: a script that this process has not met. Learn its characters, then do the block again.
             compiler.add_pages(set((status[status % 8 == NEEDS_PAGE] // 8).tolist()))
-            pending = encode_texts(*texts, compiler.tables, *limits, table, normalize, out, status)
+            pending = encode()
+        self._memos.give_back(memo)
         if pending:
             self._encode_by_library(texts, np.flatnonzero(status != DONE), out)
 

@@ -1,4 +1,7 @@
-"""Texts to vectors in one pass: tokenise one text, pool it while its ids are in the cache, go on."""
+"""Texts to vectors: tokenise a block of texts, pool it, go on.
+
+A block is as large as the nearer caches: its words and then its token vectors are met again there.
+"""
 
 import numpy as np
 from numba import njit
@@ -9,6 +12,8 @@ from encoder.kernels.wordpiece import DONE, WordPieceTables, tokenise
 
 __all__ = ["encode_texts", "pool_texts"]
 
+_BLOCK = 4096  # texts
+
 
 @njit(nogil=True, cache=True)
 def encode_texts(
@@ -16,6 +21,8 @@ def encode_texts(
     offsets: NDArray[np.int64],
     valid: NDArray[np.bool_],
     tables: WordPieceTables,
+    memo: NDArray[np.uint64],
+    used: NDArray[np.int64],
     max_tokens: int,
     max_chars: int,
     table: NDArray[np.float32] | NDArray[np.int8],
@@ -30,6 +37,8 @@ def encode_texts(
         offsets: `(n_texts + 1,)` int32 or int64: text r is bytes `offsets[r]` to `offsets[r + 1]`.
         valid: `(n_texts,)` which texts are not null, or empty when none is.
         tables: the tokenizer.
+        memo: `(n_slots, 8)` uint64, this thread's copy of `tables.words`.
+        used: `(1,)` how many slots of it are taken.
         max_tokens: tokens of a text that count.
         max_chars: characters of a text that count.
         table: `(n_tokens, dim)` token vectors.
@@ -41,21 +50,37 @@ def encode_texts(
         How many texts are not done; their rows of `out` are zeros.
     """
     n_texts = offsets.shape[0] - 1
-    longest = 0
-    for r in range(n_texts):
-        longest = max(longest, offsets[r + 1] - offsets[r])
-    ids = np.empty(longest + 1, np.int32)
-    word = np.empty(512, np.uint8)
+    ends = np.empty(_BLOCK, np.int64)
+    word, keys = np.empty(512, np.uint8), np.empty(4, np.uint64)
+    room = np.empty(table.shape[1], np.int16)
     pending = 0
-    for r in range(n_texts):
-        n_ids = 0
-        status[r] = DONE
-        if valid.shape[0] == 0 or valid[r]:
-            n_ids, status[r] = tokenise(
-                data, offsets[r], offsets[r + 1], tables, max_tokens, max_chars, word, ids, 0
-            )
-            pending += status[r] != DONE
-        pool(ids, 0, n_ids, table, normalize, out[r])
+    for first in range(0, n_texts, _BLOCK):
+        last = min(first + _BLOCK, n_texts)
+        ids = np.empty(offsets[last] - offsets[first] + 16, np.int32)
+        p = 0
+        for r in range(first, last):
+            status[r] = DONE
+            if valid.shape[0] == 0 or valid[r]:
+                p, status[r] = tokenise(
+                    data,
+                    offsets[r],
+                    offsets[r + 1],
+                    tables,
+                    memo,
+                    used,
+                    max_tokens,
+                    max_chars,
+                    word,
+                    keys,
+                    ids,
+                    p,
+                )
+                pending += status[r] != DONE
+            ends[r - first] = p
+        p = 0
+        for r in range(first, last):
+            pool(ids, p, ends[r - first], table, normalize, room, out[r])
+            p = ends[r - first]
     return pending
 
 
@@ -79,6 +104,7 @@ def pool_texts(
         out: `(n, dim)` float32; the named rows are overwritten.
     """
     first = 0
+    room = np.empty(table.shape[1], np.int16)
     for k in range(ends.shape[0]):
-        pool(ids, first, ends[k], table, normalize, out[rows[k]])
+        pool(ids, first, ends[k], table, normalize, room, out[rows[k]])
         first = ends[k]

@@ -36,6 +36,7 @@ def pool_int8(
     last: int,
     table: NDArray[np.int8],
     normalize: bool,
+    room: NDArray[np.int16],
     out: NDArray[np.float32],
 ) -> None:
     """Pool int8 rows; sums are exact, so only the last scaling rounds.
@@ -46,36 +47,36 @@ def pool_int8(
         last: behind its last id.
         table: `(n_tokens, dim)` int8.
         normalize: scale to length 1, instead of the mean of the integers.
+        room: `(dim,)` int16, for the sums; not used for float32.
         out: `(dim,)` float32, overwritten; zeros for a text without tokens.
     """
     dim = table.shape[1]
     if first == last:
         out[:] = 0
         return
-    acc = np.empty(dim, np.int16)
     begin = first
     while begin < last:
         stop = min(last, begin + _EXACT)
-        acc[:] = 0
+        room[:] = 0
         i = begin
         while i + 4 <= stop:  # four rows at a time: a quarter of the accumulator's traffic
             a, b, c, d = table[ids[i]], table[ids[i + 1]], table[ids[i + 2]], table[ids[i + 3]]
             for k in range(dim):
-                acc[k] += np.int16(np.int16(a[k]) + np.int16(b[k])) + np.int16(
+                room[k] += np.int16(np.int16(a[k]) + np.int16(b[k])) + np.int16(
                     np.int16(c[k]) + np.int16(d[k])
                 )
             i += 4
         while i < stop:
             a = table[ids[i]]
             for k in range(dim):
-                acc[k] += np.int16(a[k])
+                room[k] += np.int16(a[k])
             i += 1
         if begin == first:
             for k in range(dim):
-                out[k] = np.float32(acc[k])
+                out[k] = np.float32(room[k])
         else:
             for k in range(dim):
-                out[k] += np.float32(acc[k])
+                out[k] += np.float32(room[k])
         begin = stop
     _finish(out, last - first, normalize)
 
@@ -87,6 +88,7 @@ def pool_float32(
     last: int,
     table: NDArray[np.float32],
     normalize: bool,
+    room: NDArray[np.int16],  # noqa: ARG001 - for the int8 kernel
     out: NDArray[np.float32],
 ) -> None:
     """Pool float32 rows; arguments as in `pool_int8`, the table `(n_tokens, dim)` float32."""
@@ -108,17 +110,17 @@ def pool_float32(
     _finish(out, last - first, normalize)
 
 
-def pool(ids: Any, first: int, last: int, table: Any, normalize: bool, out: Any) -> None:
+def pool(ids: Any, first: int, last: int, table: Any, normalize: bool, room: Any, out: Any) -> None:
     """Pool by the kernel of the table's type; for other kernels to call."""
-    (pool_int8 if table.dtype == np.int8 else pool_float32)(ids, first, last, table, normalize, out)
+    (pool_int8 if table.dtype == np.int8 else pool_float32)(ids, first, last, table, normalize, room, out)
 
 
 # The table's type alone decides, but an overload has to name all arguments.
 @overload(pool, jit_options={"nogil": True}, strict=False)
-def _pool(ids: Any, first: Any, last: Any, table: Any, normalize: Any, out: Any) -> Any:  # noqa: ARG001 - as above
+def _pool(ids: Any, first: Any, last: Any, table: Any, normalize: Any, room: Any, out: Any) -> Any:  # noqa: ARG001 - as above
     kernel = pool_int8 if table.dtype == types.int8 else pool_float32
 
-    def call(ids: Any, first: Any, last: Any, table: Any, normalize: Any, out: Any) -> None:
-        kernel(ids, first, last, table, normalize, out)
+    def call(ids: Any, first: Any, last: Any, table: Any, normalize: Any, room: Any, out: Any) -> None:
+        kernel(ids, first, last, table, normalize, room, out)
 
     return call

@@ -3,17 +3,21 @@
 One pass over the bytes normalises, splits and looks up. What a character becomes is read from tables that
 were asked of the tokenizer itself (`encoder.tokenizer.wordpiece`), so this module knows nothing of Unicode.
 
-A word is looked up whole in a hash table first (most words are one token), then, when it is not there,
-cut by the greedy longest match of WordPiece (Wu et al. 2016) along a double-array trie (Aoe 1989).
+A word of up to 32 bytes is looked up whole in a hash table; one that is not there is cut by WordPiece's
+greedy longest match (Wu et al. 2016) along a double-array trie (Aoe 1989) and then remembered in the table.
+Words of ASCII letters and digits are found and folded to lower case 8 bytes at a time.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy.typing import NDArray
 
-__all__ = ["DONE", "FALLBACK", "NEEDS_PAGE", "WordPieceTables", "place_trie", "tokenise", "word_hash"]
+from encoder.kernels.memory import load8
+
+__all__ = ["DONE", "FALLBACK", "NEEDS_PAGE", "WordPieceTables", "place_trie", "remember_word", "tokenise"]
 
 # What a byte or a character becomes. Anything above is a byte of a word, or the number of a run.
 SPACE, REMOVED, ISOLATED, MULTIBYTE, UNSURE = 0, 1, 2, 3, 4
@@ -22,7 +26,14 @@ SPACE, REMOVED, ISOLATED, MULTIBYTE, UNSURE = 0, 1, 2, 3, 4
 DONE, NEEDS_PAGE, FALLBACK = 0, 1, 2
 
 _WORD_BYTES = 512  # longest normalised word that is kept; longer ones are unknown to every vocabulary
-_HASHED = 16  # bytes of a word that fit into the two keys of the hash table
+_HASHED = 32  # bytes of a word that fit into the keys of the hash table
+_SLOT = 8  # numbers in a slot of the hash table, a cache line: four keys, then the pieces
+_UNKNOWN = 15  # in place of the number of pieces: the word has none
+_PIECES = 12  # token ids that fit into a slot of the hash table, three in a number
+_ID_BITS, _ID_MASK = np.uint64(20), np.uint64((1 << 20) - 1)
+
+_ONES, _HIGH = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+_LOW7, _CASE = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x2020202020202020)
 
 
 class WordPieceTables(NamedTuple):
@@ -36,11 +47,13 @@ class WordPieceTables(NamedTuple):
         runs: `(n_runs, 4)` int32: first byte in `run_bytes`, bytes, characters, 1 if it stands alone.
         run_bytes: `(n,)` uint8: the normalised characters, UTF-8.
         cells: `(n_cells, 3)` int32: the trie's base, check and token id; roots are 0 (word) and 1 (inside).
-        keys: `(n_slots, 2)` uint64: words of up to 16 bytes, most significant byte first; 0, 0 is free.
-        values: `(n_slots,)` int32: their token ids.
+        words: `(n_slots, 8)` uint64: the hash table of the words that are one token: four keys (the word's
+            bytes, the first one lowest; 0 is a free slot), then their ids, as `remember_word` packs them.
         added: `(n_added, n)` uint8: added tokens as they stand in a text, padded with zeros.
         added_first: `(256,)` bool: bytes that an added token begins with.
         max_word_chars: words with more characters than this are unknown.
+        plain_ascii: whether ASCII letters and digits, and nothing else in ASCII, make words.
+        lower: whether they are folded to lower case.
     """
 
     ascii: NDArray[np.uint8]
@@ -50,11 +63,12 @@ class WordPieceTables(NamedTuple):
     runs: NDArray[np.int32]
     run_bytes: NDArray[np.uint8]
     cells: NDArray[np.int32]
-    keys: NDArray[np.uint64]
-    values: NDArray[np.int32]
+    words: NDArray[np.uint64]
     added: NDArray[np.uint8]
     added_first: NDArray[np.bool_]
     max_word_chars: int
+    plain_ascii: bool
+    lower: bool
 
 
 @njit(nogil=True, cache=True)
@@ -119,10 +133,80 @@ def place_trie(
 
 
 @njit(nogil=True, cache=True, inline="always")
-def word_hash(high: np.uint64, low: np.uint64, mask: np.int64) -> np.int64:
-    """Slot of a word's two keys (multiplicative hashing, Knuth 6.4)."""
-    mixed = (high * np.uint64(0x9E3779B97F4A7C15)) ^ (low * np.uint64(0xC2B2AE3D27D4EB4F))
-    return np.int64((mixed ^ (mixed >> np.uint64(29))) >> np.uint64(17)) & mask
+def _slot(k0: Any, k1: Any, k2: Any, k3: Any, n_slots: int) -> Any:
+    """Where to look for a word first (multiplicative hashing, Knuth 6.4)."""
+    mixed = (k0 ^ (k1 * np.uint64(0xC2B2AE3D27D4EB4F))) * np.uint64(0x9E3779B97F4A7C15)
+    if k2:
+        mixed ^= (k2 ^ (k3 * np.uint64(0xD6E8FEB86659FD93))) * np.uint64(0xA0761D6478BD642F)
+    return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(n_slots - 1))
+
+
+@njit(nogil=True, cache=True)
+def remember_word(words: Any, keys: Any, ids: Any, first: int, last: int) -> bool:
+    """Put a word into the hash table.
+
+    Args:
+        words: `(n_slots, 8)` uint64, as in `WordPieceTables`, with a free slot. Numbers 4 to 7 of a slot hold
+            three ids each in 20 bits; the lowest 4 bits of number 4 are how many there are, 15 for unknown.
+        keys: `(4,)` uint64, the word's bytes.
+        ids: token ids, of which `ids[first:last]` are the word's.
+        first: its first id.
+        last: behind its last id; less than `first` for an unknown word.
+
+    Returns:
+        Whether it was put there: words of more than 12 pieces are not.
+    """
+    if last - first > _PIECES:
+        return False
+    slot = _slot(keys[0], keys[1], keys[2], keys[3], words.shape[0])
+    while words[slot, 0] != 0:
+        slot = (slot + 1) & (words.shape[0] - 1)
+    for k in range(4):
+        words[slot, k] = keys[k]
+        words[slot, 4 + k] = 0
+    words[slot, 4] = _UNKNOWN if last < first else last - first
+    for k in range(last - first):
+        words[slot, 4 + k // 3] |= np.uint64(ids[first + k]) << (np.uint64(4) + _ID_BITS * np.uint64(k % 3))
+    return True
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _first_bytes(bytes8: Any, n: int) -> Any:
+    """The lowest n of 8 bytes, the others zero."""
+    if n >= 8:
+        return bytes8
+    return bytes8 & ((np.uint64(1) << np.uint64(8 * max(n, 0))) - np.uint64(1))
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _ascii_word(bytes8: Any, lower: bool) -> tuple[int, Any]:
+    """How many of 8 bytes, from the lowest on, are ASCII letters or digits, and these as a key.
+
+    All 8 at once: adding moves a byte's high bit when it is at or above a bound (Lamport 1975).
+    """
+    folded = bytes8 | _CASE
+    letter = (folded & _LOW7) + _ONES * np.uint64(0x80 - 0x61)
+    behind_z = (folded & _LOW7) + _ONES * np.uint64(0x80 - 0x7B)
+    digit = (bytes8 & _LOW7) + _ONES * np.uint64(0x80 - 0x30)
+    behind_9 = (bytes8 & _LOW7) + _ONES * np.uint64(0x80 - 0x3A)
+    stop = (((letter & ~behind_z) | (digit & ~behind_9)) & ~bytes8 & _HIGH) ^ _HIGH
+    key = folded if lower else bytes8
+    if stop == 0:
+        return 8, key
+    n = np.int64(trailing_zeros(stop)) >> 3
+    return n, _first_bytes(key, n)
+
+
+@njit(nogil=True, cache=True)
+def _starts_added(data: Any, i: int, e: int, added: Any) -> bool:
+    """Whether an added token stands at byte i."""
+    for row in range(added.shape[0]):
+        k = 0
+        while k < added.shape[1] and added[row, k] != 0 and i + k < e and data[i + k] == added[row, k]:
+            k += 1
+        if k == added.shape[1] or added[row, k] == 0:
+            return True
+    return False
 
 
 @njit(nogil=True, cache=True)
@@ -148,18 +232,6 @@ def _cut(word: Any, n: int, cells: Any, ids: Any, p: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _starts_added(data: Any, i: int, e: int, added: Any) -> bool:
-    """Whether an added token stands at byte i."""
-    for row in range(added.shape[0]):
-        k = 0
-        while k < added.shape[1] and added[row, k] != 0 and i + k < e and data[i + k] == added[row, k]:
-            k += 1
-        if k == added.shape[1] or added[row, k] == 0:
-            return True
-    return False
-
-
-@njit(nogil=True, cache=True)
 def _clip(data: Any, i: int, e: int, limit: int) -> int:
     """End of the first `limit` characters of the text in bytes i to e."""
     chars = 0
@@ -171,17 +243,180 @@ def _clip(data: Any, i: int, e: int, limit: int) -> int:
     return e
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _decode(data: Any, i: int) -> tuple[int, int]:
-    """Code point at byte i of valid UTF-8 (2 to 4 bytes), and the byte behind it."""
+@njit(nogil=True, cache=True)
+def _decode(data: Any, i: int, e: int) -> tuple[int, int]:
+    """Code point of 2 to 4 bytes at byte i of a text that ends at e, and the byte behind it, or -1 if broken.
+
+    Arrow columns need not hold valid UTF-8 (Parquet files are not checked when read), and what is decoded
+    here becomes an index.
+    """
     b = np.int64(data[i])
-    if b < 0xE0:
-        return ((b & 0x1F) << 6) | (data[i + 1] & 0x3F), i + 2
-    if b < 0xF0:
-        return ((b & 0x0F) << 12) | ((data[i + 1] & 0x3F) << 6) | (data[i + 2] & 0x3F), i + 3
-    return (
-        ((b & 0x07) << 18) | ((data[i + 1] & 0x3F) << 12) | ((data[i + 2] & 0x3F) << 6) | (data[i + 3] & 0x3F)
-    ), i + 4
+    n = 2 if b < 0xE0 else 3 if b < 0xF0 else 4
+    if b < 0xC2 or b > 0xF4 or i + n > e:
+        return 0, -1
+    code = b & (0x7F >> n)
+    for k in range(i + 1, i + n):
+        if (data[k] & 0xC0) != 0x80:
+            return 0, -1
+        code = (code << 6) | (data[k] & 0x3F)
+    if (n == 3 and code < 0x800) or (n == 4 and not 0x10000 <= code <= 0x10FFFF):
+        return 0, -1
+    return code, i + n
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _look_up(words: Any, k0: Any, k1: Any, k2: Any, k3: Any, ids: Any, p: int) -> int:
+    """Append the ids of a word in the hash table; the new end of `ids`, -1 for unknown, -2 if not there."""
+    slot = _slot(k0, k1, k2, k3, words.shape[0])
+    while words[slot, 0] != 0:
+        if words[slot, 0] == k0 and words[slot, 1] == k1 and words[slot, 2] == k2 and words[slot, 3] == k3:
+            packed = words[slot, 4]
+            n = np.int64(packed & np.uint64(15))
+            ids[p] = (packed >> np.uint64(4)) & _ID_MASK
+            if n == 1:
+                return p + 1
+            if n == _UNKNOWN:
+                return -1
+            for k in range(1, n):
+                shift = np.uint64(4) + _ID_BITS * np.uint64(k % 3)
+                ids[p + k] = (words[slot, 4 + k // 3] >> shift) & _ID_MASK
+            return p + n
+        slot = (slot + 1) & (words.shape[0] - 1)
+    return -2
+
+
+@njit(nogil=True, cache=True)
+def _add_byte(word: Any, n: int, keys: Any, byte: Any) -> int:
+    """Append a byte to the word and to its keys; its new length."""
+    if n < _HASHED:
+        keys[n >> 3] |= np.uint64(byte) << np.uint64(8 * (n & 7))
+    if n < _WORD_BYTES:
+        word[n] = byte
+    return n + 1
+
+
+@njit(nogil=True, cache=True)
+def _collect(data: Any, i: int, e: int, t: Any, word: Any, keys: Any) -> tuple[int, int, int, int, int]:
+    """Normalise one word of any characters, byte by byte.
+
+    Returns:
+        Where it ends; its bytes; its characters; the run that ends it and stands alone, or -1; what is wrong.
+    """
+    n, chars = 0, 0
+    keys[:] = 0
+    while i < e:
+        c = t.ascii[data[i]]
+        if c > UNSURE:
+            n = _add_byte(word, n, keys, c)
+            chars += 1
+            i += 1
+        elif c == MULTIBYTE:
+            code, after = _decode(data, i, e)
+            if after < 0:
+                return i, n, chars, -1, FALLBACK
+            page = t.page_of[code >> 8]
+            if page < 0:
+                return i, n, chars, -1, NEEDS_PAGE + 8 * (code >> 8)
+            run = t.pages[page, code & 255]
+            if run == UNSURE:
+                return i, n, chars, -1, FALLBACK
+            if run == SPACE:
+                return (i, n, chars, -1, DONE) if n else (after, 0, 0, -1, DONE)
+            i = after
+            if run != REMOVED:
+                run -= 8
+                if t.runs[run, 3]:
+                    return i, n, chars, run, DONE
+                chars += t.runs[run, 2]
+                for k in range(t.runs[run, 0], t.runs[run, 0] + t.runs[run, 1]):
+                    n = _add_byte(word, n, keys, t.run_bytes[k])
+        elif c == REMOVED:
+            i += 1
+        else:
+            break
+    return i, n, chars, -1, DONE
+
+
+@njit(nogil=True, cache=True)
+def _new_word(
+    word: Any, n: int, chars: int, keys: Any, t: Any, memo: Any, used: Any, ids: Any, p: int
+) -> int:
+    """Cut a word that the hash table does not know, and remember it; as `_cut`."""
+    q = -1 if chars > t.max_word_chars or n > _WORD_BYTES else _cut(word, n, t.cells, ids, p)
+    if n <= _HASHED and used[0] < (memo.shape[0] >> 2) * 3 and remember_word(memo, keys, ids, p, q):
+        used[0] += 1
+    return q
+
+
+@njit(nogil=True, cache=True)
+def _easy_words(
+    data: Any,
+    i: int,
+    easy: int,
+    e: int,
+    ascii_: Any,
+    isolated: Any,
+    added: Any,
+    added_first: Any,
+    memo: Any,
+    lower: bool,
+    ids: Any,
+    p: int,
+    room: int,
+) -> tuple[int, int, int]:
+    """Do the words that are plain ASCII and in the hash table, until one is not; most texts to their end.
+
+    Apart from `tokenise` so that the compiler keeps all that it needs in registers. 32 bytes can be loaded
+    from every place before `easy`; the text ends at `e`; `room` tokens still count.
+
+    Returns:
+        Where it stopped; the new end of `ids`; how many unknown words there were.
+    """
+    unknown, end = 0, p + room
+    while i < easy and p + unknown < end:
+        b = data[i]
+        c = ascii_[b]
+        if c == SPACE:
+            i += 1
+        elif c == ISOLATED:
+            if added_first[b] and _starts_added(data, i, e, added):
+                break
+            ids[p] = isolated[b]
+            known = isolated[b] >= 0
+            p += known
+            unknown += not known
+            i += 1
+        else:
+            k1, k2, k3 = np.uint64(0), np.uint64(0), np.uint64(0)
+            n, k0 = _ascii_word(load8(data, i), lower)
+            if n == 8:
+                m, k1 = _ascii_word(load8(data, i + 8), lower)
+                n += m
+                if m == 8:
+                    m, k2 = _ascii_word(load8(data, i + 16), lower)
+                    n += m
+                    if m == 8:
+                        m, k3 = _ascii_word(load8(data, i + 24), lower)
+                        n += m
+            if n == 0:
+                break
+            if i + n < e:
+                c = ascii_[data[i + n]]
+                if c not in (SPACE, ISOLATED):
+                    break
+            elif i + n > e:  # the next text follows without a gap
+                n = e - i
+                k0, k1 = _first_bytes(k0, n), _first_bytes(k1, n - 8)
+                k2, k3 = _first_bytes(k2, n - 16), _first_bytes(k3, n - 24)
+            q = _look_up(memo, k0, k1, k2, k3, ids, p)
+            if q == -2:
+                break
+            if q < 0:
+                unknown += 1
+            else:
+                p = q
+            i += n
+    return i, p, unknown
 
 
 @njit(nogil=True, cache=True)
@@ -190,9 +425,12 @@ def tokenise(
     start: int,
     end: int,
     t: WordPieceTables,
+    memo: NDArray[np.uint64],
+    used: NDArray[np.int64],
     max_tokens: int,
     max_chars: int,
     word: NDArray[np.uint8],
+    keys: NDArray[np.uint64],
     ids: NDArray[np.int32],
     p: int,
 ) -> tuple[int, int]:
@@ -203,113 +441,70 @@ def tokenise(
         start: first byte of the text.
         end: the byte behind its last.
         t: the tokenizer's tables.
+        memo: `(n_slots, 8)` uint64, a copy of `t.words` that this thread alone fills with the words it meets.
+        used: `(1,)` how many slots of it are taken.
         max_tokens: tokens of the text that count (unknown ones included).
         max_chars: characters of the text that count.
         word: `(512,)` room for one word.
-        ids: int32, receives the ids; must have room for `end - start + 1` more.
+        keys: `(4,)` room for its keys.
+        ids: int32, receives the ids; must have room for `end - start + 8` more.
         p: where in `ids` to begin.
 
     Returns:
         The new end of `ids`, and DONE or FALLBACK, or NEEDS_PAGE + 8 * page when a page of code points
         has to be asked for first. Unless DONE, the new end is `p`.
     """
-    i, e = start, end
+    i, e, begin, unknown = start, end, p, 0
     if e - i > max_chars:
         e = _clip(data, i, e, max_chars)
-    begin, unknown = p, 0
-    mask = np.int64(t.values.shape[0] - 1)
-    while i < e:
-        n, chars = 0, 0
-        high, low = np.uint64(0), np.uint64(0)
-        c = np.uint8(SPACE)
-        alone = -1
-        while i < e:  # collect one word
-            c = t.ascii[data[i]]
-            if c > UNSURE:
-                if n < 8:
-                    high = (high << np.uint64(8)) | np.uint64(c)
-                elif n < _HASHED:
-                    low = (low << np.uint64(8)) | np.uint64(c)
-                if n < _WORD_BYTES:
-                    word[n] = c
-                n += 1
-                chars += 1
-                i += 1
-            elif c == MULTIBYTE:
-                code, after = _decode(data, i)
-                page = t.page_of[code >> 8]
-                if page < 0:
-                    return begin, NEEDS_PAGE + 8 * (code >> 8)
-                run = t.pages[page, code & 255]
-                if run == UNSURE:
-                    return begin, FALLBACK
-                if run == SPACE:
-                    c = np.uint8(SPACE)
-                    break
-                i = after
-                if run != REMOVED:
-                    run -= 8
-                    if t.runs[run, 3]:
-                        alone = run
-                        break
-                    chars += t.runs[run, 2]
-                    for k in range(t.runs[run, 0], t.runs[run, 0] + t.runs[run, 1]):
-                        byte = t.run_bytes[k]
-                        if n < 8:
-                            high = (high << np.uint64(8)) | np.uint64(byte)
-                        elif n < _HASHED:
-                            low = (low << np.uint64(8)) | np.uint64(byte)
-                        if n < _WORD_BYTES:
-                            word[n] = byte
-                        n += 1
-            elif c == REMOVED:
-                i += 1
-            else:
+    easy = min(e, data.shape[0] - _HASHED) if t.plain_ascii else i
+    while i < e and p - begin + unknown < max_tokens:
+        if i < easy:
+            i, p, more = _easy_words(
+                data,
+                i,
+                easy,
+                e,
+                t.ascii,
+                t.isolated,
+                t.added,
+                t.added_first,
+                memo,
+                t.lower,
+                ids,
+                p,
+                max_tokens - (p - begin) - unknown,
+            )
+            unknown += more
+            if i >= e or p - begin + unknown >= max_tokens:
                 break
+        b = data[i]
+        c = t.ascii[b]
+        if c == ISOLATED:
+            if t.added_first[b] and _starts_added(data, i, e, t.added):
+                return begin, FALLBACK
+            q = -1
+            if t.isolated[b] >= 0:
+                ids[p] = t.isolated[b]
+                q = p + 1
+            n, alone = 1, -1
+            i += 1
+        elif c == SPACE:
+            i += 1
+            continue
+        else:
+            i, n, chars, alone, wrong = _collect(data, i, e, t, word, keys)
+            if wrong != DONE:
+                return begin, wrong
+            q = _look_up(memo, keys[0], keys[1], keys[2], keys[3], ids, p) if 0 < n <= _HASHED else -2
+            if n and q == -2:
+                q = _new_word(word, n, chars, keys, t, memo, used, ids, p)
         if n:
-            if chars > t.max_word_chars or n > _WORD_BYTES:
-                unknown += 1
-            else:
-                found = -1
-                if n <= _HASHED:
-                    slot = word_hash(high, low, mask)
-                    while t.keys[slot, 0] != 0:
-                        if t.keys[slot, 0] == high and t.keys[slot, 1] == low:
-                            found = t.values[slot]
-                            break
-                        slot = (slot + 1) & mask
-                if found >= 0:
-                    ids[p] = found
-                    p += 1
-                else:
-                    q = _cut(word, n, t.cells, ids, p)
-                    if q < 0:
-                        unknown += 1
-                    else:
-                        p = q
+            unknown += q < 0
+            p = max(p, q)
         if alone >= 0 and p - begin + unknown < max_tokens:
-            a = t.runs[alone, 0]
-            q = _cut(t.run_bytes[a : a + t.runs[alone, 1]], t.runs[alone, 1], t.cells, ids, p)
-            if q < 0:
-                unknown += 1
-            else:
-                p = q
-        elif alone < 0 and i < e:
-            if c == ISOLATED:
-                b = data[i]
-                if t.added_first[b] and _starts_added(data, i, e, t.added):
-                    return begin, FALLBACK
-                if p - begin + unknown < max_tokens:
-                    if t.isolated[b] >= 0:
-                        ids[p] = t.isolated[b]
-                        p += 1
-                    else:
-                        unknown += 1
-                i += 1
-            elif data[i] < 128:
-                i += 1
-            else:
-                i = _decode(data, i)[1]
-        if p - begin + unknown >= max_tokens:
-            break
+            a, z = t.runs[alone, 0], t.runs[alone, 0] + t.runs[alone, 1]
+            q = _cut(t.run_bytes[a:z], z - a, t.cells, ids, p)
+            unknown += q < 0
+            p = max(p, q)
     return min(p, begin + max_tokens - unknown), DONE

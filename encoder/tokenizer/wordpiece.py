@@ -5,6 +5,7 @@ and changes with Unicode's version, so it is not written down here: each charact
 tokenizer's own normaliser and pre-tokeniser, 256 code points at a time, when a text first needs them.
 """
 
+import string
 import threading
 import unicodedata
 from typing import Any
@@ -21,8 +22,9 @@ from encoder.kernels.wordpiece import (
     UNSURE,
     WordPieceTables,
     place_trie,
-    word_hash,
+    remember_word,
 )
+from encoder.tokenizer.memo import new_word_table
 
 __all__ = ["WordPieceCompiler", "is_wordpiece"]
 
@@ -30,29 +32,43 @@ _ASCII = 128
 _PAGE = 256
 _LAST_CODE_POINT = 0x110000
 _SURROGATES = range(0xD800, 0xE000)
-_KEY_BYTES = 8
+_KEY_BYTES = 32
+_WORD_CHARS = 128  # of up to 4 bytes each
 
 
 def is_wordpiece(spec: dict[str, Any]) -> bool:
     """Whether a parsed `tokenizer.json` is one that the kernel does exactly.
 
-    That is BERT's normaliser, pre-tokeniser and WordPiece, where every added token is matched in the text as
-    it stands (not normalised) and begins with an ASCII character that BERT splits at.
+    That is BERT's normaliser, pre-tokeniser and WordPiece, where
+
+    - control characters are removed, so that no word holds a NUL;
+    - the prefix of continuing pieces and the unknown token begin with an ASCII character that BERT splits at,
+      so that no word of a text is taken for them;
+    - every added token is matched in the text as it stands (not normalised) and begins with such a character;
+    - a word of the longest length fits into the kernel's room for one.
     """
     model, normalizer, splitter = (spec.get(part) or {} for part in ("model", "normalizer", "pre_tokenizer"))
-    return (
+    prefix, unknown = model.get("continuing_subword_prefix", ""), model.get("unk_token", "")
+    return bool(
         model.get("type") == "WordPiece"
         and normalizer.get("type") == "BertNormalizer"
+        and normalizer.get("clean_text")
         and splitter.get("type") == "BertPreTokenizer"
+        and 1 <= model.get("max_input_chars_per_word", 0) <= _WORD_CHARS
+        and _is_split_at(prefix)
+        and _is_split_at(unknown)
+        and len(unknown) > 1
+        and not unknown.startswith(prefix)
         and all(
-            not token["normalized"] and token["content"].isascii() and _is_punctuation(token["content"][:1])
+            not token["normalized"] and token["content"].isascii() and _is_split_at(token["content"])
             for token in spec.get("added_tokens", [])
         )
     )
 
 
-def _is_punctuation(char: str) -> bool:
-    return char.isprintable() and not char.isalnum() and char not in ("", " ")
+def _is_split_at(text: str) -> bool:
+    """Whether the text begins with ASCII punctuation."""
+    return text[:1] in set(string.punctuation)
 
 
 class WordPieceCompiler:
@@ -68,7 +84,6 @@ class WordPieceCompiler:
         vocabulary: dict[str, int] = spec["model"]["vocab"]
         prefix: str = spec["model"]["continuing_subword_prefix"]
         cells = _trie(vocabulary, prefix)
-        keys, values = _word_table(vocabulary, prefix)
         added = sorted(token["content"] for token in spec.get("added_tokens", []))
         ascii_table, isolated = self._ascii(vocabulary)
         self.tables = WordPieceTables(
@@ -79,32 +94,25 @@ class WordPieceCompiler:
             runs=np.zeros((0, 4), np.int32),
             run_bytes=np.zeros(0, np.uint8),
             cells=cells,
-            keys=keys,
-            values=values,
+            words=_word_table(vocabulary, prefix),
             added=_padded([token.encode() for token in added]),
             added_first=np.isin(np.arange(256), [ord(token[0]) for token in added]),
             max_word_chars=int(spec["model"]["max_input_chars_per_word"]),
+            plain_ascii=_is_plain(ascii_table),
+            lower=bool(ascii_table[ord("A")] == ord("a")),
         )
 
     def add_pages(self, numbers: set[int]) -> None:
         """Ask for the code points of these pages (a page is 256 code points)."""
         with self._lock:
-            old = self.tables
-            page_of, pages = old.page_of.copy(), list(old.pages)
-            runs, run_bytes = [tuple(run) for run in old.runs.tolist()], bytearray(old.run_bytes.tobytes())
             for number in sorted(numbers):
-                if page_of[number] < 0:
-                    page_of[number] = len(pages)
-                    pages.append(self._page(number, runs, run_bytes))
-            self.tables = old._replace(
-                page_of=page_of,
-                pages=np.array(pages, np.int32).reshape(-1, _PAGE),
-                runs=np.array(runs, np.int32).reshape(-1, 4),
-                run_bytes=np.frombuffer(bytes(run_bytes), np.uint8),
-            )
+                if self.tables.page_of[number] < 0:
+                    self.tables = self._with_page(self.tables, number)
 
-    def _page(self, number: int, runs: list[tuple[int, ...]], run_bytes: bytearray) -> NDArray[np.int32]:
+    def _with_page(self, old: WordPieceTables, number: int) -> WordPieceTables:
         page = np.full(_PAGE, UNSURE, np.int32)
+        runs: list[tuple[int, int, int, int]] = []
+        run_bytes = bytearray()
         for low in range(_PAGE):
             code = number * _PAGE + low
             if code < _ASCII or code in _SURROGATES:
@@ -114,10 +122,18 @@ class WordPieceCompiler:
                 page[low] = kind
             elif kind != UNSURE:
                 encoded = text.encode()
-                page[low] = 8 + len(runs)
-                runs.append((len(run_bytes), len(encoded), len(text), int(kind == ISOLATED)))
+                page[low] = 8 + len(old.runs) + len(runs)
+                first = len(old.run_bytes) + len(run_bytes)
+                runs.append((first, len(encoded), len(text), int(kind == ISOLATED)))
                 run_bytes += encoded
-        return page
+        page_of = old.page_of.copy()
+        page_of[number] = len(old.pages)
+        return old._replace(
+            page_of=page_of,
+            pages=np.vstack([old.pages, page]),
+            runs=np.vstack([old.runs, np.array(runs, np.int32).reshape(-1, 4)]),
+            run_bytes=np.concatenate([old.run_bytes, np.frombuffer(run_bytes, np.uint8)]),
+        )
 
     def _ask(self, char: str) -> tuple[int, str]:
         """What the tokenizer makes of one character: its kind and, for words, its normalised form."""
@@ -148,29 +164,30 @@ class WordPieceCompiler:
         return table, isolated
 
 
+def _is_plain(table: NDArray[np.uint8]) -> bool:
+    """Whether the words of ASCII are letters and digits, as they are or in lower case."""
+    words = {code: chr(kind) for code, kind in enumerate(table[:_ASCII].tolist()) if kind > UNSURE}
+    same = {code: chr(code) for code in range(_ASCII) if chr(code).isalnum()}
+    return words in (same, {code: char.lower() for code, char in same.items()})
+
+
 def _padded(texts: list[bytes]) -> NDArray[np.uint8]:
     """One row a text, padded with zeros."""
     width = max((len(text) for text in texts), default=1)
     return np.array([list(text.ljust(width, b"\0")) for text in texts], np.uint8).reshape(-1, width)
 
 
-def _word_table(vocabulary: dict[str, int], prefix: str) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """Hash table of the words that are one token and no longer than two keys."""
+def _word_table(vocabulary: dict[str, int], prefix: str) -> NDArray[np.uint64]:
+    """Hash table of the words that are one token and fit into the keys, with room for as many again."""
     words = {
         token.encode(): i
         for token, i in vocabulary.items()
-        if not token.startswith(prefix) and 0 < len(token.encode()) <= 2 * _KEY_BYTES
+        if not token.startswith(prefix) and 0 < len(token.encode()) <= _KEY_BYTES
     }
-    size = 1 << max(4, (2 * len(words)).bit_length())
-    keys, values = np.zeros((size, 2), np.uint64), np.full(size, -1, np.int32)
+    table = new_word_table(1 << max(12, (3 * len(words)).bit_length()))
     for word, i in words.items():
-        high, low = int.from_bytes(word[:_KEY_BYTES]), int.from_bytes(word[_KEY_BYTES:])
-        slot = word_hash(np.uint64(high), np.uint64(low), np.int64(size - 1))
-        while keys[slot, 0]:
-            slot = (slot + 1) & (size - 1)
-        keys[slot] = high, low
-        values[slot] = i
-    return keys, values
+        remember_word(table, np.frombuffer(word.ljust(_KEY_BYTES, b"\0"), "<u8"), np.array([i]), 0, 1)
+    return table
 
 
 def _trie(vocabulary: dict[str, int], prefix: str) -> NDArray[np.int32]:

@@ -1,0 +1,21 @@
+"""Loads that Numba's arrays do not offer."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+__all__ = ["load8"]
+
+
+@intrinsic
+def load8(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - Numba's protocol
+    """Load 8 bytes of a uint8 array at any index as one uint64, the first lowest; bounds are not checked."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(64).as_pointer())
+        return builder.load(address, align=1)
+
+    return types.uint64(array, types.int64), generate

@@ -52,12 +52,13 @@ def plan_backfill(
         ConfigurationError: a REF, a URI or a kept column that does not exist.
     """
     template = TextTemplate.parse(text)
+    kept = None if keep is None else tuple(dict.fromkeys(keep))
     target = store_uri(output)
     files = find_inputs(pattern, input_format)
     _check_apart(pattern, files, target)
-    records = infer_schema(files, template.fields, keep)
+    records = infer_schema(files, template.fields, kept)
     version = ModelVersion.resolve(model)
-    enrichment = Enrichment(template, None if keep is None else tuple(keep), VectorFormat(vectors, dtype))
+    enrichment = Enrichment(template, kept, VectorFormat(vectors, dtype))
     enrichment.schema(records, version.dim)  # refuses columns that cannot be kept
     return BackfillJob(version, tuple(files), records, enrichment, target, chunk_rows)
 

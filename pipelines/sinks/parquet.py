@@ -44,7 +44,7 @@ class ParquetParts:
         if self._folder is None:
             sink = pa.BufferOutputStream()
             _encode(batch, schema, sink)
-            self._objects.overwrite(name, memoryview(sink.getvalue()))
+            self._objects.overwrite(name, memoryview(sink.getvalue()).cast("B"))
             return
         staging = self._folder / _STAGING
         staging.mkdir(parents=True, exist_ok=True)

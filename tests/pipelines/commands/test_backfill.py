@@ -1,0 +1,436 @@
+"""`millstream backfill` from end to end, in this process on Beam's FnApiRunner."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+N = 500
+TEMPLATE = "{user.name} in {city}: {text}"
+
+
+def text_of(i):
+    return f"login failed {i} at lisbon"
+
+
+def records(n=N):
+    return pa.table({"id": range(n), "text": [text_of(i) for i in range(n)]})
+
+
+def json_lines(table):
+    return b"".join(json.dumps(row).encode() + b"\n" for row in table.to_pylist())
+
+
+def csv_bytes(table):
+    sink = pa.BufferOutputStream()
+    pacsv.write_csv(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def zstd(data):
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as out:
+        out.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+def write(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.fixture
+def lines(tmp_path):
+    """A file of JSON lines."""
+    return write(tmp_path / "in.jsonl", json_lines(records()))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv", "jsonl.gz", "csv.zst"])
+def test_every_record_gets_the_vector_of_its_text(kind, tmp_path, backfill, rows, matrix, encoder):
+    table = records()
+    if kind == "parquet":
+        pq.write_table(table, path := tmp_path / "in.parquet", row_group_size=100)
+    else:
+        data = csv_bytes(table) if kind.startswith("csv") else json_lines(table)
+        packed = {"gz": gzip.compress, "zst": zstd}.get(kind.rpartition(".")[2], bytes)
+        path = write(tmp_path / f"in.{kind}", packed(data))
+    outcome = backfill(path, tmp_path / "out", "--rows-per-file", 128).done()
+    found = rows(tmp_path / "out", by="text")
+    assert found.drop_columns(["embedding", "model_version"]).sort_by("text").to_pylist() == [
+        {"id": str(row["id"]) if kind.startswith("csv") else row["id"], "text": row["text"]}
+        for row in table.sort_by("text").to_pylist()
+    ]
+    assert np.array_equal(matrix(found), encoder.encode(found["text"]))
+    assert {name: outcome[name] for name in ("records", "rows", "dead_letters", "parts")} == {
+        "records": N,
+        "rows": N,
+        "dead_letters": 0,
+        "parts": 4,
+    }
+    assert outcome["input_bytes"] == path.stat().st_size
+
+
+def test_lines_of_text_of_many_files_and_folders(tmp_path, backfill, rows, matrix, encoder):
+    for k in range(3):
+        write(tmp_path / f"logs/{k}/x.log", "".join(f"{text_of(10 * k + i)}\n" for i in range(10)).encode())
+    write(tmp_path / "logs/.hidden/x.log", b"not read\n")
+    assert backfill(tmp_path / "logs", tmp_path / "out", workers=2).done()["rows"] == 30
+    found = rows(tmp_path / "out", by="text")
+    assert found["text"].to_pylist() == sorted(text_of(i) for i in range(30))
+    assert np.array_equal(matrix(found), encoder.encode(found["text"]))
+
+
+SLOW = pytest.mark.slow
+FORMATS = [
+    ("list", "float16"),
+    ("binary", "int8"),
+    *(pytest.param("list", dtype, marks=SLOW) for dtype in ("float32", "int8")),
+    *(pytest.param("binary", dtype, marks=SLOW) for dtype in ("float32", "float16")),
+]
+
+
+@pytest.mark.parametrize(("layout", "dtype"), FORMATS)
+def test_vectors_are_written_as_asked(layout, dtype, lines, tmp_path, backfill, rows, matrix, encoder):
+    backfill(lines, tmp_path / "out", "--vectors", layout, "--dtype", dtype).done()
+    found = rows(tmp_path / "out")
+    kind = found.schema.field("embedding").type
+    assert pa.types.is_fixed_size_list(kind) == (layout == "list")
+    vectors = matrix(found, dtype)
+    assert vectors.dtype == dtype
+    expected = encoder.encode(found["text"])
+    if dtype == "float32":
+        assert np.array_equal(vectors, expected)
+    elif dtype == "float16":
+        assert np.array_equal(vectors, expected.astype(np.float16))
+    else:
+        assert np.abs(vectors).max(axis=1).tolist() == [127] * N
+        scale = np.abs(expected).max(axis=1, keepdims=True) / 127
+        assert np.abs(vectors * scale - expected).max() <= 0.51 * scale.max()
+
+
+def test_kept_columns_come_in_their_order_and_the_template_may_use_others(
+    tmp_path, backfill, rows, matrix, encoder
+):
+    table = pa.table(
+        {
+            "text": ["paid", "used"],
+            "user": [{"name": "alpha", "age": 3}, {"name": None, "age": 4}],
+            "city": ["lisbon", "tokyo"],
+            "id": [1, 2],
+        }
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    backfill(tmp_path / "in.parquet", tmp_path / "out", "--keep", "id, city,id", text=TEMPLATE).done()
+    found = rows(tmp_path / "out")
+    assert found.column_names == ["id", "city", "embedding", "model_version"]
+    texts = ["alpha in lisbon: paid", " in tokyo: used"]
+    assert np.array_equal(matrix(found), encoder.encode(texts))
+
+
+def test_no_column_needs_to_be_kept(lines, tmp_path, backfill):
+    backfill(lines, tmp_path / "out", "--keep", "").done()
+    found = pq.read_table(tmp_path / "out")
+    assert found.column_names == ["embedding", "model_version"]
+    assert len(found) == N
+
+
+def test_parts_say_what_made_them(lines, tmp_path, backfill, model):
+    outcome = backfill(lines, tmp_path / "out", "--rows-per-file", 300, "--vectors", "binary").done()
+    parts = sorted((tmp_path / "out").glob("*.parquet"))
+    assert [part.name for part in parts] == [f"part-00000-{0:012d}-{k:05d}.parquet" for k in range(2)]
+    metadata = [pq.read_metadata(part) for part in parts]
+    assert [part.num_rows for part in metadata] == [300, 200]
+    pairs = {key.decode(): value.decode() for key, value in metadata[1].metadata.items()}
+    digest = pairs["millstream.model.digest"]
+    assert {key: value for key, value in pairs.items() if key.startswith("millstream.")} == {
+        "millstream.model.name": "tiny",
+        "millstream.model.version": "",
+        "millstream.model.digest": digest,
+        "millstream.text": "text",
+        "millstream.vectors": "binary float32 16",
+        "millstream.records": "200",
+        "millstream.dead_letters": "0",
+        "millstream.input_bytes": pairs["millstream.input_bytes"],
+    }
+    assert outcome["model"] == f"{model.name}@{digest[:19]}"
+    versions = pq.read_table(parts[0])["model_version"]
+    assert pc.unique(versions.cast(pa.string())).to_pylist() == [outcome["model"]]
+    summary = json.loads((tmp_path / "out/_summary.json").read_bytes())
+    assert summary["digest"] == digest
+    assert summary["rows"] == N
+
+
+def test_readers_of_the_folder_find_the_rows_and_nothing_else(tmp_path, backfill):
+    write(tmp_path / "in.jsonl", json_lines(records()) + b"broken\n")
+    backfill(tmp_path / "in.jsonl", tmp_path / "out", "--rows-per-file", 100).done()
+    names = {path.name for path in (tmp_path / "out").iterdir() if path.suffix != ".parquet"}
+    assert names == {"_job.json", "_summary.json", "dead_letters"}
+    for found in (pq.read_table(tmp_path / "out"), ds.dataset(tmp_path / "out").to_table()):
+        assert sorted(found["id"].to_pylist()) == list(range(N))
+
+
+def test_bad_rows_become_dead_letters_and_stop_nothing(tmp_path, backfill, rows, letters):
+    good = b'{"id": 1, "text": "paid"}\n'
+    bad = [b'{"id": 2, "text": "\xff"}', b"nope {", b"[1, 2]", b'{"id": 5, "text": null}', b'{"id": 6}']
+    write(tmp_path / "in/a.jsonl", good + b"\n".join(bad) + b'\n\n{"id": 8, "text": ""}\n')
+    write(tmp_path / "in/b.jsonl", b'{"id": 9, "text": "used"}\n"no object"\n')
+    ended = backfill(tmp_path / "in", tmp_path / "out")
+    counts = {name: ended.done()[name] for name in ("records", "rows", "dead_letters")}
+    assert counts == {"records": 9, "rows": 3, "dead_letters": 6}
+    assert rows(tmp_path / "out")["id"].to_pylist() == [1, 8, 9]
+    found = letters(tmp_path / "out")
+    a, b = (str(tmp_path / "in" / name) for name in ("a.jsonl", "b.jsonl"))
+    assert [(letter["file"], letter["row"]) for letter in found] == [
+        *((a, row) for row in range(2, 7)),
+        (b, 2),
+    ]
+    assert [letter["record"] for letter in found] == [
+        '{"id": 2, "text": "\\xff"}',
+        "nope {",
+        "[1, 2]",
+        '{"id":5,"text":null}',
+        '{"id":6,"text":null}',
+        '"no object"',
+    ]
+    for letter, reason in zip(
+        found,
+        ["not UTF-8", "not JSON", "not an object", "null: text", "null: text", "not an object"],
+        strict=True,
+    ):
+        assert reason in letter["reason"]
+
+
+def test_a_text_of_a_parquet_file_that_is_not_utf8_is_a_dead_letter(tmp_path, backfill, rows, letters):
+    offsets = pa.py_buffer(np.array([0, 4, 6, 10], np.int32))
+    texts = pa.StringArray.from_buffers(3, offsets, pa.py_buffer(b"paid\xff\xfeused"))
+    pq.write_table(pa.table({"id": [1, 2, 3], "text": texts}), tmp_path / "in.parquet")
+    assert backfill(tmp_path / "in.parquet", tmp_path / "out").done()["dead_letters"] == 1
+    assert rows(tmp_path / "out")["id"].to_pylist() == [1, 3]
+    [letter] = letters(tmp_path / "out")
+    assert (letter["row"], json.loads(letter["record"])) == (2, {"id": 2, "text": "\\xff\\xfe"})
+    assert "not UTF-8: byte 0xff" in letter["reason"]
+
+
+def test_the_summary_is_a_table_that_names_the_dead_letters(tmp_path, millstream, model):
+    write(tmp_path / "in.jsonl", json_lines(records(1234)) + b"?\n")
+    ended = millstream(
+        "backfill", "--model", model, "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out"
+    )
+    assert ended.code == 0
+    for text in ("1,235", "1,234", "dead letters       1  ", "/dead_letters/", "tiny@sha256:", "records/s"):
+        assert text in ended.out
+    assert ended.err == ""
+
+
+def test_a_finished_backfill_is_left_alone(lines, tmp_path, backfill, millstream, model):
+    first = backfill(lines, tmp_path / "out", "--rows-per-file", 100)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    again = backfill(lines, tmp_path / "out", "--rows-per-file", 100)
+    assert "is complete already" in again.err
+    assert {**first.done(), "seconds": 0.0} == {**again.done(), "seconds": 0.0}
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    arguments = ("--input", lines, "--output", tmp_path / "out", "--rows-per-file", 100)
+    assert "records/s" not in millstream("backfill", "--model", model, *arguments).out
+
+
+def test_parts_are_the_same_bytes_whatever_is_done_again(lines, tmp_path, backfill):
+    for k in range(2):
+        write(tmp_path / f"in/{k}.jsonl", lines.read_bytes() + b"?\n")
+    one, two = tmp_path / "one", tmp_path / "two"
+    backfill(tmp_path / "in", one, "--rows-per-file", 64).done()
+    first = {path.name: path.read_bytes() for path in one.rglob("*part*")}
+    assert len(first) == 16 + 2
+    backfill(tmp_path / "in", two, "--rows-per-file", 64, workers=2).done()
+    assert {path.name: path.read_bytes() for path in two.rglob("*part*")} == first
+    parts = sorted(two.glob("*.parquet"))
+    kept = {path: path.stat().st_mtime_ns for path in parts[:3] + parts[9:]}
+    for path in parts[3:9]:
+        path.unlink()
+    outcome = backfill(tmp_path / "in", two, "--rows-per-file", 64, workers=2).done()
+    assert {path.name: path.read_bytes() for path in two.rglob("*part*")} == first
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert (outcome["records"], outcome["dead_letters"]) == (2 * N + 2, 2)
+
+
+def test_an_empty_input_is_no_error(tmp_path, backfill):
+    write(tmp_path / "in.csv", b"id,text\n")
+    outcome = backfill(tmp_path / "in.csv", tmp_path / "out").done()
+    assert (outcome["records"], outcome["rows"]) == (0, 0)
+    assert pq.read_table(tmp_path / "out").num_rows == 0
+
+
+# What is wrong before any work: one line, and nothing is written.
+
+
+def no_output(tmp_path):
+    return not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        ({"text": "{nope}: {text}"}, 2, ["'nope'", "id, text"]),
+        ({"text": "{text"}, 2, ["'{text'", "{{"]),
+        ({"text": " "}, 2, ["empty", "column"]),
+        ({"inputs": "nothing/*.jsonl"}, 1, ["nothing/*.jsonl", "name a file"]),
+        ({"ref": "no/such/model"}, 1, ["no/such/model", "name a folder"]),
+        ({"ref": "s3://bucket/minilm@newest"}, 2, ["@newest", "@latest"]),
+        ({"ref": "ftp://host/minilm"}, 2, ["ftp://", "s3://"]),
+        ({"output": "ftp://host/out"}, 2, ["ftp://", "s3://"]),
+        ({"inputs": "ftp://host/in"}, 2, ["ftp://", "s3://"]),
+        ({"arguments": ["--keep", "id,nope"]}, 2, ["'nope'", "id, text"]),
+        ({"arguments": ["--keep", "embedding"]}, 2, ["'embedding'"]),
+        ({"arguments": ["--", "--direct_num_workers=x"]}, 2, ["--direct_num_workers", "'x'"]),
+    ],
+)
+def test_wrong_use_is_one_line_and_nothing_is_written(options, code, says, lines, tmp_path, backfill):
+    options = {"inputs": lines, "output": tmp_path / "out", **options}
+    arguments = options.pop("arguments", [])
+    ended = backfill(options.pop("inputs"), options.pop("output"), *arguments, **options)
+    assert all(text in ended.error for text in says), ended.err
+    assert ended.code == code
+    assert no_output(tmp_path)
+
+
+def test_an_unknown_runner_is_one_line(lines, tmp_path, backfill):
+    ended = backfill(lines, tmp_path / "out", "--", "--runner=Nope")
+    assert "Nope" in ended.error
+    assert "FlinkRunner" in ended.error
+    assert ended.code == 2
+
+
+def test_a_column_named_as_an_added_one_is_refused(tmp_path, backfill):
+    write(tmp_path / "in.jsonl", b'{"text": "a", "embedding": 1}\n')
+    ended = backfill(tmp_path / "in.jsonl", tmp_path / "out")
+    assert "'embedding'" in ended.error
+    assert "--keep" in ended.error
+    assert ended.code == 2
+    assert no_output(tmp_path)
+    assert backfill(tmp_path / "in.jsonl", tmp_path / "out", "--keep", "text").done()["rows"] == 1
+
+
+def test_an_output_with_other_parquet_is_refused(lines, tmp_path, backfill):
+    write(tmp_path / "out/precious.parquet", b"x")
+    ended = backfill(lines, tmp_path / "out")
+    assert "precious.parquet" in ended.error
+    assert "another folder" in ended.error
+    assert ended.code == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious.parquet"]
+
+
+def test_an_output_of_another_backfill_is_refused(lines, tmp_path, backfill, tiny_model, monkeypatch):
+    backfill(lines, tmp_path / "out").done()
+    monkeypatch.chdir(tmp_path)
+    tiny_model(tmp_path / "other", seed=8)
+    write(tmp_path / "more/in.jsonl", json_lines(records(3)))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    others = {
+        "text: text, not {text}!": backfill(lines, tmp_path / "out", text="{text}!"),
+        "'int8'": backfill(lines, tmp_path / "out", "--dtype", "int8"),
+        "chunk_rows": backfill(lines, tmp_path / "out", "--rows-per-file", 7),
+        "'other'": backfill(lines, tmp_path / "out", ref="other"),
+        "inputs": backfill("more", tmp_path / "out"),
+    }
+    for says, ended in others.items():
+        assert "another backfill" in ended.error
+        assert says in ended.error
+        assert ended.code == 2
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output"), [("in", "in"), ("in", "in/deep/out"), ("in/**", "in/out"), ("in/a/x.jsonl", "in")]
+)
+def test_input_and_output_lie_apart(pattern, output, tmp_path, backfill):
+    write(tmp_path / "in/a/x.jsonl", b'{"text": "a"}\n')
+    ended = backfill(tmp_path / pattern, tmp_path / output)
+    assert "name another folder" in ended.error
+    assert ended.code == 2
+    assert [path.name for path in (tmp_path / "in").rglob("*")] == ["a", "x.jsonl"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_damaged_file_is_one_line_and_the_job_can_go_on(workers, tmp_path, backfill, rows):
+    rng = np.random.default_rng(3)
+    table = pa.table(
+        {"id": range(40_000), "text": [f"paid {a:x}" for a in rng.integers(1 << 60, size=40_000)]}
+    )
+    whole = gzip.compress(json_lines(table))
+    write(tmp_path / "in.jsonl.gz", whole[:-9000] + bytes(9000))
+    ended = backfill(tmp_path / "in.jsonl.gz", tmp_path / "out", "--rows-per-file", 5000, workers=workers)
+    assert "in.jsonl.gz is damaged or cut short" in ended.error
+    assert ended.code == 1
+    there = sorted((tmp_path / "out").glob("*.parquet"))
+    assert there
+    assert not (tmp_path / "out/_summary.json").exists()
+    before = [path.stat().st_mtime_ns for path in there]
+    write(tmp_path / "in.jsonl.gz", whole)
+    assert (
+        backfill(tmp_path / "in.jsonl.gz", tmp_path / "out", "--rows-per-file", 5000).done()["rows"] == 40_000
+    )
+    assert [path.stat().st_mtime_ns for path in there] == before
+    assert rows(tmp_path / "out")["id"].to_pylist() == list(range(40_000))
+
+
+def test_debug_shows_the_traceback(lines, tmp_path, millstream, model):
+    arguments = ("backfill", "--model", model, "--input", lines, "--output", tmp_path / "out", "--text", "no")
+    assert "no record has the field 'no'" in millstream(*arguments).error
+    with pytest.raises(Exception, match="no record has the field 'no'"):
+        millstream("--debug", *arguments)
+    with pytest.raises(Exception, match="no record has the field 'no'"):
+        millstream(*arguments, "--debug")
+
+
+def test_a_missing_extra_is_named(lines, tmp_path, model):
+    blocker = (
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] == 'apache_beam':\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+    )
+    write(tmp_path / "site/sitecustomize.py", blocker.encode())
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pipelines",
+            "backfill",
+            "--model",
+            model,
+            "--input",
+            lines,
+            "--output",
+            "out",
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(Path.cwd())])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.stderr == "error: apache_beam is not installed: pip install 'millstream[beam]'\n"
+    assert ended.returncode == 2
+
+
+def test_a_process_of_its_own(lines, tmp_path, processes, ended, model, rows, encoder, matrix):
+    process = processes(
+        *("backfill", "--model", model, "--input", lines, "--output", tmp_path / "out", "--json")
+    )
+    outcome = ended(process)
+    assert (outcome.done()["rows"], outcome.err) == (N, "")
+    found = rows(tmp_path / "out")
+    assert found["id"].to_pylist() == list(range(N))
+    assert np.array_equal(matrix(found), encoder.encode(found["text"]))

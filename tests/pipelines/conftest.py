@@ -1,0 +1,192 @@
+"""A tiny model, and the command line as a person calls it."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from servers import seaweedfs
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from encoder import Encoder
+from encoder.model import StaticModel, save_model
+from pipelines.cli import main
+
+DIM = 16
+_WORDS = ("card", "used", "in", "lisbon", "tokyo", "login", "failed", "disk", "full", "order", "paid", "at")
+_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def done(self) -> dict[str, Any]:
+        """What a command says that went well and was asked for JSON."""
+        assert self.code == 0, self.err
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> str:
+        """The one line of an error."""
+        assert self.code in (1, 2), (self.code, self.out)
+        assert self.err.startswith("error: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        return self.err.strip()
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """A model with a WordPiece tokenizer and 16 dimensions, drawn anew for each seed."""
+
+    def make(folder, seed=7):
+        words = ["[PAD]", "[UNK]", *_WORDS, *_LETTERS, ":", ".", ",", *(f"##{letter}" for letter in _LETTERS)]
+        vocabulary = {word: i for i, word in enumerate(words)}
+        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer()
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        table = np.random.default_rng(seed).normal(size=(len(words), DIM)).astype(np.float32)
+        return save_model(StaticModel(table, tokenizer.to_str(), {"normalize": True}), folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(tiny_model, tmp_path_factory):
+    """The folder of a tiny model."""
+    return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def encoder(model):
+    return Encoder.load(model, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def millstream(monkeypatch):
+    """Run `millstream …` in this process, through its way in."""
+
+    def run(*arguments):
+        monkeypatch.setenv("MILLSTREAM_DEBUG", "")
+        monkeypatch.setattr(sys, "argv", ["millstream", *map(str, arguments)])
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code or 0
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def backfill(millstream, model):
+    """Run `millstream backfill` with the tiny model and one worker, unless others are named."""
+
+    def run(inputs, output, *arguments, text="text", workers=1, ref=model):
+        options = ["--model", ref, "--input", inputs, "--output", output, "--text", text]
+        own = [str(argument) for argument in arguments]
+        return millstream("backfill", *options, "--workers", workers, "--json", *own)
+
+    return run
+
+
+@pytest.fixture
+def processes():
+    """Start `python -m pipelines …` in processes of their own, which do not outlive the test."""
+    started = []
+
+    def start(*arguments, **environment):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipelines", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def ended():
+    """Wait until a process has ended."""
+
+    def wait(process, seconds=120):
+        out, err = process.communicate(timeout=seconds)
+        return Ended(process.returncode, out, err)
+
+    return wait
+
+
+@pytest.fixture
+def rows():
+    """The rows of a backfill's output, as any reader of Parquet folders finds them, sorted by a column."""
+
+    def read(output, by="id"):
+        return pq.read_table(output).sort_by(by)
+
+    return read
+
+
+@pytest.fixture
+def matrix():
+    """The vectors of a table, `(n, dim)`, whatever their layout."""
+
+    def read(table, dtype="float32"):
+        column = table["embedding"].combine_chunks()
+        if str(column.type).startswith("fixed_size_binary"):
+            return np.frombuffer(b"".join(column.to_pylist()), dtype).reshape(len(column), -1)
+        return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+
+    return read
+
+
+@pytest.fixture
+def letters():
+    """The dead letters of an output folder by file and row."""
+
+    def read(output):
+        lines = [
+            line
+            for path in sorted((output / "dead_letters").glob("*.jsonl"))
+            for line in path.read_text("utf-8").splitlines()
+        ]
+        return [json.loads(line) for line in lines]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def s3():
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_environment(s3, monkeypatch):
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3

@@ -1,0 +1,150 @@
+import io
+import threading
+import uuid
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from encoder.errors import NotInStore
+from encoder.store.objects import open_objects
+from pipelines.sinks import parquet
+from pipelines.sinks.parquet import ParquetParts
+
+BATCH = pa.record_batch(
+    {
+        "id": range(1000),
+        "kind": ["a", "b"] * 500,
+        "user": [{"name": f"n{i % 3}", "tags": [{"k": "x"}]} for i in range(1000)],
+        "map": pa.array([[("k", "v")]] * 1000, pa.map_(pa.string(), pa.string())),
+        "embedding": pa.FixedSizeListArray.from_arrays(
+            pa.array(np.random.default_rng(1).random(8000, np.float32)), 8
+        ),
+    }
+)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def parts(request, tmp_path):
+    uri = str(tmp_path / "my out") if request.param == "folder" else f"memory://parts/{uuid.uuid4().hex}"
+    return ParquetParts(uri)
+
+
+def content(parts, name):
+    return pq.read_table(io.BytesIO(open_objects(parts.uri).read(name)))
+
+
+def test_a_part_holds_the_batch_and_its_metadata(parts):
+    parts.write("p.parquet", BATCH, {"a": "1", "ü": "é"})
+    assert content(parts, "p.parquet").to_batches() == [BATCH]
+    assert parts.names() == ["p.parquet"]
+    metadata = parts.metadata("p.parquet")
+    assert {key: metadata[key] for key in ("a", "ü", "rows")} == {"a": "1", "ü": "é", "rows": "1000"}
+
+
+def test_a_repetition_replaces_a_part_by_the_same_bytes(parts):
+    written = []
+    for _ in range(2):
+        parts.write("p.parquet", BATCH, {"a": "1"})
+        written.append(open_objects(parts.uri).read("p.parquet"))
+    assert written[0] == written[1]
+
+
+def test_an_empty_part_has_its_schema(parts):
+    parts.write("p.parquet", BATCH.slice(0, 0), {})
+    assert content(parts, "p.parquet").schema.names == BATCH.schema.names
+    assert parts.metadata("p.parquet")["rows"] == "0"
+
+
+def test_the_footer_alone_tells_the_metadata_however_long(parts, monkeypatch):
+    monkeypatch.setattr(parquet, "_FOOTER", 100)
+    parts.write("p.parquet", BATCH, {"long": "x" * 5000})
+    asked = []
+    objects = parts._objects
+    read_end = objects.read_end
+    monkeypatch.setattr(objects, "read_end", lambda key, n: asked.append(n) or read_end(key, n))
+    monkeypatch.delattr(type(objects), "read")
+    assert parts.metadata("p.parquet")["long"] == "x" * 5000
+    assert asked[0] == 100
+    assert len(asked) == 2
+
+
+def test_vectors_are_plain_and_everything_else_is_packed(parts):
+    parts.write("p.parquet", BATCH, {})
+    group = pq.read_metadata(io.BytesIO(open_objects(parts.uri).read("p.parquet"))).row_group(0)
+    columns = [group.column(i) for i in range(group.num_columns)]
+    assert len(columns) == 7
+    for column in columns:
+        vector = column.path_in_schema.startswith("embedding")
+        assert column.compression == ("UNCOMPRESSED" if vector else "ZSTD"), column.path_in_schema
+        assert column.has_dictionary_page != vector, column.path_in_schema
+        assert column.is_stats_set != vector, column.path_in_schema
+
+
+def test_missing_parts_are_errors_and_no_names(parts):
+    assert parts.names() == []
+    with pytest.raises(NotInStore):
+        parts.metadata("p.parquet")
+
+
+def test_other_files_are_no_parts(parts):
+    objects = open_objects(parts.uri)
+    for key in ("_job.json", "dead_letters/_p.jsonl", "deep/x.parquet", "notes.txt"):
+        objects.overwrite(key, b"x")
+    parts.write("p.parquet", BATCH, {})
+    assert parts.names() == ["p.parquet"]
+
+
+def test_a_part_has_no_name_until_it_is_whole(tmp_path, monkeypatch):
+    parts = ParquetParts(str(tmp_path))
+    encode, halfway, goes_on = parquet._encode, threading.Event(), threading.Event()
+
+    def slow(batch, schema, sink):
+        sink.write(b"PAR1")
+        halfway.set()
+        assert goes_on.wait(10)
+        sink.seek(0) if isinstance(sink, io.BytesIO) else None
+        sink.close()
+        with pa.OSFile(str(next((tmp_path / "_staging").iterdir())), "wb") as again:
+            encode(batch, schema, again)
+
+    monkeypatch.setattr(parquet, "_encode", slow)
+    thread = threading.Thread(target=parts.write, args=("p.parquet", BATCH, {}))
+    thread.start()
+    assert halfway.wait(10)
+    assert parts.names() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["_staging"]
+    goes_on.set()
+    thread.join()
+    assert parts.names() == ["p.parquet"]
+    assert pq.read_table(tmp_path).num_rows == 1000
+
+
+def test_a_failed_write_leaves_nothing(parts, monkeypatch):
+    parts.write("old.parquet", BATCH, {"a": "1"})
+
+    def full(batch, schema, sink):  # noqa: ARG001 - the real one's signature
+        sink.write(b"PAR1 half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parquet, "_encode", full)
+    for name in ("old.parquet", "new.parquet"):
+        with pytest.raises(OSError, match="No space"):
+            parts.write(name, BATCH, {})
+    assert parts.names() == ["old.parquet"]
+    assert parts.metadata("old.parquet")["a"] == "1"
+    assert open_objects(parts.uri).scan("_staging") == []
+
+
+def test_what_killed_processes_left_is_not_read_and_is_swept(tmp_path):
+    parts = ParquetParts(str(tmp_path))
+    parts.sweep()
+    parts.write("p.parquet", BATCH, {})
+    (tmp_path / "_staging").mkdir(exist_ok=True)
+    (tmp_path / "_staging/q.parquet.0123").write_bytes(b"PAR1 half")
+    (tmp_path / "_staging/q.parquet").write_bytes(b"PAR1 half")
+    assert parts.names() == ["p.parquet"]
+    assert pq.read_table(tmp_path).num_rows == 1000
+    parts.sweep()
+    assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]

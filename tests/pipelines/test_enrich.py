@@ -1,0 +1,87 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from encoder.errors import ConfigurationError
+from pipelines.enrich import Enrichment
+from pipelines.records.template import TextTemplate
+from pipelines.vectors import VectorFormat
+
+LABEL = "tiny@7"
+
+
+def batch(texts, **columns):
+    return pa.record_batch(
+        {"id": pa.array(range(len(texts))), "text": pa.array(texts, pa.string()), **columns}
+    )
+
+
+def enrichment(text="text", **options):
+    return Enrichment(TextTemplate.parse(text), **options)
+
+
+def vectors(enriched):
+    return enriched.batch["embedding"].flatten().to_numpy().reshape(enriched.batch.num_rows, -1)
+
+
+def test_rows_keep_their_order_and_get_their_vectors(encoder):
+    texts = ["login failed", "card used in tokyo", "", "login failed"]
+    enriched = enrichment()(batch(texts), encoder, LABEL)
+    assert enriched.batch.schema.names == ["id", "text", "embedding", "model_version"]
+    assert enriched.batch["id"].to_pylist() == [0, 1, 2, 3]
+    assert np.array_equal(vectors(enriched), encoder.encode(texts))
+    assert enriched.batch["model_version"].to_pylist() == [LABEL] * 4
+    assert enriched.bad == {}
+
+
+def test_rows_without_a_text_leave(encoder):
+    enriched = enrichment()(batch([None, "paid", None, "", "used"]), encoder, LABEL)
+    assert enriched.batch["id"].to_pylist() == [1, 3, 4]
+    assert np.array_equal(vectors(enriched), encoder.encode(["paid", "", "used"]))
+    assert enriched.bad == {0: "the text is null: text", 2: "the text is null: text"}
+
+
+@pytest.mark.parametrize("texts", [[], [None, None]])
+def test_a_batch_may_become_empty(texts, encoder):
+    enriched = enrichment()(batch(texts), encoder, LABEL)
+    assert enriched.batch.num_rows == 0
+    assert list(enriched.bad) == list(range(len(texts)))
+    assert enriched.batch.schema == enrichment().schema(batch(texts).schema, encoder.dim)
+
+
+def test_bytes_that_are_no_text_leave_with_a_reason(encoder):
+    offsets = pa.py_buffer(np.array([0, 2, 4, 8, 8], np.int32))
+    broken = pa.StringArray.from_buffers(4, offsets, pa.py_buffer(b"in\xff\xfepaid"), pa.py_buffer(b"\x07"))
+    table = pa.record_batch({"id": pa.array([0, 1, 2, 3]), "text": broken})
+    for part, n_before in ((table, 0), (table.slice(1), 1)):
+        enriched = enrichment()(part, encoder, LABEL)
+        reasons = {row + n_before: reason for row, reason in enriched.bad.items()}
+        assert reasons == {
+            1: "the text is not UTF-8: byte 0xff at position 0",
+            3: "the text is null: text",
+        }
+        assert enriched.batch["id"].to_pylist() == [0, 2][n_before:]
+
+
+def test_any_batch_gives_the_schema_that_was_announced(encoder):
+    records = batch(["paid", None], amount=pa.array([1.5, None]), tags=pa.array([["a"], None]))
+    for keep in (None, (), ("tags", "id")):
+        for form in (VectorFormat(), VectorFormat("binary", "int8")):
+            enrich = enrichment("{amount}{text}", keep=keep, vectors=form)
+            made = enrich(records, encoder, LABEL).batch
+            assert made.schema == enrich.schema(records.schema, encoder.dim)
+            kept = records.schema.names if keep is None else list(keep)
+            assert made.schema.names == [*kept, "embedding", "model_version"]
+
+
+@pytest.mark.parametrize("name", ["embedding", "model_version"])
+def test_a_column_named_as_an_added_one_must_be_left_out(name):
+    records = pa.schema({"text": pa.string(), name: pa.int64()})
+    with pytest.raises(ConfigurationError, match=f"'{name}'.*--keep"):
+        enrichment().schema(records, 16)
+    assert enrichment(keep=("text",)).schema(records, 16).names == ["text", "embedding", "model_version"]
+
+
+def test_a_kept_column_must_exist():
+    with pytest.raises(ConfigurationError, match="'nope'; the input has text"):
+        enrichment(keep=("nope",)).schema(pa.schema({"text": pa.string()}), 16)

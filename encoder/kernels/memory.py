@@ -1,16 +1,16 @@
-"""Loads that Numba's arrays do not offer."""
+"""Machine instructions that Numba's arrays and numbers do not offer."""
 
 from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic
 
-__all__ = ["load8"]
+__all__ = ["load8", "trailing_zeros"]
 
 
-@intrinsic
-def load8(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - Numba's protocol
+def _load8(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - Numba's protocol
     """Load 8 bytes of a uint8 array at any index as one uint64, the first lowest; bounds are not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -19,3 +19,8 @@ def load8(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - Numb
         return builder.load(address, align=1)
 
     return types.uint64(array, types.int64), generate
+
+
+# Typed as Any: what a kernel calls is not what stands here.
+load8: Any = intrinsic(_load8)
+trailing_zeros: Any = numbers.trailing_zeros

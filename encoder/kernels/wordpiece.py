@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
-from numba.cpython.unsafe.numbers import trailing_zeros
 from numpy.typing import NDArray
 
-from encoder.kernels.memory import load8
+from encoder.kernels.memory import load8, trailing_zeros
 
 __all__ = ["DONE", "FALLBACK", "NEEDS_PAGE", "WordPieceTables", "place_trie", "remember_word", "tokenise"]
 
@@ -179,7 +178,7 @@ def _first_bytes(bytes8: Any, n: int) -> Any:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _ascii_word(bytes8: Any, lower: bool) -> tuple[int, Any]:
+def _ascii_word(bytes8: Any, lower: bool) -> tuple[Any, Any]:
     """How many of 8 bytes, from the lowest on, are ASCII letters or digits, and these as a key.
 
     All 8 at once: adding moves a byte's high bit when it is at or above a bound (Lamport 1975).
@@ -265,7 +264,7 @@ def _decode(data: Any, i: int, e: int) -> tuple[int, int]:
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _look_up(words: Any, k0: Any, k1: Any, k2: Any, k3: Any, ids: Any, p: int) -> int:
+def _look_up(words: Any, k0: Any, k1: Any, k2: Any, k3: Any, ids: Any, p: int) -> Any:
     """Append the ids of a word in the hash table; the new end of `ids`, -1 for unknown, -2 if not there."""
     slot = _slot(k0, k1, k2, k3, words.shape[0])
     while words[slot, 0] != 0:

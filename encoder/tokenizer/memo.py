@@ -34,7 +34,7 @@ class WordMemo:
 
 
 class WordMemos:
-    """Memos that are free; a thread takes one, fills it, and gives it back, so that no two write to the same."""
+    """Memos that are free; a thread takes one, fills it and gives it back, so that no two write to one."""
 
     def __init__(self) -> None:
         self._free: list[WordMemo] = []

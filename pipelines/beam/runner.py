@@ -1,7 +1,6 @@
 """Run a job on any Beam runner; by default in this process, with one thread a core."""
 
 import io
-import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -74,8 +73,6 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, tell: Callable[[Cou
         MillstreamError: what went wrong, in one line.
         KeyboardInterrupt: somebody stopped it.
     """
-    if not logging.getLogger().isEnabledFor(logging.INFO):
-        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)  # the error that is raised says it all
     parts = ParquetParts(job.output)
     written = frozenset(parts.names())
     watch = Watch(job, tell)

@@ -2,9 +2,11 @@
 
 import io
 import json
+import logging
 import os
 import time
-from contextlib import nullcontext, redirect_stderr
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -110,10 +112,8 @@ def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) 
 
     total = sum(file.size for file in job.inputs)
     earlier: list[int] = []
-    # Beam's workers print the traceback of an error that is raised as well.
-    hushed = nullcontext() if os.environ.get("MILLSTREAM_DEBUG") else redirect_stderr(io.StringIO())
     try:
-        with console.progress("records", total) as tell, hushed:
+        with console.progress("records", total) as tell, _hushed():
 
             def look(counts: "Counts") -> None:
                 earlier.append(counts.records)
@@ -123,6 +123,22 @@ def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) 
     except KeyboardInterrupt:
         console.print("interrupted: the same command goes on where this one stopped")
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Beam logs and prints the tracebacks of errors that it raises as well: show them for `--debug` only."""
+    if os.environ.get("MILLSTREAM_DEBUG"):
+        yield
+        return
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        root.setLevel(level)
 
 
 def _print_summary(job: "BackfillJob", counts: "Counts", earlier: int, seconds: float) -> None:

@@ -17,7 +17,7 @@ from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from encoder.errors import ConfigurationError, InvalidReference, NotInStore
 from encoder.store.cloud_errors import translated, variables_of
-from encoder.store.objects import ObjectInfo
+from encoder.store.port import ObjectInfo
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig

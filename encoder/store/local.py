@@ -11,7 +11,7 @@ from stat import S_ISREG
 
 from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable, UnsafeStore
 from encoder.store.files import sync_folder, write_synced
-from encoder.store.objects import ObjectInfo
+from encoder.store.port import ObjectInfo
 
 __all__ = ["FolderObjects"]
 

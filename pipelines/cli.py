@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Text embeddings on streams, at the speed of the stream.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MILLSTREAM"},
 )
 app.command("distill")(distill.distill)
 app.add_typer(models.app, name="models")

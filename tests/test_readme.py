@@ -17,11 +17,17 @@ BY_CI = re.compile(r"^(make|pip install) .*", re.MULTILINE)  # set up and run by
 def environment(folder):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     cache = {"MILLSTREAM_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    return {key: value for key, value in os.environ.items() if key != "MILLSTREAM_STORE"} | cache | {"PATH": path}
+    return (
+        {key: value for key, value in os.environ.items() if key != "MILLSTREAM_STORE"}
+        | cache
+        | {"PATH": path}
+    )
 
 
 def test_ci_runs_what_this_test_leaves_out():
-    left_out = [line.split("#")[0].strip() for _, block in BLOCKS for line in block.splitlines() if BY_CI.match(line)]
+    left_out = [
+        line.split("#")[0].strip() for _, block in BLOCKS for line in block.splitlines() if BY_CI.match(line)
+    ]
     ci, makefile = (ROOT / ".ci/run").read_text(), (ROOT / "Makefile").read_text()
     for command in left_out:
         if command.startswith("make"):

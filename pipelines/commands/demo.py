@@ -44,7 +44,9 @@ def demo(
     _clear(output)
     console.print(f"making {records:,} events in {inputs}/")
     texts = _make_events(inputs, records, seed)
-    distilled = _run("distill", str(teacher), "--store", str(folder / "models"), "--name", "minilm")
+    distilled = _run(
+        "distill", str(teacher), "--store", str(folder / "models"), "--name", "minilm", "--dtype", "int8"
+    )
     done = _run(
         *("backfill", "--model", distilled["ref"], "--input", str(inputs), "--output", str(output)),
         *("--text", TEMPLATE, "--keep", "id,kind,message,reason"),

@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-sys.path = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]  # its files are named like packages
+sys.path = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]  # named like packages
 ROOT = Path(__file__).parents[2]
 LOGHUB = ROOT.parent / "shared/data/loghub"
 GOALS = {"list float32": 0.25e6, "binary float16": 0.5e6}  # records/s
@@ -65,11 +65,11 @@ def ours(model, source, output, vectors, dtype):
     )
     claim_output(job)
     begin = time.perf_counter()
-    counts = run_backfill(job, beam_options([], 1), lambda counts: None)
+    counts = run_backfill(job, beam_options([], 1), lambda _: None)
     return counts.rows, time.perf_counter() - begin
 
 
-def peer(model, source, output, vectors, dtype):
+def peer(model, source, output, *_):
     """What a Beam user writes with model2vec: batches of strings, vectors as a list column."""
     import apache_beam as beam
     import numpy as np
@@ -106,9 +106,9 @@ def child(arguments):
 def run(core, *arguments):
     with tempfile.TemporaryDirectory(dir=ROOT / "build/bench") as folder:
         model, source, *formats = arguments[1:]
-        command = [sys.executable, __file__, "--child", arguments[0], model, source, f"{folder}/out", *formats]
+        command = [sys.executable, __file__, "--child", arguments[0], model, source, f"{folder}/out"]
         done = subprocess.run(
-            command,
+            [*command, *formats],
             stdout=subprocess.PIPE,
             check=True,
             cwd=ROOT,

@@ -5,7 +5,7 @@
 One process pinned to one core runs all systems in turn, so that each round meets the same machine; best and
 median of the rounds are shown. Ours is given Arrow strings, as it meets them in a pipeline; the peers get what
 they take, a list of str that was made beforehand. Texts are the log lines of ../shared/data/loghub and the
-sentences of ../shared/data/corpus; the peers do the first of them, since they need minutes for all.
+sentences of ../shared/data/corpus; the peers do the first of them, as they need minutes for all.
 """
 
 import argparse
@@ -48,7 +48,8 @@ def make_models(folder):
 
 
 def load_texts():
-    logs = [line for file in sorted(DATA.glob("loghub/*/*.log")) for line in file.read_text("utf-8", "replace").splitlines()]
+    files = sorted(DATA.glob("loghub/*/*.log"))
+    logs = [line for file in files for line in file.read_text("utf-8", "replace").splitlines()]
     if not logs:
         sys.exit(f"this benchmark needs the texts of {DATA}, which is absent")
     with gzip.open(DATA / "corpus/general.txt.gz", "rt", encoding="utf-8") as lines:
@@ -78,7 +79,9 @@ def systems(models):
             theirs.encode(some, use_multiprocessing=False)
         )
     found["sentence-transformers float32"] = lambda _, some: len(static.encode(some, batch_size=1024))
-    found["tokenizers alone"] = lambda _, some: len(tokenizer.encode_batch_fast(some, add_special_tokens=False))
+    found["tokenizers alone"] = lambda _, some: len(
+        tokenizer.encode_batch_fast(some, add_special_tokens=False)
+    )
     return found
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import asdict
+from typing import Any
 
 import apache_beam as beam
 import msgspec
@@ -87,22 +88,23 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, tell: Callable[[Cou
             state = pipeline.run().wait_until_finish()
         except Exception as error:
             raise _cause(error) from error
-    _check_complete(job, state, watch.look())
-    parts.sweep()
-    return watch.look()
-
-
-def _check_complete(job: BackfillJob, state: str | None, found: Counts) -> None:
-    """A job may end well and have lost work: only the output counts."""
-    try:
-        summary = msgspec.json.decode(open_objects(job.output).read(SUMMARY_FILE))
-    except NotInStore:
-        summary = {}
-    if state not in (None, PipelineState.DONE) or not asdict(found).items() <= summary.items():
+    found = watch.look()
+    complete = len(parts.names()) == found.parts and asdict(found).items() <= _summary(job).items()
+    if state not in (None, PipelineState.DONE) or not complete:  # a job may end well and have lost work
         raise IntegrityError(
             f"the Beam job ended as {state} and its output is not complete: "
             "look into its log, then run the same command again"
         )
+    parts.sweep()
+    return found
+
+
+def _summary(job: BackfillJob) -> dict[str, Any]:
+    try:
+        summary: dict[str, Any] = msgspec.json.decode(open_objects(job.output).read(SUMMARY_FILE))
+    except NotInStore:
+        return {}
+    return summary
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -117,7 +117,7 @@ def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) 
 
             def look(counts: "Counts") -> None:
                 earlier.append(counts.records)
-                tell(counts.input_bytes, counts.records)
+                tell(counts.input_bytes, counts.records - earlier[0])
 
             return run_backfill(job, options, look), earlier[0]
     except KeyboardInterrupt:

@@ -27,7 +27,7 @@ class ErrorConsole(Console):
     """
 
     def __init__(self) -> None:
-        super().__init__(file=sys.stderr, highlight=False, soft_wrap=True)
+        super().__init__(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, unit: str, total: float) -> Iterator[Callable[[float, int], None]]:
@@ -38,12 +38,12 @@ class ErrorConsole(Console):
             total: the amount of work, in any unit.
 
         Yields:
-            A function to call with the work done so far (in total's unit) and the number of units done; the
-            first call says what was done before.
+            A function to call with the work done so far (in total's unit) and the number of units done in
+            this run.
         """
-        rate = _Rate(unit)
+        begin = time.monotonic()
         if not self.is_terminal:
-            yield self._lines(total, rate)
+            yield self._lines(unit, total, begin)
             return
         columns = (
             SpinnerColumn(),
@@ -56,33 +56,21 @@ class ErrorConsole(Console):
             task = bar.add_task(unit, total=total, rate="starting")
 
             def tell(done: float, count: int) -> None:
-                bar.update(task, completed=done, rate=rate(count))
+                bar.update(task, completed=done, rate=_rate(count, unit, begin))
 
             yield tell
 
-    def _lines(self, total: float, rate: "_Rate") -> Callable[[float, int], None]:
-        last = time.monotonic()
+    def _lines(self, unit: str, total: float, begin: float) -> Callable[[float, int], None]:
+        last = begin
 
         def tell(done: float, count: int) -> None:
             nonlocal last
-            text = rate(count)
             if time.monotonic() - last >= _EVERY:
                 last = time.monotonic()
-                self.print(f"{100 * done / max(total, 1):3.0f} %  {text}")
+                self.print(f"{100 * done / max(total, 1):3.0f} %  {_rate(count, unit, begin)}")
 
         return tell
 
 
-class _Rate:
-    """Counts since the first call, per second."""
-
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        self._begin = time.monotonic()
-        self._earlier: int | None = None
-
-    def __call__(self, count: int) -> str:
-        if self._earlier is None:
-            self._earlier = count
-        speed = (count - self._earlier) / max(time.monotonic() - self._begin, 1e-9)
-        return f"{count:,} {self._unit}, {speed:,.0f} {self._unit}/s"
+def _rate(count: int, unit: str, begin: float) -> str:
+    return f"{count:,} {unit}, {count / max(time.monotonic() - begin, 1e-9):,.0f} {unit}/s"

@@ -121,13 +121,16 @@ def test_a_job_that_ends_well_and_lost_its_work_is_an_error(job, monkeypatch):
         run_backfill(job, beam_options([], 1), lambda _: None)
 
 
-def test_a_summary_of_other_parts_is_an_error(job, monkeypatch, tmp_path):
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_part_that_got_lost_is_an_error(seen, job, monkeypatch, tmp_path):
     claim_output(job)
-    sweep = runner.Watch.__exit__
+    leave = runner.Watch.__exit__
 
     def lose_a_part(self, *details):
+        if seen:
+            self.look()
         next((tmp_path / "out").glob("*.parquet")).unlink()
-        return sweep(self, *details)
+        return leave(self, *details)
 
     monkeypatch.setattr(runner.Watch, "__exit__", lose_a_part)
     with pytest.raises(IntegrityError, match="not complete"):

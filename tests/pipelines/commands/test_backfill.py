@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 N = 500
+SLOW = pytest.mark.slow
 TEMPLATE = "{user.name} in {city}: {text}"
 
 
@@ -56,7 +57,10 @@ def lines(tmp_path):
     return write(tmp_path / "in.jsonl", json_lines(records()))
 
 
-@pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv", "jsonl.gz", "csv.zst"])
+@pytest.mark.parametrize(
+    "kind",
+    ["parquet", pytest.param("jsonl", marks=SLOW), "csv", "jsonl.gz", pytest.param("csv.zst", marks=SLOW)],
+)
 def test_every_record_gets_the_vector_of_its_text(kind, tmp_path, backfill, rows, matrix, encoder):
     table = records()
     if kind == "parquet":
@@ -91,7 +95,6 @@ def test_lines_of_text_of_many_files_and_folders(tmp_path, backfill, rows, matri
     assert np.array_equal(matrix(found), encoder.encode(found["text"]))
 
 
-SLOW = pytest.mark.slow
 FORMATS = [
     ("list", "float16"),
     ("binary", "int8"),
@@ -360,7 +363,7 @@ def test_input_and_output_lie_apart(pattern, output, tmp_path, backfill):
     assert [path.name for path in (tmp_path / "in").rglob("*")] == ["a", "x.jsonl"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=SLOW), 2])
 def test_a_damaged_file_is_one_line_and_the_job_can_go_on(workers, tmp_path, backfill, rows):
     rng = np.random.default_rng(3)
     table = pa.table(

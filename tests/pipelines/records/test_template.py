@@ -22,7 +22,16 @@ BATCH = pa.RecordBatch.from_pylist(
         },
         {"message": None, "n": None, "user": None, "a.b": None, "a": None},
         {"message": "", "n": -1, "user": {"name": None, "age": 2.0}, "a.b": "x", "a": {"b": None}},
-    ]
+    ],
+    pa.schema(
+        [
+            ("message", pa.string()),
+            ("n", pa.int64()),
+            ("user", pa.struct([("name", pa.string()), ("age", pa.float64())])),
+            ("a.b", pa.string()),
+            ("a", pa.struct([("b", pa.string())])),
+        ]
+    ),
 )
 
 

@@ -1,0 +1,13 @@
+"""Kernels are compiled anew when any of them has changed."""
+
+from pathlib import Path
+
+_KERNELS = Path(__file__).parents[1] / "encoder" / "kernels"
+
+
+def pytest_configure():
+    # Numba's cache on disk compares a function with its own module alone; what it calls elsewhere may be old.
+    newest = max(source.stat().st_mtime for source in _KERNELS.glob("*.py"))
+    for index in _KERNELS.glob("__pycache__/*.nbi"):
+        if index.stat().st_mtime < newest:
+            index.unlink(missing_ok=True)

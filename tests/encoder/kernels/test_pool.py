@@ -1,0 +1,88 @@
+"""Pooling against an obvious reference."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoder.kernels.encode import pool_texts
+
+
+def _reference(ids, table, normalize):
+    """The mean of the rows in float64, scaled to length 1 if so wished."""
+    if len(ids) == 0:
+        return np.zeros(table.shape[1])
+    mean = table[ids].astype(np.float64).mean(axis=0)
+    length = np.linalg.norm(mean)
+    if normalize:
+        return mean / length if length else mean
+    return mean
+
+
+def _pooled(ids, table, normalize):
+    out = np.full((1, table.shape[1]), np.nan, np.float32)
+    pool_texts(np.asarray(ids, np.int32), np.array([len(ids)]), np.array([0]), table, normalize, out)
+    return out[0]
+
+
+def _table(kind, rows, dim, seed=0):
+    random = np.random.default_rng(seed)
+    if kind == "int8":
+        return random.integers(-128, 128, (rows, dim), np.int8)
+    return random.normal(size=(rows, dim)).astype(np.float32)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    kind=st.sampled_from(["int8", "float32"]),
+    ids=st.lists(st.integers(0, 19), max_size=30),
+    dim=st.integers(1, 70),
+    normalize=st.booleans(),
+    seed=st.integers(0, 1 << 20),
+)
+def test_pooling_equals_the_mean_of_the_rows(kind, ids, dim, normalize, seed):
+    table = _table(kind, 20, dim, seed)
+    found = _pooled(ids, table, normalize)
+    expected = _reference(ids, table, normalize)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_tokens", [1, 2, 3, 4, 5, 255, 256, 257, 511, 512, 513, 1023, 5000, 70_001])
+@pytest.mark.parametrize("sign", [-128, 127])
+def test_int8_sums_are_exact_at_any_number_of_tokens(n_tokens, sign):
+    table = np.full((3, 9), sign, np.int8)
+    found = _pooled(np.arange(n_tokens) % 3, table, normalize=False)
+    # float32 holds the sum (below 2**24) exactly: only the last multiplication rounds.
+    np.testing.assert_array_equal(found, np.float32(sign * n_tokens) * (np.float32(1) / np.float32(n_tokens)))
+
+
+@pytest.mark.parametrize("n_tokens", [300, 70_001])
+@pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_long_texts_keep_their_precision(kind, n_tokens):
+    table = _table(kind, 1000, 64)
+    ids = np.random.default_rng(1).integers(0, 1000, n_tokens)
+    found = _pooled(ids, table, normalize=True)
+    np.testing.assert_allclose(found, _reference(ids, table, normalize=True), atol=2e-5)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_a_text_without_tokens_gives_zeros_over_whatever_was_there(kind, normalize):
+    np.testing.assert_array_equal(_pooled([], _table(kind, 3, 5), normalize), np.zeros(5))
+
+
+@pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_rows_that_cancel_out_give_zeros_not_nan(kind):
+    table = np.array([[3, -3], [-3, 3]], np.int8 if kind == "int8" else np.float32)
+    np.testing.assert_array_equal(_pooled([0, 1], table, normalize=True), np.zeros(2))
+
+
+@pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_pool_texts_writes_the_named_rows_and_no_others(kind):
+    table = _table(kind, 10, 6)
+    out = np.full((5, 6), 7, np.float32)
+    ids, ends, rows = np.array([1, 2, 3, 4], np.int32), np.array([3, 3, 4]), np.array([4, 0, 2])
+    pool_texts(ids, ends, rows, table, False, out)
+    expected = np.full((5, 6), 7.0)
+    expected[4], expected[0], expected[2] = _reference([1, 2, 3], table, False), 0, table[4]
+    np.testing.assert_allclose(out, expected, rtol=1e-6)

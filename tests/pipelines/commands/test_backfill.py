@@ -234,7 +234,7 @@ def test_the_summary_is_a_table_that_names_the_dead_letters(tmp_path, millstream
     assert ended.code == 0
     for text in ("1,235", "1,234", "dead letters       1  ", "/dead_letters/", "tiny@sha256:", "records/s"):
         assert text in ended.out
-    assert ended.err == ""
+    assert ended.said == []
 
 
 def test_a_finished_backfill_is_left_alone(lines, tmp_path, backfill, millstream, model):
@@ -434,7 +434,7 @@ def test_a_process_of_its_own(lines, tmp_path, processes, ended, model, rows, en
         *("backfill", "--model", model, "--input", lines, "--output", tmp_path / "out", "--json")
     )
     outcome = ended(process)
-    assert (outcome.done()["rows"], outcome.err) == (N, "")
+    assert (outcome.done()["rows"], outcome.said) == (N, [])
     found = rows(tmp_path / "out")
     assert found["id"].to_pylist() == list(range(N))
     assert np.array_equal(matrix(found), encoder.encode(found["text"]))

@@ -174,7 +174,10 @@ def _token_table(model: StaticModel) -> NDArray[Any]:
     if model.mapping is not None:
         table = table[model.mapping]
     if model.weights is not None:
-        table = table.astype(np.float32) * model.weights.astype(np.float32)[:, None]
+        n_tokens = min(len(table), len(model.weights))  # either may have rows to spare
+        table = table[:n_tokens].astype(np.float32) * model.weights[:n_tokens, None].astype(np.float32)
     if table.dtype not in (np.int8, np.float32):
         table = table.astype(np.float32)
-    return np.ascontiguousarray(table).view(np.ndarray)
+    table = np.ascontiguousarray(table).view(np.ndarray)
+    table.flags.writeable = False  # as a memory map is: Numba compiles anew for arrays that may be written to
+    return table

@@ -95,13 +95,11 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
             f"{root} is no static model: it must hold model.safetensors, tokenizer.json and config.json"
         )
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = _config(config_file)
         tokenizer_json = tokenizer_file.read_text(encoding="utf-8")
         tensors = _tensors(table_file)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelFormatError(f"cannot read the model in {root}: {error}") from error
-    if config_file.name.startswith("config_sentence"):
-        config = {**config, "normalize": _has_normalize_module(root)}
     model = StaticModel(
         table=tensors["table"],
         tokenizer_json=tokenizer_json,
@@ -139,12 +137,21 @@ def _tensors(path: Path) -> dict[str, NDArray[Any]]:
     return {"table": mapped, **small}
 
 
-def _has_normalize_module(root: Path) -> bool:
-    try:
-        modules = json.loads((root / "modules.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return False
-    return any(str(module.get("type", "")).endswith("Normalize") for module in modules)
+def _config(path: Path) -> dict[str, Any]:
+    """Read the settings; sentence-transformers says by a module whether vectors are normalised."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(config, dict):
+        raise ValueError(f"{path.name} must hold an object")  # noqa: TRY004 - the file is wrong, no type
+    if path.name != "config.json":
+        modules = path.with_name("modules.json")
+        kinds = json.loads(modules.read_text(encoding="utf-8")) if modules.is_file() else []
+        if not (isinstance(kinds, list) and all(isinstance(kind, dict) for kind in kinds)):
+            raise ValueError("modules.json must hold a list of objects")
+        config["normalize"] = any(str(kind.get("type", "")).endswith("Normalize") for kind in kinds)
+    limit = config.get("max_length")
+    if limit is not None and (type(limit) is not int or limit < 0):
+        raise ValueError(f"max_length is {limit!r}: it must be a number of tokens or null")
+    return config
 
 
 def _check(model: StaticModel, root: Path) -> None:
@@ -154,21 +161,22 @@ def _check(model: StaticModel, root: Path) -> None:
     except Exception as error:  # tokenizers raises bare Exception
         raise ModelFormatError(f"cannot read the tokenizer of {root}: {error}") from error
     n_tokens = max(tokenizer.get_vocab().values(), default=-1) + 1
-    rows = model.table.shape[0]
-    if model.table.ndim != 2:  # noqa: PLR2004 - a table has rows and columns
+    table, mapping, weights = model.table, model.mapping, model.weights
+    if table.ndim != 2 or table.size == 0:  # noqa: PLR2004 - a table has rows and columns
+        raise ModelFormatError(f"the table of {root} has shape {table.shape}: it must be (n_tokens, dim)")
+    if mapping is None and len(table) < n_tokens:
         raise ModelFormatError(
-            f"the table of {root} has shape {model.table.shape}: it must be (n_tokens, dim)"
+            f"{root} has {len(table)} vectors for {n_tokens} tokens: table and tokenizer do not match"
         )
-    if model.mapping is None and rows < n_tokens:
-        raise ModelFormatError(
-            f"{root} has {rows} vectors for {n_tokens} tokens: table and tokenizer do not match"
-        )
-    if model.mapping is not None and (
-        len(model.mapping) < n_tokens or not 0 <= model.mapping.min() <= model.mapping.max() < rows
+    if mapping is not None and not (
+        mapping.ndim == 1
+        and mapping.dtype.kind in "iu"
+        and len(mapping) >= max(n_tokens, 1)
+        and 0 <= mapping.min() <= mapping.max() < len(table)
     ):
         raise ModelFormatError(f"the token mapping of {root} does not fit its tokenizer or its table")
-    if model.weights is not None and len(model.weights) < n_tokens:
-        raise ModelFormatError(f"{root} has {len(model.weights)} weights for {n_tokens} tokens")
+    if weights is not None and (weights.ndim != 1 or len(weights) < n_tokens):
+        raise ModelFormatError(f"{root} has weights of shape {weights.shape} for {n_tokens} tokens")
 
 
 def save_model(model: StaticModel, folder: str | os.PathLike[str], *, readme: str | None = None) -> Path:
@@ -206,9 +214,11 @@ def _write(model: StaticModel, folder: Path, readme: str | None) -> None:
     if model.mapping is not None:
         tensors["mapping"] = np.ascontiguousarray(model.mapping)
     save_file(tensors, folder / "model.safetensors")
+    (folder / "model.safetensors").chmod(0o644)  # safetensors lets nobody else read it
     (folder / "tokenizer.json").write_text(model.tokenizer_json, encoding="utf-8")
     config = {**model.config, "normalize": model.normalize, "max_length": model.max_length}
     config["embedding_dtype"] = model.table.dtype.name
+    config.pop("vocabulary_quantization", None)
     if model.mapping is not None:
         config["vocabulary_quantization"] = int(model.table.shape[0])
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")

@@ -11,6 +11,9 @@ from encoder.errors import InputError
 
 __all__ = ["TextBuffers", "as_arrays", "buffers", "strings"]
 
+_NO_BYTES = np.zeros(0, np.uint8)
+_NO_BYTES.flags.writeable = False
+
 
 class TextBuffers(NamedTuple):
     """UTF-8 texts as numpy arrays, without copies of the Arrow buffers.
@@ -44,8 +47,11 @@ def as_arrays(texts: Any) -> list[pa.Array]:
 
 
 def _from_python(texts: Iterable[str | None]) -> pa.Array:
-    values = texts if isinstance(texts, list | tuple | np.ndarray) else list(texts)
     try:
+        values = texts if isinstance(texts, list | tuple | np.ndarray) else list(texts)
+        # pyarrow would take bytes for UTF-8.
+        if any(issubclass(kind, bytes) for kind in set(map(type, values))):
+            raise InputError("texts must be str or None, not bytes: decode them first")
         # Large offsets: a list may hold more than 2 GiB.
         return pa.array(values, pa.large_string(), from_pandas=True)
     except (pa.ArrowException, TypeError) as error:
@@ -75,16 +81,26 @@ def buffers(array: pa.Array) -> TextBuffers:
     width: type[np.int32 | np.int64] = np.int64 if pa.types.is_large_string(array.type) else np.int32
     _, offsets, data = array.buffers()
     if offsets is None or len(array) == 0:
-        return TextBuffers(np.zeros(0, np.uint8), np.zeros(len(array) + 1, np.int64), np.zeros(0, np.bool_))
+        return TextBuffers(_NO_BYTES, np.zeros(len(array) + 1, np.int64), np.zeros(0, np.bool_))
     all_offsets = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1]
     valid = np.zeros(0, np.bool_)
     if array.null_count:
         valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
-    bytes_ = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    bytes_ = _NO_BYTES if data is None else np.frombuffer(data, np.uint8)
+    bytes_.flags.writeable = False  # as most are: Numba compiles anew for arrays that may be written to
     return TextBuffers(bytes_, all_offsets.astype(np.int64), valid)
 
 
 def strings(texts: TextBuffers, rows: NDArray[np.int64]) -> list[str]:
-    """Some of the texts as str."""
+    """Some of the texts as str.
+
+    Raises:
+        InputError: a text is not valid UTF-8, which Arrow's own files may hold unnoticed.
+    """
     data, offsets = texts.data, texts.offsets
-    return [data[offsets[r] : offsets[r + 1]].tobytes().decode() for r in rows]
+    try:
+        return [data[offsets[r] : offsets[r + 1]].tobytes().decode() for r in rows]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"a text is not valid UTF-8: decode the column with errors='replace' ({error})"
+        ) from error

@@ -153,10 +153,13 @@ def remember_word(words: Any, keys: Any, ids: Any, first: int, last: int) -> boo
         last: behind its last id; less than `first` for an unknown word.
 
     Returns:
-        Whether it was put there: words of more than 12 pieces are not.
+        Whether it was put there: words of more than 12 pieces are not, nor ids of more than 20 bits.
     """
     if last - first > _PIECES:
         return False
+    for k in range(first, last):
+        if ids[k] >= 1 << 20:
+            return False
     slot = _slot(keys[0], keys[1], keys[2], keys[3], words.shape[0])
     while words[slot, 0] != 0:
         slot = (slot + 1) & (words.shape[0] - 1)
@@ -170,7 +173,7 @@ def remember_word(words: Any, keys: Any, ids: Any, first: int, last: int) -> boo
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _first_bytes(bytes8: Any, n: int) -> Any:
+def _first_bytes(bytes8: Any, n: Any) -> Any:
     """The lowest n of 8 bytes, the others zero."""
     if n >= 8:
         return bytes8
@@ -243,7 +246,7 @@ def _clip(data: Any, i: int, e: int, limit: int) -> int:
 
 
 @njit(nogil=True, cache=True)
-def _decode(data: Any, i: int, e: int) -> tuple[int, int]:
+def _decode(data: Any, i: int, e: int) -> tuple[Any, Any]:
     """Code point of 2 to 4 bytes at byte i of a text that ends at e, and the byte behind it, or -1 if broken.
 
     Arrow columns need not hold valid UTF-8 (Parquet files are not checked when read), and what is decoded

@@ -83,6 +83,7 @@ class WordPieceCompiler:
         self._lock = threading.Lock()
         vocabulary: dict[str, int] = spec["model"]["vocab"]
         prefix: str = spec["model"]["continuing_subword_prefix"]
+        max_word_chars: int = spec["model"]["max_input_chars_per_word"]
         cells = _trie(vocabulary, prefix)
         added = sorted(token["content"] for token in spec.get("added_tokens", []))
         ascii_table, isolated = self._ascii(vocabulary)
@@ -94,10 +95,10 @@ class WordPieceCompiler:
             runs=np.zeros((0, 4), np.int32),
             run_bytes=np.zeros(0, np.uint8),
             cells=cells,
-            words=_word_table(vocabulary, prefix),
+            words=_word_table(vocabulary, prefix, max_word_chars),
             added=_padded([token.encode() for token in added]),
             added_first=np.isin(np.arange(256), [ord(token[0]) for token in added]),
-            max_word_chars=int(spec["model"]["max_input_chars_per_word"]),
+            max_word_chars=max_word_chars,
             plain_ascii=_is_plain(ascii_table),
             lower=bool(ascii_table[ord("A")] == ord("a")),
         )
@@ -177,12 +178,13 @@ def _padded(texts: list[bytes]) -> NDArray[np.uint8]:
     return np.array([list(text.ljust(width, b"\0")) for text in texts], np.uint8).reshape(-1, width)
 
 
-def _word_table(vocabulary: dict[str, int], prefix: str) -> NDArray[np.uint64]:
+def _word_table(vocabulary: dict[str, int], prefix: str, max_chars: int) -> NDArray[np.uint64]:
     """Hash table of the words that are one token and fit into the keys, with room for as many again."""
     words = {
         token.encode(): i
         for token, i in vocabulary.items()
         if not token.startswith(prefix) and 0 < len(token.encode()) <= _KEY_BYTES
+        if len(token) <= max_chars and "\0" not in token  # no word of a text is longer, or holds a NUL
     }
     table = new_word_table(1 << max(12, (3 * len(words)).bit_length()))
     for word, i in words.items():

@@ -6,6 +6,18 @@
 (2, 256)
 """
 
-from encoder.encoder import Encoder
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encoder.encoder import Encoder
 
 __all__ = ["Encoder"]
+
+
+def __getattr__(name: str) -> Any:
+    # Numba takes half a second to import: the command line's help and errors do without.
+    if name == "Encoder":
+        from encoder.encoder import Encoder  # noqa: PLC0415 - as above
+
+        return Encoder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

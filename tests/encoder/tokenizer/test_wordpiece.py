@@ -77,7 +77,7 @@ def test_generated_unicode_gives_the_librarys_ids(name):
     assert tiny_tokenizers.different(name, lines) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     lines=st.lists(texts, min_size=1, max_size=12),
     name=st.sampled_from(KERNEL),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from encoder.kernels.trie import place_trie
 from encoder.kernels.wordpiece import (
     ISOLATED,
     MULTIBYTE,
@@ -21,9 +22,8 @@ from encoder.kernels.wordpiece import (
     SPACE,
     UNSURE,
     WordPieceTables,
-    place_trie,
-    remember_word,
 )
+from encoder.kernels.words import KEY_BYTES, remember_word
 from encoder.tokenizer.memo import new_word_table
 
 __all__ = ["WordPieceCompiler", "is_wordpiece"]
@@ -32,7 +32,6 @@ _ASCII = 128
 _PAGE = 256
 _LAST_CODE_POINT = 0x110000
 _SURROGATES = range(0xD800, 0xE000)
-_KEY_BYTES = 32
 _WORD_CHARS = 128  # of up to 4 bytes each
 
 
@@ -183,12 +182,12 @@ def _word_table(vocabulary: dict[str, int], prefix: str, max_chars: int) -> NDAr
     words = {
         token.encode(): i
         for token, i in vocabulary.items()
-        if not token.startswith(prefix) and 0 < len(token.encode()) <= _KEY_BYTES
+        if not token.startswith(prefix) and 0 < len(token.encode()) <= KEY_BYTES
         if len(token) <= max_chars and "\0" not in token  # no word of a text is longer, or holds a NUL
     }
     table = new_word_table(1 << max(12, (3 * len(words)).bit_length()))
     for word, i in words.items():
-        remember_word(table, np.frombuffer(word.ljust(_KEY_BYTES, b"\0"), "<u8"), np.array([i]), 0, 1)
+        remember_word(table, np.frombuffer(word.ljust(KEY_BYTES, b"\0"), "<u8"), np.array([i]), 0, 1)
     return table
 
 

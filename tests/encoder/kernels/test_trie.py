@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoder.kernels.wordpiece import place_trie
+from encoder.kernels.trie import place_trie
 
 
 def _place(words, inside):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from encoder import Encoder
 from encoder.errors import CorruptVersion
+from encoder.model import load_model
 from encoder.reference import parse
 from encoder.store.cache import cached_model
 
@@ -42,12 +43,13 @@ class ModelVersion:
         reference = parse(ref)
         if reference.kind == "folder":
             folder = Path(reference.location).absolute()
-            dim = Encoder.load(str(folder), threads=1).dim
-            return cls(str(folder), folder.name, None, folder_digest(folder), dim)
-        _, manifest = cached_model(reference)
-        pinned = f"{reference.location}@{manifest.version}"
-        dim = Encoder.load(pinned, threads=1).dim
-        return cls(pinned, manifest.name, manifest.version, manifest.digest, dim)
+            version = cls(str(folder), folder.name, None, folder_digest(folder), load_model(folder).dim)
+        else:
+            path, manifest = cached_model(reference)
+            pinned = f"{reference.location}@{manifest.version}"
+            version = cls(pinned, manifest.name, manifest.version, manifest.digest, load_model(path).dim)
+        version.load()
+        return version
 
     @property
     def label(self) -> str:

@@ -2,6 +2,12 @@
 
 from pathlib import Path
 
+from hypothesis import settings
+
+# A kernel's first call compiles it, and machines are shared: time says nothing about an example.
+settings.register_profile("millstream", deadline=None)
+settings.load_profile("millstream")
+
 _KERNELS = Path(__file__).parents[1] / "encoder" / "kernels"
 
 

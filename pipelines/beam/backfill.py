@@ -1,13 +1,13 @@
 """The backfill as a Beam pipeline: files → splits → Arrow record batches → vectors → Parquet parts.
 
-The elements are record batches. Read, embed and write fuse into one stage, so that a batch is written before
+The elements are record batches. Reading and embedding fuse into one stage, so that a batch is written before
 the next one is read. A part's name and its rows follow from its position in the input: whatever a runner
 repeats, and however often a job is started again, the output is the same files.
 """
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -29,6 +29,7 @@ from pipelines.sinks.parquet import ParquetParts
 
 __all__ = ["Part", "backfill"]
 
+_PIECE = 8192  # rows that are embedded and written together, and a row group of the output
 _WRITTEN = "written"  # the tag of parts that an earlier run wrote
 
 
@@ -77,11 +78,9 @@ def backfill(pipeline: beam.Pipeline, job: BackfillJob, written: frozenset[str] 
         | "Spread splits" >> beam.Reshuffle()
     )
     read = splits | "Read" >> beam.ParDo(ReadSplit(job, written)).with_outputs(_WRITTEN, main="read")
-    made = (
-        read["read"]
-        | "Embed" >> beam.ParDo(EmbedPart(job), beam.pvalue.AsSingleton(version)).with_output_types(Element)
-        | "Write" >> beam.ParDo(WritePart(job)).with_output_types(Counts)
-    )
+    made = read["read"] | "Embed" >> beam.ParDo(
+        EmbedPart(job), beam.pvalue.AsSingleton(version)
+    ).with_output_types(Counts)
     found = read[_WRITTEN] | "Count written" >> beam.Map(_counts_of, job.output).with_output_types(Counts)
     total = (made, found) | beam.Flatten() | "Sum" >> beam.CombineGlobally(_sum)
     return total | "Summary" >> beam.Map(_write_summary, job)
@@ -112,49 +111,44 @@ class ReadSplit(beam.DoFn):
 
 
 class EmbedPart(beam.DoFn):
-    """Adds the vectors; rows without a text join the part's bad rows."""
+    """Embeds a part and writes it, dead letters first: when the Parquet file is there, all of the part is.
 
-    def __init__(self, job: BackfillJob) -> None:
-        self._enrichment = job.enrichment
-        self._records = Metrics.counter("millstream", "records")
-        self._encode_ms = Metrics.distribution("millstream", "encode_ms")
-
-    def process(self, element: Element, version: ModelVersion) -> Iterator[Element]:
-        """Yield the part with its enriched batch."""
-        part, batch = element
-        encoder = version.load()
-        begin = time.perf_counter()
-        enriched = self._enrichment(batch, encoder, version.label)
-        self._encode_ms.update(round(1000 * (time.perf_counter() - begin)))
-        self._records.inc(part.n_records)
-        without = (
-            BadRow(part.source, int(part.rows[row]), reason, record_of(batch, row))
-            for row, reason in enriched.bad.items()
-        )
-        yield replace(part, bad=(*part.bad, *without)), enriched.batch
-
-
-class WritePart(beam.DoFn):
-    """Writes a part's dead letters, then the part: when the Parquet file is there, all of the part is."""
+    One step and not two, and a few thousand rows at a time: vectors are written while they are in the cache,
+    and never cross from one stage to another.
+    """
 
     def __init__(self, job: BackfillJob) -> None:
         self._job = job
+        self._records = Metrics.counter("millstream", "records")
         self._dead_letters = Metrics.counter("millstream", "dead_letters")
+        self._encode_ms = Metrics.distribution("millstream", "encode_ms")
 
     def setup(self) -> None:
         """Open the output."""
         self._parts = ParquetParts(self._job.output)
         self._dead = DeadLetters(self._job.output)
 
-    def process(self, element: Element) -> Iterator[Counts]:
+    def process(self, element: Element, version: ModelVersion) -> Iterator[Counts]:
         """Yield what was written."""
         part, batch = element
-        self._dead.write(part.name, part.bad)
-        self._parts.write(
-            part.name, batch, part_metadata(self._job, part.n_records, len(part.bad), part.n_bytes)
-        )
-        self._dead_letters.inc(len(part.bad))
-        yield Counts(part.n_records, batch.num_rows, len(part.bad), part.n_bytes, 1)
+        encoder, bad, seconds = version.load(), list(part.bad), 0.0
+        with self._parts.new(part.name, self._job.enrichment.schema(batch.schema, encoder.dim)) as file:
+            for first in range(0, batch.num_rows, _PIECE):
+                piece = batch.slice(first, _PIECE)
+                begin = time.perf_counter()
+                enriched = self._job.enrichment(piece, encoder, version.label)
+                seconds += time.perf_counter() - begin
+                file.write(enriched.batch)
+                bad += [
+                    BadRow(part.source, int(part.rows[first + row]), reason, record_of(piece, row))
+                    for row, reason in enriched.bad.items()
+                ]
+            self._dead.write(part.name, bad)
+            file.describe(part_metadata(self._job, part.n_records, len(bad), part.n_bytes))
+        self._records.inc(part.n_records)
+        self._dead_letters.inc(len(bad))
+        self._encode_ms.update(round(1000 * seconds))
+        yield Counts(part.n_records, part.n_records - len(bad), len(bad), part.n_bytes, 1)
 
 
 def _counts_of(name: str, output: str) -> Counts:

@@ -1,7 +1,8 @@
 """Parquet parts in a folder or a bucket, each there as a whole or not at all."""
 
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,18 +13,18 @@ import pyarrow.parquet as pq
 from encoder.reference import store_uri
 from encoder.store.objects import open_objects
 
-__all__ = ["ParquetParts"]
+__all__ = ["ParquetParts", "PartWriter"]
 
 _STAGING = "_staging"
 _FOOTER = 1 << 16  # bytes at the end of a file that hold its footer, as good as always
-_PLAIN = {"embedding"}  # vectors do not compress, repeat or sort: encoding them plainly is 3 times as fast
+_PLAIN = {"embedding"}  # vectors do not compress, repeat or sort: plain encoding is 3 times as fast
 
 
 class ParquetParts:
     """Writes record batches as Parquet files under one URI.
 
-    `write` is the commit: the file appears under its name in one step. Names come from the input's position,
-    so a repeated write replaces a file by its equal.
+    The end of `new` is the commit: the file appears under its name in one step. Names come from the input's
+    position, so a repeated write replaces a file by its equal.
     """
 
     def __init__(self, uri: str) -> None:
@@ -32,30 +33,39 @@ class ParquetParts:
         self._folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
         self._objects = open_objects(self.uri)
 
-    def write(self, name: str, batch: pa.RecordBatch, metadata: dict[str, str]) -> None:
-        """Write one file.
+    @contextmanager
+    def new(self, name: str, schema: pa.Schema) -> Iterator["PartWriter"]:
+        """Write one file piece by piece; at the end of the block it is there, after an error it is not.
 
         Args:
             name: the file's name under the URI.
-            batch: its rows; one row group.
-            metadata: added to the file's key-value metadata.
+            schema: of its rows.
+
+        Yields:
+            The writer; each piece becomes a row group.
         """
-        schema = batch.schema.with_metadata({**(batch.schema.metadata or {}), **metadata})
         if self._folder is None:
             sink = pa.BufferOutputStream()
-            _encode(batch, schema, sink)
+            with _parquet_writer(sink, schema) as writer:
+                yield PartWriter(writer)
             self._objects.overwrite(name, memoryview(sink.getvalue()).cast("B"))
             return
         staging = self._folder / _STAGING
         staging.mkdir(parents=True, exist_ok=True)
         temporary = staging / f"{name}.{uuid.uuid4().hex}"
         try:
-            with pa.OSFile(str(temporary), "wb") as file:
-                _encode(batch, schema, file)
+            with pa.OSFile(str(temporary), "wb") as file, _parquet_writer(file, schema) as writer:
+                yield PartWriter(writer)
             temporary.replace(self._folder / name)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+    def write(self, name: str, batch: pa.RecordBatch, metadata: dict[str, str]) -> None:
+        """Write one file of one batch; see `new`."""
+        with self.new(name, batch.schema) as part:
+            part.write(batch)
+            part.describe(metadata)
 
     def names(self) -> list[str]:
         """The names of the files that are there, sorted."""
@@ -86,21 +96,32 @@ class ParquetParts:
             staging.rmdir()
 
 
-def _encode(batch: pa.RecordBatch, schema: pa.Schema, sink: Any) -> None:
-    """Encode a batch as one Parquet file with one row group."""
+class PartWriter:
+    """Writes the pieces of one file."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows as one row group."""
+        self._writer.write_batch(batch, row_group_size=max(1, batch.num_rows))
+
+    def describe(self, metadata: dict[str, str]) -> None:
+        """Add to the file's key-value metadata."""
+        self._writer.add_key_value_metadata(metadata)
+
+
+def _parquet_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer that encodes vectors plainly, and all else small."""
     plain = [leaf for field in schema if field.name in _PLAIN for leaf in _leaves(field.type, field.name)]
     rich = [leaf for field in schema if field.name not in _PLAIN for leaf in _leaves(field.type, field.name)]
-    writer = pq.ParquetWriter(
+    return pq.ParquetWriter(
         sink,
         schema,
         compression={**dict.fromkeys(rich, "zstd"), **dict.fromkeys(plain, "none")},
         use_dictionary=rich,
         write_statistics=rich,
     )
-    with writer:
-        writer.write_batch(
-            batch.replace_schema_metadata(schema.metadata), row_group_size=max(1, batch.num_rows)
-        )
 
 
 def _leaves(kind: pa.DataType, path: str) -> list[str]:

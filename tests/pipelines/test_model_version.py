@@ -7,7 +7,7 @@ import pytest
 from encoder import Encoder
 from encoder.errors import CorruptVersion, ModelFormatError, NotInStore
 from encoder.store.store import ModelStore
-from pipelines.model_version import ModelVersion
+from pipelines.model_version import ModelVersion, _load
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def test_any_change_of_a_folder_changes_its_digest(folder):
 def test_a_folder_that_changes_under_a_job_is_refused(folder):
     version = ModelVersion.resolve(str(folder))
     (folder / "config.json").write_text('{"normalize": false}')
+    _load.cache_clear()  # as in a worker of its own
     with pytest.raises(CorruptVersion, match=r"mine changed while the job ran: publish it"):
         version.load()
 
@@ -45,6 +46,8 @@ def test_a_model_is_loaded_once_whatever_the_threads(folder, monkeypatch):
         Encoder, "load", lambda *args, **options: loaded.append(args) or load(*args, **options)
     )
     version = ModelVersion.resolve(str(folder))
+    assert len(loaded) == 1
+    _load.cache_clear()  # as in a worker of its own
     loaded.clear()
     encoders = []
     threads = [threading.Thread(target=lambda: encoders.append(version.load())) for _ in range(8)]
@@ -77,6 +80,7 @@ def test_a_store_that_was_replaced_is_refused(tiny_model, folder, tmp_path, monk
     stores[0].rename(tmp_path / "a/old")
     stores[1].rename(stores[0])
     monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path / "cache of another machine"))
+    _load.cache_clear()
     with pytest.raises(CorruptVersion, match="not what it was when the job began"):
         version.load()
 

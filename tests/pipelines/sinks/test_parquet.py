@@ -1,5 +1,4 @@
 import io
-import threading
 import uuid
 
 import numpy as np
@@ -96,42 +95,29 @@ def test_other_files_are_no_parts(parts):
     assert parts.names() == ["p.parquet"]
 
 
-def test_a_part_has_no_name_until_it_is_whole(tmp_path, monkeypatch):
+def test_a_part_has_no_name_until_it_is_whole(tmp_path):
     parts = ParquetParts(str(tmp_path))
-    encode, halfway, goes_on = parquet._encode, threading.Event(), threading.Event()
-
-    def slow(batch, schema, sink):
-        sink.write(b"PAR1")
-        halfway.set()
-        assert goes_on.wait(10)
-        sink.seek(0) if isinstance(sink, io.BytesIO) else None
-        sink.close()
-        with pa.OSFile(str(next((tmp_path / "_staging").iterdir())), "wb") as again:
-            encode(batch, schema, again)
-
-    monkeypatch.setattr(parquet, "_encode", slow)
-    thread = threading.Thread(target=parts.write, args=("p.parquet", BATCH, {}))
-    thread.start()
-    assert halfway.wait(10)
-    assert parts.names() == []
-    assert [path.name for path in tmp_path.iterdir()] == ["_staging"]
-    goes_on.set()
-    thread.join()
+    with parts.new("p.parquet", BATCH.schema) as part:
+        for first in range(0, 1000, 300):
+            part.write(BATCH.slice(first, 300))
+            assert parts.names() == []
+            assert [path.name for path in tmp_path.iterdir()] == ["_staging"]
     assert parts.names() == ["p.parquet"]
-    assert pq.read_table(tmp_path).num_rows == 1000
+    file = pq.ParquetFile(tmp_path / "p.parquet")
+    assert file.num_row_groups == 4
+    assert file.read().equals(pa.Table.from_batches([BATCH]))
 
 
-def test_a_failed_write_leaves_nothing(parts, monkeypatch):
+def test_a_failed_write_leaves_nothing(parts):
+    def fill(name):
+        with parts.new(name, BATCH.schema) as part:
+            part.write(BATCH)
+            raise OSError(28, "No space left on device")
+
     parts.write("old.parquet", BATCH, {"a": "1"})
-
-    def full(batch, schema, sink):  # noqa: ARG001 - the real one's signature
-        sink.write(b"PAR1 half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(parquet, "_encode", full)
     for name in ("old.parquet", "new.parquet"):
         with pytest.raises(OSError, match="No space"):
-            parts.write(name, BATCH, {})
+            fill(name)
     assert parts.names() == ["old.parquet"]
     assert parts.metadata("old.parquet")["a"] == "1"
     assert open_objects(parts.uri).scan("_staging") == []

@@ -26,10 +26,11 @@ def place_trie(
         byte: `(n_edges,)` the edges' bytes, ascending within a node.
         child: `(n_edges,)` the nodes they lead to.
         token: `(n_nodes,)` the token id of each node, or -1.
-        size: cells to reserve; must hold all nodes with their gaps.
+        size: cells to reserve for all nodes and the gaps between them.
 
     Returns:
         `(n_cells, 3)` int32: base, check (the parent's cell) and token id; every base leads into the array.
+        Without any cell if they do not fit into `size`.
     """
     cell_of = np.zeros(order.shape[0], np.int64)
     cells = np.full((size, 3), -1, np.int32)
@@ -42,11 +43,13 @@ def place_trie(
         cells[cell_of[node], 2] = token[node]
         if a == z:
             continue
-        while used[free]:
+        while free < size and used[free]:
             free += 1
         base = (free if z - a == 1 else max(free, dense)) - byte[a]
         tries, fits = 0, False
         while not fits:
+            if base + 256 > size:
+                return np.zeros((0, 3), np.int32)
             fits = True
             for k in range(a, z):
                 if used[base + byte[k]]:

@@ -210,11 +210,14 @@ def _trie(vocabulary: dict[str, int], prefix: str) -> NDArray[np.int32]:
         order.extend(children[node][byte] for byte in sorted(children[node]))
     edges = [(byte, node[byte]) for node in children for byte in sorted(node)]
     first = np.cumsum([0] + [len(node) for node in children])
-    return place_trie(
+    nodes = (
         np.array(order),
         first,
         np.array([byte for byte, _ in edges]),
         np.array([child for _, child in edges]),
         np.array(tokens),
-        4 * len(children) + 1024,
     )
+    size = 4 * len(children) + 1024
+    while not len(cells := place_trie(*nodes, size)):
+        size *= 2
+    return cells

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from encoder.kernels.trie import place_trie
 
 
-def _place(words, inside):
+def _place(words, inside, size=None):
     """Lay out a trie of two sets of words (bytes), numbered in order; run by Python, which checks bounds."""
     children, tokens = [{}, {}], [-1, -1]
     for number, (root, word) in enumerate([*((0, word) for word in words), *((1, word) for word in inside)]):
@@ -30,8 +30,14 @@ def _place(words, inside):
         np.array([byte for byte, _ in edges], np.int64),
         np.array([child for _, child in edges], np.int64),
         np.array(tokens),
-        4 * len(children) + 1024,
+        4 * len(children) + 1024 if size is None else size,
     )
+
+
+@pytest.mark.parametrize("size", [2, 257, 300, 600])
+def test_too_little_room_is_said(size):
+    words = [bytes([a, b]) for a in range(1, 256, 5) for b in range(1, 256, 5)]
+    assert _place(words, [], size).shape == (0, 3)
 
 
 def _find(cells, word, root):

@@ -78,6 +78,7 @@ def _load(version: ModelVersion) -> Encoder:
     encoder = Encoder.load(version.ref, threads=1)
     if encoder.manifest is not None and encoder.manifest.digest != version.digest:
         raise CorruptVersion(f"{version.ref} is not what it was when the job began: look into the store")
+    encoder.encode(["compile the kernels now, not in the first batch"])
     return encoder
 
 

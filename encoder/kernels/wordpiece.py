@@ -178,6 +178,7 @@ def _easy_words(
             p += known
             unknown += not known
             i += 1
+            i += ascii_[data[i]] == SPACE  # most often there is one: no branch to guess wrong
         else:
             k1, k2, k3 = np.uint64(0), np.uint64(0), np.uint64(0)
             n, k0 = ascii_word(load8(data, i), lower)
@@ -208,6 +209,7 @@ def _easy_words(
             else:
                 p = q
             i += n
+            i += ascii_[data[i]] == SPACE
     return i, p, unknown
 
 

@@ -68,12 +68,13 @@ def look_up(words: Any, k0: Any, k1: Any, k2: Any, k3: Any, ids: Any, p: int) ->
         if words[slot, 0] == k0 and words[slot, 1] == k1 and words[slot, 2] == k2 and words[slot, 3] == k3:
             packed = words[slot, 4]
             n = np.int64(packed & np.uint64(15))
-            ids[p] = (packed >> np.uint64(4)) & _ID_MASK
-            if n == 1:
-                return p + 1
+            for k in range(3):  # written whether they count or not: no branch to guess wrong
+                ids[p + k] = (packed >> (np.uint64(4) + _ID_BITS * np.uint64(k))) & _ID_MASK
+            if n <= 3:
+                return p + n
             if n == _UNKNOWN:
                 return -1
-            for k in range(1, n):
+            for k in range(3, n):
                 shift = np.uint64(4) + _ID_BITS * np.uint64(k % 3)
                 ids[p + k] = (words[slot, 4 + k // 3] >> shift) & _ID_MASK
             return p + n

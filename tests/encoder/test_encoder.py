@@ -213,7 +213,11 @@ def test_texts_of_10_megabytes_are_encoded(part, max_length):
     np.testing.assert_array_equal(found[0], found[2])
 
 
-@pytest.mark.parametrize("wrong", [[1], [b"bytes"], 5, None, pa.array([1]), ["\ud800"]], ids=ascii)
+@pytest.mark.parametrize(
+    "wrong",
+    [[1], [b"bytes"], 5, None, pa.array([1]), ["\ud800"]],
+    ids=["numbers", "bytes", "a number", "None", "Arrow integers", "a lone surrogate"],
+)
 def test_what_is_no_text_is_an_input_error(encoder, wrong):
     with pytest.raises(InputError):
         encoder.encode(wrong)

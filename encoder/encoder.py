@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from encoder.errors import InputError
 from encoder.kernels.encode import encode_texts, pool_texts
 from encoder.kernels.wordpiece import DONE, NEEDS_PAGE
 from encoder.model import StaticModel, load_model
@@ -82,24 +83,29 @@ class Encoder:
         folder, manifest = cached_model(reference)
         return cls(load_model(folder), manifest, threads=threads)
 
-    def encode(self, texts: Any) -> NDArray[np.float32]:
+    def encode(self, texts: Any, *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Embed texts.
 
         Args:
             texts: one str, an iterable of str or None, or an Arrow array of strings (chunked, sliced,
                 dictionary-encoded).
+            out: `(n, dim)` float32, C-contiguous, for at least as many texts: where to write, instead of to
+                memory of its own. A loop that gives the same array each time is spared the system's work of
+                handing out new pages.
 
         Returns:
-            `(n_texts, dim)` float32, or `(dim,)` for one str. Null and empty texts are zeros.
+            `(n_texts, dim)` float32, or `(dim,)` for one str; the first rows of `out`, if given. Null and
+            empty texts are zeros.
 
         Raises:
-            InputError: the texts are no strings.
+            InputError: the texts are no strings, or `out` does not fit.
         """
         if isinstance(texts, str):
-            vector: NDArray[np.float32] = self.encode([texts])[0]
+            vector: NDArray[np.float32] = self.encode([texts], out=out)[0]
             return vector
         arrays = [buffers(array) for array in as_arrays(texts)]
-        out = np.empty((sum(len(a.offsets) - 1 for a in arrays), self.dim), np.float32)
+        n_texts = sum(len(a.offsets) - 1 for a in arrays)
+        out = np.empty((n_texts, self.dim), np.float32) if out is None else _room(out, n_texts, self.dim)
         first = 0
         for array in arrays:
             last = first + len(array.offsets) - 1
@@ -166,6 +172,17 @@ class Encoder:
     ) -> None:
         ids, ends = self._library.tokenise(strings(texts, rows))
         pool_texts(ids, ends, rows, self._table, self._model.normalize, out)
+
+
+def _room(out: NDArray[np.float32], n_texts: int, dim: int) -> NDArray[np.float32]:
+    """The rows of `out` that are to be written."""
+    fits = out.ndim == 2 and len(out) >= n_texts and out.shape[1] == dim  # noqa: PLR2004 - rows and columns
+    if not (fits and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.writeable):
+        raise InputError(
+            f"out is {out.dtype} of shape {out.shape}: it must be writeable, C-contiguous float32 with {dim} "
+            f"columns and {n_texts} rows or more"
+        )
+    return out[:n_texts]
 
 
 def _token_table(model: StaticModel) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from encoder import Encoder
 from encoder.errors import ConfigurationError
@@ -73,13 +74,17 @@ class Enrichment:
                 raise ConfigurationError(f"--keep names {name!r}; the input has {', '.join(records.names)}")
         return names
 
-    def __call__(self, batch: pa.RecordBatch, encoder: Encoder, label: str) -> Enriched:
+    def __call__(
+        self, batch: pa.RecordBatch, encoder: Encoder, label: str, room: NDArray[np.float32] | None = None
+    ) -> Enriched:
         """Enrich a batch.
 
         Args:
             batch: any columns; `template` says which make the text.
             encoder: the model.
             label: what the column `model_version` says.
+            room: `(n, dim)` float32 for the vectors, as `out` of `Encoder.encode`; float32 columns are views
+                of it, so it may be used again only when the batch is done with.
         """
         texts = self.template.apply(batch)
         bad = _bad_texts(texts, self.template.source)
@@ -89,7 +94,7 @@ class Enrichment:
             batch, texts = batch.filter(pa.array(good)), texts.filter(pa.array(good))
         columns = [batch.column(name) for name in self._kept(batch.schema)]
         labels = pa.DictionaryArray.from_arrays(np.zeros(len(texts), np.int32), pa.array([label]))
-        embedding = self.vectors.column(encoder.encode(texts))
+        embedding = self.vectors.column(encoder.encode(texts, out=room))
         schema = self.schema(batch.schema, encoder.dim)
         return Enriched(pa.RecordBatch.from_arrays([*columns, embedding, labels], schema=schema), bad)
 

@@ -213,7 +213,7 @@ def _easy_words(
     return i, p, unknown
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def tokenise(
     data: NDArray[np.uint8],
     start: int,

@@ -127,16 +127,19 @@ class EmbedPart(beam.DoFn):
         """Open the output."""
         self._parts = ParquetParts(self._job.output)
         self._dead = DeadLetters(self._job.output)
+        self._room: NDArray[np.float32] | None = None
 
     def process(self, element: Element, version: ModelVersion) -> Iterator[Counts]:
         """Yield what was written."""
         part, batch = element
         encoder, bad, seconds = version.load(), list(part.bad), 0.0
+        if self._room is None:
+            self._room = np.empty((_PIECE, encoder.dim), np.float32)
         with self._parts.new(part.name, self._job.enrichment.schema(batch.schema, encoder.dim)) as file:
             for first in range(0, batch.num_rows, _PIECE):
                 piece = batch.slice(first, _PIECE)
                 begin = time.perf_counter()
-                enriched = self._job.enrichment(piece, encoder, version.label)
+                enriched = self._job.enrichment(piece, encoder, version.label, self._room)
                 seconds += time.perf_counter() - begin
                 file.write(enriched.batch)
                 bad += [

@@ -80,7 +80,8 @@ def peer(model, source, output, *_):
     schema = pa.schema([("embedding", pa.list_(pa.float32(), static.dim))])
 
     def embed(table):
-        embedded = np.ascontiguousarray(static.encode(table["message"].to_pylist()), np.float32)
+        vectors = static.encode(table["message"].to_pylist(), use_multiprocessing=False)  # one core
+        embedded = np.ascontiguousarray(vectors, np.float32)
         column = pa.FixedSizeListArray.from_arrays(pa.array(embedded.reshape(-1)), static.dim)
         return pa.table([column], schema=schema)
 

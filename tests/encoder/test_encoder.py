@@ -321,3 +321,29 @@ def test_importing_the_encoder_loads_nothing_heavy():
     """)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_vectors_are_written_where_they_are_wanted(encoder):
+    texts = ["one text", None, "another"]
+    room = np.full((5, encoder.dim), 7, np.float32)
+    found = encoder.encode(texts, out=room)
+    assert np.shares_memory(found, room)
+    assert found.shape == (3, encoder.dim)
+    np.testing.assert_array_equal(found, encoder.encode(texts))
+    assert (room[3:] == 7).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda room: room[:2],
+        lambda room: room[:, 1:],
+        lambda room: room.astype(np.float64),
+        np.asfortranarray,
+        lambda room: room[0],
+    ],
+    ids=["too few rows", "too few columns", "float64", "Fortran order", "one dimension"],
+)
+def test_room_that_does_not_fit_is_refused(encoder, change):
+    with pytest.raises(InputError, match="out is float"):
+        encoder.encode(["a", "b", "c"], out=change(np.zeros((3, encoder.dim), np.float32)))

@@ -7,8 +7,6 @@ in sentence-transformers, and what they write loads here, the sentence-transform
 
 import json
 import os
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-from encoder.errors import ModelFormatError, OutputConflict
+from encoder.errors import ModelFormatError
+from encoder.store.files import new_folder
 
 __all__ = ["DEFAULT_MAX_LENGTH", "StaticModel", "load_model", "save_model"]
 
@@ -191,19 +190,8 @@ def save_model(model: StaticModel, folder: str | os.PathLike[str], *, readme: st
         OutputConflict: the folder exists and is not empty.
     """
     target = Path(folder).absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputConflict(f"{target} is not empty: name a new folder for the model, or remove this one")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with new_folder(target) as staging:
         _write(model, staging, readme)
-        staging.chmod(0o755)
-        if target.exists():
-            target.rmdir()
-        staging.rename(target)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
     return target
 
 

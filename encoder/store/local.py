@@ -16,6 +16,7 @@ from encoder.store.port import ObjectInfo
 __all__ = ["FolderObjects"]
 
 _CHUNK = 4 << 20
+_TRIES = 5
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -47,7 +48,18 @@ class FolderObjects:
             return True
 
     def overwrite(self, key: str, data: bytes | memoryview) -> None:
-        with self._translated(key), self._staged(data) as staged:
+        with self._translated(key):
+            for tries_left in reversed(range(_TRIES)):
+                try:
+                    self._replace(key, data)
+                except FileNotFoundError:  # somebody swept the staged file away: write it again
+                    if not tries_left:
+                        raise
+                else:
+                    return
+
+    def _replace(self, key: str, data: bytes | memoryview) -> None:
+        with self._staged(data) as staged:
             target = self._folder_of(key) / Path(key).name
             staged.replace(target)
             sync_folder(target.parent)

@@ -56,10 +56,19 @@ class ParquetParts:
         try:
             with pa.OSFile(str(temporary), "wb") as file, _parquet_writer(file, schema) as writer:
                 yield PartWriter(writer)
-            temporary.replace(self._folder / name)
+            self._publish(temporary, self._folder / name)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+    @staticmethod
+    def _publish(temporary: Path, target: Path) -> None:
+        try:
+            temporary.replace(target)
+        except FileNotFoundError:
+            # Another run of the same job ended and swept: then it has written this part, the same one.
+            if not target.exists():
+                raise
 
     def write(self, name: str, batch: pa.RecordBatch, metadata: dict[str, str]) -> None:
         """Write one file of one batch; see `new`."""

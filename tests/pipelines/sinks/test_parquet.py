@@ -134,3 +134,25 @@ def test_what_killed_processes_left_is_not_read_and_is_swept(tmp_path):
     assert pq.read_table(tmp_path).num_rows == 1000
     parts.sweep()
     assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"]
+
+
+def test_a_part_that_another_run_wrote_and_swept_is_there(tmp_path):
+    parts, other = ParquetParts(str(tmp_path)), ParquetParts(str(tmp_path))
+    with parts.new("p.parquet", BATCH.schema) as part:
+        part.write(BATCH)
+        other.write("p.parquet", BATCH, {})
+        other.sweep()
+    assert parts.names() == ["p.parquet"]
+    assert pq.read_table(tmp_path).num_rows == 1000
+
+
+def test_a_part_that_is_swept_and_not_there_is_an_error(tmp_path):
+    parts = ParquetParts(str(tmp_path))
+
+    def lose():
+        with parts.new("p.parquet", BATCH.schema) as part:
+            part.write(BATCH)
+            parts.sweep()
+
+    with pytest.raises(FileNotFoundError):
+        lose()

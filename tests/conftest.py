@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
+from servers import seaweedfs
 
 # A kernel's first call compiles it, and machines are shared: time says nothing about an example.
 settings.register_profile("millstream", deadline=None)
@@ -17,3 +19,16 @@ def pytest_configure():
     for index in _KERNELS.glob("__pycache__/*.nbi"):
         if index.stat().st_mtime < newest:
             index.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def s3():
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_environment(s3, monkeypatch):
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3

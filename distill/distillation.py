@@ -39,7 +39,8 @@ def distill(
     r"""Distil a sentence transformer into a static model, by the method of model2vec.
 
     Every entry of the vocabulary goes through the teacher by itself, as `[bos] id [eos]`; the vectors are
-    reduced by PCA and weighted by the rank of their tokens. The same call gives the same bytes.
+    reduced by PCA and weighted by the rank of their tokens. The same call gives the same bytes on
+    the same kind of processor; with `precision="float32"` tables of different kinds differ by rounding alone.
 
     Args:
         teacher: a Hugging Face id, or a folder with a transformer and a fast tokenizer.
@@ -52,9 +53,9 @@ def distill(
         dtype: the table's numbers: `float32`, `float16` or `int8`.
         clusters: share this many vectors among all tokens (k-means), each token keeping its own weight.
         device: `auto` (the GPU when there is one), `cpu`, `cuda`, `mps` or any other device of torch.
-        precision: `float32`; `bfloat16` for faster matrix products (the table is then the same up to a
-            rotation and an error of a few 0.001 in the cosines); `auto` is bfloat16 for teachers that are
-            stored in 16 bits, where the device is fast at it, and float32 otherwise.
+        precision: `float32` for Model2Vec's table to 1e-6; `bfloat16` for faster matrix products (the table
+            is then the same up to a rotation of components with near-equal variances, and an error of a few
+            0.001 in the cosines of texts); `auto` is bfloat16 where the device has instructions for it.
         revision: the teacher's branch, tag or commit on the Hub.
         trust_remote_code: run code that comes with the teacher.
         on_progress: called now and then with the number of entries done, and of all.

@@ -62,7 +62,8 @@ def distill(
     ] = None,
     device: Annotated[str, typer.Option(help="Where the teacher runs: auto, cpu, cuda, mps.")] = "auto",
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16"], typer.Option(help="bfloat16 is faster, and rounds.")
+        Literal["auto", "float32", "bfloat16"],
+        typer.Option(help="auto: bfloat16 where the device is fast at it."),
     ] = "auto",
     teacher_revision: Annotated[
         str | None, typer.Option(help="The teacher's branch, tag or commit on the Hugging Face Hub.")

@@ -70,7 +70,8 @@ def test_loading_prints_nothing_and_leaves_the_loggers_as_they_were(wordpiece_te
 @pytest.mark.parametrize(
     ("stored", "precision", "fast", "in_bfloat16"),
     [
-        (torch.float32, "auto", True, False),
+        (torch.float32, "auto", True, True),
+        (torch.float32, "auto", False, False),
         (torch.bfloat16, "auto", True, True),
         (torch.bfloat16, "auto", False, False),
         (torch.bfloat16, "float32", True, False),

@@ -126,8 +126,8 @@ def test_a_start_without_the_store_uses_the_cache_and_says_so(store, follow, req
     assert "beginning with minilm@1 from this machine's cache" in caplog.text
 
 
-@pytest.mark.usefixtures("dead_store")
-def test_a_start_without_store_and_cache_fails(store):
+def test_a_start_without_store_and_cache_fails(store, request):
+    request.getfixturevalue("dead_store")
     with pytest.raises(StoreUnavailable):
         ModelFollower.start(store.uri)
 

@@ -1,0 +1,50 @@
+"""Records, Beam, Kafka and the command line; the Beam transforms for pipelines of your own.
+
+>>> from pipelines import EmbedBatches  # doctest: +SKIP
+>>> vectors = batches | EmbedBatches("s3://bucket/models/minilm@7", text="reason")  # doctest: +SKIP
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from encoder.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from pipelines.beam.coder import RecordBatchCoder
+    from pipelines.beam.elements import Embed
+    from pipelines.beam.inference import BatchModelHandler, TextModelHandler
+    from pipelines.beam.mltransform import MillstreamEmbeddings
+    from pipelines.beam.transforms import EmbedBatches
+    from pipelines.model_version import ModelVersion
+
+__all__ = [
+    "BatchModelHandler",
+    "Embed",
+    "EmbedBatches",
+    "MillstreamEmbeddings",
+    "ModelVersion",
+    "RecordBatchCoder",
+    "TextModelHandler",
+]
+
+_MODULES = {
+    "BatchModelHandler": "pipelines.beam.inference",
+    "Embed": "pipelines.beam.elements",
+    "EmbedBatches": "pipelines.beam.transforms",
+    "MillstreamEmbeddings": "pipelines.beam.mltransform",
+    "ModelVersion": "pipelines.model_version",
+    "RecordBatchCoder": "pipelines.beam.coder",
+    "TextModelHandler": "pipelines.beam.inference",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Beam takes seconds to import and is optional: the encoder and the command line's help do without.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "apache_beam":
+            raise
+        raise MissingExtra("apache_beam", "beam") from error

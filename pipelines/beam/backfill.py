@@ -14,12 +14,12 @@ import apache_beam as beam
 import msgspec
 import numpy as np
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 from numpy.typing import NDArray
 
 from encoder.store.objects import open_objects
 from pipelines.beam import coder
 from pipelines.beam.job import SUMMARY_FILE, BackfillJob, Counts, part_metadata, part_name
+from pipelines.beam.metrics import BatchMetrics
 from pipelines.model_version import ModelVersion
 from pipelines.records.decode import BadRow, read_split
 from pipelines.records.formats import InputFile
@@ -120,9 +120,7 @@ class EmbedPart(beam.DoFn):
 
     def __init__(self, job: BackfillJob) -> None:
         self._job = job
-        self._records = Metrics.counter("millstream", "records")
-        self._dead_letters = Metrics.counter("millstream", "dead_letters")
-        self._encode_ms = Metrics.distribution("millstream", "encode_ms")
+        self._metrics = BatchMetrics()
 
     def setup(self) -> None:
         """Open the output."""
@@ -149,9 +147,7 @@ class EmbedPart(beam.DoFn):
                 ]
             self._dead.write(part.name, bad)
             file.describe(part_metadata(self._job, part.n_records, len(bad), part.n_bytes))
-        self._records.inc(part.n_records)
-        self._dead_letters.inc(len(bad))
-        self._encode_ms.update(round(1000 * seconds))
+        self._metrics.tell(version.label, part.n_records, len(bad), batch.nbytes, seconds)
         yield Counts(part.n_records, part.n_records - len(bad), len(bad), part.n_bytes, 1)
 
 

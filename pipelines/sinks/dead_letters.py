@@ -9,7 +9,7 @@ import pyarrow as pa
 from encoder.store.objects import open_objects
 from pipelines.records.decode import BadRow
 
-__all__ = ["FOLDER", "DeadLetters", "record_of"]
+__all__ = ["FOLDER", "DeadLetters", "fields_of", "record_of"]
 
 FOLDER = "dead_letters"
 
@@ -47,8 +47,12 @@ class DeadLetters:
 
 def record_of(batch: pa.RecordBatch, row: int) -> bytes:
     """A row of a batch as JSON."""
-    record = {name: _value(batch.column(name)[row]) for name in batch.schema.names}
-    return msgspec.json.encode(record, enc_hook=str)
+    return msgspec.json.encode(fields_of(batch, row), enc_hook=str)
+
+
+def fields_of(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
+    """A row of a batch as a dict."""
+    return {name: _value(batch.column(name)[row]) for name in batch.schema.names}
 
 
 def _value(scalar: pa.Scalar) -> Any:

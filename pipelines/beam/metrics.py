@@ -1,0 +1,44 @@
+"""Beam's metrics of embedding, in the namespace `millstream`, told once a batch."""
+
+from apache_beam.metrics import Metrics
+
+__all__ = ["BatchMetrics"]
+
+_NAMESPACE = "millstream"
+
+
+class BatchMetrics:
+    """Counters, distributions and the models in use, for any DoFn that embeds batches.
+
+    Attributes:
+        names: the metrics by name. `records` and `dead_letters` count rows, `bytes` counts those of the
+            batches that came in; `batch_size` (rows) and `encode_us` (microseconds) are distributions;
+            `model_version` is the set of labels of the models that embedded.
+    """
+
+    names = ("records", "bytes", "dead_letters", "batch_size", "encode_us", "model_version")
+
+    def __init__(self) -> None:
+        self._records = Metrics.counter(_NAMESPACE, "records")
+        self._bytes = Metrics.counter(_NAMESPACE, "bytes")
+        self._dead_letters = Metrics.counter(_NAMESPACE, "dead_letters")
+        self._batch_size = Metrics.distribution(_NAMESPACE, "batch_size")
+        self._encode_us = Metrics.distribution(_NAMESPACE, "encode_us")
+        self._model_version = Metrics.string_set(_NAMESPACE, "model_version")
+
+    def tell(self, label: str, n_records: int, n_bad: int, n_bytes: int, seconds: float) -> None:
+        """Tell of one batch.
+
+        Args:
+            label: of the model.
+            n_records: rows that came in, the bad ones included.
+            n_bad: bad rows.
+            n_bytes: the size of what came in.
+            seconds: the time that it took.
+        """
+        self._records.inc(n_records)
+        self._bytes.inc(n_bytes)
+        self._dead_letters.inc(n_bad)
+        self._batch_size.update(n_records)
+        self._encode_us.update(round(1e6 * seconds))
+        self._model_version.add(label)

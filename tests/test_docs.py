@@ -1,0 +1,43 @@
+"""The examples of the documentation's pages are run word for word, in their order, in one empty folder."""
+
+import re
+import subprocess
+
+import pytest
+from test_readme import ROOT, environment
+
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SAID = {
+    "beam.md": [
+        "2 ['id', 'merchant', 'embedding', 'model_version']",
+        "1 256 minilm@1",
+        "bad: {'id': 2, 'reason': None} InputError('the text is null: reason')",
+        "handled: {'id': 2, 'reason': None}",
+        "['minilm@1', 'minilm@1']",
+        "disk full (256,) minilm@1",
+        "records 2",
+    ]
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", SAID)
+def test_the_examples_run(page, tmp_path):
+    blocks = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert blocks
+    script = ["set -euo pipefail"]
+    for language, block in blocks:
+        script.append(f"python - <<'END'\n{block}END" if language == "python" else block)
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)],
+        cwd=tmp_path,
+        env={**environment(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for line in SAID[page]:
+        assert line in lines

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from encoder.errors import InputError
 from encoder.kernels.encode import encode_texts, pool_texts
+from encoder.kernels.pieces import ROOM
 from encoder.kernels.wordpiece import DONE, NEEDS_PAGE
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
@@ -124,7 +125,7 @@ class Encoder:
             list(pool.map(lambda block: self._encode_block(texts, block, out), blocks))
 
     def _encode_block(self, texts: TextBuffers, block: slice, out: NDArray[np.float32]) -> None:
-        part = TextBuffers(texts.data, texts.offsets[block.start : block.stop + 1], texts.valid[block])
+        part = texts.block(block.start, block.stop, ROOM)
         if self._compiler is None:
             lengths = np.diff(part.offsets)
             filled = lengths > 0 if len(part.valid) == 0 else (lengths > 0) & part.valid
@@ -147,8 +148,7 @@ class Encoder:
                 texts.offsets,
                 texts.valid,
                 compiler.tables,
-                memo.words,
-                memo.used,
+                memo,
                 max_tokens,
                 max_chars,
                 self._table,

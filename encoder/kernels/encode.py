@@ -1,18 +1,14 @@
-"""Texts to vectors: tokenise a block of texts, pool it, go on.
-
-A block is as large as the nearer caches: its words and then its token vectors are met again there.
-"""
+"""Texts to vectors: tokenise all, then pool all."""
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from encoder.kernels.pool import pool
-from encoder.kernels.wordpiece import DONE, WordPieceTables, tokenise
+from encoder.kernels.wordpiece import WordPieceTables, tokenise
+from encoder.kernels.words import Words
 
 __all__ = ["encode_texts", "pool_texts"]
-
-_BLOCK = 4096  # texts
 
 
 @njit(nogil=True, cache=True)
@@ -21,8 +17,7 @@ def encode_texts(
     offsets: NDArray[np.int64],
     valid: NDArray[np.bool_],
     tables: WordPieceTables,
-    memo: NDArray[np.uint64],
-    used: NDArray[np.int64],
+    memo: Words,
     max_tokens: int,
     max_chars: int,
     table: NDArray[np.float32] | NDArray[np.int8],
@@ -33,12 +28,11 @@ def encode_texts(
     """Encode the texts that the kernel can do, and say which it cannot.
 
     Args:
-        data: UTF-8 bytes of all texts.
-        offsets: `(n_texts + 1,)` int32 or int64: text r is bytes `offsets[r]` to `offsets[r + 1]`.
+        data: UTF-8 bytes of all texts, and `pieces.ROOM` more bytes behind them.
+        offsets: `(n_texts + 1,)` text r is bytes `offsets[r]` to `offsets[r + 1]`.
         valid: `(n_texts,)` which texts are not null, or empty when none is.
         tables: the tokenizer.
-        memo: `(n_slots, 8)` uint64, this thread's copy of `tables.words`.
-        used: `(1,)` how many slots of it are taken.
+        memo: this thread's copy of `tables.words`.
         max_tokens: tokens of a text that count.
         max_chars: characters of a text that count.
         table: `(n_tokens, dim)` token vectors.
@@ -50,37 +44,12 @@ def encode_texts(
         How many texts are not done; their rows of `out` are zeros.
     """
     n_texts = offsets.shape[0] - 1
-    ends = np.empty(_BLOCK, np.int64)
-    word, keys = np.empty(512, np.uint8), np.empty(4, np.uint64)
-    room = np.empty(table.shape[1], np.int16)
-    pending = 0
-    for first in range(0, n_texts, _BLOCK):
-        last = min(first + _BLOCK, n_texts)
-        ids = np.empty(offsets[last] - offsets[first] + 16, np.int32)
-        p = 0
-        for r in range(first, last):
-            status[r] = DONE
-            if valid.shape[0] == 0 or valid[r]:
-                p, status[r] = tokenise(
-                    data,
-                    offsets[r],
-                    offsets[r + 1],
-                    tables,
-                    memo,
-                    used,
-                    max_tokens,
-                    max_chars,
-                    word,
-                    keys,
-                    ids,
-                    p,
-                )
-                pending += status[r] != DONE
-            ends[r - first] = p
-        p = 0
-        for r in range(first, last):
-            pool(ids, p, ends[r - first], table, normalize, room, out[r])
-            p = ends[r - first]
+    ids, ends = np.empty(offsets[n_texts] - offsets[0] + 16, np.int32), np.empty(n_texts, np.int64)
+    pending = tokenise(data, offsets, valid, tables, memo, max_tokens, max_chars, ids, ends, status)
+    sums, p = np.empty(table.shape[1], np.int16), 0
+    for r in range(n_texts):
+        pool(ids, p, ends[r], table, normalize, sums, out[r])
+        p = ends[r]
     return pending
 
 

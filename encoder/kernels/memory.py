@@ -7,7 +7,7 @@ from numba import types
 from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic
 
-__all__ = ["load8", "trailing_zeros"]
+__all__ = ["leading_zeros", "load8", "trailing_zeros"]
 
 
 def _load8(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - Numba's protocol
@@ -23,4 +23,5 @@ def _load8(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - Num
 
 # Typed as Any: what a kernel calls is not what stands here.
 load8: Any = intrinsic(_load8)
+leading_zeros: Any = numbers.leading_zeros
 trailing_zeros: Any = numbers.trailing_zeros

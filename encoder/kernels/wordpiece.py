@@ -3,9 +3,10 @@
 One pass over the bytes normalises, splits and looks up. What a character becomes is read from tables that
 were asked of the tokenizer itself (`encoder.tokenizer.wordpiece`), so this module knows nothing of Unicode.
 
-A word of up to 32 bytes is looked up whole in a hash table; one that is not there is cut by WordPiece's
-greedy longest match (Wu et al. 2016) along a double-array trie (Aoe 1989) and then remembered in the table.
-Words of ASCII letters and digits are found and folded to lower case 8 bytes at a time.
+A text falls into pieces at ASCII white space and punctuation. A piece of up to 32 bytes is looked up whole in
+a hash table (`encoder.kernels.pieces`). One that is not there is normalised and split character by
+character, its words are cut by WordPiece's greedy longest match (Wu et al. 2016) along a double-array trie
+(Aoe 1989), and then the piece is remembered with its ids.
 """
 
 from typing import Any, NamedTuple
@@ -14,10 +15,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from encoder.kernels.memory import load8
+from encoder.kernels.pieces import START, Cursor, known_pieces, piece_key
 from encoder.kernels.trie import cut_word
-from encoder.kernels.utf8 import clip, decode
-from encoder.kernels.words import KEY_BYTES, ascii_word, first_bytes, look_up, remember_word
+from encoder.kernels.utf8 import decode
+from encoder.kernels.words import LONG_BYTES, Words, remember
 
 __all__ = ["DONE", "FALLBACK", "NEEDS_PAGE", "WordPieceTables", "tokenise"]
 
@@ -41,13 +42,13 @@ class WordPieceTables(NamedTuple):
         runs: `(n_runs, 4)` int32: first byte in `run_bytes`, bytes, characters, 1 if it stands alone.
         run_bytes: `(n,)` uint8: the normalised characters, UTF-8.
         cells: `(n_cells, 3)` int32: the trie's base, check and token id; roots are 0 (word) and 1 (inside).
-        words: `(n_slots, 8)` uint64: the hash table of the words that are one token: four keys (the word's
-            bytes, the first one lowest; 0 is a free slot), then their ids, as `remember_word` packs them.
+        words: the words that are one token, and ASCII punctuation.
         added: `(n_added, n)` uint8: added tokens as they stand in a text, padded with zeros.
         added_first: `(256,)` bool: bytes that an added token begins with.
+        added_second: `(256,)` bool: bytes that may follow there for an added token to stand there.
         max_word_chars: words with more characters than this are unknown.
-        plain_ascii: whether ASCII letters and digits, and nothing else in ASCII, make words.
-        lower: whether they are folded to lower case.
+        plain_ascii: whether ASCII is what `scan.classes` takes it for.
+        lower: whether its letters are folded to lower case.
     """
 
     ascii: NDArray[np.uint8]
@@ -57,9 +58,10 @@ class WordPieceTables(NamedTuple):
     runs: NDArray[np.int32]
     run_bytes: NDArray[np.uint8]
     cells: NDArray[np.int32]
-    words: NDArray[np.uint64]
+    words: Words
     added: NDArray[np.uint8]
     added_first: NDArray[np.bool_]
+    added_second: NDArray[np.bool_]
     max_word_chars: int
     plain_ascii: bool
     lower: bool
@@ -78,28 +80,25 @@ def _starts_added(data: Any, i: int, e: int, added: Any) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def _add_byte(word: Any, n: int, keys: Any, byte: Any) -> int:
-    """Append a byte to the word and to its keys; its new length."""
-    if n < KEY_BYTES:
-        keys[n >> 3] |= np.uint64(byte) << np.uint64(8 * (n & 7))
+def _add_byte(word: Any, n: int, byte: Any) -> int:
+    """Append a byte to the word; its new length."""
     if n < _WORD_BYTES:
         word[n] = byte
     return n + 1
 
 
 @njit(nogil=True, cache=True)
-def _collect(data: Any, i: int, e: int, t: Any, word: Any, keys: Any) -> tuple[int, int, int, int, int]:
+def _collect(data: Any, i: int, e: int, t: Any, word: Any) -> tuple[int, int, int, int, int]:
     """Normalise one word of any characters, byte by byte.
 
     Returns:
         Where it ends; its bytes; its characters; the run that ends it and stands alone, or -1; what is wrong.
     """
     n, chars = 0, 0
-    keys[:] = 0
     while i < e:
         c = t.ascii[data[i]]
         if c > UNSURE:
-            n = _add_byte(word, n, keys, c)
+            n = _add_byte(word, n, c)
             chars += 1
             i += 1
         elif c == MULTIBYTE:
@@ -121,7 +120,7 @@ def _collect(data: Any, i: int, e: int, t: Any, word: Any, keys: Any) -> tuple[i
                     return i, n, chars, run, DONE
                 chars += t.runs[run, 2]
                 for k in range(t.runs[run, 0], t.runs[run, 0] + t.runs[run, 1]):
-                    n = _add_byte(word, n, keys, t.run_bytes[k])
+                    n = _add_byte(word, n, t.run_bytes[k])
         elif c == REMOVED:
             i += 1
         else:
@@ -130,175 +129,111 @@ def _collect(data: Any, i: int, e: int, t: Any, word: Any, keys: Any) -> tuple[i
 
 
 @njit(nogil=True, cache=True)
-def _new_word(
-    word: Any, n: int, chars: int, keys: Any, t: Any, memo: Any, used: Any, ids: Any, p: int
-) -> int:
-    """Cut a word that the hash table does not know, and remember it; as `cut_word`."""
-    q = -1 if chars > t.max_word_chars or n > _WORD_BYTES else cut_word(word, n, t.cells, ids, p)
-    if n <= KEY_BYTES and used[0] < (memo.shape[0] >> 2) * 3 and remember_word(memo, keys, ids, p, q):
-        used[0] += 1
-    return q
-
-
-@njit(nogil=True, cache=True)
-def _easy_words(
-    data: Any,
-    i: int,
-    easy: int,
-    e: int,
-    ascii_: Any,
-    isolated: Any,
-    added: Any,
-    added_first: Any,
-    memo: Any,
-    lower: bool,
-    ids: Any,
-    p: int,
-    room: int,
+def _any_words(
+    data: Any, i: int, stop: int, e: int, t: Any, word: Any, ids: Any, p: int, room: int
 ) -> tuple[int, int, int]:
-    """Do the words that are plain ASCII and in the hash table, until one is not; most texts to their end.
-
-    Apart from `tokenise` so that the compiler keeps all that it needs in registers. 32 bytes can be loaded
-    from every place before `easy`; the text ends at `e`; `room` tokens still count.
+    """Token ids of the bytes from i to `stop` in a text that ends at e, character by character.
 
     Returns:
-        Where it stopped; the new end of `ids`; how many unknown words there were.
+        The new end of `ids`, the last word whole even if it is more than `room`; how many words are unknown;
+        what is wrong.
     """
-    unknown, end = 0, p + room
-    while i < easy and p + unknown < end:
+    begin, unknown = p, 0
+    while i < stop and p - begin + unknown < room:
         b = data[i]
-        c = ascii_[b]
+        c = t.ascii[b]
         if c == SPACE:
             i += 1
         elif c == ISOLATED:
-            if added_first[b] and _starts_added(data, i, e, added):
-                break
-            ids[p] = isolated[b]
-            known = isolated[b] >= 0
-            p += known
-            unknown += not known
-            i += 1
-            i += ascii_[data[i]] == SPACE  # most often there is one: no branch to guess wrong
-        else:
-            k1, k2, k3 = np.uint64(0), np.uint64(0), np.uint64(0)
-            n, k0 = ascii_word(load8(data, i), lower)
-            if n == 8:
-                m, k1 = ascii_word(load8(data, i + 8), lower)
-                n += m
-                if m == 8:
-                    m, k2 = ascii_word(load8(data, i + 16), lower)
-                    n += m
-                    if m == 8:
-                        m, k3 = ascii_word(load8(data, i + 24), lower)
-                        n += m
-            if n == 0:
-                break
-            if i + n < e:
-                c = ascii_[data[i + n]]
-                if c not in (SPACE, ISOLATED):
-                    break
-            elif i + n > e:  # the next text follows without a gap
-                n = e - i
-                k0, k1 = first_bytes(k0, n), first_bytes(k1, n - 8)
-                k2, k3 = first_bytes(k2, n - 16), first_bytes(k3, n - 24)
-            q = look_up(memo, k0, k1, k2, k3, ids, p)
-            if q == -2:
-                break
-            if q < 0:
-                unknown += 1
-            else:
-                p = q
-            i += n
-            i += ascii_[data[i]] == SPACE
-    return i, p, unknown
-
-
-@njit(nogil=True, cache=True, inline="always")
-def tokenise(
-    data: NDArray[np.uint8],
-    start: int,
-    end: int,
-    t: WordPieceTables,
-    memo: NDArray[np.uint64],
-    used: NDArray[np.int64],
-    max_tokens: int,
-    max_chars: int,
-    word: NDArray[np.uint8],
-    keys: NDArray[np.uint64],
-    ids: NDArray[np.int32],
-    p: int,
-) -> tuple[int, int]:
-    """Token ids of one text, unknown words left out.
-
-    Args:
-        data: UTF-8 bytes.
-        start: first byte of the text.
-        end: the byte behind its last.
-        t: the tokenizer's tables.
-        memo: `(n_slots, 8)` uint64, a copy of `t.words` that this thread alone fills with the words it meets.
-        used: `(1,)` how many slots of it are taken.
-        max_tokens: tokens of the text that count (unknown ones included).
-        max_chars: characters of the text that count.
-        word: `(512,)` room for one word.
-        keys: `(4,)` room for its keys.
-        ids: int32, receives the ids; must have room for `end - start + 8` more.
-        p: where in `ids` to begin.
-
-    Returns:
-        The new end of `ids`, and DONE or FALLBACK, or NEEDS_PAGE + 8 * page when a page of code points
-        has to be asked for first. Unless DONE, the new end is `p`.
-    """
-    i, e, begin, unknown = start, end, p, 0
-    if e - i > max_chars:
-        e = clip(data, i, e, max_chars)
-    easy = min(e, data.shape[0] - KEY_BYTES) if t.plain_ascii else i
-    while i < e and p - begin + unknown < max_tokens:
-        if i < easy:
-            i, p, more = _easy_words(
-                data,
-                i,
-                easy,
-                e,
-                t.ascii,
-                t.isolated,
-                t.added,
-                t.added_first,
-                memo,
-                t.lower,
-                ids,
-                p,
-                max_tokens - (p - begin) - unknown,
-            )
-            unknown += more
-            if i >= e or p - begin + unknown >= max_tokens:
-                break
-        b = data[i]
-        c = t.ascii[b]
-        if c == ISOLATED:
             if t.added_first[b] and _starts_added(data, i, e, t.added):
-                return begin, FALLBACK
-            q = -1
+                return begin, 0, FALLBACK
             if t.isolated[b] >= 0:
                 ids[p] = t.isolated[b]
-                q = p + 1
-            n, alone = 1, -1
+                p += 1
+            else:
+                unknown += 1
             i += 1
-        elif c == SPACE:
-            i += 1
-            continue
         else:
-            i, n, chars, alone, wrong = _collect(data, i, e, t, word, keys)
+            i, n, chars, alone, wrong = _collect(data, i, stop, t, word)
             if wrong != DONE:
-                return begin, wrong
-            q = look_up(memo, keys[0], keys[1], keys[2], keys[3], ids, p) if 0 < n <= KEY_BYTES else -2
-            if n and q == -2:
-                q = _new_word(word, n, chars, keys, t, memo, used, ids, p)
-        if n:
-            unknown += q < 0
-            p = max(p, q)
-        if alone >= 0 and p - begin + unknown < max_tokens:
-            a, z = t.runs[alone, 0], t.runs[alone, 0] + t.runs[alone, 1]
-            q = cut_word(t.run_bytes[a:z], z - a, t.cells, ids, p)
-            unknown += q < 0
-            p = max(p, q)
-    return min(p, begin + max_tokens - unknown), DONE
+                return begin, 0, wrong
+            if n:
+                q = -1 if chars > t.max_word_chars or n > _WORD_BYTES else cut_word(word, n, t.cells, ids, p)
+                unknown += q < 0
+                p = max(p, q)
+            if alone >= 0 and p - begin + unknown < room:
+                a, z = t.runs[alone, 0], t.runs[alone, 0] + t.runs[alone, 1]
+                q = cut_word(t.run_bytes[a:z], z - a, t.cells, ids, p)
+                unknown += q < 0
+                p = max(p, q)
+    return p, unknown, DONE
+
+
+@njit(nogil=True, cache=True)
+def tokenise(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    t: WordPieceTables,
+    memo: Words,
+    max_tokens: int,
+    max_chars: int,
+    ids: NDArray[np.int32],
+    ends: NDArray[np.int64],
+    status: NDArray[np.int32],
+) -> int:
+    """Token ids of texts, unknown words left out.
+
+    Args:
+        data: UTF-8 bytes of all texts, and `pieces.ROOM` more bytes behind them.
+        offsets: `(n_texts + 1,)` text r is bytes `offsets[r]` to `offsets[r + 1]`.
+        valid: `(n_texts,)` which texts are not null, or empty when none is.
+        t: the tokenizer's tables.
+        memo: a copy of `t.words` that this thread alone fills with the pieces it meets.
+        max_tokens: tokens of a text that count (unknown ones included).
+        max_chars: characters of a text that count.
+        ids: receives the ids; must have room for 16 more than the texts have bytes.
+        ends: `(n_texts,)` receives where each text's ids end.
+        status: `(n_texts,)` receives what became of each text: DONE or FALLBACK, or NEEDS_PAGE + 8 * page
+            when a page of code points has to be asked for first. Unless DONE, the text has no ids.
+
+    Returns:
+        How many texts are not done.
+    """
+    word, keys, pending = np.empty(_WORD_BYTES, np.uint8), np.empty(4, np.uint64), 0
+    status[:] = DONE
+    c = known_pieces(data, offsets, valid, START, t, memo.short, memo.long, max_tokens, max_chars, ids, ends)
+    while c.row < ends.shape[0]:
+        room = max_tokens - (c.p - c.begin) - c.unknown
+        after = c.at + c.piece if c.piece else c.end
+        while c.piece > LONG_BYTES and after < c.end and t.ascii[data[after]] not in (SPACE, ISOLATED):
+            after += 1
+        p, unknown, wrong = _any_words(data, c.at, after, c.end, t, word, ids, c.p, room)
+        if wrong != DONE:
+            status[c.row] = wrong
+            pending += 1
+            p, after = c.begin, c.end
+        elif (
+            0 < c.piece <= LONG_BYTES
+            and not t.added_first[data[c.at]]
+            and p - c.p + unknown < room
+            and unknown <= (p == c.p)
+        ):
+            piece_key(data, c.at, c.piece, t.lower, keys)
+            remember(memo, keys, c.piece, ids, c.p, p - unknown)
+        if after == c.end:
+            p = min(p, c.begin + max(max_tokens - c.unknown - unknown, 0))
+        c = known_pieces(
+            data,
+            offsets,
+            valid,
+            Cursor(c.row, after, c.end, c.begin, p, c.unknown + unknown, 0),
+            t,
+            memo.short,
+            memo.long,
+            max_tokens,
+            max_chars,
+            ids,
+            ends,
+        )
+    return pending

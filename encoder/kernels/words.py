@@ -1,113 +1,147 @@
-"""Words of up to 32 bytes as keys of a hash table: found in a text 8 bytes at a time, looked up, remembered.
+"""Pieces of texts as keys of hash tables, with their token ids.
 
-A slot is a cache line of eight numbers: four of key, the word's bytes with the first one lowest (0 in the
-first is a free slot), and four of token ids, three in each in 20 bits. The lowest 4 bits of number 4 are how
-many ids there are, or 15 for a word that the vocabulary cannot make.
+A key is the piece's bytes as numbers of 8 bytes, the first one lowest, padded with zeros. Pieces of up to 16
+bytes and 6 token ids, nearly all, stand in slots of half a cache line: two numbers of key (0 in the first is
+a free slot), and two with three ids of 20 bits each. Pieces of up to 32 bytes and 12 ids have a table of
+their own, with slots of four numbers of key and four of ids. The lowest 4 bits of the first number of ids are
+their count, or one of the codes below.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from encoder.kernels.memory import trailing_zeros
+__all__ = [
+    "ADDED",
+    "ID_BITS",
+    "ID_MASK",
+    "LONG",
+    "LONG_BYTES",
+    "MOST_IDS",
+    "SHORT_BYTES",
+    "UNKNOWN",
+    "Words",
+    "append_ids",
+    "find",
+    "first_slot",
+    "is_full",
+    "remember",
+]
 
-__all__ = ["KEY_BYTES", "ascii_word", "first_bytes", "look_up", "remember_word"]
+SHORT_BYTES, LONG_BYTES = 16, 32
+"""Bytes of a piece that fit into the keys of the two tables."""
+SHORT_IDS, MOST_IDS = 6, 12
+"""Token ids that fit into a slot of each."""
+SHORT_SLOT, LONG_SLOT = 4, 8
+"""Numbers in a slot of each."""
 
-KEY_BYTES = 32
-"""Bytes of a word that fit into the keys."""
+LONG = 13
+"""In place of the count: the ids are in the other table."""
+ADDED = 14
+"""In place of the count: one id, and an added token may begin here."""
+UNKNOWN = 15
+"""In place of the count: the vocabulary cannot make this word."""
 
-_PIECES = 12  # token ids that fit into a slot
-_UNKNOWN = 15  # in place of their number
-_ID_BITS, _ID_MASK = np.uint64(20), np.uint64((1 << 20) - 1)
-_ONES, _HIGH = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
-_LOW7, _CASE = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x2020202020202020)
-
-
-@njit(nogil=True, cache=True, inline="always")
-def first_bytes(bytes8: Any, n: Any) -> Any:
-    """The lowest n of 8 bytes, the others zero."""
-    if n >= 8:
-        return bytes8
-    return bytes8 & ((np.uint64(1) << np.uint64(8 * max(n, 0))) - np.uint64(1))
+ID_BITS, ID_MASK = np.uint64(20), np.uint64((1 << 20) - 1)
 
 
-@njit(nogil=True, cache=True, inline="always")
-def ascii_word(bytes8: Any, lower: bool) -> tuple[Any, Any]:
-    """How many of 8 bytes, from the lowest on, are ASCII letters or digits, and these as a key.
+class Words(NamedTuple):
+    """Pieces and their token ids.
 
-    All 8 at once: adding moves a byte's high bit when it is at or above a bound (Lamport 1975).
+    Attributes:
+        short: `(4 * n_slots,)` uint64; the number of slots is a power of two.
+        long: `(8 * n_long_slots,)` uint64; likewise.
+        used: `(2,)` int64, how many slots of each are taken.
     """
-    folded = bytes8 | _CASE
-    letter = (folded & _LOW7) + _ONES * np.uint64(0x80 - 0x61)
-    behind_z = (folded & _LOW7) + _ONES * np.uint64(0x80 - 0x7B)
-    digit = (bytes8 & _LOW7) + _ONES * np.uint64(0x80 - 0x30)
-    behind_9 = (bytes8 & _LOW7) + _ONES * np.uint64(0x80 - 0x3A)
-    stop = (((letter & ~behind_z) | (digit & ~behind_9)) & ~bytes8 & _HIGH) ^ _HIGH
-    key = folded if lower else bytes8
-    if stop == 0:
-        return 8, key
-    n = np.int64(trailing_zeros(stop)) >> 3
-    return n, first_bytes(key, n)
+
+    short: NDArray[np.uint64]
+    long: NDArray[np.uint64]
+    used: NDArray[np.int64]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _slot(k0: Any, k1: Any, k2: Any, k3: Any, n_slots: int) -> Any:
-    """Where to look for a word first (multiplicative hashing, Knuth 6.4)."""
-    mixed = (k0 ^ (k1 * np.uint64(0xC2B2AE3D27D4EB4F))) * np.uint64(0x9E3779B97F4A7C15)
-    if k2:
-        mixed ^= (k2 ^ (k3 * np.uint64(0xD6E8FEB86659FD93))) * np.uint64(0xA0761D6478BD642F)
-    return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(n_slots - 1))
+def first_slot(k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
+    """The number of the slot where to look for a key first, if there were 2**64 of them.
 
-
-@njit(nogil=True, cache=True, inline="always")
-def look_up(words: Any, k0: Any, k1: Any, k2: Any, k3: Any, ids: Any, p: int) -> Any:
-    """Append the ids of a word in the hash table; the new end of `ids`, -1 for unknown, -2 if not there."""
-    slot = _slot(k0, k1, k2, k3, words.shape[0])
-    while words[slot, 0] != 0:
-        if words[slot, 0] == k0 and words[slot, 1] == k1 and words[slot, 2] == k2 and words[slot, 3] == k3:
-            packed = words[slot, 4]
-            n = np.int64(packed & np.uint64(15))
-            for k in range(3):  # written whether they count or not: no branch to guess wrong
-                ids[p + k] = (packed >> (np.uint64(4) + _ID_BITS * np.uint64(k))) & _ID_MASK
-            if n <= 3:
-                return p + n
-            if n == _UNKNOWN:
-                return -1
-            for k in range(3, n):
-                shift = np.uint64(4) + _ID_BITS * np.uint64(k % 3)
-                ids[p + k] = (words[slot, 4 + k // 3] >> shift) & _ID_MASK
-            return p + n
-        slot = (slot + 1) & (words.shape[0] - 1)
-    return -2
+    The highest bits of products (multiplicative hashing, Knuth 6.4), folded into the lowest.
+    """
+    mixed = k0 * np.uint64(0x9E3779B97F4A7C15) + k1 * np.uint64(0xC2B2AE3D27D4EB4F)
+    mixed += k2 * np.uint64(0xA0761D6478BD642F) + k3 * np.uint64(0xD6E8FEB86659FD93)
+    return mixed ^ (mixed >> np.uint64(32))
 
 
 @njit(nogil=True, cache=True)
-def remember_word(words: Any, keys: Any, ids: Any, first: int, last: int) -> bool:
-    """Put a word into the hash table.
+def find(table: Any, numbers: int, keys: Any) -> Any:
+    """Where the slot of a key begins, or the free one where it belongs, with so many numbers to a slot."""
+    step, last = np.uint64(numbers), np.uint64(table.shape[0] - 1)
+    slot = (first_slot(keys[0], keys[1], keys[2], keys[3]) * step) & last
+    while table[slot] != 0:
+        same = table[slot] == keys[0] and table[slot + np.uint64(1)] == keys[1]
+        if numbers == LONG_SLOT:
+            same = same and table[slot + np.uint64(2)] == keys[2] and table[slot + np.uint64(3)] == keys[3]
+        if same:
+            break
+        slot = (slot + step) & last
+    return slot
+
+
+@njit(nogil=True, cache=True, inline="always")
+def append_ids(packed: Any, ids: Any, p: Any) -> None:
+    """Write the three ids of a number, whether they count or not: no branch to guess wrong."""
+    ids[p] = (packed >> np.uint64(4)) & ID_MASK
+    ids[p + np.uint64(1)] = (packed >> (np.uint64(4) + ID_BITS)) & ID_MASK
+    ids[p + np.uint64(2)] = packed >> (np.uint64(4) + ID_BITS + ID_BITS)
+
+
+@njit(nogil=True, cache=True)
+def is_full(slots: int, used: int) -> bool:
+    """Whether three quarters of the slots are taken."""
+    return used >= (slots >> 2) * 3
+
+
+@njit(nogil=True, cache=True)
+def remember(words: Words, keys: Any, n_bytes: int, ids: Any, first: int, last: int) -> None:
+    """Put a piece that is not there into its table, if it fits and the table is not full.
 
     Args:
-        words: `(n_slots, 8)` uint64, the table, with a free slot.
-        keys: `(4,)` uint64, the word's bytes.
-        ids: token ids, of which `ids[first:last]` are the word's.
+        words: the tables.
+        keys: `(4,)` uint64, the piece's bytes.
+        n_bytes: how many these are.
+        ids: token ids, of which `ids[first:last]` are the piece's.
         first: its first id.
         last: behind its last id; less than `first` for an unknown word.
-
-    Returns:
-        Whether it was put there: words of more than 12 pieces are not, nor ids of more than 20 bits.
     """
-    if last - first > _PIECES:
-        return False
+    n_ids = last - first
+    if n_bytes > LONG_BYTES or n_ids > MOST_IDS or keys[0] == 0:
+        return
     for k in range(first, last):
-        if ids[k] >= 1 << 20:
-            return False
-    slot = _slot(keys[0], keys[1], keys[2], keys[3], words.shape[0])
-    while words[slot, 0] != 0:
-        slot = (slot + 1) & (words.shape[0] - 1)
-    for k in range(4):
-        words[slot, k] = keys[k]
-        words[slot, 4 + k] = 0
-    words[slot, 4] = _UNKNOWN if last < first else last - first
+        if ids[k] > ID_MASK:
+            return
+    if is_full(words.short.shape[0] // SHORT_SLOT, words.used[0]):
+        return
+    if is_full(words.long.shape[0] // LONG_SLOT, words.used[1]):
+        return
+    is_short = n_bytes <= SHORT_BYTES and n_ids <= SHORT_IDS
+    if n_bytes <= SHORT_BYTES:
+        slot = find(words.short, SHORT_SLOT, keys)
+        words.short[slot], words.short[slot + np.uint64(1)] = keys[0], keys[1]
+        words.short[slot + np.uint64(2)] = LONG
+        words.used[0] += 1
+        if is_short:
+            _put_ids(words.short, slot + np.uint64(2), ids, first, last)
+    if not is_short:
+        slot = find(words.long, LONG_SLOT, keys)
+        for k in range(4):
+            words.long[slot + np.uint64(k)] = keys[k]
+        words.used[1] += 1
+        _put_ids(words.long, slot + np.uint64(4), ids, first, last)
+
+
+@njit(nogil=True, cache=True)
+def _put_ids(table: Any, at: Any, ids: Any, first: int, last: int) -> None:
+    table[at] = UNKNOWN if last < first else last - first
     for k in range(last - first):
-        words[slot, 4 + k // 3] |= np.uint64(ids[first + k]) << (np.uint64(4) + _ID_BITS * np.uint64(k % 3))
-    return True
+        shift = np.uint64(4) + ID_BITS * np.uint64(k % 3)
+        table[at + np.uint64(k // 3)] |= np.uint64(ids[first + k]) << shift

@@ -23,8 +23,8 @@ from encoder.kernels.wordpiece import (
     UNSURE,
     WordPieceTables,
 )
-from encoder.kernels.words import KEY_BYTES, remember_word
-from encoder.tokenizer.memo import new_word_table
+from encoder.kernels.words import ADDED, LONG_BYTES, SHORT_SLOT, Words, find, remember
+from encoder.tokenizer.memo import new_words
 
 __all__ = ["WordPieceCompiler", "is_wordpiece"]
 
@@ -33,6 +33,7 @@ _PAGE = 256
 _LAST_CODE_POINT = 0x110000
 _SURROGATES = range(0xD800, 0xE000)
 _WORD_CHARS = 128  # of up to 4 bytes each
+_PUNCTUATION = frozenset(string.punctuation)
 
 
 def is_wordpiece(spec: dict[str, Any]) -> bool:
@@ -67,7 +68,7 @@ def is_wordpiece(spec: dict[str, Any]) -> bool:
 
 def _is_split_at(text: str) -> bool:
     """Whether the text begins with ASCII punctuation."""
-    return text[:1] in set(string.punctuation)
+    return text[:1] in _PUNCTUATION
 
 
 class WordPieceCompiler:
@@ -94,9 +95,10 @@ class WordPieceCompiler:
             runs=np.zeros((0, 4), np.int32),
             run_bytes=np.zeros(0, np.uint8),
             cells=cells,
-            words=_word_table(vocabulary, prefix, max_word_chars),
+            words=_words(vocabulary, prefix, max_word_chars, {token[:1].encode() for token in added}),
             added=_padded([token.encode() for token in added]),
             added_first=np.isin(np.arange(256), [ord(token[0]) for token in added]),
+            added_second=_second_bytes(added),
             max_word_chars=max_word_chars,
             plain_ascii=_is_plain(ascii_table),
             lower=bool(ascii_table[ord("A")] == ord("a")),
@@ -165,10 +167,22 @@ class WordPieceCompiler:
 
 
 def _is_plain(table: NDArray[np.uint8]) -> bool:
-    """Whether the words of ASCII are letters and digits, as they are or in lower case."""
-    words = {code: chr(kind) for code, kind in enumerate(table[:_ASCII].tolist()) if kind > UNSURE}
-    same = {code: chr(code) for code in range(_ASCII) if chr(code).isalnum()}
-    return words in (same, {code: char.lower() for code, char in same.items()})
+    """Whether ASCII is what `encoder.kernels.scan` takes it for."""
+    kinds = dict(enumerate(table[:_ASCII].tolist()))
+    expected = {
+        **dict.fromkeys(range(_ASCII), REMOVED),
+        **dict.fromkeys(b"\t\n\r ", SPACE),
+        **dict.fromkeys(string.punctuation.encode(), ISOLATED),
+    }
+    alphanumeric = (string.ascii_letters + string.digits).encode()
+    folded = dict(zip(alphanumeric, alphanumeric.lower(), strict=True))
+    return kinds in (expected | dict(zip(alphanumeric, alphanumeric, strict=True)), expected | folded)
+
+
+def _second_bytes(added: list[str]) -> NDArray[np.bool_]:
+    """Which bytes stand second in an added token; all, if one is a single byte."""
+    seconds = [ord(token[1]) for token in added if len(token) > 1]
+    return np.isin(np.arange(256), seconds) | any(len(token) == 1 for token in added)
 
 
 def _padded(texts: list[bytes]) -> NDArray[np.uint8]:
@@ -177,18 +191,26 @@ def _padded(texts: list[bytes]) -> NDArray[np.uint8]:
     return np.array([list(text.ljust(width, b"\0")) for text in texts], np.uint8).reshape(-1, width)
 
 
-def _word_table(vocabulary: dict[str, int], prefix: str, max_chars: int) -> NDArray[np.uint64]:
-    """Hash table of the words that are one token and fit into the keys, with room for as many again."""
-    words = {
+def _words(vocabulary: dict[str, int], prefix: str, max_chars: int, added_first: set[bytes]) -> Words:
+    """Hash tables of the ASCII words that are one token and of punctuation, with room for as many again."""
+    ids = {
         token.encode(): i
         for token, i in vocabulary.items()
-        if not token.startswith(prefix) and 0 < len(token.encode()) <= KEY_BYTES
-        if len(token) <= max_chars and "\0" not in token  # no word of a text is longer, or holds a NUL
+        if token.isascii() and (token.isalnum() or token in _PUNCTUATION)
+        if not token.startswith(prefix) and 0 < len(token) <= min(LONG_BYTES, max_chars)
     }
-    table = new_word_table(1 << max(12, (3 * len(words)).bit_length()))
-    for word, i in words.items():
-        remember_word(table, np.frombuffer(word.ljust(KEY_BYTES, b"\0"), "<u8"), np.array([i]), 0, 1)
-    return table
+    n_slots = 1 << max(12, (3 * len(ids)).bit_length())
+    words = new_words(n_slots, n_slots // 4)
+    for word, i in ids.items():
+        remember(words, _key(word), len(word), np.array([i]), 0, 1)
+    for char in added_first & ids.keys():
+        slot = find(words.short, SHORT_SLOT, _key(char))
+        words.short[slot + np.uint64(2)] = ADDED | ids[char] << 4
+    return words
+
+
+def _key(word: bytes) -> NDArray[np.uint64]:
+    return np.frombuffer(word.ljust(LONG_BYTES, b"\0"), "<u8").astype(np.uint64)
 
 
 def _trie(vocabulary: dict[str, int], prefix: str) -> NDArray[np.int32]:

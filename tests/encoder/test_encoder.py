@@ -173,7 +173,7 @@ def test_the_kernel_is_compiled_once_for_texts_and_tables_of_any_origin(kind, tm
     for encoder in (Encoder(model), Encoder.load(save_model(model, tmp_path / "model"))):
         for same in (["card", None, "é"], texts["text"], received, pa.nulls(2), [""]):
             encoder.encode(same)
-    tables = [signature[8] for signature in encode_texts.signatures]
+    tables = [signature[7] for signature in encode_texts.signatures]
     assert len([table for table in tables if str(table.dtype) == kind]) == 1
 
 

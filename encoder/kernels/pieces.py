@@ -1,0 +1,201 @@
+"""The fast way through texts: pieces that are in the hash tables.
+
+A text falls into pieces at ASCII white space and punctuation: a run of other bytes is a piece, and so is each
+mark of punctuation. They are found 64 bytes at a time, and nothing here branches on what a text says but for
+what is nearly always the same.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from encoder.kernels.memory import leading_zeros, load8, trailing_zeros
+from encoder.kernels.scan import WINDOW, classes
+from encoder.kernels.utf8 import clip
+from encoder.kernels.words import (
+    ADDED,
+    LONG,
+    LONG_BYTES,
+    LONG_SLOT,
+    MOST_IDS,
+    SHORT_BYTES,
+    SHORT_IDS,
+    SHORT_SLOT,
+    UNKNOWN,
+    append_ids,
+    first_slot,
+)
+
+__all__ = ["ROOM", "START", "Cursor", "known_pieces", "piece_key"]
+
+ROOM = WINDOW + LONG_BYTES
+"""Bytes that are loaded from a place in a text on."""
+
+_ALL, _NONE, _ONE = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0), np.uint64(1)
+_CASE = np.uint64(0x2020202020202020)
+_MOST_IDS = np.uint64(MOST_IDS)
+_SHORT_SLOT, _LONG_SLOT = np.uint64(SHORT_SLOT), np.uint64(LONG_SLOT)
+# What the k-th number of a key of n bytes keeps stands at n - 8 k + 24.
+_KEEP = np.array([(1 << (8 * min(max(n, 0), 8))) - 1 for n in range(-24, LONG_BYTES + 1)], np.uint64)
+
+
+class Cursor(NamedTuple):
+    """Where tokenising stands.
+
+    Attributes:
+        row: the text.
+        at: its next byte.
+        end: behind its last byte that counts.
+        begin: where in the ids those of the text begin.
+        p: where they end by now.
+        unknown: how many words of the text are unknown by now.
+        piece: bytes of the piece there that is not in the tables; 0 if the text has to be done to its end
+            character by character.
+    """
+
+    row: int
+    at: int
+    end: int
+    begin: int
+    p: int
+    unknown: int
+    piece: int
+
+
+START = Cursor(-1, 0, 0, 0, 0, 0, 0)
+"""Before the first text."""
+
+
+@njit(nogil=True, cache=True)
+def known_pieces(
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    cursor: Cursor,
+    t: Any,
+    short: NDArray[np.uint64],
+    long: NDArray[np.uint64],
+    max_tokens: int,
+    max_chars: int,
+    ids: NDArray[np.int32],
+    ends: NDArray[np.int64],
+) -> Cursor:
+    """Tokenise texts until there is something that the tables do not know.
+
+    Args:
+        data: UTF-8 bytes, `ROOM` more than the texts have.
+        offsets: `(n_texts + 1,)` text r is bytes `offsets[r]` to `offsets[r + 1]`.
+        valid: `(n_texts,)` which texts are not null, or empty when none is.
+        cursor: where to go on.
+        t: the tokenizer (`WordPieceTables`).
+        short: the table of short pieces.
+        long: the table of long pieces.
+        max_tokens: tokens of a text that count (unknown ones included).
+        max_chars: characters of a text that count.
+        ids: receives token ids.
+        ends: `(n_texts,)` receives where each text's ids end.
+
+    Returns:
+        Where it stopped; its row is `n_texts` when all texts are done.
+    """
+    row, i, e, first, _, _, _ = cursor
+    p, unknown = np.uint64(cursor.p), np.uint64(cursor.unknown)
+    n_texts, plain, case = ends.shape[0], t.plain_ascii, _CASE if t.lower else np.uint64(0)
+    seconds = t.added_second
+    last_short, last_long = np.uint64(short.shape[0] - 1), np.uint64(long.shape[0] - 1)
+    while True:
+        limit = np.uint64(first + max_tokens)
+        while i < e:
+            word, space, odd = classes(data, i)
+            width = min(e - i, WINDOW)
+            if width < e - i:  # the last piece may go on behind the window
+                width -= np.int64(leading_zeros(~word))
+            if width == 0 or not plain:
+                return Cursor(row, i, e, first, np.int64(p), np.int64(unknown), WINDOW if plain else 0)
+            within = _ALL >> np.uint64(WINDOW - width)
+            word &= within
+            pieces = ((word & ~(word << _ONE)) | ~(word | space)) & within
+            while pieces:
+                start = trailing_zeros(pieces)
+                pieces &= pieces - _ONE
+                n = np.int64(trailing_zeros(~(word >> start)))  # 0 for punctuation
+                j = i + np.int64(start)
+                if n > LONG_BYTES or p + unknown + _MOST_IDS > limit:
+                    n = n if n > LONG_BYTES else 0
+                    return Cursor(row, j, e, first, np.int64(p), np.int64(unknown), n)
+                spoilt = (odd >> start) & ~(_ALL << np.uint64(n))
+                fold = case if n > 0 and spoilt == 0 else np.uint64(0)
+                n = max(n, 1)
+                bytes8 = load8(data, j)
+                k0, k1 = (bytes8 | fold) & _KEEP[n + 24], (load8(data, j + 8) | fold) & _KEEP[n + 16]
+                packed = np.uint64(LONG)
+                if n <= SHORT_BYTES:
+                    # Written out, here and below: a function would count references to the table each time.
+                    slot = (first_slot(k0, k1, _NONE, _NONE) * _SHORT_SLOT) & last_short
+                    while short[slot] != k0 or short[slot + _ONE] != k1:
+                        if short[slot] == 0:
+                            return Cursor(row, j, e, first, np.int64(p), np.int64(unknown), n)
+                        slot = (slot + _SHORT_SLOT) & last_short
+                    packed = short[slot + np.uint64(2)]
+                    append_ids(packed, ids, p)
+                    count = packed & np.uint64(15)
+                    if count <= 3:
+                        p += count
+                        continue
+                    if count <= SHORT_IDS:
+                        append_ids(short[slot + np.uint64(3)], ids, p + np.uint64(3))
+                        p += count
+                        continue
+                    if count == ADDED:
+                        if seconds[(bytes8 >> np.uint64(8)) & np.uint64(255)]:
+                            return Cursor(row, j, e, first, np.int64(p), np.int64(unknown), n)
+                        p += _ONE
+                        continue
+                    if count == UNKNOWN:
+                        unknown += _ONE
+                        continue
+                k2, k3 = (load8(data, j + 16) | fold) & _KEEP[n + 8], (load8(data, j + 24) | fold) & _KEEP[n]
+                slot = (first_slot(k0, k1, k2, k3) * _LONG_SLOT) & last_long
+                while (
+                    long[slot] != k0
+                    or long[slot + _ONE] != k1
+                    or long[slot + np.uint64(2)] != k2
+                    or long[slot + np.uint64(3)] != k3
+                ):
+                    if long[slot] == 0:
+                        return Cursor(row, j, e, first, np.int64(p), np.int64(unknown), n)
+                    slot = (slot + _LONG_SLOT) & last_long
+                count = long[slot + np.uint64(4)] & np.uint64(15)
+                if count == UNKNOWN:
+                    unknown += _ONE
+                    continue
+                for k in range(0, MOST_IDS, 3):
+                    append_ids(long[slot + np.uint64(4 + k // 3)], ids, p + np.uint64(k))
+                p += count
+            i += width
+        if row >= 0:
+            ends[row] = p
+        row += 1
+        if row == n_texts:
+            return Cursor(row, i, e, first, np.int64(p), np.int64(unknown), 0)
+        first, unknown = np.int64(p), np.uint64(0)
+        i, e = offsets[row], offsets[row + 1]
+        if valid.shape[0] and not valid[row]:
+            e = i
+        if e - i > max_chars:
+            e = clip(data, i, e, max_chars)
+
+
+@njit(nogil=True, cache=True)
+def piece_key(data: Any, i: int, n: int, lower: bool, keys: Any) -> None:
+    """The key under which `known_pieces` looks for the n bytes from i on: ASCII letters in lower case."""
+    plain = lower
+    for k in range(i, i + n):
+        letter = 0x61 <= data[k] | 0x20 <= 0x7A
+        plain = plain and (letter or 0x30 <= data[k] <= 0x39)
+    fold = np.uint64(0x20) if plain else np.uint64(0)
+    keys[:] = 0
+    for k in range(n):
+        keys[k >> 3] |= (np.uint64(data[i + k]) | fold) << np.uint64(8 * (k & 7))

@@ -9,16 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from encoder.errors import InputError
-from encoder.kernels.encode import encode_texts, pool_texts
+from encoder.errors import ConfigurationError
 from encoder.kernels.pieces import ROOM
-from encoder.kernels.wordpiece import DONE, NEEDS_PAGE
+from encoder.kernels.pool import pool_texts
+from encoder.kernels.wordpiece import DONE, NEEDS_PAGE, tokenise
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
 from encoder.texts import TextBuffers, as_arrays, buffers, strings
 from encoder.tokenizer.fallback import LibraryTokenizer, median_token_length
 from encoder.tokenizer.memo import WordMemos
 from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
+from encoder.vectors import VectorType, vectors_for
 
 if TYPE_CHECKING:
     from encoder.store.manifest import Manifest
@@ -84,105 +85,111 @@ class Encoder:
         folder, manifest = cached_model(reference)
         return cls(load_model(folder), manifest, threads=threads)
 
-    def encode(self, texts: Any, *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    def encode(
+        self,
+        texts: Any,
+        *,
+        dtype: VectorType = "float32",
+        dims: int | None = None,
+        out: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
         """Embed texts.
 
         Args:
             texts: one str, an iterable of str or None, or an Arrow array of strings (chunked, sliced,
                 dictionary-encoded).
-            out: `(n, dim)` float32, C-contiguous, for at least as many texts: where to write, instead of to
-                memory of its own. A loop that gives the same array each time is spared the system's work of
-                handing out new pages.
+            dtype: `float32`; `float16`, rounded to the nearest; `int8`, each vector scaled such that its
+                largest component is 127 or -127, which keeps its cosines; `binary`, one bit a dimension,
+                set where it is positive, packed as by `numpy.packbits`.
+            dims: keep only the first dimensions and scale these to length 1 (if the model normalises): the
+                principal components of a distilled model come in the order of their variance.
+            out: what would be returned for as many texts or more, C-contiguous: where to write, instead of
+                to memory of its own. A loop that gives the same array each time is spared the system's work
+                of handing out new pages.
 
         Returns:
-            `(n_texts, dim)` float32, or `(dim,)` for one str; the first rows of `out`, if given. Null and
-            empty texts are zeros.
+            `(n_texts, dims)` of the dtype, `(n_texts, ceil(dims / 8))` uint8 for `binary`; without the first
+            axis for one str; the first rows of `out`, if given. Null and empty texts are zeros.
 
         Raises:
             InputError: the texts are no strings, or `out` does not fit.
+            ConfigurationError: there is no such dtype, or the model has fewer dimensions.
         """
         if isinstance(texts, str):
-            vector: NDArray[np.float32] = self.encode([texts], out=out)[0]
+            vector: NDArray[Any] = self.encode([texts], dtype=dtype, dims=dims, out=out)[0]
             return vector
         arrays = [buffers(array) for array in as_arrays(texts)]
         n_texts = sum(len(a.offsets) - 1 for a in arrays)
-        out = np.empty((n_texts, self.dim), np.float32) if out is None else _room(out, n_texts, self.dim)
+        dims = self._checked_dims(dims)
+        found = vectors_for(n_texts, dims, dtype, out)
+        written = found.view(np.uint16) if dtype == "float16" else found  # kernels know it by its bits
         first = 0
         for array in arrays:
             last = first + len(array.offsets) - 1
-            self._encode_array(array, out[first:last])
+            self._encode_array(array, dims, written[first:last])
             first = last
-        return out
+        return found
 
-    def _encode_array(self, texts: TextBuffers, out: NDArray[np.float32]) -> None:
+    def _checked_dims(self, dims: int | None) -> int:
+        if dims is None:
+            return self.dim
+        if not 1 <= dims <= self.dim:
+            raise ConfigurationError(f"dims is {dims}: the model has {self.dim}")
+        return dims
+
+    def _encode_array(self, texts: TextBuffers, dims: int, out: NDArray[Any]) -> None:
         n_texts = len(out)
         blocks = [slice(first, min(first + _BLOCK, n_texts)) for first in range(0, n_texts, _BLOCK)]
         if self._threads == 1 or len(blocks) < 2:  # noqa: PLR2004 - nothing to share out
             for block in blocks:
-                self._encode_block(texts, block, out)
+                self._encode_block(texts, block, dims, out)
             return
         with ThreadPoolExecutor(min(self._threads, len(blocks))) as pool:
-            list(pool.map(lambda block: self._encode_block(texts, block, out), blocks))
+            list(pool.map(lambda block: self._encode_block(texts, block, dims, out), blocks))
 
-    def _encode_block(self, texts: TextBuffers, block: slice, out: NDArray[np.float32]) -> None:
+    def _encode_block(self, texts: TextBuffers, block: slice, dims: int, out: NDArray[Any]) -> None:
         part = texts.block(block.start, block.stop, ROOM)
         if self._compiler is None:
             lengths = np.diff(part.offsets)
             filled = lengths > 0 if len(part.valid) == 0 else (lengths > 0) & part.valid
             out[block] = 0
-            self._encode_by_library(part, np.flatnonzero(filled), out[block])
-            return
-        self._encode_by_kernel(self._compiler, part, out[block])
+            self._encode_by_library(part, np.flatnonzero(filled), dims, out[block])
+        else:
+            self._encode_by_kernel(self._compiler, part, dims, out[block])
 
     def _encode_by_kernel(
-        self, compiler: WordPieceCompiler, texts: TextBuffers, out: NDArray[np.float32]
+        self, compiler: WordPieceCompiler, texts: TextBuffers, dims: int, out: NDArray[Any]
     ) -> None:
-        status = np.empty(len(out), np.int32)
+        ids = np.empty(texts.offsets[-1] - texts.offsets[0] + 16, np.int32)
+        ends, status = np.empty(len(out), np.int64), np.empty(len(out), np.int32)
         max_tokens = _NO_LIMIT if self._max_tokens is None else self._max_tokens
         max_chars = _NO_LIMIT if self._max_chars is None else self._max_chars
         memo = self._memos.take(compiler.tables.words)
 
-        def encode() -> int:
-            pending: int = encode_texts(
-                texts.data,
-                texts.offsets,
-                texts.valid,
-                compiler.tables,
-                memo,
-                max_tokens,
-                max_chars,
-                self._table,
-                self._model.normalize,
-                out,
-                status,
-            )
+        def tokenised() -> int:
+            pending: int = tokenise(*texts, compiler.tables, memo, max_tokens, max_chars, ids, ends, status)
             return pending
 
-        pending = encode()
+        pending = tokenised()
         while pending and (status % 8 == NEEDS_PAGE).any():
             # Rare: a script that this process has not met. Learn its characters, then do the block again.
             compiler.add_pages(set((status[status % 8 == NEEDS_PAGE] // 8).tolist()))
-            pending = encode()
+            pending = tokenised()
         self._memos.give_back(memo)
+        self._pool(ids, ends, dims, out)
         if pending:
-            self._encode_by_library(texts, np.flatnonzero(status != DONE), out)
+            self._encode_by_library(texts, np.flatnonzero(status != DONE), dims, out)
 
     def _encode_by_library(
-        self, texts: TextBuffers, rows: NDArray[np.int64], out: NDArray[np.float32]
+        self, texts: TextBuffers, rows: NDArray[np.int64], dims: int, out: NDArray[Any]
     ) -> None:
-        ids, ends = self._library.tokenise(strings(texts, rows))
-        pool_texts(ids, ends, rows, self._table, self._model.normalize, out)
+        found = np.empty((len(rows), out.shape[1]), out.dtype)
+        self._pool(*self._library.tokenise(strings(texts, rows)), dims, found)
+        out[rows] = found
 
-
-def _room(out: NDArray[np.float32], n_texts: int, dim: int) -> NDArray[np.float32]:
-    """The rows of `out` that are to be written."""
-    fits = out.ndim == 2 and len(out) >= n_texts and out.shape[1] == dim  # noqa: PLR2004 - rows and columns
-    if not (fits and out.dtype == np.float32 and out.flags.c_contiguous and out.flags.writeable):
-        raise InputError(
-            f"out is {out.dtype} of shape {out.shape}: it must be writeable, C-contiguous float32 with {dim} "
-            f"columns and {n_texts} rows or more"
-        )
-    return out[:n_texts]
+    def _pool(self, ids: NDArray[np.int32], ends: NDArray[np.int64], dims: int, out: NDArray[Any]) -> None:
+        sums: NDArray[Any] = np.empty(dims, np.int16 if self._table.dtype == np.int8 else np.float32)
+        pool_texts(ids, ends, self._table, self._model.normalize, sums, out)
 
 
 def _token_table(model: StaticModel) -> NDArray[Any]:

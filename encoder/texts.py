@@ -31,12 +31,13 @@ class TextBuffers(NamedTuple):
     def block(self, first: int, last: int, room: int) -> "TextBuffers":
         """Some of the texts, with at least `room` bytes of `data` behind the last of them."""
         offsets, valid = self.offsets[first : last + 1], self.valid[first:last]
-        if offsets[-1] + room <= len(self.data):
-            return TextBuffers(self.data, offsets, valid)
-        data = np.zeros(offsets[-1] - offsets[0] + room, np.uint8)
-        data[:-room] = self.data[offsets[0] : offsets[-1]]
-        data.flags.writeable = False  # as Arrow's are: Numba compiles anew for arrays that may be written to
-        return TextBuffers(data, offsets - offsets[0], valid)
+        begin, end = int(offsets[0]), int(offsets[-1])
+        data = self.data[begin:]
+        if end + room > len(self.data):
+            data = np.zeros(end - begin + room, np.uint8)
+            data[: end - begin] = self.data[begin:end]
+            data.flags.writeable = False  # as Arrow's are: Numba compiles anew for arrays that may be changed
+        return TextBuffers(data, offsets - begin, valid)
 
 
 def as_arrays(texts: Any) -> list[pa.Array]:

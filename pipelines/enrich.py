@@ -5,7 +5,7 @@ The one place where the encoder meets records. Nothing here knows of Beam, Kafka
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -75,7 +75,7 @@ class Enrichment:
         return names
 
     def __call__(
-        self, batch: pa.RecordBatch, encoder: Encoder, label: str, room: NDArray[np.float32] | None = None
+        self, batch: pa.RecordBatch, encoder: Encoder, label: str, room: NDArray[Any] | None = None
     ) -> Enriched:
         """Enrich a batch.
 
@@ -83,8 +83,8 @@ class Enrichment:
             batch: any columns; `template` says which make the text.
             encoder: the model.
             label: what the column `model_version` says.
-            room: `(n, dim)` float32 for the vectors, as `out` of `Encoder.encode`; float32 columns are views
-                of it, so it may be used again only when the batch is done with.
+            room: `(n, dim)` of the vectors' dtype, as `out` of `Encoder.encode`; the column is a view of it,
+                so it may be used again only when the batch is done with.
         """
         texts = self.template.apply(batch)
         bad = _bad_texts(texts, self.template.source)
@@ -94,7 +94,7 @@ class Enrichment:
             batch, texts = batch.filter(pa.array(good)), texts.filter(pa.array(good))
         columns = [batch.column(name) for name in self._kept(batch.schema)]
         labels = pa.DictionaryArray.from_arrays(np.zeros(len(texts), np.int32), pa.array([label]))
-        embedding = self.vectors.column(encoder.encode(texts, out=room))
+        embedding = self.vectors.column(encoder.encode(texts, dtype=self.vectors.dtype, out=room))
         schema = self.schema(batch.schema, encoder.dim)
         return Enriched(pa.RecordBatch.from_arrays([*columns, embedding, labels], schema=schema), bad)
 

@@ -7,8 +7,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from encoder.kernels.convert import to_float16, to_int8
-
 __all__ = ["VectorFormat"]
 
 _ARROW = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
@@ -38,17 +36,9 @@ class VectorFormat:
         """The column `embedding`."""
         return pa.field("embedding", self.arrow_type(dim), nullable=False)
 
-    def column(self, vectors: NDArray[np.float32]) -> pa.Array:
-        """The column of `(n, dim)` float32 vectors; float32 is not copied."""
-        values = self._convert(np.ascontiguousarray(vectors))
+    def column(self, vectors: NDArray[Any]) -> pa.Array:
+        """The column of `(n, dim)` vectors as `Encoder.encode` gives them in this dtype; not a copy."""
         kind = self.arrow_type(vectors.shape[1])
         if self.layout == "binary":
-            return pa.FixedSizeBinaryArray.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), type=kind)
-
-    def _convert(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
-        if self.dtype == "float16":
-            return to_float16(vectors)
-        if self.dtype == "int8":
-            return to_int8(vectors)
-        return vectors
+            return pa.FixedSizeBinaryArray.from_buffers(kind, len(vectors), [None, pa.py_buffer(vectors)])
+        return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)

@@ -35,6 +35,7 @@ ROOM = WINDOW + LONG_BYTES
 
 _ALL, _NONE, _ONE = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0), np.uint64(1)
 _CASE = np.uint64(0x2020202020202020)
+_INT: Any = np.int64
 _MOST_IDS = np.uint64(MOST_IDS)
 _SHORT_SLOT, _LONG_SLOT = np.uint64(SHORT_SLOT), np.uint64(LONG_SLOT)
 # What the k-th number of a key of n bytes keeps stands at n - 8 k + 24.
@@ -69,6 +70,11 @@ START = Cursor(-1, 0, 0, 0, 0, 0, 0)
 
 
 @njit(nogil=True, cache=True)
+def _stop(row: Any, at: Any, end: Any, begin: Any, p: Any, unknown: Any, piece: Any) -> Cursor:
+    return Cursor(row, at, end, begin, _INT(p), _INT(unknown), piece)
+
+
+@njit(nogil=True, cache=True)
 def known_pieces(
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -100,7 +106,7 @@ def known_pieces(
     Returns:
         Where it stopped; its row is `n_texts` when all texts are done.
     """
-    row, i, e, first, _, _, _ = cursor
+    row, i, e, first = cursor.row, cursor.at, cursor.end, cursor.begin
     p, unknown = np.uint64(cursor.p), np.uint64(cursor.unknown)
     n_texts, plain, case = ends.shape[0], t.plain_ascii, _CASE if t.lower else np.uint64(0)
     seconds = t.added_second
@@ -111,20 +117,20 @@ def known_pieces(
             word, space, odd = classes(data, i)
             width = min(e - i, WINDOW)
             if width < e - i:  # the last piece may go on behind the window
-                width -= np.int64(leading_zeros(~word))
+                width -= _INT(leading_zeros(~word))
             if width == 0 or not plain:
-                return Cursor(row, i, e, first, np.int64(p), np.int64(unknown), WINDOW if plain else 0)
+                return _stop(row, i, e, first, p, unknown, WINDOW if plain else 0)
             within = _ALL >> np.uint64(WINDOW - width)
             word &= within
             pieces = ((word & ~(word << _ONE)) | ~(word | space)) & within
             while pieces:
                 start = trailing_zeros(pieces)
                 pieces &= pieces - _ONE
-                n = np.int64(trailing_zeros(~(word >> start)))  # 0 for punctuation
-                j = i + np.int64(start)
+                n = _INT(trailing_zeros(~(word >> start)))  # 0 for punctuation
+                j = i + _INT(start)
                 if n > LONG_BYTES or p + unknown + _MOST_IDS > limit:
                     n = n if n > LONG_BYTES else 0
-                    return Cursor(row, j, e, first, np.int64(p), np.int64(unknown), n)
+                    return _stop(row, j, e, first, p, unknown, n)
                 spoilt = (odd >> start) & ~(_ALL << np.uint64(n))
                 fold = case if n > 0 and spoilt == 0 else np.uint64(0)
                 n = max(n, 1)
@@ -136,7 +142,7 @@ def known_pieces(
                     slot = (first_slot(k0, k1, _NONE, _NONE) * _SHORT_SLOT) & last_short
                     while short[slot] != k0 or short[slot + _ONE] != k1:
                         if short[slot] == 0:
-                            return Cursor(row, j, e, first, np.int64(p), np.int64(unknown), n)
+                            return _stop(row, j, e, first, p, unknown, n)
                         slot = (slot + _SHORT_SLOT) & last_short
                     packed = short[slot + np.uint64(2)]
                     append_ids(packed, ids, p)
@@ -150,7 +156,7 @@ def known_pieces(
                         continue
                     if count == ADDED:
                         if seconds[(bytes8 >> np.uint64(8)) & np.uint64(255)]:
-                            return Cursor(row, j, e, first, np.int64(p), np.int64(unknown), n)
+                            return _stop(row, j, e, first, p, unknown, n)
                         p += _ONE
                         continue
                     if count == UNKNOWN:
@@ -165,7 +171,7 @@ def known_pieces(
                     or long[slot + np.uint64(3)] != k3
                 ):
                     if long[slot] == 0:
-                        return Cursor(row, j, e, first, np.int64(p), np.int64(unknown), n)
+                        return _stop(row, j, e, first, p, unknown, n)
                     slot = (slot + _LONG_SLOT) & last_long
                 count = long[slot + np.uint64(4)] & np.uint64(15)
                 if count == UNKNOWN:
@@ -179,8 +185,8 @@ def known_pieces(
             ends[row] = p
         row += 1
         if row == n_texts:
-            return Cursor(row, i, e, first, np.int64(p), np.int64(unknown), 0)
-        first, unknown = np.int64(p), np.uint64(0)
+            return _stop(row, i, e, first, p, unknown, 0)
+        first, unknown = _INT(p), np.uint64(0)
         i, e = offsets[row], offsets[row + 1]
         if valid.shape[0] and not valid[row]:
             e = i

@@ -6,121 +6,78 @@ The order of additions depends on a text's tokens alone, so the same text gives 
 from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["pool", "pool_float32", "pool_int8"]
+from encoder.kernels.output import store
+from encoder.kernels.rows import LARGE, SMALL, add_large, add_small
 
-_EXACT = 256  # int8 values whose sum always fits into int16
+__all__ = ["pool_texts"]
+
+_EXACT = 256  # int8 values whose sum always fits into int16; blocks keep float32 sums precise, too
 
 
-@njit(nogil=True, cache=True, inline="always")
-def _finish(out: NDArray[np.float32], n_tokens: int, normalize: bool) -> None:
-    """Turn a sum into a mean, or into a vector of length 1 (the mean's factor drops out)."""
-    square = np.float32(0)
-    if normalize:
-        for k in range(out.shape[0]):
-            square += out[k] * out[k]
-        factor = np.float32(1) / np.sqrt(square) if square > 0 else np.float32(0)
-    else:
-        factor = np.float32(1) / np.float32(n_tokens)
-    for k in range(out.shape[0]):
-        out[k] *= factor
+@njit(nogil=True, cache=True)
+def _add_rows(ids: Any, first: int, last: int, table: Any, sums: Any) -> None:
+    column, dims = 0, sums.shape[0]
+    while column + LARGE // sums.itemsize <= dims:
+        add_large(ids, first, last, table, column, sums)
+        column += LARGE // sums.itemsize
+    while column + SMALL // sums.itemsize <= dims:
+        add_small(ids, first, last, table, column, sums)
+        column += SMALL // sums.itemsize
+    for k in range(column, dims):
+        sums[k] = 0
+        for i in range(first, last):
+            sums[k] += table[ids[i], k]
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def pool_int8(
+def _pool(ids: Any, first: int, last: int, table: Any, normalize: bool, sums: Any, row: Any) -> Any:
+    """Sum the vectors of one text into `row`; the factor that makes the mean of it, or length 1."""
+    if first == last:
+        row[:] = 0
+        return np.float32(0)
+    for begin in range(first, last, _EXACT):
+        _add_rows(ids, begin, min(last, begin + _EXACT), table, sums)
+        if begin == first:
+            for k in range(row.shape[0]):
+                row[k] = np.float32(sums[k])
+        else:
+            for k in range(row.shape[0]):
+                row[k] += np.float32(sums[k])
+    if not normalize:
+        return np.float32(1) / np.float32(last - first)
+    square = np.float32(0)
+    for k in range(row.shape[0]):
+        square += row[k] * row[k]
+    return np.float32(1) / np.sqrt(square) if square > 0 else np.float32(0)
+
+
+@njit(nogil=True, cache=True)
+def pool_texts(
     ids: NDArray[np.int32],
-    first: int,
-    last: int,
-    table: NDArray[np.int8],
+    ends: NDArray[np.int64],
+    table: NDArray[np.float32] | NDArray[np.int8],
     normalize: bool,
-    room: NDArray[np.int16],
-    out: NDArray[np.float32],
+    sums: NDArray[np.float32] | NDArray[np.int16],
+    out: NDArray[Any],
 ) -> None:
-    """Pool int8 rows; sums are exact, so only the last scaling rounds.
+    """Pool texts; sums of int8 rows are exact, so only the last scaling rounds.
 
     Args:
-        ids: token ids; `ids[first:last]` are the text's.
-        first: the text's first id.
-        last: behind its last id.
-        table: `(n_tokens, dim)` int8.
-        normalize: scale to length 1, instead of the mean of the integers.
-        room: `(dim,)` int16, for the sums; not used for float32.
-        out: `(dim,)` float32, overwritten; zeros for a text without tokens.
+        ids: token ids of all texts, one behind the other.
+        ends: `(n_texts,)` where each text's ids end.
+        table: `(n_tokens, dim)` token vectors, int8 or float32.
+        normalize: scale vectors to length 1, instead of the mean of the table's numbers.
+        sums: `(dims,)` room for sums, int16 for int8 tables and float32 for float32: as many of the first
+            dimensions count.
+        out: `(n_texts, columns)`, overwritten; what `encoder.kernels.output` makes of the vectors. Texts
+            without tokens give zeros.
     """
-    dim = table.shape[1]
-    if first == last:
-        out[:] = 0
-        return
-    begin = first
-    while begin < last:
-        stop = min(last, begin + _EXACT)
-        room[:] = 0
-        i = begin
-        while i + 4 <= stop:  # four rows at a time: a quarter of the accumulator's traffic
-            a, b, c, d = table[ids[i]], table[ids[i + 1]], table[ids[i + 2]], table[ids[i + 3]]
-            for k in range(dim):
-                room[k] += np.int16(np.int16(a[k]) + np.int16(b[k])) + np.int16(
-                    np.int16(c[k]) + np.int16(d[k])
-                )
-            i += 4
-        while i < stop:
-            a = table[ids[i]]
-            for k in range(dim):
-                room[k] += np.int16(a[k])
-            i += 1
-        if begin == first:
-            for k in range(dim):
-                out[k] = np.float32(room[k])
-        else:
-            for k in range(dim):
-                out[k] += np.float32(room[k])
-        begin = stop
-    _finish(out, last - first, normalize)
-
-
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def pool_float32(
-    ids: NDArray[np.int32],
-    first: int,
-    last: int,
-    table: NDArray[np.float32],
-    normalize: bool,
-    room: NDArray[np.int16],  # noqa: ARG001 - for the int8 kernel
-    out: NDArray[np.float32],
-) -> None:
-    """Pool float32 rows; arguments as in `pool_int8`, the table `(n_tokens, dim)` float32."""
-    dim = table.shape[1]
-    out[:] = 0
-    if first == last:
-        return
-    i = first
-    while i + 4 <= last:
-        a, b, c, d = table[ids[i]], table[ids[i + 1]], table[ids[i + 2]], table[ids[i + 3]]
-        for k in range(dim):
-            out[k] += (a[k] + b[k]) + (c[k] + d[k])
-        i += 4
-    while i < last:
-        a = table[ids[i]]
-        for k in range(dim):
-            out[k] += a[k]
-        i += 1
-    _finish(out, last - first, normalize)
-
-
-def pool(ids: Any, first: int, last: int, table: Any, normalize: bool, room: Any, out: Any) -> None:
-    """Pool by the kernel of the table's type; for other kernels to call."""
-    (pool_int8 if table.dtype == np.int8 else pool_float32)(ids, first, last, table, normalize, room, out)
-
-
-# The table's type alone decides, but an overload has to name all arguments.
-@overload(pool, jit_options={"nogil": True}, strict=False)
-def _pool(ids: Any, first: Any, last: Any, table: Any, normalize: Any, room: Any, out: Any) -> Any:  # noqa: ARG001 - as above
-    kernel = pool_int8 if table.dtype == types.int8 else pool_float32
-
-    def call(ids: Any, first: Any, last: Any, table: Any, normalize: Any, room: Any, out: Any) -> None:
-        kernel(ids, first, last, table, normalize, room, out)
-
-    return call
+    first = 0
+    row = np.empty(sums.shape[0], np.float32)
+    for r in range(ends.shape[0]):
+        factor = _pool(ids, first, ends[r], table, normalize, sums, row)
+        store(row, factor, out[r])
+        first = ends[r]

@@ -48,7 +48,8 @@ def _classes(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - N
         masks = [builder.bitcast(bits, _MASK) for bits in (word, space, odd)]
         return context.make_tuple(builder, signature.return_type, masks)
 
-    return types.UniTuple(types.uint64, 3)(array, types.int64), generate
+    masks: Any = types.UniTuple
+    return masks(types.uint64, 3)(array, types.int64), generate
 
 
 classes: Any = intrinsic(_classes)  # typed as Any: what a kernel calls is not what stands here

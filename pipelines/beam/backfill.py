@@ -126,14 +126,14 @@ class EmbedPart(beam.DoFn):
         """Open the output."""
         self._parts = ParquetParts(self._job.output)
         self._dead = DeadLetters(self._job.output)
-        self._room: NDArray[np.float32] | None = None
+        self._room: NDArray[Any] | None = None
 
     def process(self, element: Element, version: ModelVersion) -> Iterator[Counts]:
         """Yield what was written."""
         part, batch = element
         encoder, bad, seconds = version.load(), list(part.bad), 0.0
         if self._room is None:
-            self._room = np.empty((_PIECE, encoder.dim), np.float32)
+            self._room = np.empty((_PIECE, encoder.dim), self._job.enrichment.vectors.dtype)
         with self._parts.new(part.name, self._job.enrichment.schema(batch.schema, encoder.dim)) as file:
             for first in range(0, batch.num_rows, _PIECE):
                 piece = batch.slice(first, _PIECE)

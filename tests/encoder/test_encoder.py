@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from unicode_texts import many, mutate, texts
 
 from encoder import Encoder
-from encoder.errors import InputError, ModelFormatError
-from encoder.kernels.encode import encode_texts
+from encoder.errors import ConfigurationError, InputError, ModelFormatError
+from encoder.kernels.pool import pool_texts
+from encoder.kernels.wordpiece import tokenise
 from encoder.model import StaticModel, save_model
 
 DIM = 24
@@ -163,7 +164,7 @@ def test_the_same_texts_give_the_same_bits_in_every_kind(name, lines):
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
-def test_the_kernel_is_compiled_once_for_texts_and_tables_of_any_origin(kind, tmp_path):
+def test_the_kernels_are_compiled_once_for_texts_and_tables_of_any_origin(kind, tmp_path):
     texts = pa.table({"text": ["card", None, "é"]})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, texts.schema) as writer:
@@ -173,8 +174,9 @@ def test_the_kernel_is_compiled_once_for_texts_and_tables_of_any_origin(kind, tm
     for encoder in (Encoder(model), Encoder.load(save_model(model, tmp_path / "model"))):
         for same in (["card", None, "é"], texts["text"], received, pa.nulls(2), [""]):
             encoder.encode(same)
-    tables = [signature[7] for signature in encode_texts.signatures]
-    assert len([table for table in tables if str(table.dtype) == kind]) == 1
+    assert len(tokenise.signatures) == 1
+    pooled = [(str(s[2].dtype), str(s[-1].dtype)) for s in pool_texts.signatures if not s[2].mutable]
+    assert pooled.count((kind, "float32")) == 1
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])
@@ -347,3 +349,40 @@ def test_vectors_are_written_where_they_are_wanted(encoder):
 def test_room_that_does_not_fit_is_refused(encoder, change):
     with pytest.raises(InputError, match="out is float"):
         encoder.encode(["a", "b", "c"], out=change(np.zeros((3, encoder.dim), np.float32)))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("dims", [None, 1, 5, 8])
+def test_every_output_says_the_same(kind, dims, normalize, lines):
+    model = _model(kind=kind, normalize=normalize)
+    encoder, texts = Encoder(model), [*lines[:50], "", None, "\ue000é"]
+    whole = encoder.encode(texts).astype(np.float64)[:, :dims]
+    lengths = np.linalg.norm(whole, axis=1, keepdims=True)
+    expected = np.divide(whole, lengths, out=np.zeros_like(whole), where=lengths > 0) if normalize else whole
+    vectors = encoder.encode(texts, dims=dims)
+    np.testing.assert_allclose(vectors, expected, atol=1e-6 if normalize else 1e-4)
+    np.testing.assert_array_equal(
+        encoder.encode(texts, dims=dims, dtype="float16"), vectors.astype(np.float16)
+    )
+    bits = encoder.encode(texts, dims=dims, dtype="binary")
+    np.testing.assert_array_equal(bits, np.packbits(vectors > 0, axis=1))
+    integers = encoder.encode(texts, dims=dims, dtype="int8")
+    largest = np.abs(vectors).max(axis=1, keepdims=True)
+    assert integers.dtype == np.int8
+    np.testing.assert_allclose(integers * (largest / 127), vectors, atol=0.51 * largest.max() / 127)
+
+
+def test_one_text_has_no_first_axis_in_any_output():
+    encoder = Encoder(_model())
+    for dtype, shape in (("float32", (5,)), ("float16", (5,)), ("int8", (5,)), ("binary", (1,))):
+        assert encoder.encode("card", dims=5, dtype=dtype).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("choice", "reason"),
+    [({"dims": 0}, "dims is 0: the model has 24"), ({"dims": 25}, "25"), ({"dtype": "float64"}, "float64")],
+)
+def test_outputs_that_there_are_not(choice, reason):
+    with pytest.raises(ConfigurationError, match=reason):
+        Encoder(_model()).encode(["card"], **choice)

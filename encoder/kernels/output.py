@@ -1,0 +1,81 @@
+"""Vectors as they come out: float32, float16, int8 or one bit a dimension. The type of `out` decides."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+__all__ = ["store"]
+
+
+@njit(nogil=True, cache=True)
+def _float32(row: Any, factor: Any, out: Any) -> None:
+    for k in range(row.shape[0]):
+        out[k] = row[k] * factor
+
+
+@njit(nogil=True, cache=True)
+def _float16_bits(row: Any, factor: Any, out: Any) -> None:
+    """To the nearest, ties to even, as NumPy's `astype`; magnitudes of 65,520 and more become infinite.
+
+    Branch-free on the bits, so that the compiler uses the widest vectors
+    (https://gist.github.com/rygorous/2156668). Each step is wrapped because Numba would widen to 64 bits.
+    """
+    for k in range(row.shape[0]):
+        value = np.float32(row[k] * factor)
+        source = value.view(np.uint32)
+        sign = np.uint32(np.uint32(source >> np.uint32(16)) & np.uint32(0x8000))
+        bits = np.uint32(source & np.uint32(0x7FFFFFFF))
+        # Normal range: move the exponent's bias from 127 to 15 and round half to even.
+        odd = np.uint32(np.uint32(bits >> np.uint32(13)) & np.uint32(1))
+        normal = np.uint32(np.uint32(bits + odd + np.uint32(0xC8000FFF)) >> np.uint32(13))
+        # Below 2**-14: adding 0.5 lets the float addition itself shift and round.
+        small = np.uint32(np.float32(abs(value) + np.float32(0.5)).view(np.uint32) - np.uint32(0x3F000000))
+        half = small if bits < np.uint32(0x38800000) else normal
+        half = np.uint32(0x7C00) if bits >= np.uint32(0x477FF000) else half
+        out[k] = np.uint16(sign | half)
+
+
+@njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
+def _int8(row: Any, factor: Any, out: Any) -> None:  # noqa: ARG001 - scaled by its own largest component
+    """Scaled so that the largest magnitude is 127, which keeps cosines; zeros stay zeros."""
+    largest = np.float32(0)
+    for k in range(row.shape[0]):
+        largest = max(largest, abs(row[k]))
+    scale = np.float32(127) / largest if largest > 0 else np.float32(0)
+    for k in range(row.shape[0]):
+        out[k] = np.int8(np.rint(row[k] * scale))
+
+
+@njit(nogil=True, cache=True)
+def _bits(row: Any, factor: Any, out: Any) -> None:  # noqa: ARG001 - signs have no scale
+    """One bit a dimension, set where it is positive, the first in the highest bit, as `numpy.packbits`."""
+    out[:] = 0
+    for k in range(row.shape[0]):
+        out[k >> 3] |= np.uint8(row[k] > 0) << np.uint8(7 - (k & 7))
+
+
+_STORES = {types.float32: _float32, types.uint16: _float16_bits, types.int8: _int8, types.uint8: _bits}
+
+
+def store(row: Any, factor: Any, out: Any) -> None:
+    """Write `row * factor`, for kernels to call.
+
+    Args:
+        row: `(dims,)` float32, the sum of a text's token vectors.
+        factor: float32, what makes a vector of it.
+        out: `(columns,)` overwritten: float32; uint16 for the bits of float16; int8, where the largest
+            magnitude becomes 127; or uint8 for bits, `ceil(dims / 8)` columns.
+    """
+    raise NotImplementedError
+
+
+@overload(store, jit_options={"nogil": True})
+def _store(row: Any, factor: Any, out: Any) -> Any:  # noqa: ARG001 - the type of `out` alone decides
+    kernel = _STORES[out.dtype]
+
+    def call(row: Any, factor: Any, out: Any) -> None:
+        kernel(row, factor, out)
+
+    return call

@@ -1,33 +1,25 @@
 """`Encoder`: texts in, vectors out."""
 
-import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from encoder.errors import ConfigurationError
-from encoder.kernels.pieces import ROOM
 from encoder.kernels.pool import pool_texts
-from encoder.kernels.wordpiece import DONE, NEEDS_PAGE, tokenise
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
-from encoder.texts import TextBuffers, as_arrays, buffers, strings
-from encoder.tokenizer.fallback import LibraryTokenizer, median_token_length
-from encoder.tokenizer.memo import WordMemos
-from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
+from encoder.texts import Block, in_blocks, read_texts
+from encoder.threads import default_threads, share_out
+from encoder.tokenizer.ids import BlockTokenizer
+from encoder.tokens import TokenIds, TokenVectors
 from encoder.vectors import VectorType, vectors_for
 
 if TYPE_CHECKING:
     from encoder.store.manifest import Manifest
 
 __all__ = ["Encoder"]
-
-_NO_LIMIT = 1 << 60  # above any text, and the kernel's sums with it do not overflow
-_BLOCK = 4096  # texts that one thread takes at a time
 
 
 class Encoder:
@@ -46,19 +38,12 @@ class Encoder:
     ) -> None:
         self.manifest = manifest
         self.dim = model.dim
-        self._model = model
+        self._normalize = model.normalize
         self._table = _token_table(model)
-        self._memos = WordMemos()
-        self._threads = threads or len(os.sched_getaffinity(0))
-        spec = json.loads(model.tokenizer_json)
-        tokenizer = Tokenizer.from_str(model.tokenizer_json)
-        # model2vec's two limits: characters before, tokens while tokenising.
-        self._max_tokens = model.max_length
-        self._max_chars = (
-            None if model.max_length is None else model.max_length * median_token_length(tokenizer)
-        )
-        self._compiler = WordPieceCompiler(tokenizer, spec) if is_wordpiece(spec) else None
-        self._library = LibraryTokenizer(model.tokenizer_json, self._max_tokens, self._max_chars)
+        self._tokenizer = BlockTokenizer(model.tokenizer_json, model.max_length)
+        self._threads = default_threads() if threads is None else threads
+        if self._threads < 1:
+            raise ConfigurationError(f"threads is {threads}: it must be 1 or more, or None for all cores")
 
     @classmethod
     def load(cls, ref: str | os.PathLike[str] | Reference, *, threads: int | None = None) -> Self:
@@ -68,7 +53,8 @@ class Encoder:
 
         Args:
             ref: see `encoder.reference`.
-            threads: threads that `encode` uses; by default all cores that the process may use.
+            threads: threads that a call uses at most; by default `MILLSTREAM_THREADS`, or all cores that the
+                process may use.
 
         Raises:
             InvalidReference: the REF cannot be read.
@@ -76,6 +62,7 @@ class Encoder:
             StoreUnavailable: the store does not answer.
             CorruptVersion: the store's bytes do not match the manifest.
             ModelFormatError: the folder is no static model.
+            ConfigurationError: `threads` or `MILLSTREAM_THREADS` is no positive number.
         """
         reference = ref if isinstance(ref, Reference) else parse(os.fspath(ref))
         if reference.kind == "folder":
@@ -115,20 +102,59 @@ class Encoder:
             InputError: the texts are no strings, or `out` does not fit.
             ConfigurationError: there is no such dtype, or the model has fewer dimensions.
         """
-        if isinstance(texts, str):
-            vector: NDArray[Any] = self.encode([texts], dtype=dtype, dims=dims, out=out)[0]
-            return vector
-        arrays = [buffers(array) for array in as_arrays(texts)]
-        n_texts = sum(len(a.offsets) - 1 for a in arrays)
+        parts = read_texts(texts)
         dims = self._checked_dims(dims)
-        found = vectors_for(n_texts, dims, dtype, out)
+        found = vectors_for(sum(len(part.offsets) - 1 for part in parts), dims, dtype, out)
         written = found.view(np.uint16) if dtype == "float16" else found  # kernels know it by its bits
-        first = 0
-        for array in arrays:
-            last = first + len(array.offsets) - 1
-            self._encode_array(array, dims, written[first:last])
-            first = last
-        return found
+
+        def encode(block: Block) -> None:
+            ids, ends = self._tokenizer.tokenise(block.texts)
+            sums: NDArray[Any] = np.empty(dims, np.int16 if self._table.dtype == np.int8 else np.float32)
+            rows = written[block.first : block.first + len(ends)]
+            pool_texts(ids, ends, self._table, self._normalize, sums, rows)
+
+        share_out(encode, in_blocks(parts, self._threads), self._threads)
+        return found[0] if isinstance(texts, str) else found
+
+    def tokenise(self, texts: Any) -> TokenIds:
+        """The token ids whose vectors `encode` takes the mean of.
+
+        They are those of `tokenizers` without special tokens, after the model's limits, and without the id
+        that means "unknown". Null and empty texts have none.
+
+        Args:
+            texts: as for `encode`.
+
+        Raises:
+            InputError: the texts are no strings.
+        """
+        blocks = in_blocks(read_texts(texts), self._threads)
+        found: list[Any] = [None] * len(blocks)
+
+        def tokenise(k: int) -> None:
+            ids, ends = self._tokenizer.tokenise(blocks[k].texts)
+            found[k] = ids[: ends[-1]].copy(), ends  # the room for them is several times as large
+
+        share_out(tokenise, range(len(blocks)), self._threads)
+        return TokenIds.join(found)
+
+    def encode_tokens(self, texts: Any) -> TokenVectors:
+        """The vector of each token of each text, for late interaction or to see what a vector is made of.
+
+        A text's vector is the mean of these, scaled to length 1 where the model says so.
+
+        Args:
+            texts: as for `encode`.
+
+        Returns:
+            Ids as `tokenise` gives them, and float32 vectors: rows of the model's table times the model's
+            weights. int8 values are as they stand, without a scale, as in model2vec.
+
+        Raises:
+            InputError: the texts are no strings.
+        """
+        ids, offsets = self.tokenise(texts)
+        return TokenVectors(ids, offsets, self._table[ids].astype(np.float32, copy=False))
 
     def _checked_dims(self, dims: int | None) -> int:
         if dims is None:
@@ -136,60 +162,6 @@ class Encoder:
         if not 1 <= dims <= self.dim:
             raise ConfigurationError(f"dims is {dims}: the model has {self.dim}")
         return dims
-
-    def _encode_array(self, texts: TextBuffers, dims: int, out: NDArray[Any]) -> None:
-        n_texts = len(out)
-        blocks = [slice(first, min(first + _BLOCK, n_texts)) for first in range(0, n_texts, _BLOCK)]
-        if self._threads == 1 or len(blocks) < 2:  # noqa: PLR2004 - nothing to share out
-            for block in blocks:
-                self._encode_block(texts, block, dims, out)
-            return
-        with ThreadPoolExecutor(min(self._threads, len(blocks))) as pool:
-            list(pool.map(lambda block: self._encode_block(texts, block, dims, out), blocks))
-
-    def _encode_block(self, texts: TextBuffers, block: slice, dims: int, out: NDArray[Any]) -> None:
-        part = texts.block(block.start, block.stop, ROOM)
-        if self._compiler is None:
-            lengths = np.diff(part.offsets)
-            filled = lengths > 0 if len(part.valid) == 0 else (lengths > 0) & part.valid
-            out[block] = 0
-            self._encode_by_library(part, np.flatnonzero(filled), dims, out[block])
-        else:
-            self._encode_by_kernel(self._compiler, part, dims, out[block])
-
-    def _encode_by_kernel(
-        self, compiler: WordPieceCompiler, texts: TextBuffers, dims: int, out: NDArray[Any]
-    ) -> None:
-        ids = np.empty(texts.offsets[-1] - texts.offsets[0] + 16, np.int32)
-        ends, status = np.empty(len(out), np.int64), np.empty(len(out), np.int32)
-        max_tokens = _NO_LIMIT if self._max_tokens is None else self._max_tokens
-        max_chars = _NO_LIMIT if self._max_chars is None else self._max_chars
-        memo = self._memos.take(compiler.tables.words)
-
-        def tokenised() -> int:
-            pending: int = tokenise(*texts, compiler.tables, memo, max_tokens, max_chars, ids, ends, status)
-            return pending
-
-        pending = tokenised()
-        while pending and (status % 8 == NEEDS_PAGE).any():
-            # Rare: a script that this process has not met. Learn its characters, then do the block again.
-            compiler.add_pages(set((status[status % 8 == NEEDS_PAGE] // 8).tolist()))
-            pending = tokenised()
-        self._memos.give_back(memo)
-        self._pool(ids, ends, dims, out)
-        if pending:
-            self._encode_by_library(texts, np.flatnonzero(status != DONE), dims, out)
-
-    def _encode_by_library(
-        self, texts: TextBuffers, rows: NDArray[np.int64], dims: int, out: NDArray[Any]
-    ) -> None:
-        found = np.empty((len(rows), out.shape[1]), out.dtype)
-        self._pool(*self._library.tokenise(strings(texts, rows)), dims, found)
-        out[rows] = found
-
-    def _pool(self, ids: NDArray[np.int32], ends: NDArray[np.int64], dims: int, out: NDArray[Any]) -> None:
-        sums: NDArray[Any] = np.empty(dims, np.int16 if self._table.dtype == np.int8 else np.float32)
-        pool_texts(ids, ends, self._table, self._model.normalize, sums, out)
 
 
 def _token_table(model: StaticModel) -> NDArray[Any]:

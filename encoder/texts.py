@@ -1,5 +1,6 @@
 """Texts of any kind as the plain arrays that the kernels read."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -8,11 +9,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from encoder.errors import InputError
+from encoder.kernels.pieces import ROOM
 
-__all__ = ["TextBuffers", "as_arrays", "buffers", "strings"]
+__all__ = ["Block", "TextBuffers", "in_blocks", "read_texts", "strings"]
 
 _NO_BYTES = np.zeros(0, np.uint8)
 _NO_BYTES.flags.writeable = False
+_ALL_VALID = np.zeros(0, np.bool_)
+_BEHIND = bytes(ROOM)
+_FEWEST, _MOST = 512, 4096  # texts of a block: worth another thread; as many as suit the caches
 
 
 class TextBuffers(NamedTuple):
@@ -28,49 +33,68 @@ class TextBuffers(NamedTuple):
     offsets: NDArray[np.int64]
     valid: NDArray[np.bool_]
 
-    def block(self, first: int, last: int, room: int) -> "TextBuffers":
-        """Some of the texts, with at least `room` bytes of `data` behind the last of them."""
+    def block(self, first: int, last: int) -> "TextBuffers":
+        """Some of the texts, with at least `ROOM` bytes of `data` behind the last of them."""
         offsets, valid = self.offsets[first : last + 1], self.valid[first:last]
         begin, end = int(offsets[0]), int(offsets[-1])
         data = self.data[begin:]
-        if end + room > len(self.data):
-            data = np.zeros(end - begin + room, np.uint8)
+        if end + ROOM > len(self.data):
+            data = np.zeros(end - begin + ROOM, np.uint8)
             data[: end - begin] = self.data[begin:end]
             data.flags.writeable = False  # as Arrow's are: Numba compiles anew for arrays that may be changed
         return TextBuffers(data, offsets - begin, valid)
 
 
-def as_arrays(texts: Any) -> list[pa.Array]:
-    """Texts as string or large_string arrays, one for each chunk.
+def read_texts(texts: Any) -> list[TextBuffers]:
+    """Texts of any kind as buffers, one for each chunk.
 
     Args:
-        texts: an Arrow string array (string, large_string, string_view, dictionary of these), a chunked
-            array, or an iterable of str and None.
+        texts: a str, an Arrow string array (string, large_string, string_view, dictionary of these), a
+            chunked array, or an iterable of str and None.
 
     Raises:
         InputError: the values are not strings, or a str holds lone surrogates.
     """
     if isinstance(texts, pa.ChunkedArray):
-        return [_strings(chunk) for chunk in texts.chunks]
+        return [_buffers(_strings(chunk)) for chunk in texts.chunks]
     if isinstance(texts, pa.Array):
-        return [_strings(texts)]
-    return [_from_python(texts)]
-
-
-def _from_python(texts: Iterable[str | None]) -> pa.Array:
+        return [_buffers(_strings(texts))]
     try:
-        values = texts if isinstance(texts, list | tuple | np.ndarray) else list(texts)
-        # pyarrow would take bytes for UTF-8.
-        if any(issubclass(kind, bytes) for kind in set(map(type, values))):
-            raise InputError("texts must be str or None, not bytes: decode them first")
-        # Large offsets: a list may hold more than 2 GiB.
-        return pa.array(values, pa.large_string(), from_pandas=True)
-    except (pa.ArrowException, TypeError) as error:
-        raise InputError(f"texts must be str or None: {error}") from error
+        return [_from_python(texts)]
     except UnicodeEncodeError as error:
         raise InputError(
             f"a text holds a lone surrogate, so it is not Unicode: decode with errors='replace' ({error})"
         ) from error
+
+
+def _from_python(texts: str | Iterable[str | None]) -> TextBuffers:
+    if isinstance(texts, str):
+        data = texts.encode()
+        return TextBuffers(np.frombuffer(data + _BEHIND, np.uint8), np.array([0, len(data)]), _ALL_VALID)
+    try:
+        values = texts if isinstance(texts, list | tuple | np.ndarray) else list(texts)
+        if isinstance(values, list) and (joined := _joined(values)):
+            return joined
+        # pyarrow would take bytes for UTF-8.
+        if any(issubclass(kind, bytes) for kind in set(map(type, values))):
+            raise InputError("texts must be str or None, not bytes: decode them first")
+        # Large offsets: a list may hold more than 2 GiB.
+        return _buffers(pa.array(values, pa.large_string(), from_pandas=True))
+    except (pa.ArrowException, TypeError) as error:
+        raise InputError(f"texts must be str or None: {error}") from error
+
+
+def _joined(texts: list[Any]) -> TextBuffers | None:
+    """The buffers of a list of ASCII str, which is sooner done without Arrow; None of any other list."""
+    try:
+        text = "".join(texts)
+    except TypeError:
+        return None
+    if not text.isascii():
+        return None
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)), out=offsets[1:])
+    return TextBuffers(np.frombuffer(text.encode() + _BEHIND, np.uint8), offsets, _ALL_VALID)
 
 
 def _strings(array: pa.Array) -> pa.Array:
@@ -87,14 +111,14 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(check(kind) for check in checks)
 
 
-def buffers(array: pa.Array) -> TextBuffers:
+def _buffers(array: pa.Array) -> TextBuffers:
     """The buffers of a string or large_string array, a slice included."""
     width: type[np.int32 | np.int64] = np.int64 if pa.types.is_large_string(array.type) else np.int32
     _, offsets, data = array.buffers()
     if offsets is None or len(array) == 0:
-        return TextBuffers(_NO_BYTES, np.zeros(len(array) + 1, np.int64), np.zeros(0, np.bool_))
+        return TextBuffers(_NO_BYTES, np.zeros(len(array) + 1, np.int64), _ALL_VALID)
     all_offsets = np.frombuffer(offsets, width)[array.offset : array.offset + len(array) + 1]
-    valid = np.zeros(0, np.bool_)
+    valid = _ALL_VALID
     if array.null_count:
         valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
     bytes_ = _NO_BYTES if data is None else np.frombuffer(data, np.uint8)
@@ -115,3 +139,24 @@ def strings(texts: TextBuffers, rows: NDArray[np.int64]) -> list[str]:
         raise InputError(
             f"a text is not valid UTF-8: decode the column with errors='replace' ({error})"
         ) from error
+
+
+class Block(NamedTuple):
+    """Texts that one thread takes at a time, and the row of the first among all."""
+
+    texts: TextBuffers
+    first: int
+
+
+def in_blocks(parts: list[TextBuffers], threads: int) -> list[Block]:
+    """Cut texts into blocks that keep so many threads busy to the end; none is empty."""
+    blocks, first = [], 0
+    for part in parts:
+        n_texts = len(part.offsets) - 1
+        turns = max(1, math.ceil(n_texts / (threads * _MOST)))  # of all threads
+        size = max(_FEWEST, math.ceil(n_texts / (threads * turns)))
+        for begin in range(0, n_texts, size):
+            end = min(begin + size, n_texts)
+            blocks.append(Block(part.block(begin, end), first + begin))
+        first += n_texts
+    return blocks

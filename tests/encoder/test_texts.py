@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.errors import InputError
-from encoder.texts import as_arrays, buffers, strings
+from encoder.texts import in_blocks, read_texts, strings
 
 VALUES = ["card", None, "", "é中𝔸", "gate", None, "x" * 40]
 
@@ -15,8 +15,7 @@ VALUES = ["card", None, "", "é中𝔸", "gate", None, "x" * 40]
 def _read(texts):
     """Each text as the buffers hold it; None for null."""
     out = []
-    for array in as_arrays(texts):
-        parts = buffers(array)
+    for parts in read_texts(texts):
         rows = np.arange(len(parts.offsets) - 1)
         valid = parts.valid if len(parts.valid) else np.ones(len(rows), bool)
         assert len(valid) == len(rows)
@@ -120,7 +119,7 @@ def test_texts_of_numpy_are_texts():
 )
 def test_what_is_no_text_is_refused_in_one_line(texts):
     with pytest.raises(InputError, match="texts must be str or None") as caught:
-        as_arrays(texts)
+        read_texts(texts)
     assert "\n" not in str(caught.value)
 
 
@@ -128,16 +127,44 @@ def test_what_is_no_text_is_refused_in_one_line(texts):
 def test_arrow_arrays_of_other_types_are_refused_by_their_type(kind):
     for wrong in (pa.array([], kind), pa.chunked_array([pa.nulls(3, kind)])):
         with pytest.raises(InputError, match="texts must be Arrow strings, not ") as caught:
-            as_arrays(wrong)
+            read_texts(wrong)
         assert str(kind) in str(caught.value)
 
 
 def test_a_lone_surrogate_is_refused_with_the_way_out():
     with pytest.raises(InputError, match=r"lone surrogate.*errors='replace'"):
-        as_arrays(["fine", "\ud800"])
+        read_texts(["fine", "\ud800"])
 
 
 def test_bytes_that_are_no_utf8_are_refused_with_the_way_out():
-    array = as_arrays(pa.array([b"fine", b"\xff"]).view(pa.string()))[0]
+    array = read_texts(pa.array([b"fine", b"\xff"]).view(pa.string()))[0]
     with pytest.raises(InputError, match=r"not valid UTF-8.*errors='replace'"):
-        strings(buffers(array), np.array([0, 1]))
+        strings(array, np.array([0, 1]))
+
+
+@given(values=st.lists(st.text(st.characters(max_codepoint=200), max_size=9), max_size=9))
+def test_lists_of_str_are_read_with_and_without_nulls(values):
+    assert _read(values) == values
+    assert _read([*values, None]) == [*values, None]
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_one_str_is_one_text(text):
+    assert _read(text) == [text]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 64])
+@pytest.mark.parametrize("n_texts", [0, 1, 511, 512, 513, 1024, 5000, 8192, 8193, 100_000])
+def test_blocks_are_all_texts_in_order_and_fill_the_threads(n_texts, threads):
+    values = pa.array(range(n_texts)).cast(pa.string())
+    blocks = in_blocks(read_texts(pa.chunked_array([values[:7], values[7:]], pa.string())), threads)
+    assert [text for b in blocks for text in _texts(b.texts)] == values.to_pylist()
+    sizes = [len(block.texts.offsets) - 1 for block in blocks]
+    assert [block.first for block in blocks] == np.cumsum([0, *sizes])[:-1].tolist()
+    assert all(0 < size <= 4096 for size in sizes)
+    if n_texts - 7 >= 512 * threads:
+        assert len(blocks[1:]) % threads == 0
+
+
+def _texts(parts):
+    return strings(parts, np.arange(len(parts.offsets) - 1))

@@ -1,0 +1,75 @@
+"""Blocks of texts to token ids: by the kernel as far as it goes, the rest by `tokenizers`."""
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from encoder.kernels.wordpiece import DONE, NEEDS_PAGE, tokenise
+from encoder.texts import TextBuffers, strings
+from encoder.tokenizer.fallback import LibraryTokenizer, median_token_length
+from encoder.tokenizer.memo import WordMemos
+from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
+
+__all__ = ["BlockTokenizer"]
+
+_NO_LIMIT = 1 << 60  # above any text, and the kernel's sums with it do not overflow
+
+Ids = tuple[NDArray[np.int32], NDArray[np.int64]]
+"""The token ids of texts, one text behind the other, and `(n_texts,)` where each text's end."""
+
+
+class BlockTokenizer:
+    """Tokenises blocks of texts, in any number of threads at a time."""
+
+    def __init__(self, tokenizer_json: str, max_tokens: int | None) -> None:
+        spec = json.loads(tokenizer_json)
+        tokenizer = Tokenizer.from_str(tokenizer_json)
+        # model2vec's two limits: characters before, tokens while tokenising.
+        max_chars = None if max_tokens is None else max_tokens * median_token_length(tokenizer)
+        self._compiler = WordPieceCompiler(tokenizer, spec) if is_wordpiece(spec) else None
+        self._memos = WordMemos()
+        self._max_tokens = _NO_LIMIT if max_tokens is None else max_tokens
+        self._max_chars = _NO_LIMIT if max_chars is None else max_chars
+        self._library = LibraryTokenizer(tokenizer_json, max_tokens, max_chars)
+
+    def tokenise(self, texts: TextBuffers) -> Ids:
+        """The ids of a block's texts.
+
+        Raises:
+            InputError: a text is not valid UTF-8.
+        """
+        if self._compiler is not None:
+            return self._by_kernel(self._compiler, texts)
+        n_texts = len(texts.offsets) - 1
+        filled = np.diff(texts.offsets) > 0
+        rows = np.flatnonzero(filled & texts.valid if len(texts.valid) else filled)
+        return self._with_rows(np.zeros(0, np.int32), np.zeros(n_texts, np.int64), texts, rows)
+
+    def _by_kernel(self, compiler: WordPieceCompiler, texts: TextBuffers) -> Ids:
+        n_texts = len(texts.offsets) - 1
+        ids = np.empty(texts.offsets[-1] - texts.offsets[0] + 16, np.int32)
+        ends, status = np.empty(n_texts, np.int64), np.empty(n_texts, np.int32)
+        memo = self._memos.take(compiler.tables.words)
+        limits = self._max_tokens, self._max_chars
+        while True:
+            pending = tokenise(*texts, compiler.tables, memo, *limits, ids, ends, status)
+            if not pending or not len(unknown := status[status % 8 == NEEDS_PAGE]):
+                break
+            # Rare: a script that this process has not met. Learn its characters, then do the block again.
+            compiler.add_pages(set((unknown // 8).tolist()))
+        self._memos.give_back(memo)
+        if pending:
+            return self._with_rows(ids[: ends[-1]], ends, texts, np.flatnonzero(status != DONE))
+        return ids, ends
+
+    def _with_rows(
+        self, ids: NDArray[np.int32], ends: NDArray[np.int64], texts: TextBuffers, rows: NDArray[np.int64]
+    ) -> Ids:
+        """Put the ids of some rows, which have none as yet, between the others."""
+        more, more_ends = self._library.tokenise(strings(texts, rows))
+        lengths = np.diff(more_ends, prepend=0)
+        shifts = np.zeros(len(ends), np.int64)
+        shifts[rows] = lengths
+        return np.insert(ids, np.repeat(ends[rows], lengths), more), ends + np.cumsum(shifts)

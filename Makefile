@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_RECORDS ?= 200000
 
-.PHONY: help setup demo test test-slow lint format bench clean
+.PHONY: help setup demo test test-slow lint format bench prism flink clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -36,6 +36,12 @@ format: setup  ## put the code into its format
 
 bench: setup  ## the benchmarks, with the peers beside them
 	for program in tests/benchmarks/*.py; do $(BIN)/python $$program --json build/bench/$$(basename $$program .py).json || exit 1; done
+
+prism: setup  ## Beam's Prism on this machine, for a person; builds it with Go
+	PYTHONPATH=tests $(BIN)/python -m engines.prism
+
+flink: setup  ## Apache Flink on this machine, for a person; needs Java and Maven
+	PYTHONPATH=tests $(BIN)/python -m engines.flink
 
 clean:  ## remove what was made here, the environment excepted
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,195 @@
+"""Apache Flink on this machine: a JobManager, a TaskManager, Beam's job server, a pool of Python workers.
+
+`with flink() as cluster: …`, or `make flink` for a person.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from engines.downloads import maven_jars
+from engines.processes import Server, children, wait_until
+from filelock import FileLock
+from servers import free_ports
+
+__all__ = ["FlinkCluster", "flink"]
+
+ROOT = Path(__file__).parents[2]
+SLOTS = 2
+_OPENED = (
+    *("lang", "util", "nio", "net", "util.concurrent", "util.concurrent.atomic", "util.concurrent.locks"),
+    *("time", "text", "lang.reflect", "io"),
+)
+_FLAGS = [
+    *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+]
+_CONFIG = """\
+jobmanager.rpc.address: 127.0.0.1
+jobmanager.rpc.port: {rpc}
+jobmanager.bind-host: 127.0.0.1
+jobmanager.memory.process.size: 1600m
+rest.address: 127.0.0.1
+rest.bind-address: 127.0.0.1
+rest.port: {rest}
+taskmanager.host: 127.0.0.1
+taskmanager.bind-host: 127.0.0.1
+taskmanager.numberOfTaskSlots: {slots}
+taskmanager.memory.process.size: 1728m
+state.checkpoints.dir: file://{folder}/checkpoints
+io.tmp.dirs: {folder}/tmp
+restart-strategy.type: fixed-delay
+restart-strategy.fixed-delay.attempts: 100
+restart-strategy.fixed-delay.delay: 1 s
+heartbeat.interval: 1000
+heartbeat.timeout: 10000
+"""
+
+
+class FlinkCluster:
+    """A standalone cluster with two slots.
+
+    Args:
+        folder: where its configuration, its logs and its checkpoints go; empty at first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        jars = maven_jars("flink-1.19.0-beam-2.62.0", ROOT / "deploy/flink/pom.xml")
+        self._java = ["java", *_FLAGS, "-cp", f"{jars}/*"]
+        self._rpc, self._rest, self._job, self._artifacts, self._expansion, self._pool = free_ports(6)
+        for name in ("conf", "tmp", "checkpoints", "artifacts"):
+            (folder / name).mkdir()
+        config = _CONFIG.format(rpc=self._rpc, rest=self._rest, slots=SLOTS, folder=folder)
+        (folder / "conf/config.yaml").write_text(config)
+        self._servers: dict[str, Server] = {}
+
+    def start(self) -> None:
+        """Start everything and wait until the slots are free."""
+        entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
+        self._start("jobmanager", [*self._java, "-Xmx1g", entry, "--configDir", "conf"], self._rest)
+        self._start("jobserver", [*self._java, "-Xmx512m", *self._job_server()], self._job)
+        pool = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main"]
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # it starts `python`
+            "PYTHONPATH": str(ROOT),
+        }
+        self._start("workers", [*pool, f"--service_port={self._pool}"], self._pool, environment)
+        self.start_task_manager()
+        for name in ("jobmanager", "jobserver", "workers"):
+            self._servers[name].wait()
+        self.wait_for_slots()
+
+    def _job_server(self) -> list[str]:
+        ports = {"job": self._job, "artifact": self._artifacts, "expansion": self._expansion}
+        return [
+            "org.apache.beam.runners.flink.FlinkJobServerDriver",
+            "--job-host=127.0.0.1",
+            *(f"--{name}-port={port}" for name, port in ports.items()),
+            f"--artifacts-dir={self._folder}/artifacts",
+            f"--flink-master=127.0.0.1:{self._rest}",
+        ]
+
+    def _start(
+        self, name: str, command: list[str], port: int, environment: dict[str, str] | None = None
+    ) -> None:
+        self._servers[name] = Server(name, command, self._folder, port, environment)
+
+    def start_task_manager(self) -> None:
+        """Start the TaskManager, also after its end."""
+        utility = ["org.apache.flink.runtime.util.bash.BashJavaUtils", "GET_TM_RESOURCE_PARAMS"]
+        sizes = Server("sizes", [*self._java, *utility, "--configDir", "conf"], self._folder, 0)
+        sizes.process.wait()
+        flags, arguments = [
+            line.removeprefix("BASH_JAVA_UTILS_EXEC_RESULT:").split()
+            for line in sizes.text().splitlines()
+            if line.startswith("BASH_JAVA_UTILS_EXEC_RESULT:")
+        ][-2:]
+        runner = ["org.apache.flink.runtime.taskexecutor.TaskManagerRunner", "--configDir", "conf"]
+        java, *rest = self._java
+        self._start("taskmanager", [java, *flags, *rest, *runner, *arguments], self._rest)
+
+    def kill_task_manager(self) -> None:
+        """`kill -9` the TaskManager."""
+        self._servers["taskmanager"].kill()
+
+    def python_workers(self) -> list[int]:
+        """The processes of the Python workers."""
+        return children(self._servers["workers"].process.pid)
+
+    def kill_python_worker(self) -> None:
+        """`kill -9` the newest Python worker."""
+        os.kill(max(self.python_workers()), signal.SIGKILL)
+
+    def wait_for_slots(self, seconds: float = 60.0) -> None:
+        """Wait until all slots are free."""
+        wait_until(
+            lambda: self.rest("overview").get("slots-available") == SLOTS,
+            seconds,
+            f"{SLOTS} slots are free",
+        )
+
+    def cancel_jobs(self) -> None:
+        """End the jobs that are left, so that the slots are free."""
+        for job in self.rest("jobs").get("jobs", []):
+            if job["status"] not in ("FINISHED", "CANCELED", "FAILED"):
+                self.rest(f"jobs/{job['id']}?mode=cancel", "PATCH")
+        self.wait_for_slots()
+
+    def rest(self, path: str, method: str = "GET") -> dict[str, Any]:
+        """Ask Flink's REST interface; an empty answer while it does not answer."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self._rest}/{path}", method=method)
+        with suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+            found: dict[str, Any] = json.loads(answer.read() or b"{}")
+            return found
+        return {}
+
+    @property
+    def options(self) -> list[str]:
+        """Beam's options for a pipeline on this cluster."""
+        return [
+            "--runner=PortableRunner",
+            f"--job_endpoint=127.0.0.1:{self._job}",
+            f"--artifact_endpoint=127.0.0.1:{self._artifacts}",
+            "--environment_type=EXTERNAL",
+            f"--environment_config=127.0.0.1:{self._pool}",
+            f"--parallelism={SLOTS}",
+            f"--sdk_worker_parallelism={SLOTS}",
+            "--finish_bundle_before_checkpointing",
+        ]
+
+    def stop(self) -> None:
+        """End everything."""
+        for server in self._servers.values():
+            server.kill()
+
+
+@contextmanager
+def flink() -> Iterator[FlinkCluster]:
+    """Start a cluster on free ports of 127.0.0.1, and stop it and remove its files at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="millstream-flink-"))
+    cluster = FlinkCluster(folder)
+    try:
+        with FileLock(Path(tempfile.gettempdir()) / "millstream-flink.lock"):  # or two take the same ports
+            cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    with flink() as running:
+        print("Apache Flink is ready until Ctrl-C; put behind `--` of a command:")  # noqa: T201 - for a person
+        print(" ".join(running.options), flush=True)  # noqa: T201 - as above
+        with suppress(KeyboardInterrupt):
+            signal.pause()

@@ -1,0 +1,52 @@
+"""Prism, Beam's portable runner in Go, on this machine: `with prism() as options: …`, or `make prism`."""
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from apache_beam.version import __version__ as beam_version
+from engines.downloads import go_program
+from engines.processes import Server
+from filelock import FileLock
+from servers import free_ports
+
+__all__ = ["prism"]
+
+
+@contextmanager
+def prism() -> Iterator[list[str]]:
+    """Start Prism on a free port of 127.0.0.1 and stop it at the end.
+
+    Yields:
+        Beam's options for a pipeline on it.
+    """
+    module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam_version}"
+    program = go_program(f"prism-{beam_version}", module) / "prism"
+    folder = Path(tempfile.mkdtemp(prefix="millstream-prism-"))
+    server = None
+    try:
+        with FileLock(Path(tempfile.gettempdir()) / "millstream-prism.lock"):  # or two take the same port
+            [port] = free_ports(1)
+            command = [program, f"--job_port={port}", "--serve_http=false", "--log_level=warn"]
+            server = Server("prism", command, folder, port)
+            server.wait()
+        yield [
+            "--runner=PortableRunner",
+            f"--job_endpoint=127.0.0.1:{port}",
+            "--environment_type=LOOPBACK",
+        ]
+    finally:
+        if server is not None:
+            server.kill()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    with prism() as options:
+        print("Prism is ready until Ctrl-C; put behind `--` of a command:")  # noqa: T201 - for a person
+        print(" ".join(options), flush=True)  # noqa: T201 - as above
+        with suppress(KeyboardInterrupt):
+            signal.pause()

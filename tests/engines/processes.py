@@ -1,0 +1,86 @@
+"""Server processes of an engine: started with a log of their own, killed with all that they started."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["Server", "children", "wait_until"]
+
+
+def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait until something holds.
+
+    Raises:
+        RuntimeError: it does not, after so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: not so after {seconds:.0f} s")
+        time.sleep(0.1)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that live."""
+    return [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").glob("*/children")
+        for child in task.read_text().split()
+    ]
+
+
+class Server:
+    """A process that listens on a port of 127.0.0.1.
+
+    Args:
+        name: of its log in `folder`.
+        command: to start it.
+        folder: where it runs.
+        port: where it listens when it is ready.
+        environment: added to this process's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        folder: Path,
+        port: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._name, self._port = name, port
+        self.log = folder / f"{name}.log"
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                list(map(str, command)),
+                cwd=folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,  # so that `kill` reaches what it starts, and Ctrl-C does not
+            )
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Wait until it listens."""
+        wait_until(self._ready, seconds, f"{self._name} listens on {self._port}\n{self.text()[-3000:]}")
+
+    def _ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise RuntimeError(f"{self._name} ended:\n{self.text()[-3000:]}")
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self._port)) == 0
+
+    def text(self) -> str:
+        """Its log."""
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End it and all that it started, as a loss of power does."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()

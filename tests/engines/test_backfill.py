@@ -1,0 +1,125 @@
+"""The same backfill on every engine, and on Flink through crashes: equal files, byte for byte."""
+
+import json
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+N = 6000
+BAD_EVERY = 100
+MULTI_PROCESSING = ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+
+
+def write_inputs(folder, n, files):
+    """Records with the ids 0 … n - 1, every hundredth with a null text."""
+    folder.mkdir()
+    for k in range(files):
+        with (folder / f"{k}.jsonl").open("w") as file:
+            for i in range(k * n // files, (k + 1) * n // files):
+                text = None if i % BAD_EVERY == 0 else f"login failed {i} in lisbon"
+                file.write(json.dumps({"id": i, "text": text}) + "\n")
+    return folder
+
+
+def contents(output):
+    """All files of an output, the summary aside, by name."""
+    return {
+        str(path.relative_to(output)): path.read_bytes()
+        for path in output.rglob("*part*")
+        if "_staging" not in path.parts
+    }
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory):
+    return write_inputs(tmp_path_factory.mktemp("inputs") / "in", N, 4)
+
+
+@pytest.fixture
+def backfill(millstream, model):
+    """Start a backfill."""
+
+    def start(inputs, output, rows_per_file, *beam):
+        own = ("--model", model, "--input", inputs, "--output", output, "--rows-per-file", rows_per_file)
+        return millstream("backfill", *own, "--json", "--", *beam)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def expected(inputs, model, tmp_path_factory):
+    """What two threads of this machine make of the inputs."""
+    from pipelines.beam.job import claim_output  # noqa: PLC0415 - Beam takes seconds to import
+    from pipelines.beam.plan import plan_backfill  # noqa: PLC0415 - as above
+    from pipelines.beam.runner import beam_options, run_backfill  # noqa: PLC0415 - as above
+
+    output = tmp_path_factory.mktemp("expected") / "out"
+    job = plan_backfill(
+        model=str(model), pattern=str(inputs), output=str(output), text="text", chunk_rows=500
+    )
+    claim_output(job)
+    counts = run_backfill(job, beam_options([], 2), lambda _: None)
+    assert (counts.records, counts.dead_letters) == (N, N // BAD_EVERY)
+    return contents(output)
+
+
+def check(output, outcome, expected):
+    assert contents(output) == expected
+    assert (outcome["records"], outcome["dead_letters"]) == (N, N // BAD_EVERY)
+    ids = sorted(pq.read_table(output, columns=["id"])["id"].to_pylist())
+    assert ids == [i for i in range(N) if i % BAD_EVERY]
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same(inputs, tmp_path, backfill, done, expected):
+    outcome = done(backfill(inputs, tmp_path / "out", 500, *MULTI_PROCESSING))
+    check(tmp_path / "out", outcome, expected)
+
+
+@pytest.mark.server
+def test_prism_writes_the_same(inputs, tmp_path, backfill, done, expected, prism_options):
+    outcome = done(backfill(inputs, tmp_path / "out", 500, *prism_options))
+    check(tmp_path / "out", outcome, expected)
+
+
+@pytest.mark.server
+def test_flink_writes_the_same(inputs, tmp_path, backfill, done, expected, flink_options):
+    outcome = done(backfill(inputs, tmp_path / "out", 500, *flink_options))
+    check(tmp_path / "out", outcome, expected)
+
+
+LARGE = 60_000
+KILLS = 3
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("victim", ["TaskManager", "Python worker"])
+def test_a_backfill_on_flink_survives_kills(victim, tmp_path, backfill, done, flink_cluster, flink_options):
+    inputs = write_inputs(tmp_path / "in", LARGE, 2)
+    output = tmp_path / "out"
+    job = backfill(inputs, output, 20, *flink_options)  # 3,000 files, which take their time
+    for _ in range(KILLS):
+        wait_for_more_parts(output, job)
+        if victim == "TaskManager":
+            flink_cluster.kill_task_manager()
+            flink_cluster.start_task_manager()
+        else:
+            flink_cluster.kill_python_worker()
+    outcome = done(job)
+    assert outcome["records"] == LARGE
+    again = tmp_path / "again"
+    done(backfill(inputs, again, 20, "--runner=FnApiRunner"))
+    assert contents(output) == contents(again)
+    ids = sorted(pq.read_table(output, columns=["id"])["id"].to_pylist())
+    assert ids == [i for i in range(LARGE) if i % BAD_EVERY]
+
+
+def wait_for_more_parts(output, job, seconds=120):
+    """Wait until the job writes again: a part is newer than this call."""
+    begin, deadline = time.time(), time.monotonic() + seconds
+    time.sleep(1)
+    while not any(path.stat().st_mtime > begin for path in output.glob("*.parquet")):
+        assert job.poll() is None, job.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -35,14 +35,17 @@ class TextBuffers(NamedTuple):
 
     def block(self, first: int, last: int) -> "TextBuffers":
         """Some of the texts, with at least `ROOM` bytes of `data` behind the last of them."""
-        offsets, valid = self.offsets[first : last + 1], self.valid[first:last]
-        begin, end = int(offsets[0]), int(offsets[-1])
-        data = self.data[begin:]
-        if end + ROOM > len(self.data):
-            data = np.zeros(end - begin + ROOM, np.uint8)
-            data[: end - begin] = self.data[begin:end]
-            data.flags.writeable = False  # as Arrow's are: Numba compiles anew for arrays that may be changed
-        return TextBuffers(data, offsets - begin, valid)
+        begin, end = self.offsets.item(first), self.offsets.item(last)
+        has_room = end + ROOM <= len(self.data)
+        if has_room and begin == first == 0 and last == len(self.offsets) - 1:
+            return self
+        offsets, valid = self.offsets[first : last + 1] - begin, self.valid[first:last]
+        if has_room:
+            return TextBuffers(self.data[begin:], offsets, valid)
+        data = np.zeros(end - begin + ROOM, np.uint8)
+        data[: end - begin] = self.data[begin:end]
+        data.flags.writeable = False  # as Arrow's are: Numba compiles anew for arrays that may be changed
+        return TextBuffers(data, offsets, valid)
 
 
 def read_texts(texts: Any) -> list[TextBuffers]:
@@ -152,9 +155,10 @@ def in_blocks(parts: list[TextBuffers], threads: int) -> list[Block]:
     """Cut texts into blocks that keep so many threads busy to the end; none is empty."""
     blocks, first = [], 0
     for part in parts:
-        n_texts = len(part.offsets) - 1
-        turns = max(1, math.ceil(n_texts / (threads * _MOST)))  # of all threads
-        size = max(_FEWEST, math.ceil(n_texts / (threads * turns)))
+        n_texts, size = len(part.offsets) - 1, _FEWEST
+        if n_texts > _FEWEST:
+            turns = math.ceil(n_texts / (threads * _MOST))  # of all threads
+            size = max(_FEWEST, math.ceil(n_texts / (threads * turns)))
         for begin in range(0, n_texts, size):
             end = min(begin + size, n_texts)
             blocks.append(Block(part.block(begin, end), first + begin))

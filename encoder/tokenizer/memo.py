@@ -28,9 +28,10 @@ class WordMemos:
 
     def give_back(self, memo: Words) -> None:
         """Keep a memo for the next one; a full one is dropped, so that memos follow the stream."""
-        slots = len(memo.short) // SHORT_SLOT, len(memo.long) // LONG_SLOT
-        if not any(is_full(count, used) for count, used in zip(slots, memo.used.tolist(), strict=True)):
-            self._free.append(memo)
+        short, long = memo.used.tolist()
+        if is_full(len(memo.short) // SHORT_SLOT, short) or is_full(len(memo.long) // LONG_SLOT, long):
+            return
+        self._free.append(memo)
 
 
 def new_words(n_short: int, n_long: int) -> Words:

@@ -87,6 +87,7 @@ class WordPieceCompiler:
         cells = _trie(vocabulary, prefix)
         added = sorted(token["content"] for token in spec.get("added_tokens", []))
         ascii_table, isolated = self._ascii(vocabulary)
+        lower = bool(ascii_table[ord("A")] == ord("a"))
         self.tables = WordPieceTables(
             ascii=ascii_table,
             isolated=isolated,
@@ -95,13 +96,15 @@ class WordPieceCompiler:
             runs=np.zeros((0, 4), np.int32),
             run_bytes=np.zeros(0, np.uint8),
             cells=cells,
-            words=_words(vocabulary, prefix, max_word_chars, {token[:1].encode() for token in added}),
+            words=_words(
+                vocabulary, prefix, max_word_chars, {token[:1].encode() for token in added}, lower=lower
+            ),
             added=_padded([token.encode() for token in added]),
             added_first=np.isin(np.arange(256), [ord(token[0]) for token in added]),
             added_second=_second_bytes(added),
             max_word_chars=max_word_chars,
             plain_ascii=_is_plain(ascii_table),
-            lower=bool(ascii_table[ord("A")] == ord("a")),
+            lower=lower,
         )
 
     def add_pages(self, numbers: set[int]) -> None:
@@ -191,13 +194,16 @@ def _padded(texts: list[bytes]) -> NDArray[np.uint8]:
     return np.array([list(text.ljust(width, b"\0")) for text in texts], np.uint8).reshape(-1, width)
 
 
-def _words(vocabulary: dict[str, int], prefix: str, max_chars: int, added_first: set[bytes]) -> Words:
+def _words(
+    vocabulary: dict[str, int], prefix: str, max_chars: int, added_first: set[bytes], *, lower: bool
+) -> Words:
     """Hash tables of the ASCII words that are one token and of punctuation, with room for as many again."""
     ids = {
         token.encode(): i
         for token, i in vocabulary.items()
         if token.isascii() and (token.isalnum() or token in _PUNCTUATION)
         if not token.startswith(prefix) and 0 < len(token) <= min(LONG_BYTES, max_chars)
+        if not (lower and token != token.lower())  # no word is, and "A" would be found for "A\0"
     }
     n_slots = 1 << max(12, (3 * len(ids)).bit_length())
     words = new_words(n_slots, n_slots // 4)

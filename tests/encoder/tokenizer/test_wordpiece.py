@@ -193,6 +193,13 @@ def test_every_word_of_any_vocabulary_is_found_and_no_other(words, inside, lines
     assert _differ(vocabulary, [*probes, *lines]) == []
 
 
+@pytest.mark.parametrize("word", ["A", "CARD", "Card7", "A" * 15, "A" * 31])
+def test_entries_in_capitals_are_not_found_by_words_with_removed_characters(word):
+    vocabulary = {"[UNK]": 0, word: 1, word.lower()[1:] or "b": 2}
+    forms = [word, f"{word}\0", f"\0{word}", f"{word[:1]}\0{word[1:]}", f"{word}\x01", f"{word} {word}\0"]
+    assert _differ(vocabulary, forms) == []
+
+
 def test_words_of_every_length_are_told_apart():
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     words = [letters[:n] for n in range(1, 30)] + [letters[:n] + "z" for n in range(30)]

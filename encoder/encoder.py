@@ -40,7 +40,7 @@ class Encoder:
         self.dim = model.dim
         self._normalize = model.normalize
         self._table = _token_table(model)
-        self._tokenizer = BlockTokenizer(model.tokenizer_json, model.max_length)
+        self._tokenizer = BlockTokenizer(model.tokenizer_json, model.max_length, model.tables)
         self._threads = default_threads() if threads is None else threads
         if self._threads < 1:
             raise ConfigurationError(f"threads is {threads}: it must be 1 or more, or None for all cores")

@@ -2,7 +2,9 @@
 
 The folder holds `model.safetensors` (`embeddings` and, with a quantised vocabulary, `weights` and
 `mapping`), `tokenizer.json`, `config.json` and `modules.json`. What is written here loads in model2vec and
-in sentence-transformers, and what they write loads here, the sentence-transformers layouts included.
+in sentence-transformers, and what they write loads here, the sentence-transformers layouts included. The
+compiled tokenizer (`encoder.tokenizer.tables`) is one more file, which they ignore and which is made where it
+is missing.
 """
 
 import json
@@ -13,14 +15,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer
 
 from encoder.errors import ModelFormatError
+from encoder.mapped import map_tensors
 from encoder.store.files import new_folder
+from encoder.tokenizer.tables import (
+    TABLES_FILE,
+    TokenizerTables,
+    compile_tokenizer,
+    pack_tables,
+    read_tables,
+)
 
-__all__ = ["DEFAULT_MAX_LENGTH", "StaticModel", "load_model", "save_model"]
+__all__ = ["DEFAULT_MAX_LENGTH", "StaticModel", "load_model", "packed_tables", "save_model"]
 
 DEFAULT_MAX_LENGTH = 512
 """Tokens of a text that are used when `config.json` does not say (model2vec's default)."""
@@ -49,6 +58,7 @@ class StaticModel:
         config: the settings of `config.json`; `normalize` and `max_length` are the ones that matter.
         weights: `(n_tokens,)` float, a factor per token id, or None.
         mapping: `(n_tokens,)` integers, the table's row of each token id, or None where they are equal.
+        tables: the compiled tokenizer, or None where it is not made yet.
     """
 
     table: NDArray[Any]
@@ -56,6 +66,7 @@ class StaticModel:
     config: dict[str, Any] = field(default_factory=dict)
     weights: NDArray[Any] | None = None
     mapping: NDArray[Any] | None = None
+    tables: TokenizerTables | None = None
 
     @property
     def dim(self) -> int:
@@ -75,7 +86,9 @@ class StaticModel:
 
 
 def load_model(folder: str | os.PathLike[str]) -> StaticModel:
-    """Load a model folder; the table is memory-mapped, so processes of one machine share its pages.
+    """Load a model folder; its arrays are memory-mapped, so processes of one machine share their pages.
+
+    The compiled tokenizer is read as well, or made where the folder has none that fits.
 
     Raises:
         ModelFormatError: the folder is missing, is no static model, or its parts do not fit together.
@@ -97,7 +110,8 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
         config = _config(config_file)
         tokenizer_json = tokenizer_file.read_text(encoding="utf-8")
         tensors = _tensors(table_file)
-    except (OSError, ValueError, SafetensorError) as error:
+        tables = read_tables(root / TABLES_FILE, tokenizer_json) or compile_tokenizer(tokenizer_json)
+    except (OSError, ValueError, SafetensorError, ModelFormatError) as error:
         raise ModelFormatError(f"cannot read the model in {root}: {error}") from error
     model = StaticModel(
         table=tensors["table"],
@@ -105,35 +119,23 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
         config=config,
         weights=tensors.get("weights"),
         mapping=tensors.get("mapping"),
+        tables=tables,
     )
-    _check(model, root)
+    _check(model, root, tables.n_tokens)
     return model
 
 
 def _tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of a safetensors file, the table as a memory map."""
-    with safe_open(path, framework="numpy") as file:
-        names = set(file.keys())
-        table = next((name for name in ("embeddings", "embedding.weight") if name in names), None)
-        if table is None:
-            raise ValueError(f"{path.name} holds {sorted(names)}, not 'embeddings' or 'embedding.weight'")
-        small = {name: file.get_tensor(name) for name in ("weights", "mapping") if name in names}
-    with path.open("rb") as raw:
-        size = int.from_bytes(raw.read(8), "little")
-        entry = json.loads(raw.read(size))[table]
-    dtypes = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I8": "<i1"}
-    if entry["dtype"] not in dtypes:
+    """The arrays of a model's safetensors file, the table by the name of `table`."""
+    tensors, _ = map_tensors(path)
+    table = next((name for name in ("embeddings", "embedding.weight") if name in tensors), None)
+    if table is None:
+        raise ValueError(f"{path.name} holds {sorted(tensors)}, not 'embeddings' or 'embedding.weight'")
+    if tensors[table].dtype.name not in _TABLE_DTYPES:
         raise ValueError(
-            f"the table's type is {entry['dtype']}: it must be one of {', '.join(_TABLE_DTYPES)}"
+            f"the table's type is {tensors[table].dtype}: it must be one of {', '.join(_TABLE_DTYPES)}"
         )
-    mapped = np.memmap(
-        path,
-        dtype=dtypes[entry["dtype"]],
-        mode="r",
-        offset=8 + size + entry["data_offsets"][0],
-        shape=tuple(entry["shape"]),
-    )
-    return {"table": mapped, **small}
+    return {**tensors, "table": tensors[table]}
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -153,13 +155,8 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _check(model: StaticModel, root: Path) -> None:
+def _check(model: StaticModel, root: Path, n_tokens: int) -> None:
     """Check that table, weights, mapping and tokenizer fit together."""
-    try:
-        tokenizer = Tokenizer.from_str(model.tokenizer_json)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ModelFormatError(f"cannot read the tokenizer of {root}: {error}") from error
-    n_tokens = max(tokenizer.get_vocab().values(), default=-1) + 1
     table, mapping, weights = model.table, model.mapping, model.weights
     if table.ndim != 2 or table.size == 0:  # noqa: PLR2004 - a table has rows and columns
         raise ModelFormatError(f"the table of {root} has shape {table.shape}: it must be (n_tokens, dim)")
@@ -195,6 +192,12 @@ def save_model(model: StaticModel, folder: str | os.PathLike[str], *, readme: st
     return target
 
 
+def packed_tables(model: StaticModel) -> dict[str, bytes]:
+    """The file that a folder needs to load fast, by its name: the compiled tokenizer."""
+    tables = model.tables or compile_tokenizer(model.tokenizer_json)
+    return {TABLES_FILE: pack_tables(tables, model.tokenizer_json)}
+
+
 def _write(model: StaticModel, folder: Path, readme: str | None) -> None:
     tensors = {"embeddings": np.ascontiguousarray(model.table)}
     if model.weights is not None:
@@ -204,6 +207,8 @@ def _write(model: StaticModel, folder: Path, readme: str | None) -> None:
     save_file(tensors, folder / "model.safetensors")
     (folder / "model.safetensors").chmod(0o644)  # safetensors lets nobody else read it
     (folder / "tokenizer.json").write_text(model.tokenizer_json, encoding="utf-8")
+    for name, data in packed_tables(model).items():
+        (folder / name).write_bytes(data)
     config = {**model.config, "normalize": model.normalize, "max_length": model.max_length}
     config["embedding_dtype"] = model.table.dtype.name
     config.pop("vocabulary_quantization", None)

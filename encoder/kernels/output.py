@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
+
+from encoder.kernels.compiled import njit
 
 __all__ = ["store"]
 

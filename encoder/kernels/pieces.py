@@ -8,9 +8,9 @@ what is nearly always the same.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoder.kernels.compiled import njit
 from encoder.kernels.memory import leading_zeros, load8, trailing_zeros
 from encoder.kernels.scan import WINDOW, classes
 from encoder.kernels.utf8 import clip

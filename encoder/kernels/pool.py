@@ -6,9 +6,9 @@ The order of additions depends on a text's tokens alone, so the same text gives 
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoder.kernels.compiled import njit
 from encoder.kernels.output import store
 from encoder.kernels.rows import LARGE, SMALL, add_large, add_small
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from encoder.kernels.compiled import njit
 
 __all__ = ["cut_word", "place_trie"]
 

@@ -12,9 +12,9 @@ character, its words are cut by WordPiece's greedy longest match (Wu et al. 2016
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoder.kernels.compiled import njit
 from encoder.kernels.pieces import START, Cursor, known_pieces, piece_key
 from encoder.kernels.trie import cut_word
 from encoder.kernels.utf8 import decode

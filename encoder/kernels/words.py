@@ -10,8 +10,9 @@ their count, or one of the codes below.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from encoder.kernels.compiled import njit
 
 __all__ = [
     "ADDED",
@@ -28,6 +29,7 @@ __all__ = [
     "first_slot",
     "is_full",
     "remember",
+    "remember_tokens",
 ]
 
 SHORT_BYTES, LONG_BYTES = 16, 32
@@ -145,3 +147,17 @@ def _put_ids(table: Any, at: Any, ids: Any, first: int, last: int) -> None:
     for k in range(last - first):
         shift = np.uint64(4) + ID_BITS * np.uint64(k % 3)
         table[at + np.uint64(k // 3)] |= np.uint64(ids[first + k]) << shift
+
+
+@njit(nogil=True, cache=True)
+def remember_tokens(words: Words, keys: Any, lengths: Any, ids: Any) -> None:
+    """Remember pieces that are one token each.
+
+    Args:
+        words: the tables.
+        keys: `(n, 4)` uint64, the pieces' bytes.
+        lengths: `(n,)` int64, how many these are.
+        ids: `(n,)` int32, the token ids.
+    """
+    for k in range(keys.shape[0]):
+        remember(words, keys[k], lengths[k], ids, k, k + 1)

@@ -9,12 +9,10 @@ goes below it by itself: a store that offers less has lost versions, or is not t
 """
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
 from encoder.errors import (
     ConfigurationError,
@@ -27,17 +25,12 @@ from encoder.reference import Reference
 from encoder.store.local import FolderObjects
 from encoder.store.manifest import Manifest, encode, key_of
 from encoder.store.store import ModelStore
+from encoder.user_cache import cache_folder
 
-__all__ = ["cache_folder", "cached_model"]
+__all__ = ["cached_model"]
 
 LOCK_SECONDS = 1800.0
 """How long a process waits for another one that fetches the same version."""
-
-
-def cache_folder() -> Path:
-    """The cache of this user: `MILLSTREAM_CACHE`, or `millstream` in the system's folder for caches."""
-    override = os.environ.get("MILLSTREAM_CACHE")
-    return Path(override).expanduser() if override else user_cache_path("millstream", appauthor=False)
 
 
 def cached_model(

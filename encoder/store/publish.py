@@ -4,7 +4,7 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,18 +56,26 @@ def _clean_up(objects: Objects, key: str) -> None:
         objects.delete(key)
 
 
-def upload(objects: Objects, folder: Path) -> list[File]:
+def upload(objects: Objects, folder: Path, made: Mapping[str, bytes] | None = None) -> list[File]:
     """Store the files of a model folder, those whose names begin with a dot left out.
+
+    Args:
+        objects: where to.
+        folder: where from.
+        made: more files, by their paths; they stand before those of the folder.
 
     Returns:
         The files, sorted by path. Each blob holds exactly the bytes that its entry was made from.
     """
-    files = [_upload(objects, path, path.relative_to(folder).as_posix()) for path in _files(folder)]
-    return sorted(files, key=lambda file: file.path)
+    made = made or {}
+    paths = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    return [
+        _upload(objects, made[name] if name in made else paths[name].read_bytes(), name)
+        for name in sorted({*paths, *made})
+    ]
 
 
-def _upload(objects: Objects, path: Path, name: str) -> File:
-    data = path.read_bytes()
+def _upload(objects: Objects, data: bytes, name: str) -> File:
     file = File(name, hashlib.sha256(data).hexdigest(), len(data))
     claim_blob(objects, file, lambda _: data)
     return file

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from encoder.errors import ConfigurationError, CorruptVersion, NotInStore
-from encoder.model import load_model
+from encoder.model import load_model, packed_tables
 from encoder.reference import Selector
 from encoder.store.blobs import check_blob, claim_blob, read_blob
 from encoder.store.files import new_folder
@@ -119,7 +119,8 @@ class ModelStore:
         """Publish a model folder as the next version; readers see all of it or nothing.
 
         Args:
-            folder: a static model; files whose names begin with a dot are left out.
+            folder: a static model; files whose names begin with a dot are left out. The compiled tokenizer
+                is added if it is not there, or made of another `tokenizer.json`.
             name: the model's name; by default the last part of the root.
             teacher: what it was distilled from.
             parameters: how it was made; any JSON.
@@ -129,10 +130,10 @@ class ModelStore:
             ModelFormatError: the folder is no static model.
             UnsafeStore: the storage cannot keep a version from being overwritten.
         """
-        load_model(folder)
+        model = load_model(folder)
         name = check_name(name or self.uri.rpartition("/")[2])
         prove_create_only(self._objects)
-        files = upload(self._objects, Path(folder))
+        files = upload(self._objects, Path(folder), packed_tables(model))
         draft = self._draft(name, files, teacher=teacher, parameters=parameters or {}, quality=quality or {})
         return commit(self._objects, draft, max(self.versions(), default=0))
 

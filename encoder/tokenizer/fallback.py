@@ -1,11 +1,14 @@
 """Token ids by the `tokenizers` library, for what the kernels do not do."""
 
 import json
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+
+from encoder.errors import ModelFormatError
 
 __all__ = ["LibraryTokenizer", "median_token_length", "unknown_id"]
 
@@ -26,22 +29,37 @@ def median_token_length(tokenizer: Tokenizer) -> int:
 
 
 class LibraryTokenizer:
-    """`tokenizers` with model2vec's meaning: cut, tokenised without special tokens, unknown ids left out."""
+    """`tokenizers` with model2vec's meaning: cut, tokenised without special tokens, unknown ids left out.
 
-    def __init__(self, tokenizer_json: str, max_tokens: int | None, max_chars: int | None) -> None:
-        self._tokenizer = Tokenizer.from_str(tokenizer_json)
-        self._tokenizer.no_padding()
-        if max_tokens is None:
-            self._tokenizer.no_truncation()
-        else:
-            self._tokenizer.enable_truncation(max_tokens)
+    The library reads the vocabulary when the first text comes; most streams have none for it.
+    """
+
+    def __init__(
+        self, tokenizer_json: str, max_tokens: int | None, max_chars: int | None, n_tokens: int
+    ) -> None:
+        self._json = tokenizer_json
+        self._max_tokens = max_tokens
         self._max_chars = max_chars
-        self._unknown = unknown_id(self._tokenizer, json.loads(tokenizer_json))
+        self._n_tokens = n_tokens
+
+    @cached_property
+    def _ready(self) -> tuple[Tokenizer, int | None]:
+        """The tokenizer, and the id that it gives to what it does not know."""
+        tokenizer = Tokenizer.from_str(self._json)
+        if max(tokenizer.get_vocab().values(), default=-1) >= self._n_tokens:
+            raise ModelFormatError("the compiled tokenizer is not that of tokenizer.json: remove its file")
+        tokenizer.no_padding()
+        if self._max_tokens is None:
+            tokenizer.no_truncation()
+        else:
+            tokenizer.enable_truncation(self._max_tokens)
+        return tokenizer, unknown_id(tokenizer, json.loads(self._json))
 
     def tokenise(self, texts: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Token ids of all texts, one text behind the other, and `(n_texts,)` where each one's end."""
+        tokenizer, unknown = self._ready
         cut = texts if self._max_chars is None else [text[: self._max_chars] for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(cut, add_special_tokens=False)
-        ids = [[i for i in encoding.ids if i != self._unknown] for encoding in encodings]
+        encodings = tokenizer.encode_batch_fast(cut, add_special_tokens=False)
+        ids = [[i for i in encoding.ids if i != unknown] for encoding in encodings]
         ends = np.cumsum([len(row) for row in ids], dtype=np.int64)
         return np.array([i for row in ids for i in row], np.int32), ends

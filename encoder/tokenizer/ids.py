@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from encoder.kernels.wordpiece import DONE, NEEDS_PAGE, tokenise
 from encoder.texts import TextBuffers, strings
-from encoder.tokenizer.fallback import LibraryTokenizer, median_token_length
+from encoder.tokenizer.fallback import LibraryTokenizer
 from encoder.tokenizer.memo import WordMemos
+from encoder.tokenizer.tables import TokenizerTables, compile_tokenizer
 from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
 
 __all__ = ["BlockTokenizer"]
@@ -23,16 +23,18 @@ Ids = tuple[NDArray[np.int32], NDArray[np.int64]]
 class BlockTokenizer:
     """Tokenises blocks of texts, in any number of threads at a time."""
 
-    def __init__(self, tokenizer_json: str, max_tokens: int | None) -> None:
+    def __init__(
+        self, tokenizer_json: str, max_tokens: int | None, tables: TokenizerTables | None = None
+    ) -> None:
         spec = json.loads(tokenizer_json)
-        tokenizer = Tokenizer.from_str(tokenizer_json)
+        tables = tables or compile_tokenizer(tokenizer_json)
         # model2vec's two limits: characters before, tokens while tokenising.
-        max_chars = None if max_tokens is None else max_tokens * median_token_length(tokenizer)
-        self._compiler = WordPieceCompiler(tokenizer, spec) if is_wordpiece(spec) else None
+        max_chars = None if max_tokens is None else max_tokens * tables.median_token_length
+        self._compiler = WordPieceCompiler(spec, tables) if is_wordpiece(spec) else None
         self._memos = WordMemos()
         self._max_tokens = _NO_LIMIT if max_tokens is None else max_tokens
         self._max_chars = _NO_LIMIT if max_chars is None else max_chars
-        self._library = LibraryTokenizer(tokenizer_json, max_tokens, max_chars)
+        self._library = LibraryTokenizer(tokenizer_json, max_tokens, max_chars, tables.n_tokens)
 
     def tokenise(self, texts: TextBuffers) -> Ids:
         """The ids of a block's texts.

@@ -5,6 +5,7 @@ and changes with Unicode's version, so it is not written down here: each charact
 tokenizer's own normaliser and pre-tokeniser, 256 code points at a time, when a text first needs them.
 """
 
+import json
 import string
 import threading
 import unicodedata
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from encoder.errors import ModelFormatError
 from encoder.kernels.trie import place_trie
 from encoder.kernels.wordpiece import (
     ISOLATED,
@@ -23,10 +25,11 @@ from encoder.kernels.wordpiece import (
     UNSURE,
     WordPieceTables,
 )
-from encoder.kernels.words import ADDED, LONG_BYTES, SHORT_SLOT, Words, find, remember
+from encoder.kernels.words import ADDED, LONG_BYTES, SHORT_SLOT, Words, find, remember_tokens
 from encoder.tokenizer.memo import new_words
+from encoder.tokenizer.tables import TokenizerTables
 
-__all__ = ["WordPieceCompiler", "is_wordpiece"]
+__all__ = ["WordPieceCompiler", "compile_vocabulary", "is_wordpiece"]
 
 _ASCII = 128
 _PAGE = 256
@@ -71,20 +74,42 @@ def _is_split_at(text: str) -> bool:
     return text[:1] in _PUNCTUATION
 
 
+def compile_vocabulary(spec: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """The arrays of `WordPieceTables` that the vocabulary decides, by name; they take longest to make."""
+    model = spec["model"]
+    vocabulary, prefix = model["vocab"], model["continuing_subword_prefix"]
+    added_first = {token["content"][:1].encode() for token in spec.get("added_tokens", [])}
+    lower = spec["normalizer"]["lowercase"]
+    words = _words(vocabulary, prefix, model["max_input_chars_per_word"], added_first, lower=lower)
+    return {"cells": _trie(vocabulary, prefix), **words._asdict()}
+
+
+def _without_vocabulary(spec: dict[str, Any]) -> Tokenizer:
+    """The tokenizer's normaliser and pre-tokeniser; to read its vocabulary would take a tenth of a second."""
+    model = {**spec["model"], "vocab": {}}
+    return Tokenizer.from_str(
+        json.dumps({**spec, "model": model, "added_tokens": [], "post_processor": None})
+    )
+
+
 class WordPieceCompiler:
     """Builds `WordPieceTables` and extends them by the pages that texts need.
 
     `tables` is replaced, never changed, so a thread that holds it can go on with it.
     """
 
-    def __init__(self, tokenizer: Tokenizer, spec: dict[str, Any]) -> None:
+    def __init__(self, spec: dict[str, Any], tables: TokenizerTables) -> None:
+        """Begin with a parsed `tokenizer.json` and what was compiled of it."""
+        tokenizer = _without_vocabulary(spec)
         self._normalizer = tokenizer.normalizer
         self._splitter = tokenizer.pre_tokenizer
         self._lock = threading.Lock()
         vocabulary: dict[str, int] = spec["model"]["vocab"]
-        prefix: str = spec["model"]["continuing_subword_prefix"]
         max_word_chars: int = spec["model"]["max_input_chars_per_word"]
-        cells = _trie(vocabulary, prefix)
+        if max(vocabulary.values(), default=-1) >= tables.n_tokens:
+            raise ModelFormatError("the compiled tokenizer is not that of tokenizer.json: remove its file")
+        for array in tables.arrays.values():
+            array.flags.writeable = False  # as a memory map is: Numba compiles anew for arrays to write to
         added = sorted(token["content"] for token in spec.get("added_tokens", []))
         ascii_table, isolated = self._ascii(vocabulary)
         lower = bool(ascii_table[ord("A")] == ord("a"))
@@ -95,10 +120,8 @@ class WordPieceCompiler:
             pages=np.zeros((0, _PAGE), np.int32),
             runs=np.zeros((0, 4), np.int32),
             run_bytes=np.zeros(0, np.uint8),
-            cells=cells,
-            words=_words(
-                vocabulary, prefix, max_word_chars, {token[:1].encode() for token in added}, lower=lower
-            ),
+            cells=tables.arrays["cells"],
+            words=Words(tables.arrays["short"], tables.arrays["long"], tables.arrays["used"]),
             added=_padded([token.encode() for token in added]),
             added_first=np.isin(np.arange(256), [ord(token[0]) for token in added]),
             added_second=_second_bytes(added),
@@ -207,45 +230,53 @@ def _words(
     }
     n_slots = 1 << max(12, (3 * len(ids)).bit_length())
     words = new_words(n_slots, n_slots // 4)
-    for word, i in ids.items():
-        remember(words, _key(word), len(word), np.array([i]), 0, 1)
+    keys = np.array(list(ids), f"S{LONG_BYTES}").view(np.uint64).reshape(-1, LONG_BYTES // 8)
+    lengths = np.array([len(word) for word in ids], np.int64)
+    remember_tokens(words, keys, lengths, np.array(list(ids.values()), np.int32))
     for char in added_first & ids.keys():
-        slot = find(words.short, SHORT_SLOT, _key(char))
-        words.short[slot + np.uint64(2)] = ADDED | ids[char] << 4
+        key = np.array([char], f"S{LONG_BYTES}").view(np.uint64)
+        words.short[find(words.short, SHORT_SLOT, key) + np.uint64(2)] = ADDED | ids[char] << 4
     return words
-
-
-def _key(word: bytes) -> NDArray[np.uint64]:
-    return np.frombuffer(word.ljust(LONG_BYTES, b"\0"), "<u8").astype(np.uint64)
 
 
 def _trie(vocabulary: dict[str, int], prefix: str) -> NDArray[np.int32]:
     """Double-array trie with root 0 for the beginnings of words and root 1 for what continues them."""
-    children: list[dict[int, int]] = [{}, {}]
-    tokens = [-1, -1]
-    for token, i in vocabulary.items():
-        inside = token.startswith(prefix) and len(token) > len(prefix)
-        node = int(inside)
-        for byte in (token[len(prefix) :] if inside else token).encode():
-            if byte not in children[node]:
-                children[node][byte] = len(children)
-                children.append({})
-                tokens.append(-1)
-            node = children[node][byte]
-        tokens[node] = i
-    order = [0, 1]
-    for node in order:  # breadth first; the list grows while it is read
-        order.extend(children[node][byte] for byte in sorted(children[node]))
-    edges = [(byte, node[byte]) for node in children for byte in sorted(node)]
-    first = np.cumsum([0] + [len(node) for node in children])
-    nodes = (
-        np.array(order),
-        first,
-        np.array([byte for byte, _ in edges]),
-        np.array([child for _, child in edges]),
-        np.array(tokens),
+    inside = [token.startswith(prefix) and len(token) > len(prefix) for token in vocabulary]
+    keys = [token[len(prefix) * more :].encode() for token, more in zip(vocabulary, inside, strict=True)]
+    first, byte, token = _nodes(
+        np.array(inside, np.int64), keys, np.array(list(vocabulary.values()), np.int64)
     )
-    size = 4 * len(children) + 1024
-    while not len(cells := place_trie(*nodes, size)):
+    order, size = np.arange(len(token)), 4 * len(token) + 1024
+    while not len(cells := place_trie(order, first, byte, order[2:], token, size)):
         size *= 2
     return cells
+
+
+def _nodes(
+    node: NDArray[np.int64], keys: list[bytes], tokens: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """A trie's nodes, numbered breadth first: where the edges of each begin, the edges' bytes, the tokens.
+
+    All keys go one step down together; those that take the same edge meet in the same node.
+
+    Args:
+        node: `(n_keys,)` each key's root, 0 or 1; overwritten.
+        keys: what leads to the tokens.
+        tokens: `(n_keys,)` the token ids.
+    """
+    data = np.frombuffer(b"".join(keys) or b"\0", np.uint8)
+    lengths = np.array([len(key) for key in keys], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    edges: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    n_nodes, depth, left = 2, 0, np.flatnonzero(lengths)
+    while len(left):
+        new, edge = np.unique(node[left] * 256 + data[starts[left] + depth], return_inverse=True)
+        node[left] = n_nodes + edge
+        n_nodes += len(new)
+        edges.append(new)
+        depth += 1
+        left = left[lengths[left] > depth]
+    token = np.full(n_nodes, -1, np.int64)
+    token[node] = tokens
+    parent, byte = np.divmod(np.concatenate(edges), 256)
+    return np.searchsorted(parent, np.arange(n_nodes + 1)), byte, token

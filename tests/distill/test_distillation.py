@@ -139,7 +139,7 @@ def test_the_same_command_gives_the_same_bytes(teacher, tmp_path, choice):
     folders = [save_model(distill(teacher, dims=16, **choice), tmp_path / name) for name in "ab"]
     first, second = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)
     assert first == second
-    assert len(first) == 4
+    assert len(first) == 5
 
 
 def test_nothing_written_names_a_local_path(teacher, tmp_path):

@@ -20,6 +20,7 @@ from encoder import Encoder
 from encoder import model as model_module
 from encoder.errors import MillstreamError, ModelFormatError, OutputConflict
 from encoder.model import DEFAULT_MAX_LENGTH, StaticModel, load_model, save_model
+from encoder.tokenizer.tables import TABLES_FILE
 
 DIM = 16
 KINDS = ["float32", "float16", "int8", "weights and mapping", "int8 with weights and mapping"]
@@ -276,7 +277,7 @@ def test_saved_files_can_be_read_by_others(tmp_path):
     finally:
         os.umask(old)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    names = ["model.safetensors", "tokenizer.json", "config.json", "modules.json", "README.md"]
+    names = ["model.safetensors", "tokenizer.json", "config.json", "modules.json", "README.md", TABLES_FILE]
     assert modes == dict.fromkeys(names, 0o644)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o755
 

@@ -18,9 +18,10 @@ from encoder.errors import (
 )
 from encoder.model import load_model
 from encoder.reference import parse
-from encoder.store.cache import cache_folder, cached_model
+from encoder.store.cache import cached_model
 from encoder.store.objects import open_objects
 from encoder.store.store import ModelStore
+from encoder.user_cache import cache_folder
 
 
 @pytest.fixture

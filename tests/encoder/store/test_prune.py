@@ -109,7 +109,7 @@ def test_a_publisher_at_work_keeps_its_blobs(versions, objects, clock, make_mode
 def test_a_marked_blob_that_is_published_again_stays(versions, objects, clock, make_model):
     upload(objects, make_model(1.0))  # a publisher that was killed before its commit
     clock.advance(days=8)
-    assert len(versions.prune().marked) == 4
+    assert len(versions.prune().marked) == 5
     clock.advance(days=8)
     manifest = versions.publish(make_model(1.0))
     assert versions.prune().deleted == []
@@ -163,7 +163,7 @@ def test_a_mark_on_a_blob_that_is_used_again_goes(versions, objects, clock, make
     clock.advance(days=8)
     upload(objects, make_model(1.0))  # one that has claimed its blobs and will commit
     versions.prune()
-    assert len(objects.scan("marks")) == 4
+    assert len(objects.scan("marks")) == 5
     draft = versions.publish(make_model(2.0))
     by_path = {file.path: file for file in upload(DictObjects(clock), make_model(1.0))}
     files = tuple(by_path[file.path] for file in draft.files)
@@ -204,5 +204,5 @@ def test_every_kind_of_store_is_pruned(store, uri, make_model):
     assert len(done.deleted) == 2
     assert store.versions() == [3]
     assert store.verify(store.manifest()) == []
-    assert len(open_objects(uri).scan("blobs")) == 4
+    assert len(open_objects(uri).scan("blobs")) == 5
     assert open_objects(uri).scan("marks") == open_objects(uri).scan("_staging") == []

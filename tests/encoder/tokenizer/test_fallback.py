@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from encoder.tokenizer.fallback import LibraryTokenizer, median_token_length, unknown_id
 
+NO_LIMIT = 1 << 31
 NAMES = [*tiny_tokenizers.LIBRARY, "uncased", "unknown in the middle"]
 
 
@@ -24,7 +25,7 @@ def test_ids_are_model2vecs(name, limit, naughty_strings):
     reference = tiny_tokenizers.reference(name, limit)
     characters = None if limit is None else limit * reference.median_token_length
     cut = [text[:characters] for text in texts]
-    tokenizer = LibraryTokenizer(tiny_tokenizers.named(name).to_str(), limit, characters)
+    tokenizer = LibraryTokenizer(tiny_tokenizers.named(name).to_str(), limit, characters, NO_LIMIT)
     assert _lists(*tokenizer.tokenise(texts)) == reference.tokenize(cut)
 
 
@@ -40,8 +41,8 @@ def test_padding_and_truncation_of_the_file_are_ignored():
     tokenizer = Tokenizer.from_str(tiny_tokenizers.named("uncased").to_str())
     tokenizer.enable_padding(length=32, pad_id=0, pad_token="[PAD]")
     tokenizer.enable_truncation(2, direction="left")
-    plain = LibraryTokenizer(tiny_tokenizers.named("uncased").to_str(), 4, None)
-    padded = LibraryTokenizer(tokenizer.to_str(), 4, None)
+    plain = LibraryTokenizer(tiny_tokenizers.named("uncased").to_str(), 4, None, NO_LIMIT)
+    padded = LibraryTokenizer(tokenizer.to_str(), 4, None, NO_LIMIT)
     texts = ["card declined at the gate", ""]
     assert _lists(*padded.tokenise(texts)) == _lists(*plain.tokenise(texts))
     table = np.zeros((tokenizer.get_vocab_size(), 1), np.float32)
@@ -50,5 +51,5 @@ def test_padding_and_truncation_of_the_file_are_ignored():
 
 
 def test_no_texts_give_no_ids():
-    ids, ends = LibraryTokenizer(tiny_tokenizers.named("Unigram").to_str(), 512, 512).tokenise([])
+    ids, ends = LibraryTokenizer(tiny_tokenizers.named("Unigram").to_str(), 512, 512, NO_LIMIT).tokenise([])
     assert (ids.shape, ids.dtype, ends.shape, ends.dtype) == ((0,), np.int32, (0,), np.int64)

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 import tiny_tokenizers
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from unicode_texts import LONG_PARTS, many, mutate, texts
@@ -15,6 +15,7 @@ from unicode_texts import LONG_PARTS, many, mutate, texts
 from encoder import Encoder
 from encoder.model import StaticModel
 from encoder.tokenizer.fallback import LibraryTokenizer
+from encoder.tokenizer.tables import compile_tokenizer
 from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
 
 KERNEL, LIBRARY = list(tiny_tokenizers.KERNEL), list(tiny_tokenizers.LIBRARY)
@@ -185,6 +186,7 @@ pieces = st.text(st.sampled_from("abAé中ж7\u0301\0#"), min_size=1, max_size=2
     inside=st.sets(pieces, max_size=60),
     lines=st.lists(texts, min_size=1, max_size=5),
 )
+@example(words={"A"}, inside={"\0"}, lines=[""])
 def test_every_word_of_any_vocabulary_is_found_and_no_other(words, inside, lines):
     entries = dict.fromkeys(["[UNK]", *words, *(f"##{piece}" for piece in inside)])
     vocabulary = {entry: i for i, entry in enumerate(entries)}
@@ -229,7 +231,8 @@ def test_ids_of_more_than_20_bits_are_kept():
 
 
 def test_pages_are_asked_for_once_and_old_tables_stay_as_they_were():
-    compiler = WordPieceCompiler(tiny_tokenizers.named("uncased"), _spec("uncased"))
+    compiled = compile_tokenizer(tiny_tokenizers.named("uncased").to_str())
+    compiler = WordPieceCompiler(_spec("uncased"), compiled)
     before = compiler.tables
     compiler.add_pages({0, 4, 0x4E})
     assert (before.page_of == -1).all()

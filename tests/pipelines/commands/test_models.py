@@ -89,7 +89,7 @@ def test_a_rollback_publishes_the_old_version(folder, store):
 
 def test_verify_names_what_is_damaged(folder, store):
     ref = publish(folder, store)
-    assert "4 files" in run("verify", ref)
+    assert "5 files" in run("verify", ref)
     objects = open_objects(f"{store}/minilm")
     broken = next(info.key for info in objects.scan("blobs"))
     objects.delete(broken)

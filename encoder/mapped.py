@@ -1,0 +1,49 @@
+"""Arrays of a safetensors file as memory maps: read when they are touched, shared by all processes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+__all__ = ["map_tensors"]
+
+_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BOOL": "?",
+    **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
+}
+
+
+def map_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Map the arrays of a safetensors file into memory, read-only.
+
+    Returns:
+        The arrays by name, and the file's metadata.
+
+    Raises:
+        OSError: the file cannot be read.
+        SafetensorError: it is no safetensors file, or it is cut off.
+        ValueError: an array's type is none of NumPy's.
+    """
+    with safe_open(path, framework="numpy") as file:  # checks that the arrays lie in the file, without a gap
+        metadata = dict(file.metadata() or {})
+    with path.open("rb") as raw:
+        size = int.from_bytes(raw.read(8), "little")
+        entries = json.loads(raw.read(size))
+    entries.pop("__metadata__", None)
+    return {name: _map(path, name, entry, 8 + size) for name, entry in entries.items()}, metadata
+
+
+def _map(path: Path, name: str, entry: dict[str, Any], start: int) -> NDArray[Any]:
+    if entry["dtype"] not in _DTYPES:
+        raise ValueError(f"the type of {name!r} is {entry['dtype']}: use one of {', '.join(_DTYPES)}")
+    dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
+    begin, end = entry["data_offsets"]
+    if begin == end:  # nothing to map
+        return np.zeros(shape, dtype)
+    return np.memmap(path, dtype, "r", start + begin, shape)

@@ -1,0 +1,67 @@
+"""Whether arrays that were read from a file keep the WordPiece kernel inside them.
+
+Their checksum shows what has changed by accident; here it is shown that even arrays which somebody made up
+lead no kernel astray. So this module knows the layouts of `encoder.kernels.trie` and `encoder.kernels.words`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.kernels.words import ADDED, LONG_SLOT, SHORT_SLOT, Words
+
+__all__ = ["vocabulary_fits"]
+
+_BYTES = 256
+
+
+def vocabulary_fits(arrays: Mapping[str, NDArray[Any]], n_tokens: int) -> bool:
+    """Whether there are no arrays, or those of `compile_vocabulary` with ids below `n_tokens`."""
+    if not arrays:
+        return True
+    if set(arrays) != {"cells", *Words._fields} or any(arrays[name].ndim != 1 for name in Words._fields):
+        return False
+    words = Words(*(arrays[name] for name in Words._fields))
+    return _cells_fit(arrays["cells"], n_tokens) and _words_fit(words, n_tokens)
+
+
+def _cells_fit(cells: NDArray[Any], n_tokens: int) -> bool:
+    """Every base leads to 256 cells of the array; so do all steps of `cut_word`, from the roots on."""
+    if cells.dtype != np.int32 or cells.ndim != 2 or cells.shape[1] != 3 or len(cells) <= _BYTES:  # noqa: PLR2004 - the layout
+        return False
+    base, _, token = cells.T
+    return bool(
+        base.min() >= 0 and base.max() <= len(cells) - _BYTES and token.min() >= -1 and token.max() < n_tokens
+    )
+
+
+def _words_fit(words: Words, n_tokens: int) -> bool:
+    """The tables have room, and each piece in them one id, that of a token."""
+    if words.used.dtype != np.int64 or len(words.used) != 2:  # noqa: PLR2004 - the layout
+        return False
+    tables = (words.short, SHORT_SLOT, 2, (1, ADDED)), (words.long, LONG_SLOT, 4, (1,))
+    return all(
+        _slots_fit(table, size, first_id, codes, int(used), n_tokens)
+        for (table, size, first_id, codes), used in zip(tables, words.used, strict=True)
+    )
+
+
+def _slots_fit(
+    table: NDArray[Any], size: int, first_id: int, codes: tuple[int, ...], used: int, n_tokens: int
+) -> bool:
+    """A power of two of slots, a quarter of them free."""
+    n_slots = len(table) // size
+    if table.dtype != np.uint64 or n_slots < 4 or n_slots & (n_slots - 1) or len(table) % size:  # noqa: PLR2004 - the quarter
+        return False
+    slots = table.reshape(n_slots, size)
+    taken = slots[slots[:, 0] != 0]
+    ids, more = taken[:, first_id], taken[:, first_id + 1 :]
+    return bool(
+        4 * used <= 3 * n_slots
+        and used == len(taken)
+        and np.isin(ids & np.uint64(15), codes).all()
+        and (ids >> np.uint64(4) < n_tokens).all()
+        and not more.any()
+    )

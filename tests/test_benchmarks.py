@@ -123,7 +123,10 @@ def test_goals_are_told_reached_and_missed_apart():
     assert "| log lines, int8, 256 dims: 1,000,000 records/s | 1,000,000 | reached |" in lines
     assert "| sentences, int8, 256 dims: 1,300,000 records/s | 1,290,000 | **missed** |" in lines
     assert "| millstream | whole | 1,000,000 | 1,000,000 | 100.0 | 50.0 | 50.0 |  |" in lines
-    assert "| Russian, int8, 256 dims | 100, 20 | 400,000 | 40.0 | 125.0 | 20,000 | 20.0 | 0.40 |" in lines
+    assert (
+        "| Russian, each once, int8, 256 dims | 100, 20 | 400,000 | 40.0 | 125.0 | 20,000 | 20.0 | 0.40 |"
+        in lines
+    )
 
 
 def test_the_plot_shows_every_measured_system(tmp_path):

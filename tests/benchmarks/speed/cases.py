@@ -18,6 +18,7 @@ class Case:
         dtype: the table's number format.
         dim: the table's dimensions.
         tokenizer: "WordPiece" (that of all-MiniLM-L6-v2), "Unigram" or "byte-level BPE".
+        fresh: every turn has texts of its own, with words that were not met before; otherwise the same ones.
         goal: records a second that ours is to reach on one core of the reference machine, or None.
     """
 
@@ -26,12 +27,14 @@ class Case:
     dtype: str = "int8"
     dim: int = 256
     tokenizer: str = "WordPiece"
+    fresh: bool = False
     goal: float | None = None
 
     @property
     def name(self):
         own = "" if self.tokenizer == "WordPiece" else f", {self.tokenizer}"
-        return f"{self.texts}, {self.dtype}, {self.dim} dims{own}"
+        fresh = ", each once" if self.fresh else ""
+        return f"{self.texts}{fresh}, {self.dtype}, {self.dim} dims{own}"
 
 
 ASCII = "millstream, ASCII"
@@ -50,7 +53,9 @@ CASES = (
     Case("dims", "sentences", dim=512),
     Case("lengths", "10 tokens"),
     Case("lengths", "1,000 tokens"),
-    *(Case("languages", language) for language in LANGUAGES),
+    Case("new words", "log lines, new digits", fresh=True),
+    Case("new words", "sentences", fresh=True),
+    *(Case("languages", language, fresh=True) for language in LANGUAGES),
     Case("tokenizers", "sentences", tokenizer="Unigram"),
     Case("tokenizers", "sentences", tokenizer="byte-level BPE"),
 )

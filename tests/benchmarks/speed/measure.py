@@ -51,6 +51,7 @@ def entries(case, own, float32, folder):
         yield Entry(ASCII, "whole, of ASCII sentences", "millstream", own, texts="ASCII sentences")
     if case.group != "main":
         return
+    yield Entry("millstream, its ids", "tokenising only", "millstream tokenise", own)
     name = f"sentence-transformers {version('sentence-transformers')}"
     yield Entry(name, "whole, float32 table", "sentence-transformers", float32)
     yield Entry(f"tokenizers {version('tokenizers')}", "tokenising only", "tokenizers", own)
@@ -69,20 +70,22 @@ def measure(case, systems, texts, scratch, options):
         The facts of the texts, and for each system its figures: records/s (median and best of the rounds),
         MB/s, ns/token, seconds of each round.
     """
-    facts, ids = describe(texts[case.texts], systems[0].model)
+    facts, ids, unknown = describe(texts[case.texts], systems[0].model)
     sample = write(scratch / "sample", texts[case.texts][:_CHECKED])
-    check_ids(systems[0].model, texts[case.texts][:_CHECKED], ids)
+    check_ids(systems[0].model, texts[case.texts][:_CHECKED], ids, unknown)
     found = {entry.name: {"does": entry.does, "skipped": entry.skipped} for entry in systems}
     workers = {}
     try:
         for entry in systems:
             if not entry.skipped:
                 workers[entry] = Worker(entry.program, entry.model, entry.python)
-        for name, agreement in compare(case, workers, ids, sample, scratch).items():
+        for name, agreement in compare(case, workers, (ids, unknown), sample, scratch).items():
             found[name] |= agreement
         for entry, worker in workers.items():
             file = write(scratch / "texts", texts[entry.texts or case.texts])
-            found[entry.name] |= {**worker(do="prepare", texts=file, seconds=options.seconds), "seconds": []}
+            turns = options.rounds if case.fresh else 1
+            prepared = worker(do="prepare", texts=file, seconds=options.seconds, turns=turns)
+            found[entry.name] |= {**prepared, "seconds": []}
         for _ in range(options.rounds):
             for entry, worker in workers.items():
                 found[entry.name]["seconds"].append(worker(do="run")["seconds"])
@@ -101,26 +104,26 @@ def write(file, texts):
 
 
 def describe(texts, model):
-    """How many and how large the texts are, and the ids of the first ones by `tokenizers`."""
-    ids = library_ids(model, texts[:_CHECKED])
+    """How many and how large the texts are, and what `library_ids` says of the first ones."""
+    ids, unknown = library_ids(model, texts[:_CHECKED])
     n_bytes = sum(len(text.encode()) for text in texts[:_CHECKED])
     n_tokens = sum(map(len, ids))
     facts = {"bytes_per_text": n_bytes / len(ids), "tokens_per_text": n_tokens / len(ids)}
-    return {"texts": len(texts), **facts}, ids
+    return {"texts": len(texts), **facts}, ids, unknown
 
 
-def compare(case, workers, ids, sample, scratch):
+def compare(case, workers, library, sample, scratch):
     """What the systems give for a sample of the texts: name → shares and differences."""
     agreement = {}
     ours, theirs = list(workers)[:2]
     for entry in (ours, theirs):
         workers[entry](do="answer", texts=sample, to=str(scratch / f"{entry.program}.npy"))
     difference = largest_difference(case, *(scratch / f"{entry.program}.npy" for entry in (ours, theirs)))
-    agreement[ours.name] = {"largest_difference": difference, "same_ids": 1.0}
+    agreement[ours.name] = {"largest_difference": difference}
     for entry, worker in workers.items():
         if entry.does == "tokenising only":
             worker(do="answer", texts=sample, to=str(scratch / "ids"))
-            agreement[entry.name] = {"same_ids": same_ids(scratch / "ids", ids)}
+            agreement[entry.name] = {"same_ids": same_ids(scratch / "ids", *library)}
     return agreement
 
 

@@ -34,6 +34,7 @@ def load_texts(files, tokenizer, most):
     texts["ASCII sentences"] = [text for text in sentences if text.isascii()]
     texts["10 tokens"] = cut(sentences, 10, tokenizer, most)
     texts["1,000 tokens"] = cut(sentences, 1000, tokenizer, max(20, most // 50))
+    texts["log lines, new digits"] = new_digits(texts["log lines"], 2 * most)
     languages = tomllib.loads(Path(__file__).with_name("languages.toml").read_text("utf-8"))
     for language, written in languages.items():
         texts[language] = vary(written, most // 2)
@@ -73,6 +74,13 @@ def cut(sentences, n_tokens, tokenizer, most):
             tokens += count(word)
         texts.append(" ".join(text))
     return texts
+
+
+def new_digits(lines, most):
+    """The lines again and again, each time with other digits in the place of its own."""
+    choice = random.Random(0)
+    orders = [str.maketrans("0123456789", "".join(choice.sample("0123456789", 10))) for _ in range(1000)]
+    return [line.translate(choice.choice(orders)) for line in itertools.islice(itertools.cycle(lines), most)]
 
 
 def vary(sentences, most):

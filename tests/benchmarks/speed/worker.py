@@ -4,9 +4,10 @@
 
 A system's own environment holds nothing but that system, so everything else is imported where it is used.
 
-- `{"do": "prepare", "texts": FILE, "seconds": S}`: reads the texts (one a line), and prepares as many of
-  them as the system does in about S seconds, in the form that it wants; answers `{"texts": n, "bytes": n}`.
-- `{"do": "run"}`: does these texts; answers `{"seconds": s}`.
+- `{"do": "prepare", "texts": FILE, "seconds": S, "turns": T}`: reads the texts (one a line), and prepares for
+  each of T turns other ones, in the form that the system wants, as many as it does in about S seconds; says
+  how many a turn has: `{"texts": n, "bytes": n}`.
+- `{"do": "run"}`: does the texts of the next turn; answers `{"seconds": s}`.
 - `{"do": "answer", "texts": FILE, "to": FILE}`: what comes out for all texts: ids as JSON, vectors as `.npy`.
 """
 
@@ -45,6 +46,21 @@ def millstream(folder):
     encoder = Encoder.load(folder, threads=1)
     room = np.empty((BATCH, encoder.dim), np.float32)
     return System(pa.array, lambda texts: encoder.encode(texts, out=room), lambda found: found.copy())
+
+
+def millstream_tokenise(folder):
+    import pyarrow as pa
+
+    from encoder import Encoder
+
+    encoder = Encoder.load(folder, threads=1)
+    return System(pa.array, encoder.tokenise, split)
+
+
+def split(found):
+    """Ids one behind the other, and where each text's begin, as lists."""
+    ids, offsets = found
+    return [ids[first:last].tolist() for first, last in itertools.pairwise(offsets)]
 
 
 def model2vec(folder):
@@ -107,11 +123,7 @@ def tokie(folder):
         held[-1].flush()
         return held[-1].name
 
-    def answer(found):
-        ids, offsets = found
-        return [ids[first:last].tolist() for first, last in itertools.pairwise(offsets)]
-
-    return System(prepare, lambda file: tokenizer.encode_files([file], separator=b"\n"), answer)
+    return System(prepare, lambda file: tokenizer.encode_files([file], separator=b"\n"), split)
 
 
 def pooling(folder):
@@ -134,6 +146,7 @@ def pooling(folder):
 
 SYSTEMS = {
     "millstream": millstream,
+    "millstream tokenise": millstream_tokenise,
     "model2vec": model2vec,
     "sentence-transformers": sentence_transformers,
     "tokenizers": tokenizers,
@@ -157,15 +170,18 @@ def seconds(system, prepared):
     return time.perf_counter() - begin
 
 
-def prepare(system, texts, wanted):
-    """As many texts as take about the wanted seconds, done twice before they are measured."""
+def prepare(system, texts, wanted, n_turns):
+    """For each turn as many texts as take about the wanted seconds; those of an only turn are done once."""
     sample = batches(system, texts[:SAMPLE])
     seconds(system, sample)  # compiles, fills caches
     rate = min(SAMPLE, len(texts)) / seconds(system, sample)
-    chosen = texts[: max(100, int(wanted * rate))]
-    prepared = batches(system, chosen)
-    seconds(system, prepared)
-    return prepared, {"texts": len(chosen), "bytes": sum(len(text.encode()) for text in chosen)}
+    count = min(max(100, int(wanted * rate)), max(1, len(texts) // n_turns))
+    starts = range(0, n_turns * count, count)
+    turns = [batches(system, texts[first : first + count]) for first in starts]
+    if n_turns == 1:
+        seconds(system, turns[0])
+    size = sum(len(text.encode()) for text in texts[: n_turns * count]) / n_turns
+    return itertools.cycle(turns), {"texts": count, "bytes": size}
 
 
 def answer(system, texts, file):
@@ -181,15 +197,15 @@ def answer(system, texts, file):
 
 def main(name, folder):
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
-    system, prepared = SYSTEMS[name](folder), []
+    system, turns = SYSTEMS[name](folder), iter(())
     for line in sys.stdin:
         command = json.loads(line)
         reply = {}
         if command["do"] == "prepare":
-            prepared = []
-            prepared, reply = prepare(system, read(command["texts"]), command["seconds"])
+            texts = read(command["texts"])
+            turns, reply = prepare(system, texts, command["seconds"], command["turns"])
         elif command["do"] == "run":
-            reply = {"seconds": seconds(system, prepared)}
+            reply = {"seconds": seconds(system, next(turns))}
         else:
             answer(system, read(command["texts"]), command["to"])
         print(json.dumps(reply), file=replies, flush=True)

@@ -39,7 +39,8 @@ class WordPieceTables(NamedTuple):
         isolated: `(128,)` int32: token id of an ASCII character that stands alone, or -1 for unknown.
         page_of: `(4352,)` int32: row of `pages` for each 256 code points, or -1 while not yet asked for.
         pages: `(n_pages, 256)` int32: SPACE, REMOVED, UNSURE, or 8 + a row of `runs`.
-        runs: `(n_runs, 4)` int32: first byte in `run_bytes`, bytes, characters, 1 if it stands alone.
+        runs: `(n_runs, 4)` int32: first byte in `run_bytes`, bytes, characters; 0 for a part of a word, 1 for
+            a character that stands alone and is unknown, or 2 + the token id of one that stands alone.
         run_bytes: `(n,)` uint8: the normalised characters, UTF-8.
         cells: `(n_cells, 3)` int32: the trie's base, check and token id; roots are 0 (word) and 1 (inside).
         words: the words that are one token, and ASCII punctuation.
@@ -80,55 +81,6 @@ def _starts_added(data: Any, i: int, e: int, added: Any) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def _add_byte(word: Any, n: int, byte: Any) -> int:
-    """Append a byte to the word; its new length."""
-    if n < _WORD_BYTES:
-        word[n] = byte
-    return n + 1
-
-
-@njit(nogil=True, cache=True)
-def _collect(data: Any, i: int, e: int, t: Any, word: Any) -> tuple[int, int, int, int, int]:
-    """Normalise one word of any characters, byte by byte.
-
-    Returns:
-        Where it ends; its bytes; its characters; the run that ends it and stands alone, or -1; what is wrong.
-    """
-    n, chars = 0, 0
-    while i < e:
-        c = t.ascii[data[i]]
-        if c > UNSURE:
-            n = _add_byte(word, n, c)
-            chars += 1
-            i += 1
-        elif c == MULTIBYTE:
-            code, after = decode(data, i, e)
-            if after < 0:
-                return i, n, chars, -1, FALLBACK
-            page = t.page_of[code >> 8]
-            if page < 0:
-                return i, n, chars, -1, NEEDS_PAGE + 8 * (code >> 8)
-            run = t.pages[page, code & 255]
-            if run == UNSURE:
-                return i, n, chars, -1, FALLBACK
-            if run == SPACE:
-                return (i, n, chars, -1, DONE) if n else (after, 0, 0, -1, DONE)
-            i = after
-            if run != REMOVED:
-                run -= 8
-                if t.runs[run, 3]:
-                    return i, n, chars, run, DONE
-                chars += t.runs[run, 2]
-                for k in range(t.runs[run, 0], t.runs[run, 0] + t.runs[run, 1]):
-                    n = _add_byte(word, n, t.run_bytes[k])
-        elif c == REMOVED:
-            i += 1
-        else:
-            break
-    return i, n, chars, -1, DONE
-
-
-@njit(nogil=True, cache=True)
 def _any_words(
     data: Any, i: int, stop: int, e: int, t: Any, word: Any, ids: Any, p: int, room: int
 ) -> tuple[int, int, int]:
@@ -138,34 +90,69 @@ def _any_words(
         The new end of `ids`, the last word whole even if it is more than `room`; how many words are unknown;
         what is wrong.
     """
-    begin, unknown = p, 0
-    while i < stop and p - begin + unknown < room:
-        b = data[i]
-        c = t.ascii[b]
-        if c == SPACE:
-            i += 1
-        elif c == ISOLATED:
-            if t.added_first[b] and _starts_added(data, i, e, t.added):
-                return begin, 0, FALLBACK
-            if t.isolated[b] >= 0:
-                ids[p] = t.isolated[b]
+    # Out of the tuple once: each time that an array is taken out its references are counted.
+    ascii_, isolated, page_of, pages, runs, run_bytes = (
+        t.ascii,
+        t.isolated,
+        t.page_of,
+        t.pages,
+        t.runs,
+        t.run_bytes,
+    )
+    begin, unknown, n, chars = p, 0, 0, 0
+    while p - begin + unknown < room:
+        kind: Any = SPACE
+        alone: Any = -1
+        after: Any = i + 1
+        if i < stop:
+            kind = np.int64(ascii_[data[i]])
+            if kind == MULTIBYTE:
+                code, after = decode(data, i, stop)
+                if after < 0:
+                    return begin, 0, FALLBACK
+                page = page_of[code >> 8]
+                if page < 0:
+                    return begin, 0, NEEDS_PAGE + 8 * (code >> 8)
+                kind = np.int64(pages[page, code & 255])
+                if kind == UNSURE:
+                    return begin, 0, FALLBACK
+                if kind > UNSURE:
+                    run = kind - 8
+                    if runs[run, 3] == 0:
+                        for k in range(runs[run, 0], runs[run, 0] + runs[run, 1]):
+                            if n < _WORD_BYTES:
+                                word[n] = run_bytes[k]
+                            n += 1
+                        chars += runs[run, 2]
+                    else:
+                        kind, alone = ISOLATED, runs[run, 3] - 2
+            elif kind == ISOLATED:
+                if t.added_first[data[i]] and _starts_added(data, i, e, t.added):
+                    return begin, 0, FALLBACK
+                alone = isolated[data[i]]
+            elif kind > UNSURE:
+                if n < _WORD_BYTES:
+                    word[n] = kind
+                n += 1
+                chars += 1
+            if kind > UNSURE or kind == REMOVED:
+                i = after
+                continue
+        if n:
+            q = -1 if chars > t.max_word_chars or n > _WORD_BYTES else cut_word(word, n, t.cells, ids, p)
+            unknown += q < 0
+            p = max(p, q)
+            n, chars = 0, 0
+            continue  # the character behind the word has its turn if there is room for it
+        if i >= stop:
+            break
+        if kind == ISOLATED:
+            if alone >= 0:
+                ids[p] = alone
                 p += 1
             else:
                 unknown += 1
-            i += 1
-        else:
-            i, n, chars, alone, wrong = _collect(data, i, stop, t, word)
-            if wrong != DONE:
-                return begin, 0, wrong
-            if n:
-                q = -1 if chars > t.max_word_chars or n > _WORD_BYTES else cut_word(word, n, t.cells, ids, p)
-                unknown += q < 0
-                p = max(p, q)
-            if alone >= 0 and p - begin + unknown < room:
-                a, z = t.runs[alone, 0], t.runs[alone, 0] + t.runs[alone, 1]
-                q = cut_word(t.run_bytes[a:z], z - a, t.cells, ids, p)
-                unknown += q < 0
-                p = max(p, q)
+        i = after
     return p, unknown, DONE
 
 

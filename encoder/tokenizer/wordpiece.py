@@ -104,7 +104,8 @@ class WordPieceCompiler:
         self._normalizer = tokenizer.normalizer
         self._splitter = tokenizer.pre_tokenizer
         self._lock = threading.Lock()
-        vocabulary: dict[str, int] = spec["model"]["vocab"]
+        self._vocabulary: dict[str, int] = spec["model"]["vocab"]
+        vocabulary = self._vocabulary
         max_word_chars: int = spec["model"]["max_input_chars_per_word"]
         if max(vocabulary.values(), default=-1) >= tables.n_tokens:
             raise ModelFormatError("the compiled tokenizer is not that of tokenizer.json: remove its file")
@@ -152,7 +153,8 @@ class WordPieceCompiler:
                 encoded = text.encode()
                 page[low] = 8 + len(old.runs) + len(runs)
                 first = len(old.run_bytes) + len(run_bytes)
-                runs.append((first, len(encoded), len(text), int(kind == ISOLATED)))
+                alone = 2 + self._vocabulary.get(text, -1) if kind == ISOLATED else 0
+                runs.append((first, len(encoded), len(text), alone))
                 run_bytes += encoded
         page_of = old.page_of.copy()
         page_of[number] = len(old.pages)

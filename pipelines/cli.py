@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
-from pipelines.commands import backfill, demo, distill, models
+from pipelines.commands import backfill, demo, distill, models, warm
 
 __all__ = ["app", "main"]
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command("distill")(distill.distill)
 app.add_typer(models.app, name="models")
 app.command("backfill")(backfill.backfill)
+app.command("warm")(warm.warm)
 app.command("demo")(demo.demo)
 
 
@@ -52,6 +53,7 @@ def main() -> None:
         os.environ["MILLSTREAM_DEBUG"] = "1"
     # Libraries that warn while they are imported do so to their developers, not to ours.
     logging.basicConfig(level=logging.INFO if os.environ.get("MILLSTREAM_DEBUG") else logging.ERROR)
+    logging.getLogger("encoder").setLevel(logging.WARNING)  # ours does so to the user
     try:
         app()
     except Exception as error:

@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import llvmlite.binding
 import numba
 import numba.core.caching
 import numba.core.compiler
@@ -24,7 +25,7 @@ import numba.core.config
 
 from encoder.user_cache import cache_folder
 
-__all__ = ["code_folders", "compilations", "njit"]
+__all__ = ["code_folders", "compilations", "folders_used", "njit", "processor"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Typed as Any: Numba's types are of its public names only.
@@ -36,6 +37,7 @@ _HERE = Path(__file__).parent
 _UNREADABLE = (OSError, EOFError, LookupError, ValueError, pickle.UnpicklingError)
 """What comes of files that are not there, may not be read, or are cut off."""
 _dispatchers: list[Any] = []
+_used: set[Path] = set()
 
 
 def njit(*, cache: bool, **options: Any) -> Callable[[_Function], _Function]:
@@ -54,6 +56,16 @@ def njit(*, cache: bool, **options: Any) -> Callable[[_Function], _Function]:
 def compilations() -> int:
     """How many kernels this process has compiled, instead of loading their code."""
     return sum(sum(dispatcher.stats.cache_misses.values()) for dispatcher in _dispatchers)
+
+
+def folders_used() -> list[Path]:
+    """The folders that this process has loaded code from or kept code in."""
+    return sorted(_used)
+
+
+def processor() -> str:
+    """The processor that code is compiled for, as LLVM names it; `NUMBA_CPU_NAME` sets another."""
+    return str(config.CPU_NAME or llvmlite.binding.get_host_cpu_name())
 
 
 @functools.cache
@@ -93,10 +105,11 @@ class _KernelCache:
     def load_overload(self, signature: Any, context: Any) -> Any:
         """The compiled function, or None."""
         context.refresh()  # or the code finds no functions of Numba's to call
-        for _, file in self._files:
+        for folder, file in self._files:
             with suppress(*_UNREADABLE):
                 found = file.load(_key(signature, context.codegen()))
                 if found is not None:
+                    _used.add(folder)
                     return compiler.CompileResult._rebuild(context, *found)  # noqa: SLF001 - as Numba's own
         return None
 
@@ -108,6 +121,7 @@ class _KernelCache:
             with suppress(*_UNREADABLE):
                 folder.mkdir(parents=True, exist_ok=True)
                 file.save(_key(signature, result.library.codegen), result._reduce())  # noqa: SLF001 - as Numba's own
+                _used.add(folder)
                 return
         _say_that_code_is_lost()
 

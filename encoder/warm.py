@@ -1,0 +1,68 @@
+"""Compile ahead: every kernel that serving needs, for every kind of tokenizer, table and vector."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from encoder.encoder import Encoder
+from encoder.kernels.compiled import compilations, folders_used, processor
+from encoder.model import StaticModel
+from encoder.vectors import VectorType
+
+__all__ = ["Warmed", "warm_kernels"]
+
+_WORDS = ["card", "declined", "a", "c", "r", "d"]
+_TEXTS = ["card declined, twice", "Card é ☃ 中文 e\u0301", "[UNK] card", "declined" * 9, "", None]
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """What was compiled.
+
+    Attributes:
+        compiled: how many functions were compiled; those whose code was there already do not count.
+        seconds: how long it took.
+        folders: where the code lies; none where it could not be kept.
+        processor: the processor that the code is for, as LLVM names it.
+    """
+
+    compiled: int
+    seconds: float
+    folders: list[Path]
+    processor: str
+
+
+def warm_kernels() -> Warmed:
+    """Use the encoder in every way, so that all its code is compiled and kept on disk."""
+    begin, before = time.monotonic(), compilations()
+    for tokenizer in _tokenizers():
+        for kind in (np.int8, np.float32):
+            table = np.ones((tokenizer.get_vocab_size(), 8), kind)
+            encoder = Encoder(StaticModel(table, tokenizer.to_str(), {"normalize": True}), threads=1)
+            for dtype in get_args(VectorType):
+                encoder.encode(_TEXTS, dtype=dtype)
+    return Warmed(compilations() - before, time.monotonic() - begin, folders_used(), processor())
+
+
+def _tokenizers() -> Iterator[Tokenizer]:
+    """A small tokenizer of each kind."""
+    entries = ["[UNK]", *_WORDS, *(f"##{word}" for word in _WORDS)]
+    vocabulary, unknown = {entry: i for i, entry in enumerate(entries)}, "[UNK]"
+    bert = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
+    bert.normalizer, bert.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    bert.add_special_tokens([unknown])
+    yield bert
+
+    unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁", -2.0), *((word, -3.0) for word in _WORDS)], 0))
+    unigram.pre_tokenizer = pre_tokenizers.Metaspace()
+    yield unigram
+
+    letters = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    bpe = Tokenizer(models.BPE({**letters, "ca": len(letters)}, [("c", "a")]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    yield bpe

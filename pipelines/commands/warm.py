@@ -1,0 +1,54 @@
+"""`millstream warm`: compile ahead, and fetch a version ahead; what the build of an image does last."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from encoder.errors import ConfigurationError
+
+__all__ = ["warm"]
+
+
+def warm(
+    ref: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[REF]", help="A version to fetch and check as well, as in s3://bucket/models/minilm@7."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
+) -> None:
+    """Compile all code that embedding needs, and keep it on disk: later processes compile nothing.
+
+    The code is for this processor. It lies beside the installed package, or, where that cannot be written, in
+    the user's cache; NUMBA_CACHE_DIR names another folder.
+    """
+    from encoder.encoder import Encoder  # noqa: PLC0415 - Numba is loaded only where it is used
+    from encoder.kernels.compiled import code_folders  # noqa: PLC0415 - as above
+    from encoder.warm import warm_kernels  # noqa: PLC0415 - as above
+
+    done = warm_kernels()
+    if not done.folders:
+        folders = " or ".join(map(str, code_folders()))
+        raise ConfigurationError(f"cannot write to {folders}: set NUMBA_CACHE_DIR to a folder that can be")
+    outcome: dict[str, Any] = {
+        "compiled": done.compiled,
+        "seconds": round(done.seconds, 1),
+        "folders": list(map(str, done.folders)),
+        "processor": done.processor,
+    }
+    if ref is not None:
+        encoder = Encoder.load(ref)
+        encoder.encode("one text, through all of it")
+        outcome["model"] = ref if encoder.manifest is None else f"{ref} ({encoder.manifest.digest[:19]})"
+    typer.echo(json.dumps(outcome) if as_json else _in_words(outcome))
+
+
+def _in_words(outcome: dict[str, Any]) -> str:
+    what = f"{outcome['compiled']} functions compiled" if outcome["compiled"] else "nothing left to compile"
+    lines = [f"{what} in {outcome['seconds']} s, for {outcome['processor']}"]
+    lines += [f"  the code lies in {folder}" for folder in outcome["folders"]]
+    if "model" in outcome:
+        lines.append(f"  {outcome['model']} is here and loads")
+    return "\n".join(lines)

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_RECORDS ?= 200000
 
-.PHONY: help setup demo test test-slow lint format bench prism flink clean
+.PHONY: help setup demo test test-slow lint format bench prism flink kafka clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -42,6 +42,9 @@ prism: setup  ## Beam's Prism on this machine, for a person; builds it with Go
 
 flink: setup  ## Apache Flink on this machine, for a person; needs Java and Maven
 	PYTHONPATH=tests $(BIN)/python -m engines.flink
+
+kafka: setup  ## an Apache Kafka broker on this machine until Ctrl-C; TOPICS="a b" makes topics
+	$(BIN)/python tests/brokers.py $(TOPICS)
 
 clean:  ## remove what was made here, the environment excepted
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

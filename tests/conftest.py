@@ -1,6 +1,7 @@
 """Settings and servers that all tests share."""
 
 import pytest
+from brokers import kafka as run_kafka
 from hypothesis import settings
 from servers import seaweedfs
 
@@ -13,6 +14,12 @@ settings.load_profile("millstream")
 def s3():
     with seaweedfs() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kafka():
+    with run_kafka() as broker:
+        yield broker
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoder.reference import store_uri
-from encoder.store.objects import open_objects
+from encoder.store.objects import Objects, open_objects
 
-__all__ = ["ParquetParts", "PartWriter"]
+__all__ = ["ParquetParts", "PartWriter", "file_metadata", "parquet_writer"]
 
 _STAGING = "_staging"
 _FOOTER = 1 << 16  # bytes at the end of a file that hold its footer, as good as always
@@ -46,7 +46,7 @@ class ParquetParts:
         """
         if self._folder is None:
             sink = pa.BufferOutputStream()
-            with _parquet_writer(sink, schema) as writer:
+            with parquet_writer(sink, schema) as writer:
                 yield PartWriter(writer)
             self._objects.overwrite(name, memoryview(sink.getvalue()).cast("B"))
             return
@@ -54,7 +54,7 @@ class ParquetParts:
         staging.mkdir(parents=True, exist_ok=True)
         temporary = staging / f"{name}.{uuid.uuid4().hex}"
         try:
-            with pa.OSFile(str(temporary), "wb") as file, _parquet_writer(file, schema) as writer:
+            with pa.OSFile(str(temporary), "wb") as file, parquet_writer(file, schema) as writer:
                 yield PartWriter(writer)
             self._publish(temporary, self._folder / name)
         except BaseException:
@@ -82,17 +82,8 @@ class ParquetParts:
         return [key for key in keys if key.endswith(".parquet") and "/" not in key]
 
     def metadata(self, name: str) -> dict[str, str]:
-        """The key-value metadata of a file, with its number of rows as `rows`; reads the footer alone."""
-        end = self._objects.read_end(name, _FOOTER)
-        size = int.from_bytes(end[-8:-4], "little") + 8  # the footer's length and PAR1 stand behind it
-        if size > len(end):
-            end = self._objects.read_end(name, size)
-        footer = pq.read_metadata(pa.BufferReader(end))
-        pairs = footer.metadata or {}
-        return {
-            **{k.decode(): v.decode("utf-8", "replace") for k, v in pairs.items()},
-            "rows": str(footer.num_rows),
-        }
+        """See `file_metadata`."""
+        return file_metadata(self._objects, name)
 
     def sweep(self) -> None:
         """Remove what killed processes left behind; only when nobody writes any more."""
@@ -103,6 +94,20 @@ class ParquetParts:
             for path in staging.iterdir():
                 path.unlink(missing_ok=True)
             staging.rmdir()
+
+
+def file_metadata(objects: Objects, name: str) -> dict[str, str]:
+    """The key-value metadata of a Parquet file, with its number of rows as `rows`; reads the footer alone."""
+    end = objects.read_end(name, _FOOTER)
+    size = int.from_bytes(end[-8:-4], "little") + 8  # the footer's length and PAR1 stand behind it
+    if size > len(end):
+        end = objects.read_end(name, size)
+    footer = pq.read_metadata(pa.BufferReader(end))
+    pairs = footer.metadata or {}
+    return {
+        **{k.decode(): v.decode("utf-8", "replace") for k, v in pairs.items()},
+        "rows": str(footer.num_rows),
+    }
 
 
 class PartWriter:
@@ -120,7 +125,7 @@ class PartWriter:
         self._writer.add_key_value_metadata(metadata)
 
 
-def _parquet_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
+def parquet_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
     """A writer that encodes vectors plainly, and all else small."""
     plain = [leaf for field in schema if field.name in _PLAIN for leaf in _leaves(field.type, field.name)]
     rich = [leaf for field in schema if field.name not in _PLAIN for leaf in _leaves(field.type, field.name)]

@@ -1,0 +1,228 @@
+"""`millstream worker`: a topic in, its records with vectors out, until it is told to stop."""
+
+import logging
+import os
+import signal
+import threading
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from encoder.errors import ConfigurationError, MissingExtra
+from pipelines.commands.tables import print_table
+
+if TYPE_CHECKING:
+    from pipelines.kafka.settings import WorkerSettings
+
+__all__ = ["worker"]
+
+_MIB = 1 << 20
+
+
+def _from_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Take the options of a TOML file as defaults: the command line and the environment go before them."""
+    if path is None:
+        return None
+    try:
+        options = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error
+    by_flag = {
+        flag.removeprefix("--"): parameter for parameter in context.command.params for flag in parameter.opts
+    }
+    unknown = [key for key in options if key not in by_flag or key == "config"]
+    if unknown:
+        raise ConfigurationError(
+            f"{path} has the unknown option {unknown[0]!r}: options are named as on the command line, "
+            "without the dashes"
+        )
+    context.default_map = {
+        by_flag[key].name or key: _option(value, several=getattr(by_flag[key], "multiple", False))
+        for key, value in options.items()
+    }
+    return path
+
+
+def _option(value: Any, *, several: bool) -> Any:
+    """A value of TOML as the command line would have it; a table is a list of KEY=VALUE."""
+    if isinstance(value, dict):
+        return [f"{key}={inner}" for key, inner in _flat(value)]
+    return [value] if several and not isinstance(value, list) else value
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """`{"sasl": {"username": "x"}}`, which TOML makes of `sasl.username`, back as `sasl.username`."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, str(value).lower() if isinstance(value, bool) else value
+
+
+def worker(
+    brokers: Annotated[str, typer.Option(help="HOST:PORT of the brokers, separated by commas.")],
+    group: Annotated[str, typer.Option(help="Consumer group; workers of a group share the partitions.")],
+    input_topic: Annotated[str, typer.Option("--input", help="Topic to read.")],
+    model: Annotated[
+        str,
+        typer.Option(help="REF of the model; a store's latest version is followed while the worker runs."),
+    ],
+    outputs: Annotated[
+        list[str], typer.Option("--output", help="topic:NAME or parquet:URI; may be given several times.")
+    ],
+    dead_letters: Annotated[
+        str, typer.Option(help="topic:NAME or parquet:URI for records that cannot be embedded.")
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(callback=_from_file, is_eager=True, help="TOML file with these options, named as here."),
+    ] = None,
+    text: Annotated[
+        str, typer.Option(help="Field to embed, or a template: '{merchant} in {city}: {user.name}'.")
+    ] = "text",
+    input_format: Annotated[
+        Literal["json", "text"], typer.Option(help="Format of the values; text is one field, 'text'.")
+    ] = "json",
+    output_format: Annotated[
+        Literal["json", "msgpack", "arrow"],
+        typer.Option("--format", help="Of output topics: a message a record, or Arrow IPC batches."),
+    ] = "json",
+    delivery: Annotated[
+        Literal["exactly-once", "at-least-once"],
+        typer.Option(help="Of output topics; Parquet holds every record exactly once."),
+    ] = "exactly-once",
+    fields: Annotated[
+        str | None,
+        typer.Option(help="Fields to keep, with types if wanted: 'id:int64,merchant'.  [default: all]"),
+    ] = None,
+    vectors: Annotated[
+        Literal["list", "binary"],
+        typer.Option(help="list: every tool reads it; binary: bytes (base64 in JSON), many times faster."),
+    ] = "list",
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
+    ] = "float32",
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of this replica that outlives restarts: static membership, and no wait for the "
+            "transaction that a killed process left open."
+        ),
+    ] = None,
+    pin: Annotated[bool, typer.Option(help="Stay with the model's version of the start.")] = False,
+    model_seconds: Annotated[float, typer.Option(min=0.1, help="Between two looks for a newer one.")] = 30.0,
+    commit_seconds: Annotated[float, typer.Option(min=0.001, help="Between two commits.")] = 0.1,
+    transaction_records: Annotated[int, typer.Option(min=1, help="At most between two commits.")] = 20_000,
+    rows_per_file: Annotated[int, typer.Option(min=1, help="Offsets of a Parquet file.")] = 65_536,
+    mib_per_file: Annotated[int, typer.Option(min=1, help="MiB of records of a Parquet file.")] = 256,
+    seconds_per_file: Annotated[float, typer.Option(min=0.1, help="Age of a file's first row.")] = 60.0,
+    max_memory: Annotated[int, typer.Option(min=64, help="MiB for records that wait for outputs.")] = 1024,
+    max_dead_letters: Annotated[
+        str, typer.Option(help="Share of the last 10,000 records that may be bad before the worker stops.")
+    ] = "10%",
+    properties: Annotated[
+        list[str] | None,
+        typer.Option("--property", help="librdkafka's KEY=VALUE; KEY=@FILE reads the value from a file."),
+    ] = None,
+    property_files: Annotated[
+        list[Path] | None, typer.Option("--property-file", help="File of such lines, as for secrets.")
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT for /healthz, /readyz and /metrics.  [default: none]")
+    ] = None,
+    log_format: Annotated[Literal["json", "text"], typer.Option(help="Of log lines.")] = "json",
+    check: Annotated[
+        bool, typer.Option("--check", help="Look at configuration, model, topics and outputs, and end.")
+    ] = False,
+) -> None:
+    """Embed the records of a Kafka topic into other topics and Parquet, as one of a group of workers.
+
+    Records keep their fields, key and headers, and get `embedding` and `model_version`. A record that cannot
+    be embedded goes to the dead letters and delays no other. SIGTERM ends the worker in order. Properties
+    also come from the environment: MILLSTREAM_KAFKA_SASL_PASSWORD is sasl.password.
+    """
+    del config  # its options have become defaults
+    try:
+        from pipelines.kafka.properties import parse_properties  # noqa: PLC0415 - Kafka is an extra
+        from pipelines.kafka.settings import (  # noqa: PLC0415 - as above
+            Output,
+            WorkerSettings,
+            parse_budget,
+            parse_fields,
+        )
+        from pipelines.sinks.ranges import Rotation  # noqa: PLC0415 - as above
+        from pipelines.vectors import VectorFormat  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
+    names, types = parse_fields(fields)
+    settings = WorkerSettings(
+        brokers=brokers,
+        group=group,
+        input=input_topic,
+        text=text,
+        model=model,
+        outputs=tuple(Output.parse(output) for output in outputs),
+        dead_letters=Output.parse(dead_letters),
+        input_format=input_format,
+        format=output_format,
+        delivery=delivery,
+        fields=names,
+        types=types,
+        vectors=VectorFormat(vectors, dtype),
+        instance=instance,
+        pin=pin,
+        model_seconds=model_seconds,
+        commit_seconds=commit_seconds,
+        transaction_records=transaction_records,
+        rotation=Rotation(rows_per_file, mib_per_file * _MIB, seconds_per_file),
+        max_memory=max_memory * _MIB,
+        max_dead_letters=parse_budget(max_dead_letters),
+        properties=parse_properties(properties or [], property_files or []),
+    )
+    if check:
+        from pipelines.kafka.start import check as look  # noqa: PLC0415 - as above
+
+        print_table(None, [list(row) for row in look(settings)])
+        return
+    _log_as(log_format)
+    _run(settings, listen)
+
+
+def _log_as(form: str) -> None:
+    from pipelines.kafka.logs import log_json  # noqa: PLC0415 - Kafka is an extra
+
+    level = logging.DEBUG if os.environ.get("MILLSTREAM_DEBUG") else logging.INFO
+    if form == "json":
+        log_json(level)
+    else:
+        logging.basicConfig(level=logging.WARNING, force=True, format="%(asctime)s %(levelname)s %(message)s")
+        logging.getLogger("pipelines").setLevel(level)
+
+
+def _run(settings: "WorkerSettings", listen: str | None) -> None:
+    from pipelines.kafka.health import serve  # noqa: PLC0415 - Kafka is an extra
+    from pipelines.kafka.start import start  # noqa: PLC0415 - as above
+
+    stopping = threading.Event()
+    with _stopped_by_signals(stopping), start(settings, stopping) as started:
+        if listen is not None:
+            serve(listen, started.metrics, lambda: bool(started.inputs.positions.owned))
+        started.worker.run()
+
+
+@contextmanager
+def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT end the worker in order."""
+    before = {
+        number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

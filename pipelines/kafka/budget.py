@@ -1,0 +1,48 @@
+"""The error budget: how many bad records are chance, and how many are a broken deployment."""
+
+from collections import deque
+
+from encoder.errors import InputError
+
+__all__ = ["ErrorBudget"]
+
+_WINDOW = 10_000
+_LEAST = 100
+
+
+class ErrorBudget:
+    """Stops when too many of the last 10,000 records are bad; fewer than 100 records prove nothing.
+
+    Args:
+        limit: the share of bad records that is tolerated, from 0 to 1.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._batches: deque[tuple[int, int]] = deque()
+        self._records = self._bad = 0
+
+    def spend(self, n_records: int, n_bad: int, reason: str) -> None:
+        """Take note of a batch.
+
+        Args:
+            n_records: its size.
+            n_bad: how many of them are dead letters.
+            reason: what is wrong with the last of these.
+
+        Raises:
+            InputError: the budget is spent.
+        """
+        self._batches.append((n_records, n_bad))
+        self._records += n_records
+        self._bad += n_bad
+        while self._records - self._batches[0][0] >= _WINDOW:
+            old_records, old_bad = self._batches.popleft()
+            self._records -= old_records
+            self._bad -= old_bad
+        if self._records >= _LEAST and self._bad > self._limit * self._records:
+            raise InputError(
+                f"{self._bad:,} of the last {self._records:,} records are bad, more than "
+                f"{self._limit:.4%} (the last one: {reason}): look at --text, the input's format and its "
+                "writers, or raise --max-dead-letters; nothing of the last batch was committed"
+            )

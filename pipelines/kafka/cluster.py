@@ -1,0 +1,103 @@
+"""What the cluster says of topics before the work begins: are they there, what may we do with them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
+
+from encoder.errors import ConfigurationError, TransientError
+
+__all__ = ["check_topics", "max_message_bytes", "sample_values"]
+
+_ASK_SECONDS = 20.0
+_DEFAULT_BYTES = 1_048_588
+_SAMPLE_MESSAGES, _SAMPLE_SECONDS = 2000, 1.0
+
+
+def check_topics(admin: AdminClient, reads: Sequence[str], writes: Sequence[str]) -> dict[str, int]:
+    """Look whether topics are there and whether we may read and write them.
+
+    Returns:
+        The number of partitions of each topic.
+
+    Raises:
+        ConfigurationError: a topic is missing, or is not for us.
+        TransientError: the cluster does not answer.
+    """
+    wanted = {
+        **dict.fromkeys(reads, (AclOperation.READ, "read")),
+        **dict.fromkeys(writes, (AclOperation.WRITE, "write")),
+    }
+    try:
+        known = admin.list_topics(timeout=_ASK_SECONDS).topics
+    except KafkaException as error:
+        raise TransientError(
+            f"the brokers do not answer ({error.args[0].str()}): look at --brokers and the network"
+        ) from error
+    counts = {}
+    for name, (_, verb) in wanted.items():
+        if name not in known or not known[name].partitions:
+            raise ConfigurationError(f"there is no topic {name!r} to {verb}: create it, or correct the name")
+        counts[name] = len(known[name].partitions)
+    described = admin.describe_topics(
+        TopicCollection(list(wanted)), include_authorized_operations=True, request_timeout=_ASK_SECONDS
+    )
+    for name, future in described.items():
+        operation, verb = wanted[name]
+        try:
+            allowed = future.result().authorized_operations
+        except KafkaException as error:
+            raise ConfigurationError(f"cannot look at topic {name!r}: {error.args[0].str()}") from error
+        if allowed and operation not in allowed:
+            raise ConfigurationError(f"this user may not {verb} topic {name!r}: grant it {operation.name}")
+    return counts
+
+
+def max_message_bytes(admin: AdminClient, topics: Sequence[str]) -> dict[str, int]:
+    """The `max.message.bytes` of topics, or Kafka's default where we may not ask."""
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
+    if not resources:
+        return {}
+    found = {}
+    for resource, future in admin.describe_configs(resources, request_timeout=_ASK_SECONDS).items():
+        try:
+            found[resource.name] = int(future.result()["max.message.bytes"].value)
+        except (KafkaException, KeyError):
+            found[resource.name] = _DEFAULT_BYTES
+    return found
+
+
+def sample_values(properties: Mapping[str, str], topic: str, n_partitions: int) -> list[bytes | None]:
+    """The values of the last messages of a topic, some of each partition; none are committed.
+
+    Raises:
+        TransientError: the cluster does not answer.
+    """
+    consumer: Any = Consumer({**properties, "group.id": f"{properties['group.id']}-sample"})
+    try:
+        return _last_values(consumer, topic, n_partitions)
+    except KafkaException as error:
+        raise TransientError(f"cannot read a sample of topic {topic!r}: {error.args[0].str()}") from error
+    finally:
+        consumer.close()
+
+
+def _last_values(consumer: Any, topic: str, n_partitions: int) -> list[bytes | None]:
+    parts, ends = [], {}
+    for number in range(n_partitions):
+        part = TopicPartition(topic, number)
+        low, high = consumer.get_watermark_offsets(part, timeout=_ASK_SECONDS)
+        part.offset = max(low, high - _SAMPLE_MESSAGES // n_partitions - 1)
+        if high > low:
+            parts.append(part)
+            ends[number] = high
+    consumer.assign(parts)
+    values: list[bytes | None] = []
+    while ends and (messages := consumer.consume(_SAMPLE_MESSAGES, _SAMPLE_SECONDS)):
+        for message in messages:
+            if message.error() is None:
+                values.append(message.value())
+                if message.offset() + 2 >= ends.get(message.partition(), 0):  # a marker may be the last
+                    ends.pop(message.partition(), None)
+    return values

@@ -1,0 +1,100 @@
+"""Dead letters: records that cannot be enriched, in Kafka Connect's convention.
+
+A letter in a topic has the record's key, value and headers as they came, and headers `__connect.errors.…`
+that say where it came from and what is wrong. In Parquet the same is in columns.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.sinks.topic import Outgoing, TopicSink
+
+__all__ = ["LETTER_SCHEMA", "Letter", "letter_batch", "letter_message"]
+
+Stage = Literal["VALUE_CONVERTER", "TRANSFORMATION", "TASK_PUT"]
+_PREFIX = "__connect.errors."
+_CLASS = "pipelines.kafka.worker.Worker"
+
+LETTER_SCHEMA = pa.schema(
+    [
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("timestamp", pa.timestamp("ms", "UTC")),
+        ("key", pa.binary()),
+        ("value", pa.binary()),
+        ("headers", pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())]))),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+"""The columns of dead letters in Parquet."""
+
+
+class Letter(NamedTuple):
+    """A record that cannot be enriched.
+
+    Attributes:
+        row: its position in the batch of messages.
+        stage: at which of Kafka Connect's stages it failed: reading the value, making its text, writing.
+        reason: what is wrong, one line.
+    """
+
+    row: int
+    stage: Stage
+    reason: str
+
+
+def letter_message(message: Any, letter: Letter, sink: TopicSink) -> Outgoing:
+    """A letter as a message; a value that the topic would refuse is left out, and a header says so."""
+    about = {
+        "topic": message.topic(),
+        "partition": str(message.partition()),
+        "offset": str(message.offset()),
+        "connector.name": "millstream",
+        "task.id": "0",
+        "stage": letter.stage,
+        "class.name": _CLASS,
+        "exception.class.name": "encoder.errors.InputError",
+        "exception.message": letter.reason,
+        "exception.stacktrace": f"encoder.errors.InputError: {letter.reason}",
+    }
+    headers: list[tuple[str, bytes | None]] = [
+        *(message.headers() or ()),
+        *((f"{_PREFIX}{name}", value.encode()) for name, value in about.items()),
+    ]
+    whole = Outgoing(message.value(), message.key(), headers)
+    if not sink.too_large(whole):
+        return whole
+    omitted = (f"{_PREFIX}value.omitted", f"{len(message.value() or b'')} bytes".encode())
+    key = message.key() if len(message.key() or b"") < sink.max_bytes // 2 else None
+    return Outgoing(None, key, [*headers[-len(about) :], omitted])
+
+
+def letter_batch(messages: Sequence[Any], letters: Sequence[Letter]) -> tuple[Any, pa.RecordBatch]:
+    """Letters as columns.
+
+    Returns:
+        `(n,)` int64, the offsets, and the batch.
+    """
+    rows = []
+    for letter in letters:
+        message = messages[letter.row]
+        rows.append(
+            {
+                "topic": message.topic(),
+                "partition": message.partition(),
+                "offset": message.offset(),
+                "timestamp": message.timestamp()[1],
+                "key": message.key(),
+                "value": message.value(),
+                "headers": [{"name": name, "value": value} for name, value in message.headers() or ()],
+                "stage": letter.stage,
+                "reason": letter.reason,
+            }
+        )
+    offsets = np.array([row["offset"] for row in rows], np.int64)
+    return offsets, pa.RecordBatch.from_pylist(rows, LETTER_SCHEMA)

@@ -1,0 +1,288 @@
+"""Putting a worker together from its settings."""
+
+import base64
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from encoder.errors import ConfigurationError, OutputConflict
+from encoder.store.objects import Objects, open_objects
+from encoder.store.publish import prove_create_only
+from pipelines.follow import ModelFollower
+from pipelines.kafka.budget import ErrorBudget
+from pipelines.kafka.cluster import check_topics, max_message_bytes, sample_values
+from pipelines.kafka.inputs import Inputs
+from pipelines.kafka.making import RecordMaker, output_schema
+from pipelines.kafka.metrics import WorkerMetrics
+from pipelines.kafka.properties import consumer_properties, producer_properties, shown
+from pipelines.kafka.settings import WorkerSettings
+from pipelines.kafka.transaction import AtLeastOnce, Commits, ExactlyOnce
+from pipelines.kafka.worker import Outputs, Worker
+from pipelines.records.template import TextTemplate
+from pipelines.sinks.ranges import RangeFiles
+from pipelines.sinks.topic import TopicSink, record_encoder
+
+__all__ = ["Started", "check", "start"]
+
+_log = logging.getLogger(__name__)
+_CLAIM = "_worker.json"
+_ADMIN = ("security.", "sasl.", "ssl.", "socket.", "broker.address", "client.id", "enable.ssl")
+
+
+class Started:
+    """A worker that is ready to run, and what people look at.
+
+    Attributes:
+        worker: to run.
+        metrics: of it.
+        inputs: its partitions.
+    """
+
+    def __init__(self, worker: Worker, metrics: WorkerMetrics, inputs: Inputs) -> None:
+        self.worker = worker
+        self.metrics = metrics
+        self.inputs = inputs
+
+
+class _Plan:
+    """What is known after a look at the model, the cluster and the outputs."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        TextTemplate.parse(settings.text)
+        self.settings = settings
+        self.consumer_properties = consumer_properties(
+            settings.properties, brokers=settings.brokers, group=settings.group, instance=settings.instance
+        )
+        self.topics = [output.target for output in settings.topic_outputs]
+        letters = settings.dead_letters
+        self.letters_topic = letters.target if letters.kind == "topic" else None
+        self.written = [*self.topics, *([self.letters_topic] if self.letters_topic else [])]
+        admin = AdminClient(
+            {
+                "bootstrap.servers": settings.brokers,
+                **{key: value for key, value in settings.properties.items() if key.startswith(_ADMIN)},
+            }
+        )
+        self.partitions = check_topics(admin, [settings.input], self.written)
+        self.max_bytes = max_message_bytes(admin, self.written)
+        self.folders = {
+            output.target: open_objects(output.target)
+            for output in (*settings.parquet_outputs, letters)
+            if output.kind == "parquet"
+        }
+        for objects in self.folders.values():
+            prove_create_only(objects)
+        self.schema = self._schema() if settings.needs_columns else None
+
+    def _schema(self) -> pa.Schema:
+        """The columns: those that the output has already, or those of a sample."""
+        claims = [self.folders[output.target] for output in self.settings.parquet_outputs]
+        claimed = _claimed(claims[0], self.settings) if claims else None
+        if claimed is not None:
+            return claimed
+        n_partitions = self.partitions[self.settings.input]
+        sample = sample_values(self.consumer_properties, self.settings.input, n_partitions)
+        schema = output_schema(self.settings, sample)
+        if not schema.names:
+            raise ConfigurationError(
+                f"topic {self.settings.input!r} is empty, so its fields are not known: name them with their "
+                "types, as in --fields id:int64,message:string"
+            )
+        return _claim(claims[0], self.settings, schema) if claims else schema
+
+
+def _claimed(objects: Objects, settings: WorkerSettings) -> pa.Schema | None:
+    """The columns that the output was begun with, or None if it was not begun."""
+    if objects.stat(_CLAIM) is None:
+        return None
+    found = msgspec.json.decode(objects.read(_CLAIM))
+    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["arrow_schema"])))
+    if found["topic"] != settings.input:
+        raise OutputConflict(
+            f"{objects.uri} holds records of topic {found['topic']!r}: name another folder for this topic"
+        )
+    wanted = settings.fields
+    missing = [name for name in wanted or () if name not in schema.names]
+    changed = [n for n, kind in settings.types.items() if n in schema.names and schema.field(n).type != kind]
+    if missing or changed:
+        raise OutputConflict(
+            f"{objects.uri} was begun without the field {(missing or changed)[0]!r} as it is wanted now: "
+            "name another folder, or the fields as before"
+        )
+    return schema
+
+
+def _claim(objects: Objects, settings: WorkerSettings, schema: pa.Schema) -> pa.Schema:
+    """Begin an output; where workers begin it together, one of them says what the columns are."""
+    claim = {
+        "topic": settings.input,
+        "text": settings.text,
+        "fields": [f"{field.name}: {field.type}" for field in schema],
+        "arrow_schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),
+    }
+    objects.create(_CLAIM, msgspec.json.encode(claim))
+    claimed = _claimed(objects, settings)
+    return schema if claimed is None else claimed
+
+
+@contextmanager
+def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Started]:
+    """Put a worker together; at the end of the block its clients are closed.
+
+    Args:
+        settings: of the worker.
+        stopping: to be set when it is to stop.
+
+    Raises:
+        MillstreamError: a model, a topic or an output is not as it must be; nothing was read.
+    """
+    with ExitStack() as stack:
+        follower = ModelFollower.start(
+            settings.model, pin=settings.pin, every=settings.model_seconds, threads=1
+        )
+        stack.callback(follower.close)
+        plan = _Plan(settings)
+        _log.info(
+            "model %s, topic %s in %d partitions, properties %s",
+            follower.current().label,
+            settings.input,
+            plan.partitions[settings.input],
+            shown(settings.properties),
+        )
+        metrics = WorkerMetrics()
+        metrics.follow(follower)
+        callbacks = {"stats_cb": metrics.on_statistics, "error_cb": _on_error}
+        consumer = Consumer({**plan.consumer_properties, **callbacks}, logger=_log)
+        latest = plan.consumer_properties["auto.offset.reset"] in ("latest", "largest", "end")
+        inputs = Inputs(consumer, settings.input, latest=latest)
+        closing = stack.enter_context(_closing(consumer, inputs))
+        producer, commits = _commits(plan, consumer, inputs.idle, stopping.is_set)
+        outputs = _outputs(plan, producer)
+        for files in outputs.all_files:
+            stack.callback(files.close)
+        worker = Worker(
+            inputs=inputs,
+            topic=settings.input,
+            maker=RecordMaker(settings, plan.schema),
+            follower=follower,
+            outputs=outputs,
+            commits=commits,
+            budget=ErrorBudget(settings.max_dead_letters),
+            metrics=metrics,
+            stopping=stopping,
+            commit_seconds=settings.commit_seconds,
+            transaction_records=settings.transaction_records,
+        )
+        yield Started(worker, metrics, inputs)
+        closing()
+
+
+@contextmanager
+def _closing(consumer: Any, inputs: Inputs) -> Iterator[Callable[[], None]]:
+    """Leave the group at the end; after an error, without committing anything more."""
+    done = False
+
+    def finish() -> None:
+        nonlocal done
+        done = True
+
+    try:
+        yield finish
+    finally:
+        if not done:
+            inputs.give_up()
+        consumer.close()
+
+
+def _on_error(error: KafkaError) -> None:
+    """Librdkafka goes on by itself after most errors; the fatal ones come back from its calls."""
+    _log.warning("%s", error.str())
+
+
+def _commits(
+    plan: _Plan, consumer: Any, idle: Callable[[], None], stopping: Callable[[], bool]
+) -> tuple[Any, Commits]:
+    settings = plan.settings
+    if not plan.written:
+        return None, AtLeastOnce(consumer, idle, stopping)
+    exact = settings.delivery == "exactly-once"
+    replica = settings.instance or uuid.uuid4().hex
+    properties: dict[str, Any] = producer_properties(
+        settings.properties,
+        brokers=settings.brokers,
+        transactional_id=f"{settings.group}-{replica}" if exact else None,
+        least_bytes=min(plan.max_bytes.values()),
+        most_bytes=max(plan.max_bytes.values()),
+    )
+    properties |= {"error_cb": _on_error}
+    try:
+        if exact:
+            producer = Producer(properties, logger=_log)
+            return producer, ExactlyOnce(producer, consumer, idle, stopping)
+        commits = AtLeastOnce(consumer, idle, stopping)
+        properties |= {"on_delivery": commits.on_delivery, "delivery.report.only.error": True}
+        commits.producer = Producer(properties, logger=_log)
+    except KafkaException as error:
+        raise ConfigurationError(f"the producer cannot be made: {error.args[0].str()}") from error
+    return commits.producer, commits
+
+
+def _outputs(plan: _Plan, producer: Any) -> Outputs:
+    settings = plan.settings
+    metadata = {"millstream.topic": settings.input, "millstream.text": settings.text}
+    share = settings.max_memory // 2 // max(1, len(plan.folders))
+
+    def files(uri: str) -> RangeFiles:
+        return RangeFiles(plan.folders[uri], settings.rotation, metadata, max_bytes=share)
+
+    letters = settings.dead_letters
+    return Outputs(
+        topics=[TopicSink(producer, topic, plan.max_bytes[topic]) for topic in plan.topics],
+        encode=None if settings.format == "arrow" else record_encoder(settings.format, settings.fields),
+        files=files(settings.parquet_outputs[0].target) if settings.parquet_outputs else None,
+        letters_topic=None
+        if plan.letters_topic is None
+        else TopicSink(producer, plan.letters_topic, plan.max_bytes[plan.letters_topic]),
+        letters_files=files(letters.target) if letters.kind == "parquet" else None,
+    )
+
+
+def check(settings: WorkerSettings) -> list[tuple[str, str]]:
+    """Look at everything that a worker needs, without joining the group.
+
+    Returns:
+        What was found, name and value.
+
+    Raises:
+        MillstreamError: the first thing that is not as it must be.
+    """
+    follower = ModelFollower.start(settings.model, pin=True)
+    follower.close()
+    plan = _Plan(settings)
+    found = [
+        ("model", follower.current().label + (" (from the cache)" if follower.from_cache else "")),
+        ("input", f"topic {settings.input}, {plan.partitions[settings.input]} partitions"),
+    ]
+    found += [
+        (
+            "output",
+            f"topic {topic}, {plan.partitions[topic]} partitions, {plan.max_bytes[topic]:,} bytes a message",
+        )
+        for topic in plan.topics
+    ]
+    found += [("output", output.target) for output in settings.parquet_outputs]
+    if plan.schema is not None:
+        found.append(("columns", ", ".join(f"{field.name}: {field.type}" for field in plan.schema)))
+    letters = settings.dead_letters
+    found.append(("dead letters", f"{letters.kind} {letters.target}"))
+    found.append(("delivery", settings.delivery))
+    found += [(f"property {key}", value) for key, value in sorted(shown(settings.properties).items())]
+    return found

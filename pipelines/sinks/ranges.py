@@ -1,0 +1,296 @@
+"""Parquet files of ranges of offsets: every record of a partition in exactly one of them, whoever writes.
+
+    p3/00000000000000120000.parquet    begins with the record at offset 120,000 of partition 3
+
+A file's name is the offset of its first record, its metadata says which is its last one, and it is created,
+never replaced. A worker begins behind the last file that is there. So where two workers believe that a
+partition is theirs, both try to create the same name, one of them succeeds, and the other one goes on behind
+what the first has written.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from encoder.errors import TransientError
+from encoder.store.objects import Objects
+from pipelines.sinks.parquet import file_metadata, parquet_writer
+
+__all__ = ["RangeFiles", "Rotation", "ranges"]
+
+_log = logging.getLogger(__name__)
+_ROW_GROUP = 16_384
+_RETRY_SECONDS = 1.0
+_END = "millstream.end"
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """When a file is full.
+
+    Attributes:
+        rows: offsets of a file: cuts fall behind every offset `k * rows - 1`.
+        n_bytes: bytes of Arrow data.
+        seconds: the age of its first record here.
+    """
+
+    rows: int = 65_536
+    n_bytes: int = 256 << 20
+    seconds: float = 60.0
+
+
+@dataclass
+class _Piece:
+    offsets: NDArray[np.int64]
+    batch: pa.RecordBatch
+
+
+@dataclass
+class _File:
+    """Records that are, or will be, one file."""
+
+    range: int
+    since: float
+    pieces: list[_Piece] = field(default_factory=list)
+    n_bytes: int = 0
+
+    @property
+    def first(self) -> int:
+        return int(self.pieces[0].offsets[0])
+
+    @property
+    def last(self) -> int:
+        return int(self.pieces[-1].offsets[-1])
+
+    def add(self, piece: _Piece) -> None:
+        self.pieces.append(piece)
+        self.n_bytes += piece.batch.nbytes
+
+    def behind(self, offset: int) -> "_File | None":
+        """The records behind an offset, or None if there are none."""
+        rest = _File(self.range, self.since)
+        for piece in self.pieces:
+            n = int(piece.offsets.searchsorted(offset, "right"))
+            if n < len(piece.offsets):
+                rest.add(_Piece(piece.offsets[n:], piece.batch.slice(n)))
+        return rest if rest.pieces else None
+
+
+@dataclass
+class _Partition:
+    """Files of a partition, in order: all but the last one are full."""
+
+    begin: int
+    files: list[_File] = field(default_factory=list)
+    upload: "Future[int] | None" = None
+    retry_at: float = 0.0
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(file.n_bytes for file in self.files)
+
+
+class RangeFiles:
+    """Collects records by partition and writes them in the background, one file of a partition at a time.
+
+    Args:
+        objects: the folder or bucket.
+        rotation: when a file is full.
+        metadata: what every file's metadata say.
+        max_bytes: above this much in memory, files are written before they are full.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        rotation: Rotation,
+        metadata: dict[str, str],
+        *,
+        max_bytes: int = 1 << 30,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.uri = objects.uri
+        self.written = 0
+        self.failures = 0
+        self._objects = objects
+        self._rotation = rotation
+        self._metadata = metadata
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._partitions: dict[int, _Partition] = {}
+        self._pool = ThreadPoolExecutor(2, "upload")
+
+    def begin(self, partition: int, offset: int) -> int:
+        """Own a partition; the offset to begin with, behind the last file that is there.
+
+        Args:
+            partition: its number.
+            offset: where to begin at least; up to here everything is known to be written.
+
+        Raises:
+            StoreUnavailable: the storage does not answer.
+        """
+        if found := self._objects.scan(_folder(partition)):
+            offset = max(offset, self._end_of(found[-1].key) + 1)
+        self._partitions[partition] = _Partition(offset)
+        return offset
+
+    def add(self, partition: int, offsets: NDArray[np.int64], batch: pa.RecordBatch) -> None:
+        """Take records; those that were taken or written before are passed over.
+
+        Args:
+            partition: their partition.
+            offsets: `(n,)` int64, rising.
+            batch: `(n,)` records.
+        """
+        mine = self._partitions[partition]
+        n_old = int(offsets.searchsorted(mine.begin))
+        if n_old == len(offsets):
+            return
+        offsets, batch = offsets[n_old:], batch.slice(n_old)
+        mine.begin = int(offsets[-1]) + 1
+        for number, first, last in ranges(offsets, self._rotation.rows):
+            piece = _Piece(offsets[first:last], batch.slice(first, last - first))
+            open_ = mine.files[-1] if mine.files else None
+            fits = (
+                open_ is not None
+                and open_.range == number
+                and open_.n_bytes < self._rotation.n_bytes
+                and open_.pieces[0].batch.schema == batch.schema
+                and not (mine.upload is not None and len(mine.files) == 1)  # it is on its way
+            )
+            if open_ is None or not fits:
+                open_ = _File(number, self._clock())
+                mine.files.append(open_)
+            open_.add(piece)
+
+    def durable(self, partition: int, position: int) -> int:
+        """Up to which offset everything is written, if the worker has handed over all up to `position`."""
+        files = self._partitions[partition].files
+        return files[0].first if files else position
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of Arrow data in memory."""
+        return sum(partition.n_bytes for partition in self._partitions.values())
+
+    @property
+    def full(self) -> list[int]:
+        """The partitions that should bring no more records for now."""
+        if self.n_bytes >= self._max_bytes:
+            return list(self._partitions)
+        return [number for number, one in self._partitions.items() if len(one.files) > 2]  # noqa: PLR2004 - one on its way, one waiting, one open
+
+    def tick(self, close: Container[int] = ()) -> None:
+        """Look after the files: begin to write those that are full, take note of those that are written.
+
+        Args:
+            close: partitions whose files are to be written although they are not full.
+
+        Raises:
+            ConfigurationError: the storage refuses.
+        """
+        now = self._clock()
+        crowded = self.n_bytes >= self._max_bytes // 2
+        for number, mine in self._partitions.items():
+            if mine.upload is not None and mine.upload.done():
+                self._finish(number, mine, mine.upload)
+            if mine.upload is None and mine.files and now >= mine.retry_at:
+                file = mine.files[0]
+                if number in close or crowded or len(mine.files) > 1 or self._is_full(file, now):
+                    mine.upload = self._pool.submit(self._write, number, file)
+
+    def _is_full(self, file: _File, now: float) -> bool:
+        size = self._rotation.rows
+        return (
+            (file.last + 1) % size == 0
+            or file.n_bytes >= self._rotation.n_bytes
+            or now - file.since >= self._rotation.seconds
+        )
+
+    def _finish(self, number: int, mine: _Partition, upload: "Future[int]") -> None:
+        mine.upload = None
+        try:
+            end = upload.result()
+        except TransientError as error:
+            self.failures += 1
+            mine.retry_at = self._clock() + _RETRY_SECONDS
+            _log.warning("partition %d: not written, trying again: %s", number, error)
+            return
+        self.written += 1
+        # All of the first file, as a rule; where another worker was first, what that one has written.
+        mine.begin = max(mine.begin, end + 1)
+        mine.files = [rest for file in mine.files if (rest := file.behind(end)) is not None]
+
+    def flush(self, partitions: Collection[int], seconds: float) -> bool:
+        """Write what there is of some partitions; whether that was done in time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.tick(partitions)
+            waiting = [one for p in partitions if (one := self._partitions.get(p)) is not None and one.files]
+            left = deadline - time.monotonic()
+            if not waiting or left <= 0:
+                return not waiting
+            wait([one.upload for one in waiting if one.upload is not None] or [Future()], min(left, 0.1))
+
+    def end(self, partitions: Iterable[int]) -> None:
+        """Own partitions no longer; what is not written is dropped, and will be read again by another."""
+        for partition in partitions:
+            self._partitions.pop(partition, None)
+
+    def close(self) -> None:
+        """Let go of the threads, whatever they still wait for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _write(self, partition: int, file: _File) -> int:
+        """Write a file; the last offset that its name covers now, written by us or by another."""
+        sink = pa.BufferOutputStream()
+        batches = [piece.batch for piece in file.pieces]
+        table = pa.Table.from_batches(batches)
+        with parquet_writer(sink, table.schema) as writer:
+            writer.write_table(table, row_group_size=_ROW_GROUP)
+            spans = {"millstream.start": str(file.first), _END: str(file.last)}
+            writer.add_key_value_metadata({**self._metadata, **spans})
+        key = _key(partition, file.first)
+        if self._objects.create(key, sink.getvalue().to_pybytes()):
+            return file.last
+        end = self._end_of(key)
+        if end != file.last:  # equal where the reply to our own request was lost
+            _log.warning("%s is there already, up to offset %d: going on behind it", key, end)
+        return end
+
+    def _end_of(self, key: str) -> int:
+        return int(file_metadata(self._objects, key)[_END])
+
+
+def ranges(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int, int, int]]:
+    """Cut a run of records where the ranges of `size` offsets end.
+
+    Args:
+        offsets: `(n,)` int64, rising.
+        size: offsets of a range; range `k` holds the offsets from `k * size` up to `(k + 1) * size`.
+
+    Yields:
+        The number of a range, and the first and last position (exclusive) of its records in `offsets`.
+    """
+    numbers = offsets // size
+    edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(offsets)]
+    for first, last in pairwise(edges):
+        if first < last:
+            yield int(numbers[first]), first, last
+
+
+def _folder(partition: int) -> str:
+    return f"p{partition}"
+
+
+def _key(partition: int, offset: int) -> str:
+    return f"{_folder(partition)}/{offset:020d}.parquet"

@@ -1,0 +1,93 @@
+"""Topics of a real broker, and workers on them: in this process, or in processes of their own."""
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from topics import read_topic, unique, values_of, write_topic
+
+from encoder.errors import MillstreamError
+from pipelines.kafka.settings import Output, WorkerSettings
+from pipelines.kafka.start import start
+
+SHORT = {  # times that a test can wait for
+    "session.timeout.ms": "6000",
+    "heartbeat.interval.ms": "500",
+    "transaction.timeout.ms": "8000",
+    "topic.metadata.refresh.interval.ms": "2000",
+}
+
+
+@dataclass
+class Topics:
+    """An input, an output and dead letters on one broker."""
+
+    broker: object
+    input: str
+    output: str
+    dead: str
+    group: str
+
+    def write(self, messages):
+        write_topic(self.broker.address, self.input, messages)
+
+    def read(self, **options):
+        return read_topic(self.broker.address, self.output, **options)
+
+    def read_values(self, **options):
+        return values_of(self.read(**options))
+
+    def read_dead(self, **options):
+        return read_topic(self.broker.address, self.dead, **options)
+
+
+@pytest.fixture
+def topics(kafka):
+    made = Topics(kafka, *(unique(name) for name in ("in", "out", "dead", "group")))
+    kafka.create_topic(made.input, 4)
+    kafka.create_topic(made.output, 2)
+    kafka.create_topic(made.dead, 1)
+    return made
+
+
+@pytest.fixture
+def worker(topics, model):
+    """Run a worker in a thread of this process; at the end of the block it stops in order."""
+
+    @contextmanager
+    def run(outputs=(), dead_letters=None, **options):
+        settings = WorkerSettings(
+            **{
+                "brokers": topics.broker.address,
+                "group": topics.group,
+                "input": topics.input,
+                "text": "text",
+                "model": str(model),
+                "properties": SHORT,
+                **options,
+            },
+            outputs=tuple(Output.parse(output) for output in outputs or [f"topic:{topics.output}"]),
+            dead_letters=Output.parse(dead_letters or f"topic:{topics.dead}"),
+        )
+        stopping, errors = threading.Event(), []
+
+        def work(started):
+            try:
+                started.worker.run()
+            except MillstreamError as error:
+                errors.append(error)
+
+        with start(settings, stopping) as started:
+            thread = threading.Thread(target=work, args=(started,))
+            thread.start()
+            try:
+                yield started
+            finally:
+                stopping.set()
+                thread.join(60)
+                assert not thread.is_alive()
+        if errors:
+            raise errors[0]
+
+    return run

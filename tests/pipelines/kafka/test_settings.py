@@ -1,0 +1,62 @@
+import pytest
+
+from encoder.errors import ConfigurationError
+from pipelines.kafka.settings import Output, WorkerSettings, parse_budget, parse_fields
+
+
+def settings(outputs=("topic:out",), dead_letters="topic:dead", **options):
+    return WorkerSettings(
+        **{"brokers": "b:1", "group": "g", "input": "in", "text": "text", "model": "m", **options},
+        outputs=tuple(Output.parse(output) for output in outputs),
+        dead_letters=Output.parse(dead_letters),
+    )
+
+
+def test_outputs():
+    both = settings(["topic:a", "topic:b", "parquet:s3://bucket/x"], "parquet:dead")
+    assert [output.target for output in both.topic_outputs] == ["a", "b"]
+    assert both.parquet_outputs == (Output("parquet", "s3://bucket/x"),)
+    assert (both.needs_objects, both.needs_columns) == (True, True)
+    arrow = settings(["topic:a"], format="arrow")
+    assert (arrow.needs_objects, arrow.needs_columns) == (False, True)
+    plain = settings()
+    assert (plain.needs_objects, plain.needs_columns) == (True, False)
+
+
+@pytest.mark.parametrize("text", ["out", "topic:", "kafka:x", "", ":x"])
+def test_outputs_that_cannot_be_read(text):
+    with pytest.raises(ConfigurationError, match="write topic:NAME or parquet:URI"):
+        Output.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "dead_letters", "says"),
+    [
+        (["topic:in"], "topic:dead", "in circles"),
+        (["topic:out"], "topic:in", "in circles"),
+        (["topic:out"], "topic:out", "dead letters"),
+        (["topic:out", "topic:out"], "topic:dead", "named twice"),
+        ([], "topic:dead", "no output"),
+        (["parquet:a", "parquet:b"], "topic:dead", "only one"),
+        (["parquet:a"], "parquet:a", "share a folder"),
+    ],
+)
+def test_outputs_that_contradict_each_other(outputs, dead_letters, says):
+    with pytest.raises(ConfigurationError, match=says):
+        settings(outputs, dead_letters)
+
+
+def test_fields():
+    assert parse_fields(None) == (None, {})
+    assert parse_fields("id:int64, merchant,") == (("id", "merchant"), {"id": "int64"})
+    assert parse_fields("") == ((), {})
+    for text in (":int64", "id:"):
+        with pytest.raises(ConfigurationError, match="id:int64"):
+            parse_fields(text)
+
+
+def test_budgets():
+    assert [parse_budget(text) for text in ("1%", "0.01", "100%", "0")] == [0.01, 0.01, 1.0, 0.0]
+    for text in ("one", "200%", "-1", "nan"):
+        with pytest.raises(ConfigurationError, match=r"1% or 0\.01"):
+            parse_budget(text)

@@ -1,0 +1,304 @@
+"""The worker on a real broker: what comes out of a topic for what went in."""
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.request
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from topics import values_of
+
+from encoder.errors import ConfigurationError, InputError, OutputConflict
+from encoder.store.store import ModelStore
+from pipelines.kafka.health import serve
+from pipelines.sinks.ranges import Rotation
+from pipelines.vectors import VectorFormat
+
+pytestmark = pytest.mark.server
+N = 300
+BAD = {
+    b"oops": "not JSON",
+    b'{"text":"\xff"}': "not UTF-8",
+    None: "the value is null",
+    b'{"text":null}': "the text is null",
+    b"[]": "not an object",
+}
+
+
+def events(n=N, first=0):
+    return [
+        (str(i % 7), json.dumps({"id": i, "text": f"login failed {i}", "more": [i]}), None)
+        for i in range(first, first + n)
+    ]
+
+
+def texts(values):
+    return [value["text"] for value in values]
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_records_keep_their_fields_key_and_headers(delivery, topics, worker, encoder, model):
+    messages = events()
+    messages[5] = (*messages[5][:2], [("trace", b"1"), ("trace", b"2")])
+    topics.write(messages)
+    with worker(delivery=delivery):
+        found = topics.read(least=N)
+    values = values_of(found)
+    assert sorted(value["id"] for value in values) == list(range(N))
+    for message, value in zip(found, values, strict=True):
+        key, original, headers = messages[value["id"]]
+        assert (message.key(), message.headers()) == (key.encode(), headers)
+        assert {name: value[name] for name in ("id", "text", "more")} == json.loads(original)
+        assert value["model_version"].startswith(f"{model.name}@sha256:")
+    vectors = np.array([value["embedding"] for value in values], np.float32)
+    assert np.array_equal(vectors, encoder.encode(texts(values)))
+    assert topics.read_dead(quiet=0.5) == []
+
+
+def test_records_of_a_key_keep_their_order(topics, worker):
+    topics.write(events(2000))
+    with worker():
+        values = topics.read_values(least=2000)
+    for key in range(7):
+        ids = [value["id"] for value in values if value["id"] % 7 == key]
+        assert ids == sorted(ids)
+
+
+@pytest.mark.parametrize("kind", ["json", "msgpack", "arrow"])
+def test_formats(kind, topics, worker, encoder):
+    topics.write(events())
+    with worker(format=kind, fields=("id", "text"), vectors=VectorFormat("binary", "float32")):
+        found = topics.read(least=1 if kind == "arrow" else N, quiet=3)
+    if kind == "arrow":
+        table = pa.concat_tables([pa.ipc.open_stream(one.value()).read_all() for one in found])
+        values = table.to_pylist()
+    else:
+        decode = json.loads if kind == "json" else msgspec.msgpack.decode
+        values = [decode(one.value()) for one in found]
+    assert all(list(value) == ["id", "text", "embedding", "model_version"] for value in values)
+    assert sorted(value["id"] for value in values) == list(range(N))
+    raw = [base64.b64decode(v["embedding"]) if kind == "json" else v["embedding"] for v in values]
+    vectors = np.frombuffer(b"".join(raw), np.float32).reshape(N, -1)
+    assert np.array_equal(vectors, encoder.encode(texts(values)))
+
+
+def test_plain_text(topics, worker):
+    topics.write([b"login failed", b"\xff", b"disk full"])
+    with worker(input_format="text"):
+        values = topics.read_values(least=2)
+        dead = topics.read_dead(least=1)
+    assert sorted(texts(values)) == ["disk full", "login failed"]
+    assert [message.value() for message in dead] == [b"\xff"]
+
+
+def test_bad_records_go_to_the_dead_letters_and_delay_no_other(topics, worker):
+    bad = list(BAD) * 3
+    messages = events()
+    for i, value in enumerate(bad):
+        messages.insert(i * 17, ("bad", value, [("h", b"x")]))
+    topics.write(messages)
+    with worker(max_dead_letters=1.0):
+        values = topics.read_values(least=N)
+        dead = topics.read_dead(least=len(bad))
+    assert sorted(value["id"] for value in values) == list(range(N))
+    assert sorted(map(repr, bad)) == sorted(repr(message.value()) for message in dead)
+    for message in dead:
+        headers = dict(message.headers())
+        assert (message.key(), headers["h"]) == (b"bad", b"x")
+        assert headers["__connect.errors.topic"] == topics.input.encode()
+        assert BAD[message.value()] in headers["__connect.errors.exception.message"].decode()
+    places = {
+        (headers["__connect.errors.partition"], headers["__connect.errors.offset"])
+        for headers in (dict(message.headers()) for message in dead)
+    }
+    assert len(places) == len(bad)
+
+
+def test_a_record_that_is_too_large_for_the_output_is_a_dead_letter(kafka, topics, worker):
+    small = kafka.create_topic(f"{topics.output}-small", 1, max_message_bytes="20000")
+    large = ("k", json.dumps({"id": N, "text": "x" * 30_000}), None)
+    topics.write([large, *events(), large])
+    with worker([f"topic:{small}"]):
+        dead = topics.read_dead(least=2)
+        topics.output = small
+        assert sorted(value["id"] for value in topics.read_values(least=N)) == list(range(N))
+    assert [message.value() for message in dead] == [large[1].encode()] * 2
+    reason = dict(dead[0].headers())["__connect.errors.exception.message"].decode()
+    assert f"topic '{small}' takes" in reason
+
+
+def test_a_letter_that_is_too_large_comes_without_its_value(kafka, topics, worker):
+    small = kafka.create_topic(f"{topics.dead}-small", 1, max_message_bytes="20000")
+    topics.write([b"x" * 30_000, *events()])
+    with worker(dead_letters=f"topic:{small}"):
+        topics.dead = small
+        [letter] = topics.read_dead(least=1)
+        assert len(topics.read(least=N)) == N
+    assert letter.value() is None
+    assert dict(letter.headers())["__connect.errors.value.omitted"] == b"30000 bytes"
+
+
+def run_until_it_stops(worker, metric, value):
+    """Run a worker until a metric has a value, which a worker that ends by itself reaches too."""
+    with worker() as started:
+        deadline = time.monotonic() + 30
+        while started.metrics.registry.get_sample_value(metric) < value and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)
+
+
+def test_too_many_bad_records_stop_the_worker(topics, worker):
+    topics.write([b"oops"] * 500)
+    with pytest.raises(InputError, match=r"of the last \d+ records are bad.*not JSON"):
+        run_until_it_stops(worker, "millstream_dead_letters_total", 100)
+
+
+def parquet_rows(folder):
+    return pq.read_table(folder).sort_by("id")
+
+
+@pytest.mark.parametrize("layout", ["list", "binary"])
+def test_parquet(layout, topics, worker, encoder, matrix, tmp_path):
+    messages = events(5000)
+    messages[100] = ("k", b"oops", None)
+    messages[200] = ("k", b'{"id":"text"}', None)
+    topics.write(messages)
+    options = {
+        "outputs": [f"parquet:{tmp_path}/out"],
+        "dead_letters": f"parquet:{tmp_path}/dead",
+        "vectors": VectorFormat(layout),
+        "rotation": Rotation(500, seconds=1.0),
+        "text": "{text} {id}",
+    }
+    with worker(**options):
+        time.sleep(4)
+    topics.write(events(1000, first=5000))
+    with worker(**options):
+        time.sleep(3)
+    table = parquet_rows(tmp_path / "out")
+    assert table["id"].to_pylist() == [i for i in range(6000) if i not in (100, 200)]
+    expected = encoder.encode([f"login failed {i} {i}" for i in table["id"].to_pylist()])
+    assert np.array_equal(matrix(table), expected)
+    assert table["more"].to_pylist() == [[i] for i in table["id"].to_pylist()]
+    dead = pq.read_table(tmp_path / "dead").sort_by("value")
+    assert dead["value"].to_pylist() == [b"oops", b'{"id":"text"}']
+    assert dead["key"].to_pylist() == [b"k", b"k"]
+    assert set(dead["topic"].to_pylist()) == {topics.input}
+    assert any("expected a whole number" in reason for reason in dead["reason"].to_pylist())
+
+
+def test_an_output_belongs_to_one_topic(topics, worker, tmp_path):
+    topics.write(events())
+    with worker([f"parquet:{tmp_path}/out"]):
+        pass
+    topics.input = topics.output
+    with pytest.raises(OutputConflict, match="name another folder"), worker([f"parquet:{tmp_path}/out"]):
+        pass
+
+
+def test_an_empty_topic_needs_types(topics, worker, tmp_path):
+    with pytest.raises(ConfigurationError, match="--fields id:int64"), worker([f"parquet:{tmp_path}/out"]):
+        pass
+    types = {"id": "int64", "text": "string"}
+    with worker([f"parquet:{tmp_path}/out"], fields=("id",), types=types, rotation=Rotation(seconds=0.5)):
+        topics.write(events())
+        time.sleep(3)
+    table = parquet_rows(tmp_path / "out")
+    assert table["id"].to_pylist() == list(range(N))
+    assert table.column_names == ["id", "embedding", "model_version"]
+
+
+def test_topics_and_parquet_at_once_go_on_where_each_was(topics, worker, tmp_path):
+    topics.write(events(1000))
+    outputs = [f"topic:{topics.output}", f"parquet:{tmp_path}/out"]
+    with worker(outputs, rotation=Rotation(1_000_000, seconds=3600.0)):
+        assert len(topics.read(least=1000)) == 1000
+    topics.write(events(1000, first=1000))
+    with worker(outputs, rotation=Rotation(100)):
+        values = topics.read_values(least=2000)
+    assert sorted(value["id"] for value in values) == list(range(2000))
+    assert parquet_rows(tmp_path / "out")["id"].to_pylist() == list(range(2000))
+
+
+def test_a_restart_neither_repeats_nor_skips(topics, worker):
+    for first in range(0, 900, 300):
+        topics.write(events(300, first=first))
+        with worker():
+            topics.read(least=first + 300, quiet=0.2)
+    assert sorted(value["id"] for value in topics.read_values(least=900)) == list(range(900))
+
+
+def test_a_group_that_begins_at_the_end_skips_nothing_after_that(topics, worker):
+    topics.write(events(100))
+    options = {"properties": {"auto.offset.reset": "latest"}}
+    with worker(**options) as started:
+        while not started.inputs.positions.owned:
+            time.sleep(0.05)
+    topics.write(events(100, first=100))
+    with worker(**options):
+        values = topics.read_values(least=100)
+    assert sorted(value["id"] for value in values) == list(range(100, 200))
+
+
+def test_the_new_group_protocol(topics, worker):
+    topics.write(events())
+    with worker(properties={"group.protocol": "consumer"}):
+        assert sorted(v["id"] for v in topics.read_values(least=N)) == list(range(N))
+
+
+def test_a_newer_model_is_taken_between_batches(topics, worker, tmp_path, model, tiny_model):
+    store = ModelStore.open((tmp_path / "store/minilm").as_uri())
+    store.publish(model)
+    topics.write(events())
+    with worker(model=store.uri, model_seconds=0.1) as started:
+        topics.read(least=N)
+        store.publish(tiny_model(tmp_path / "next", seed=8))
+        value = "millstream_model_version"
+        while started.metrics.registry.get_sample_value(value) != 2:
+            time.sleep(0.05)
+        topics.write(events(first=N))
+        values = topics.read_values(least=2 * N)
+    assert {v["model_version"] for v in values if v["id"] < N} == {"minilm@1"}
+    assert {v["model_version"] for v in values if v["id"] >= N} == {"minilm@2"}
+
+
+@pytest.mark.parametrize("missing", ["input", "output", "dead"])
+def test_a_topic_that_is_not_there_is_named(missing, topics, worker):
+    setattr(topics, missing, "nowhere")
+    with pytest.raises(ConfigurationError, match="there is no topic 'nowhere'"), worker():
+        pass
+
+
+def get(address, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_endpoints(topics, worker):
+    topics.write(events())
+    with worker(properties={"statistics.interval.ms": "200"}) as started:
+        server = serve("127.0.0.1:0", started.metrics, lambda: bool(started.inputs.positions.owned))
+        topics.read(least=N)
+        time.sleep(0.5)
+        assert get(server.server_address, "/healthz")[0] == 200
+        assert get(server.server_address, "/readyz") == (200, "ready\n")
+        assert get(server.server_address, "/other")[0] == 404
+        status, text = get(server.server_address, "/metrics")
+    assert status == 200
+    assert f"millstream_records_total {float(N)}" in text
+    assert 'millstream_lag_records{partition="0"} 0.0' in text
+    assert "millstream_assigned_partitions 4.0" in text
+    assert 'millstream_commits_total{outcome="committed"}' in text
+    started.metrics.last_turn -= 100
+    assert get(server.server_address, "/healthz")[0] == 503
+    assert get(server.server_address, "/readyz")[0] == 503
+    server.shutdown()
+    server.server_close()

@@ -49,7 +49,7 @@ class FakeProducer:
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("part", [slice(0, 3), slice(1, 3), slice(0, 0)])
 def test_messages_have_the_fields_the_vector_and_the_version(kind, layout, dtype, part):
-    column = VectorFormat(layout, dtype).column(VECTORS)[part]
+    column = VectorFormat(layout, dtype).column((20 * VECTORS).astype(dtype))[part]
     made = decoded(kind, record_encoder(kind, None)(records()[part], column, LABEL))
     assert [next(iter(one)) for one in made] == ["id"] * len(made)
     assert [one["id"] for one in made] == [one["id"] for one in records()[part]]

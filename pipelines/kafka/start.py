@@ -68,6 +68,7 @@ class _Plan:
         admin = AdminClient(
             {
                 "bootstrap.servers": settings.brokers,
+                "log_level": "3",  # it has no logger, and what it asks is answered by errors
                 **{key: value for key, value in settings.properties.items() if key.startswith(_ADMIN)},
             }
         )

@@ -3,7 +3,7 @@
 __all__ = ["plot"]
 
 _INK = "#767676"  # readable on white and on black
-_COLOURS = {"millstream": "#e8590c", "whole": "#4c8dd6", "part": "#9aa5b1"}
+_COLOURS = {"millstream": "#e8590c", "millstream, a part": "#f2b38c", "whole": "#4c8dd6", "part": "#9aa5b1"}
 
 
 def plot(found, file):
@@ -27,9 +27,14 @@ def plot(found, file):
         for panel, result in zip(panels, results, strict=True):
             draw(panel, result)
         panels[-1].set_xlabel("records a second on one core (logarithmic)")
-        kinds = {"Millstream": "millstream", "others, whole": "whole", "only a part of the work": "part"}
+        kinds = {
+            "Millstream": "millstream",
+            "Millstream, a part": "millstream, a part",
+            "others, whole": "whole",
+            "others, a part of the work": "part",
+        }
         patches = [Patch(color=_COLOURS[kind], label=label) for label, kind in kinds.items()]
-        figure.legend(handles=patches, loc="outside upper right", ncols=3, frameon=False)
+        figure.legend(handles=patches, loc="outside upper right", ncols=4, frameon=False)
         figure.savefig(file, transparent=True, dpi=150)
 
 
@@ -56,8 +61,8 @@ def draw(panel, result):
 
 
 def kind(name, run):
-    if name == "millstream":
-        return "millstream"
+    if name.startswith("millstream"):
+        return "millstream" if run["does"] == "whole" else "millstream, a part"
     return "whole" if run["does"].startswith("whole") else "part"
 
 

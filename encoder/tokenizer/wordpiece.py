@@ -7,7 +7,6 @@ tokenizer's own normaliser and pre-tokeniser, 256 code points at a time, when a 
 
 import json
 import string
-import threading
 import unicodedata
 from typing import Any
 
@@ -103,7 +102,6 @@ class WordPieceCompiler:
         tokenizer = _without_vocabulary(spec)
         self._normalizer = tokenizer.normalizer
         self._splitter = tokenizer.pre_tokenizer
-        self._lock = threading.Lock()
         self._vocabulary: dict[str, int] = spec["model"]["vocab"]
         vocabulary = self._vocabulary
         max_word_chars: int = spec["model"]["max_input_chars_per_word"]
@@ -132,11 +130,14 @@ class WordPieceCompiler:
         )
 
     def add_pages(self, numbers: set[int]) -> None:
-        """Ask for the code points of these pages (a page is 256 code points)."""
-        with self._lock:
-            for number in sorted(numbers):
-                if self.tables.page_of[number] < 0:
-                    self.tables = self._with_page(self.tables, number)
+        """Ask for the code points of these pages (a page is 256 code points).
+
+        There is no lock, which a fork could leave locked: of two threads that learn at once one may undo
+        what the other did, and the other asks again.
+        """
+        for number in sorted(numbers):
+            if self.tables.page_of[number] < 0:
+                self.tables = self._with_page(self.tables, number)
 
     def _with_page(self, old: WordPieceTables, number: int) -> WordPieceTables:
         page = np.full(_PAGE, UNSURE, np.int32)

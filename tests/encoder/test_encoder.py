@@ -386,3 +386,37 @@ def test_one_text_has_no_first_axis_in_any_output():
 def test_outputs_that_there_are_not(choice, reason):
     with pytest.raises(ConfigurationError, match=reason):
         Encoder(_model()).encode(["card"], **choice)
+
+
+def test_offsets_beyond_32_bits_are_read(encoder):
+    gap = (1 << 31) + 10  # bytes of which the system hands out only the pages that are touched
+    data = np.zeros(gap + 200, np.uint8)
+    data[:4], data[gap : gap + 10] = list(b"card"), list("gateé  ok".encode())
+    offsets = np.array([0, 4, gap, gap + 4, gap + 10], np.int64)
+    buffers = [pa.py_buffer(b"\x1d"), pa.py_buffer(offsets), pa.py_buffer(data)]
+    array = pa.Array.from_buffers(pa.large_string(), 4, buffers)
+    expected = encoder.encode(["card", None, "gate", "é  ok"])
+    np.testing.assert_array_equal(encoder.encode(array), expected)
+    np.testing.assert_array_equal(encoder.encode(array[2:]), expected[2:])
+    assert encoder.tokenise(array[1:]).offsets[1] == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "binary"])
+def test_every_output_has_the_same_bits_in_any_batch_and_thread(dtype, lines):
+    values = (lines * 20)[:5000]
+    expected = Encoder(_model(), threads=1).encode(values, dtype=dtype)
+    np.testing.assert_array_equal(Encoder(_model(), threads=3).encode(values, dtype=dtype), expected)
+    for first in range(0, 700, 97):
+        some = values[first : first + 97]
+        np.testing.assert_array_equal(_encoder().encode(some, dtype=dtype), expected[first : first + 97])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [None, 512])
+def test_ids_of_texts_of_10_megabytes_are_the_librarys(limit):
+    random = np.random.default_rng(10)
+    lines = [*mutate(tiny_tokenizers.SAMPLE * 2000, random), *many(20_000, random)]
+    big = " ".join(lines)
+    big = big * (10_000_000 // len(big.encode()) + 1)
+    plain = "card declined at the gate, uid=0 " * 310_000
+    assert tiny_tokenizers.different("uncased", [big, plain, plain.upper()], limit) == []

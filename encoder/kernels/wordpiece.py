@@ -208,8 +208,7 @@ def tokenise(
         ):
             piece_key(data, c.at, c.piece, t.lower, keys)
             remember(memo, keys, c.piece, ids, c.p, p - unknown)
-        if after == c.end:
-            p = min(p, c.begin + max(max_tokens - c.unknown - unknown, 0))
+        p = min(p, c.begin + max(max_tokens - c.unknown - unknown, 0))
         c = known_pieces(
             data,
             offsets,

@@ -128,6 +128,13 @@ def test_texts_are_cut_by_characters_then_by_tokens(name, limit):
     assert tiny_tokenizers.different(name, [*lines, *(line * 60 for line in lines[::7])], limit) == []
 
 
+@pytest.mark.parametrize("behind", ["", " ", "   ", "\0", " \u200b", " card"])
+def test_a_word_beyond_the_limit_is_cut_whatever_comes_behind_it(behind):
+    words = ["休rofooWuzepfaqdsk", "买侉伇rofooWuzepfaqdsk休侪仍仆", "zqxjzqxj" * 5, "zqxj" * 3]
+    for limit in range(1, 14):
+        assert tiny_tokenizers.different("uncased", [word + behind for word in words], limit) == []
+
+
 def test_unknown_words_use_up_the_limit_and_are_left_out():
     encoder = tiny_tokenizers.encoder("only trained", 2)
     once = encoder.encode("card")

@@ -9,6 +9,7 @@ from encoder.kernels.wordpiece import DONE, NEEDS_PAGE, tokenise
 from encoder.texts import TextBuffers, strings
 from encoder.tokenizer.fallback import LibraryTokenizer
 from encoder.tokenizer.memo import WordMemos
+from encoder.tokenizer.pretokens import pretoken_tokenizer
 from encoder.tokenizer.tables import TokenizerTables, compile_tokenizer
 from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
 
@@ -35,6 +36,8 @@ class BlockTokenizer:
         self._max_tokens = _NO_LIMIT if max_tokens is None else max_tokens
         self._max_chars = _NO_LIMIT if max_chars is None else max_chars
         self._library = LibraryTokenizer(tokenizer_json, max_tokens, max_chars, tables.n_tokens)
+        limits = self._max_tokens, self._max_chars
+        self._pretokens = pretoken_tokenizer(tokenizer_json, spec, self._library, *limits)
 
     def tokenise(self, texts: TextBuffers) -> Ids:
         """The ids of a block's texts.
@@ -47,7 +50,12 @@ class BlockTokenizer:
         n_texts = len(texts.offsets) - 1
         filled = np.diff(texts.offsets) > 0
         rows = np.flatnonzero(filled & texts.valid if len(texts.valid) else filled)
-        return self._with_rows(np.zeros(0, np.int32), np.zeros(n_texts, np.int64), texts, rows)
+        if self._pretokens is None:
+            return self._with_rows(np.zeros(0, np.int32), np.zeros(n_texts, np.int64), texts, rows)
+        ids, ends = self._pretokens.tokenise(texts, rows)
+        lengths = np.zeros(n_texts, np.int64)
+        lengths[rows] = np.diff(ends, prepend=0)
+        return ids, np.cumsum(lengths)
 
     def _by_kernel(self, compiler: WordPieceCompiler, texts: TextBuffers) -> Ids:
         n_texts = len(texts.offsets) - 1

@@ -1,0 +1,211 @@
+"""Token ids of one piece that was not met before: BPE's merges and Unigram's best path."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["best_path", "find_pair", "merge_pairs", "pair_table", "token_trie"]
+
+_NO_RANK = np.int64(1) << np.int64(62)
+
+
+@njit(nogil=True, cache=True)
+def _pair_slot(left: Any, right: Any, mask: int) -> Any:
+    mixed = ((np.uint64(left) << np.uint64(32)) | np.uint64(right)) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(mask))
+
+
+@njit(nogil=True, cache=True)
+def pair_table(pairs: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
+    """A hash table of merges.
+
+    Args:
+        pairs: `(n_merges, 3)`: left id, right id, id of both together; the first merge is done first.
+        n_slots: a power of two above the number of merges.
+
+    Returns:
+        `(n_slots, 4)` int32: left, right, rank, id of both together; -1 in front is a free slot.
+    """
+    table = np.full((n_slots, 4), -1, np.int32)
+    for rank in range(pairs.shape[0]):
+        slot = _pair_slot(pairs[rank, 0], pairs[rank, 1], n_slots - 1)
+        while table[slot, 0] >= 0 and (table[slot, 0] != pairs[rank, 0] or table[slot, 1] != pairs[rank, 1]):
+            slot = (slot + 1) & (n_slots - 1)
+        table[slot, 0], table[slot, 1] = pairs[rank, 0], pairs[rank, 1]
+        table[slot, 2], table[slot, 3] = rank, pairs[rank, 2]  # a pair that is there twice: the last counts
+    return table
+
+
+@njit(nogil=True, cache=True)
+def find_pair(left: int, right: int, table: Any) -> Any:
+    """The slot of a pair in `pair_table`, or -1."""
+    mask = table.shape[0] - 1
+    slot = _pair_slot(left, right, mask)
+    while table[slot, 0] >= 0:
+        if table[slot, 0] == left and table[slot, 1] == right:
+            return slot
+        slot = (slot + 1) & mask
+    return np.int64(-1)
+
+
+@njit(nogil=True, cache=True)
+def merge_pairs(ids: Any, first: int, last: int, table: Any, slots: Any) -> Any:
+    """Byte-pair encoding (Sennrich et al. 2016): merge the pair of least rank, the leftmost of equals.
+
+    Args:
+        ids: int32; `ids[first:last]` are the ids of the single characters, and receive the result.
+        first: where they begin.
+        last: where they end.
+        table: of `pair_table`.
+        slots: `(last - first,)` int64 or more, room for the slots of neighbours.
+
+    Returns:
+        The new end of the ids.
+    """
+    n = last - first
+    for k in range(n - 1):
+        slots[k] = find_pair(ids[first + k], ids[first + k + 1], table)
+    while n > 1:
+        best, rank = -1, _NO_RANK
+        for k in range(n - 1):
+            if slots[k] >= 0 and table[slots[k], 2] < rank:
+                best, rank = k, np.int64(table[slots[k], 2])
+        if best < 0:
+            break
+        ids[first + best] = table[slots[best], 3]
+        n -= 1
+        for k in range(best + 1, n):
+            ids[first + k] = ids[first + k + 1]
+            slots[k - 1] = slots[k]
+        if best > 0:
+            slots[best - 1] = find_pair(ids[first + best - 1], ids[first + best], table)
+        if best < n - 1:
+            slots[best] = find_pair(ids[first + best], ids[first + best + 1], table)
+    return first + n
+
+
+@njit(nogil=True, cache=True)
+def _step(node: Any, byte: Any, edges: Any) -> Any:
+    """The child of a node of the trie, or -1."""
+    key = (node << 8) | np.int64(byte)
+    mask = edges.shape[0] - 1
+    slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    while edges[slot, 1] != 0:
+        if edges[slot, 0] == key:
+            return edges[slot, 1]
+        slot = (slot + 1) & mask
+    return np.int64(-1)
+
+
+@njit(nogil=True, cache=True)
+def token_trie(
+    data: NDArray[np.uint8], ends: NDArray[np.int64], ids: NDArray[np.int64], n_slots: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """A trie of tokens whose edges are in a hash table: soon built, soon walked.
+
+    Args:
+        data: the tokens' UTF-8, one behind the other.
+        ends: `(n,)` where each ends.
+        ids: `(n,)` their ids.
+        n_slots: a power of two above the number of bytes.
+
+    Returns:
+        `(n_slots, 2)` int64 edges: 256 times a node plus a byte, and the node they lead to, 0 in a free slot;
+        and `(n_nodes,)` int32 the token that ends at each node, or -1. Node 0 is the root.
+    """
+    edges = np.zeros((n_slots, 2), np.int64)
+    tokens = np.full(data.shape[0] + 1, -1, np.int32)
+    n_nodes, i = 1, 0
+    for k in range(ends.shape[0]):
+        node = np.int64(0)
+        while i < ends[k]:
+            child = _step(node, data[i], edges)
+            if child < 0:
+                child = np.int64(n_nodes)
+                n_nodes += 1
+                key = (node << 8) | np.int64(data[i])
+                mask = n_slots - 1
+                slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+                while edges[slot, 1] != 0:
+                    slot = (slot + 1) & mask
+                edges[slot, 0], edges[slot, 1] = key, child
+            node = child
+            i += 1
+        tokens[node] = ids[k]
+    return edges, tokens[:n_nodes].copy()
+
+
+@njit(nogil=True, cache=True)
+def best_path(
+    text: Any,
+    n: int,
+    edges: Any,
+    tokens: Any,
+    scores: Any,
+    unknown: float,
+    paths: Any,
+    sums: Any,
+    ids: Any,
+    p: int,
+) -> Any:
+    """The most probable tokens of a piece by a unigram model (Kudo 2018), found by Viterbi's algorithm.
+
+    Sums are made in the order, and ties are broken, as `tokenizers` does it.
+
+    Args:
+        text: uint8, the piece's normalised UTF-8 in its first n bytes.
+        n: how many bytes.
+        edges: of `token_trie`.
+        tokens: of `token_trie`.
+        scores: `(n_tokens,)` float64, logarithms of the tokens' probabilities.
+        unknown: the score of a character that the vocabulary lacks.
+        paths: `(n + 1, 2)` int32 or more, room.
+        sums: `(n + 1,)` float64 or more, room.
+        ids: int32, receives the ids.
+        p: where in `ids` to begin.
+
+    Returns:
+        The new end of `ids`, or -1 where the best path meets a character that the vocabulary lacks.
+    """
+    for k in range(n + 1):
+        paths[k, 0] = -2
+    sums[0] = 0.0
+    i = 0
+    while i < n:
+        size = 1
+        while i + size < n and (text[i + size] & 0xC0) == 0x80:
+            size += 1
+        single, j, node = False, i, np.int64(0)
+        while j < n:
+            node = _step(node, text[j], edges)
+            if node < 0:
+                break
+            j += 1
+            token = tokens[node]
+            if token >= 0:
+                score = scores[token] + sums[i]
+                if paths[j, 0] == -2 or score > sums[j]:
+                    sums[j] = score
+                    paths[j, 0], paths[j, 1] = token, i
+                single |= j == i + size
+        if not single:
+            j = i + size
+            score = unknown + sums[i]
+            if paths[j, 0] == -2 or score > sums[j]:
+                sums[j] = score
+                paths[j, 0], paths[j, 1] = -1, i
+        i += size
+    count, j = 0, n
+    while j > 0:
+        if paths[j, 0] < 0:
+            return -1
+        count += 1
+        j = paths[j, 1]
+    j, k = n, p + count
+    while j > 0:
+        k -= 1
+        ids[k] = paths[j, 0]
+        j = paths[j, 1]
+    return p + count

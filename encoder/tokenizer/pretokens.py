@@ -1,0 +1,213 @@
+"""Token ids piece by piece, for the tokenizers that `encoder.tokenizer.recipes` knows."""
+
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from encoder.kernels.borders import DOUBT
+from encoder.kernels.piece_table import remember_pieces
+from encoder.kernels.pretokens import DONE, FALLBACK, MISSES, NEEDS_PAGE, PieceTables, gather, tokenise_pieces
+from encoder.texts import TextBuffers, strings
+from encoder.tokenizer.characters import page_of_characters
+from encoder.tokenizer.fallback import LibraryTokenizer, unknown_id
+from encoder.tokenizer.recipes import Recipe, recipe
+from encoder.tokenizer.subwords import subword_tables
+
+__all__ = ["PretokenTokenizer", "pretoken_tokenizer"]
+
+_SLOTS = 1 << 17
+_NUMBERS_A_SLOT = 8  # of the arena: bytes and ids of pieces
+_FULL = 0.75
+_MISSES = 1 << 14  # reported at a time
+_LAST_PAGE = 0x1100
+
+
+@dataclass
+class _Memo:
+    """A table of pieces that one thread fills; see `encoder.kernels.piece_table`. Its memory is 12 MB."""
+
+    slots: NDArray[np.uint64] = field(default_factory=lambda: np.zeros((_SLOTS, 2), np.uint64))
+    arena: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(_SLOTS * _NUMBERS_A_SLOT, np.uint64))
+    used: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
+
+    def is_full(self) -> bool:
+        return bool(self.used[0] > _FULL * len(self.slots) or self.used[1] > _FULL * len(self.arena))
+
+
+def pretoken_tokenizer(
+    tokenizer_json: str, spec: dict[str, Any], library: LibraryTokenizer, max_tokens: int, max_chars: int
+) -> "PretokenTokenizer | None":
+    """The way piece by piece for this tokenizer, or None where only the library is right."""
+    found = recipe(spec)
+    if found is None:
+        return None
+    return PretokenTokenizer(Tokenizer.from_str(tokenizer_json), spec, found, library, max_tokens, max_chars)
+
+
+class PretokenTokenizer:
+    """Gives the ids of `LibraryTokenizer`, remembering pieces of texts that were met before."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        spec: dict[str, Any],
+        recipe: Recipe,
+        library: LibraryTokenizer,
+        max_tokens: int,
+        max_chars: int,
+    ) -> None:
+        self._library = library
+        self._recipe = recipe
+        self._resolver = _resolver(tokenizer, recipe)
+        self._replaced = _replaced(spec.get("normalizer"))
+        self._lock = threading.Lock()
+        self._free: list[_Memo] = []
+        self._max_tokens, self._max_chars = max_tokens, max_chars
+        self._tables = _tables(tokenizer, spec, recipe)
+        self._add_pages({0})
+
+    def tokenise(
+        self, texts: TextBuffers, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Token ids of some of the texts, one behind the other, and `(n_rows,)` where each one's end.
+
+        Raises:
+            InputError: a text is not valid UTF-8.
+        """
+        try:
+            memo = self._free.pop()  # no other thread has it
+        except IndexError:
+            memo = _Memo()
+        first, lengths = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+        parts: list[NDArray[np.int32]] = []
+        pending, base, more = np.arange(len(rows)), 0, True
+        to_library = np.zeros(0, np.int64)
+        while len(pending) and more:
+            ids, ends, status, missing = self._run(texts, rows[pending], memo)
+            done = status == DONE
+            begins = np.concatenate([[0], ends[:-1]])
+            first[pending[done]] = base + begins[done]
+            lengths[pending[done]] = (ends - begins)[done]
+            parts.append(ids[: ends[-1]])
+            base += int(ends[-1])
+            to_library = np.concatenate([to_library, pending[status == FALLBACK]])
+            again = (status == MISSES) | (status % 4 == NEEDS_PAGE)
+            pages = set((status[status % 4 == NEEDS_PAGE] // 4).tolist())
+            more = self._add_pages(pages) | self._resolve(texts, missing, memo)
+            pending = pending[again]
+        to_library = np.concatenate([to_library, pending])
+        if not memo.is_full():  # a full one is dropped, so that memos follow the stream
+            self._free.append(memo)
+        if len(parts) == 1 and not len(to_library):
+            return parts[0], ends
+        if len(to_library):
+            ids, ends = self._library.tokenise(strings(texts, rows[to_library]))
+            begins = np.concatenate([[0], ends[:-1]])
+            first[to_library], lengths[to_library] = base + begins, ends - begins
+            parts.append(ids)
+        return gather(np.concatenate([*parts, np.zeros(0, np.int32)]), first, lengths)
+
+    def _run(self, texts: TextBuffers, rows: NDArray[np.int64], memo: _Memo) -> Any:
+        n_bytes = int((texts.offsets[rows + 1] - texts.offsets[rows]).sum())
+        ids = np.empty(2 * n_bytes + 4096, np.int32)
+        ends, status = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+        missing = np.empty((_MISSES, 3), np.int64)
+        n_missing = tokenise_pieces(
+            texts.data,
+            texts.offsets,
+            rows,
+            self._tables,
+            memo.slots,
+            memo.arena,
+            memo.used,
+            self._max_tokens,
+            self._max_chars,
+            ids,
+            ends,
+            status,
+            missing,
+        )
+        return ids, ends, status, missing[:n_missing]
+
+    def _add_pages(self, numbers: set[int]) -> bool:
+        """Ask for these pages of characters; whether there were any."""
+        with self._lock:
+            for number in sorted(numbers):
+                tables = self._tables
+                if tables.page_of[number] < 0:
+                    page = page_of_characters(self._recipe, self._resolver, self._replaced, number)
+                    page_of = tables.page_of.copy()
+                    page_of[number] = len(tables.pages)
+                    self._tables = tables._replace(page_of=page_of, pages=np.vstack([tables.pages, page]))
+                    if number == 0:
+                        self._tables.ascii[:128] = page[:128]
+        return bool(numbers)
+
+    def _resolve(self, texts: TextBuffers, missing: NDArray[np.int64], memo: _Memo) -> bool:
+        """Ask the library for pieces, once for each, and remember them; whether there were any, and room."""
+        if not len(missing):
+            return False
+        whole = texts.data
+        found = {(whole[i : i + n].tobytes(), bool(lead)): None for i, n, lead in missing.tolist()}
+        pieces = [(" " if lead else "") + piece.decode() for piece, lead in found]
+        encodings = self._resolver.encode_batch_fast(pieces, add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        return bool(
+            remember_pieces(
+                np.frombuffer(b"".join(piece for piece, _ in found), np.uint8),
+                np.cumsum([len(piece) for piece, _ in found]),
+                np.array([lead for _, lead in found]),
+                np.array([i for row in ids for i in row], np.int32),
+                np.cumsum([len(row) for row in ids]),
+                memo.slots,
+                memo.arena,
+                memo.used,
+            )
+        )
+
+
+def _resolver(tokenizer: Tokenizer, recipe: Recipe) -> Tokenizer:
+    """The tokenizer that is right for a piece by itself; it shares the model."""
+    parts = {"normalizer": recipe.normalizer, "pre_tokenizer": recipe.pre_tokenizer}
+    empty = {"type": "BPE", "vocab": {}, "merges": []}
+    small = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": empty, **parts}))
+    resolver = Tokenizer(tokenizer.model)
+    if small.normalizer:
+        resolver.normalizer = small.normalizer
+    if small.pre_tokenizer:
+        resolver.pre_tokenizer = small.pre_tokenizer
+    return resolver
+
+
+def _replaced(normalizer: dict[str, Any] | None) -> str:
+    """Characters that the normaliser may replace together with others."""
+    if normalizer is None:
+        return ""
+    inner = "".join(_replaced(part) for part in normalizer.get("normalizers", []))
+    return inner + str(normalizer.get("pattern", {}).get("String", ""))
+
+
+def _tables(tokenizer: Tokenizer, spec: dict[str, Any], recipe: Recipe) -> PieceTables:
+    model = spec["model"]
+    added = [token["content"].encode() for token in spec.get("added_tokens", [])]
+    width = max((len(token) for token in added), default=1)
+    unknown = unknown_id(tokenizer, spec)
+    return PieceTables(
+        regex=recipe.regex,
+        digits=recipe.digits,
+        prefix=recipe.prefix,
+        spaced=recipe.spaced,
+        strict=recipe.strict,
+        unknown=-1 if unknown is None else unknown,
+        ascii=np.full(256, DOUBT, np.uint8),
+        page_of=np.full(_LAST_PAGE, -1, np.int32),
+        pages=np.zeros((0, 256), np.uint8),
+        added=np.array([list(token.ljust(width, b"\xff")) for token in added], np.uint8).reshape(-1, width),
+        added_first=np.isin(np.arange(256), [token[0] for token in added]),
+        **subword_tables(model, recipe.model)._asdict(),
+    )

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
-from pipelines.commands import backfill, demo, distill, models, warm, worker
+from pipelines.commands import backfill, demo, distill, models, stream, warm, worker
 
 __all__ = ["app", "main"]
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command("distill")(distill.distill)
 app.add_typer(models.app, name="models")
 app.command("backfill")(backfill.backfill)
+app.command("stream")(stream.stream)
 app.command("warm")(warm.warm)
 app.command("worker")(worker.worker)
 app.command("demo")(demo.demo)

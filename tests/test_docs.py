@@ -16,6 +16,8 @@ SAID = {
         "['minilm@1', 'minilm@1']",
         "disk full (256,) minilm@1",
         "records 2",
+        "window-20260131T120000Z-60s-00000.parquet",
+        "window-20260131T120100Z-60s-00000.parquet",
     ]
 }
 

@@ -17,7 +17,7 @@ from pipelines.records.schema import infer_schema
 from pipelines.records.template import TextTemplate
 from pipelines.vectors import VectorFormat
 
-__all__ = ["plan_backfill"]
+__all__ = ["check_apart", "plan_backfill"]
 
 
 def plan_backfill(
@@ -55,7 +55,7 @@ def plan_backfill(
     kept = None if keep is None else tuple(dict.fromkeys(keep))
     target = store_uri(output)
     files = find_inputs(pattern, input_format)
-    _check_apart(pattern, files, target)
+    check_apart(pattern, files, target)
     records = infer_schema(files, template.fields, kept)
     version = ModelVersion.resolve(model)
     enrichment = Enrichment(template, kept, VectorFormat(vectors, dtype))
@@ -63,7 +63,7 @@ def plan_backfill(
     return BackfillJob(version, tuple(files), records, enrichment, target, chunk_rows)
 
 
-def _check_apart(pattern: str, files: Sequence[InputFile], output: str) -> None:
+def check_apart(pattern: str, files: Sequence[InputFile], output: str) -> None:
     """Refuse an output that a second run would take for input, and inputs that readers would meet in it."""
     target, asked = _place(output), _place(pattern)
     for file in files:

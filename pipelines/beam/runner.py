@@ -10,7 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.runner import PipelineState
 
 from encoder import errors
@@ -19,11 +19,13 @@ from encoder.store.objects import open_objects
 from pipelines.beam.backfill import backfill
 from pipelines.beam.job import SUMMARY_FILE, BackfillJob, Counts
 from pipelines.beam.progress import Watch
+from pipelines.beam.stream import StreamJob, stream
 from pipelines.sinks.parquet import ParquetParts
 
-__all__ = ["beam_options", "run_backfill"]
+__all__ = ["beam_options", "run_backfill", "run_stream", "stream_options"]
 
 LOCAL_RUNNER = "FnApiRunner"
+_CHECKPOINT_MS = 10_000
 
 # Workers behind a connection send their errors as text: the traceback, and Beam's step behind the last line.
 _OURS = re.compile(r"^(?:.*: )?encoder\.errors\.(\w+): (.*?)(?: \[while running '.*)?$", re.MULTILINE)
@@ -97,6 +99,64 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, tell: Callable[[Cou
         )
     parts.sweep()
     return found
+
+
+def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
+    """Options for a streaming job.
+
+    Flink loses the source of a job whose first bundle meets a checkpoint, unless it is told to finish
+    bundles first; and it keeps no checkpoints, unless it is told how often. Both are added; other runners
+    ignore them.
+
+    Args:
+        arguments: Beam's own, as on its command line.
+        ends: whether the job's source ends.
+
+    Raises:
+        ConfigurationError: Beam cannot read them, or the local runner would never write anything.
+    """
+    options = beam_options(arguments, 1)
+    if options.view_as(StandardOptions).runner == LOCAL_RUNNER:
+        if not ends:
+            raise ConfigurationError(
+                f"{LOCAL_RUNNER} writes windows only when the source ends: add --stop-at-end, or name "
+                "another runner behind --, as --runner=PrismRunner"
+            )
+        return options
+    names = {argument.split("=")[0] for argument in arguments}
+    more = (
+        "--streaming",
+        "--finish_bundle_before_checkpointing",
+        f"--checkpointing_interval={_CHECKPOINT_MS}",
+    )
+    return PipelineOptions([*arguments, *(one for one in more if one.split("=")[0] not in names)])
+
+
+def run_stream(job: StreamJob, options: PipelineOptions) -> None:
+    """Run a streaming job until its source ends, or until somebody stops it.
+
+    Raises:
+        MillstreamError: what went wrong, in one line.
+        KeyboardInterrupt: somebody stopped it; the job is cancelled.
+    """
+    try:
+        pipeline = beam.Pipeline(options=options)
+    except ValueError as error:  # no such runner
+        raise ConfigurationError(f"Beam cannot use the options behind --: {error}") from error
+    result = None
+    try:
+        stream(pipeline, job)
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except KeyboardInterrupt:
+        if result is not None:
+            result.cancel()
+        raise
+    except Exception as error:
+        raise _cause(error) from error
+    if state not in (None, PipelineState.DONE):
+        raise IntegrityError(f"the Beam job ended as {state}: look into its log, then start it again")
+    ParquetParts(job.file.output).sweep()
 
 
 def _summary(job: BackfillJob) -> dict[str, Any]:

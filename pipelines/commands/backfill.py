@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipelines.beam.job import BackfillJob, Counts
 
-__all__ = ["backfill"]
+__all__ = ["backfill", "hushed"]
 
 
 def backfill(
@@ -113,7 +113,7 @@ def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) 
     total = sum(file.size for file in job.inputs)
     earlier: list[int] = []
     try:
-        with console.progress("records", total) as tell, _hushed():
+        with console.progress("records", total) as tell, hushed():
 
             def look(counts: "Counts") -> None:
                 earlier.append(counts.records)
@@ -126,7 +126,7 @@ def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) 
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def hushed() -> Iterator[None]:
     """Beam logs and prints the tracebacks of errors that it raises as well: show them for `--debug` only."""
     if os.environ.get("MILLSTREAM_DEBUG"):
         yield

@@ -13,7 +13,7 @@ from encoder.store.objects import open_objects
 from pipelines.beam import runner
 from pipelines.beam.job import SUMMARY_FILE, claim_output
 from pipelines.beam.plan import plan_backfill
-from pipelines.beam.runner import _cause, beam_options, run_backfill
+from pipelines.beam.runner import _cause, beam_options, run_backfill, stream_options
 
 TRACEBACK = """Traceback (most recent call last):
   File "decode.py", line 46, in read_split
@@ -136,3 +136,19 @@ def test_a_part_that_got_lost_is_an_error(seen, job, monkeypatch, tmp_path):
     with pytest.raises(IntegrityError, match="not complete"):
         run_backfill(job, beam_options([], 1), lambda _: None)
     assert open_objects(job.output).stat(SUMMARY_FILE)
+
+
+def test_a_stream_gets_what_flink_needs_unless_it_is_given():
+    given = ["--runner=PortableRunner", "--checkpointing_interval=7"]
+    options = stream_options(given, ends=False)
+    assert options.view_as(StandardOptions).streaming
+    assert options._flags == [*given, "--streaming", "--finish_bundle_before_checkpointing"]
+    assert "--checkpointing_interval=10000" in stream_options(given[:1], ends=False)._flags
+
+
+def test_the_local_runner_takes_only_streams_that_end():
+    assert local(stream_options([], ends=True)) == ("FnApiRunner", 1, "in_memory")
+    with pytest.raises(
+        ConfigurationError, match=r"writes windows only when the source ends: add --stop-at-end"
+    ):
+        stream_options([], ends=False)

@@ -1,0 +1,111 @@
+"""`millstream stream`: records as they come in, Parquet with vectors out, window by window."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from encoder.errors import MissingExtra
+from pipelines.commands.backfill import hushed
+from pipelines.commands.console import ErrorConsole
+from pipelines.commands.durations import seconds
+
+__all__ = ["stream"]
+
+
+def stream(
+    model: Annotated[
+        str, typer.Option(help="REF of the model: a folder, or a version as in s3://bucket/models/minilm@7.")
+    ],
+    source: Annotated[
+        str, typer.Option("--input", help="files:GLOB; a folder or a glob in which files appear whole.")
+    ],
+    output: Annotated[str, typer.Option(help="parquet:URI; a folder for one file a window and shard.")],
+    text: Annotated[
+        str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
+    ] = "text",
+    keep: Annotated[
+        str | None, typer.Option(help="Columns to keep, separated by commas; '' for none.  [default: all]")
+    ] = None,
+    vectors: Annotated[
+        Literal["list", "binary"],
+        typer.Option(help="list: every tool reads it; binary: fixed-size bytes, faster to write."),
+    ] = "list",
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
+    ] = "float32",
+    input_format: Annotated[
+        Literal["parquet", "jsonl", "csv", "text"] | None,
+        typer.Option("--format", help="Format of the input.  [default: by the files' extensions]"),
+    ] = None,
+    event_time: Annotated[
+        str | None,
+        typer.Option(help="Field with the time of a record.  [default: when its file was changed last]"),
+    ] = None,
+    window: Annotated[str, typer.Option(help="Size of a window of event time.")] = "1m",
+    lateness: Annotated[
+        str, typer.Option(help="How long after its end a window takes late records; its file is replaced.")
+    ] = "10m",
+    disorder: Annotated[
+        str, typer.Option(help="By how much a record may be older than one before it.")
+    ] = "1m",
+    idle: Annotated[
+        str, typer.Option(help="After this time a silent source holds up no window any more.")
+    ] = "1m",
+    shards: Annotated[int, typer.Option(min=1, help="Files of a window.")] = 1,
+    follow: Annotated[
+        Literal["latest"] | None,
+        typer.Option(help="latest: change to newer versions of the model while running."),
+    ] = None,
+    every: Annotated[str, typer.Option(help="Between two looks for a newer version.")] = "30s",
+    stop_at_end: Annotated[
+        bool, typer.Option("--stop-at-end", help="End when everything that is there has been read.")
+    ] = False,
+    beam_arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- BEAM OPTIONS]", help="The Beam runner and its options, behind `--`."),
+    ] = None,
+) -> None:
+    """Embed records as they come, into one Parquet file for each window of event time.
+
+    Every record is in the output once, whatever crashes: a file is named by its window and is replaced as a
+    whole. Rows that cannot be read, that have no time or come too late go to `dead_letters/`.
+    """
+    try:
+        from pipelines.beam.runner import run_stream, stream_options  # noqa: PLC0415 - Beam is heavy and optional
+        from pipelines.beam.stream_plan import Timing, claim_stream, plan_stream  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "apache_beam", "beam") from error
+
+    console = ErrorConsole()
+    options = stream_options(beam_arguments or [], ends=stop_at_end)
+    timing = Timing(
+        field=event_time,
+        window=seconds(window, "--window"),
+        lateness=seconds(lateness, "--lateness"),
+        disorder=seconds(disorder, "--disorder"),
+        idle=seconds(idle, "--idle"),
+        ends=stop_at_end,
+    )
+    with console.status("reading the model and the inputs' schema"):
+        job = plan_stream(
+            model=model,
+            source=source,
+            output=output,
+            text=text,
+            keep=None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
+            vectors=vectors,
+            dtype=dtype,
+            input_format=input_format,
+            timing=timing,
+            shards=shards,
+            follow=seconds(every, "--every") if follow else None,
+        )
+        claim_stream(job)
+    console.print(f"{source} -> {job.file.output}, windows of {timing.window:g} s; Ctrl-C stops")
+    try:
+        with hushed():
+            run_stream(job, options)
+    except KeyboardInterrupt:
+        console.print("stopped: the same command begins again and writes the same files")
+        raise typer.Exit(130) from None

@@ -1,0 +1,165 @@
+"""Streams on Prism and on Flink: windows appear while records come, models change, and kills lose nothing."""
+
+import hashlib
+import json
+import signal
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow.parquet as pq
+import pytest
+
+from encoder.store.store import ModelStore
+
+PER_FILE = 20
+PACE = 0.25  # seconds between two files
+TIMES = ("--event-time", "at", "--window", "2s", "--disorder", "1s", "--idle", "2s", "--lateness", "1h")
+
+
+class Producer:
+    """Writes files of records that happen now, one after the other, until it is stopped."""
+
+    def __init__(self, folder):
+        self.written = 0
+        self._folder = folder
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        folder.mkdir()
+        self._write()  # which tells the columns
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """Write no more; how many records there are."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        return self.written
+
+    def _run(self):
+        while not self._stopped.wait(PACE):
+            self._write()
+
+    def _write(self):
+        ids = range(self.written, self.written + PER_FILE)
+        lines = [json.dumps({"id": i, "text": f"login failed {i}", "at": time.time()}) for i in ids]
+        hidden = self._folder / "_next.jsonl"
+        hidden.write_text("\n".join(lines) + "\n")
+        hidden.rename(self._folder / f"{self.written:08d}.jsonl")
+        self.written += PER_FILE
+
+
+def rows(output):
+    """`(id, model_version)` of all rows that can be seen, by file."""
+    found = {}
+    for path in output.glob("*.parquet"):
+        table = pq.read_table(path, columns=["id", "model_version"])
+        found[path.name] = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    return found
+
+
+def ids(output):
+    return sorted(i for file in rows(output).values() for i, _ in file)
+
+
+def wait_for(happened, seconds, job):
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert job.poll() is None, job.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def stop(job):
+    job.send_signal(signal.SIGINT)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 130, err
+
+
+@pytest.fixture
+def store(model, tmp_path):
+    store = ModelStore.open(str(tmp_path / "store/tiny"))
+    store.publish(model)
+    return store
+
+
+@pytest.fixture
+def stream(millstream, tmp_path, store):
+    """Start a stream from `in` to `out`."""
+
+    def start(*arguments):
+        own = ("--model", f"{store.uri}@latest", "--output", f"parquet:{tmp_path / 'out'}", "--shards", 2)
+        return millstream("stream", *own, "--input", f"files:{tmp_path / 'in'}", *TIMES, *arguments)
+
+    return start
+
+
+def check_swap(stream, store, tiny_model, tmp_path, options):
+    """A newer version takes over while the stream runs; a broken one does not."""
+    output = tmp_path / "out"
+    with Producer(tmp_path / "in") as producer:
+        job = stream("--follow", "latest", "--every", "0.5s", "--", *options)
+        wait_for(lambda: len(rows(output)) >= 2, 90, job)
+        store.publish(tiny_model(tmp_path / "newer", seed=8))
+        seen = lambda label: any(label in dict(file).values() for file in rows(output).values())  # noqa: E731
+        wait_for(lambda: seen("tiny@2"), 60, job)
+        publish_damaged(store, tiny_model(tmp_path / "broken", seed=9))
+        before = len(rows(output))
+        wait_for(lambda: len(rows(output)) >= before + 4, 60, job)
+        n = producer.stop()
+        wait_for(lambda: len(ids(output)) == n, 90, job)
+        stop(job)
+    assert ids(output) == list(range(n))
+    versions = defaultdict(set)
+    for name, file in rows(output).items():
+        versions[name] |= {label for _, label in file}
+    assert all(len(labels) == 1 for labels in versions.values()), "no file is mixed"
+    assert {label for labels in versions.values() for label in labels} == {"tiny@1", "tiny@2"}
+
+
+def publish_damaged(store, folder):
+    """Publish a version whose largest blob is there already, with other bytes."""
+    largest = max(folder.iterdir(), key=lambda path: path.stat().st_size)
+    blob = Path(urlsplit(store.uri).path) / "blobs" / hashlib.sha256(largest.read_bytes()).hexdigest()
+    blob.write_bytes(bytes(largest.stat().st_size))
+    assert store.publish(folder).version == 3
+
+
+@pytest.mark.server
+def test_prism_writes_windows_and_changes_models(stream, store, tiny_model, tmp_path, prism_options):
+    check_swap(stream, store, tiny_model, tmp_path, prism_options)
+
+
+@pytest.mark.server
+def test_flink_writes_windows_and_changes_models(stream, store, tiny_model, tmp_path, flink_options):
+    check_swap(stream, store, tiny_model, tmp_path, [*flink_options, "--checkpointing_interval=1000"])
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("victim", ["TaskManager", "Python worker"])
+def test_a_stream_on_flink_survives_kills(victim, stream, tmp_path, flink_cluster, flink_options):
+    output = tmp_path / "out"
+    with Producer(tmp_path / "in") as producer:
+        job = stream("--", *flink_options, "--checkpointing_interval=1000")
+        for _ in range(3):
+            before = len(rows(output))
+            wait_for(lambda before=before: len(rows(output)) >= before + 3, 90, job)
+            if victim == "TaskManager":
+                flink_cluster.kill_task_manager()
+                flink_cluster.start_task_manager()
+            else:
+                flink_cluster.kill_python_worker()
+        n = producer.stop()
+        wait_for(lambda: len(set(ids(output))) == n, 120, job)
+        time.sleep(5)  # for what would come twice
+        stop(job)
+    assert ids(output) == list(range(n))
+    assert not (output / "dead_letters").exists()

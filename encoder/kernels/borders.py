@@ -226,22 +226,25 @@ def after_regex(
 
 
 @njit(nogil=True, cache=True)
-def after_spaces(data: Any, i: int, e: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
+def after_spaces(data: Any, i: int, e: int, blanks: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
     """The end of the piece at byte i: before the next blank behind what is surely there and no white space.
 
     Args:
         data: UTF-8 bytes.
         i: where the piece begins.
         e: where the text ends.
+        blanks: 0 where several blanks before a plain piece make it opaque.
         page_of: as in `after_regex`.
         pages: what each character is: LETTER is one that stays as it is, NUMBER becomes something else that
             holds no white space, MARK goes with what is before it, SPACE is anything else. A blank is SPACE.
 
     Returns:
-        As `after_regex`; plain is at most one blank and then only letters, at least one.
+        As `after_regex`; plain is at most one blank, or some, and then only letters, at least one.
     """
     plain = True
     if data[i] == _BLANK:
+        i += 1
+    while blanks and i < e and data[i] == _BLANK:
         i += 1
     solid = False
     while i < e:

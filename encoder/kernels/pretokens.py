@@ -43,6 +43,7 @@ class PieceTables(NamedTuple):
     Attributes:
         regex: 0 to cut at spaces, 1 at GPT-2's pattern, 2 at its successors'.
         digits: how many digits stay together.
+        blanks: what several blanks before a plain piece are: 0 for the library, 1 as one, 2 each a sign.
         prefix: 0 where nothing is put before a text, 1 a space where there is none, 2 a space in any case.
         spaced: whether a space is put before each pre-token that begins with none.
         strict: whether only texts of plain characters are for the kernel.
@@ -66,6 +67,7 @@ class PieceTables(NamedTuple):
 
     regex: int
     digits: int
+    blanks: int
     prefix: int
     spaced: bool
     strict: bool
@@ -144,8 +146,13 @@ def _new_piece(
             text[m] = data[k]
             m += 1
         return _merged_bytes(text, m, t.byte_ids, t.pairs, t.slots, t.arena, places, ids, p)
-    for k in range(i - lead, i + n):
-        if k < i or data[k] == _BLANK:
+    begin = i
+    while (
+        t.blanks == 1 and data[begin] == _BLANK and data[begin + 1] == _BLANK
+    ):  # a plain piece does not end so
+        begin += 1
+    for k in range(begin - lead, i + n):
+        if k < begin or data[k] == _BLANK:
             text[m], text[m + 1], text[m + 2] = 0xE2, 0x96, 0x81  # Metaspace's sign for a space
             m += 3
         else:
@@ -199,6 +206,7 @@ def _known_pieces(
     lead: bool,
     regex: int,
     digits: int,
+    blanks: int,
     ascii_: Any,
     page_of: Any,
     pages: Any,
@@ -224,7 +232,7 @@ def _known_pieces(
         if j == i and regex:
             j, wrong = after_regex(data, i, e, lead, regex == 2, digits, page_of, pages)
         elif j == i:
-            j, wrong = after_spaces(data, i, e, page_of, pages)
+            j, wrong = after_spaces(data, i, e, blanks, page_of, pages)
         if wrong >= BROKEN or j - i > LONGEST:
             return i, j, wrong, p, room, lead
         at, n_ids = find_piece(data, i, j - i, lead, slots, arena)
@@ -273,6 +281,7 @@ def _tokenise(
             lead,
             t.regex,
             t.digits,
+            t.blanks,
             t.ascii,
             t.page_of,
             t.pages,

@@ -200,6 +200,7 @@ def _tables(tokenizer: Tokenizer, spec: dict[str, Any], recipe: Recipe) -> Piece
     return PieceTables(
         regex=recipe.regex,
         digits=recipe.digits,
+        blanks=recipe.blanks,
         prefix=recipe.prefix,
         spaced=recipe.spaced,
         strict=recipe.strict,

@@ -35,6 +35,7 @@ class Recipe:
     Attributes:
         regex: 0 to cut at spaces, 1 at GPT-2's pattern, 2 at its successors'.
         digits: how many digits stay together.
+        blanks: what several blanks before a plain piece are: 0 for the library, 1 as one, 2 each a sign.
         prefix: 0 where nothing is put before a text, 1 a space where there is none, 2 a space in any case.
         spaced: whether a space is put before each pre-token that begins with none.
         model: 0 for the library, 1 BPE of bytes, 2 BPE of characters, 3 Unigram, for plain pieces.
@@ -47,6 +48,7 @@ class Recipe:
 
     regex: int
     digits: int
+    blanks: int
     prefix: int
     spaced: bool
     model: int
@@ -167,6 +169,7 @@ def _byte_level(
     return Recipe(
         regex=regex,
         digits=digits,
+        blanks=0,
         prefix=prefix,
         spaced=spaced,
         model=1,
@@ -189,6 +192,7 @@ def _metaspace(
         return None
     if any(part.get("content") == META for part in normalizers) and at_white_space:
         return None
+    collapsed = any(part.get("pattern") == _SPACES[0] for part in normalizers)
     model = spec["model"]
     native = 3 if model["type"] == "Unigram" else 2 if _is_plain_bpe(model) else 0
     if model.get("ignore_merges"):
@@ -197,6 +201,7 @@ def _metaspace(
     return Recipe(
         regex=0,
         digits=0,
+        blanks=int(at_white_space or collapsed),
         prefix=prefix,
         spaced=False,
         model=native,
@@ -240,6 +245,7 @@ def _whole(
     return Recipe(
         regex=0,
         digits=0,
+        blanks=2,
         prefix=prefix,
         spaced=False,
         model=2,

@@ -47,6 +47,13 @@ class TextBuffers(NamedTuple):
         data.flags.writeable = False  # as Arrow's are: Numba compiles anew for arrays that may be changed
         return TextBuffers(data, offsets, valid)
 
+    def take(self, rows: NDArray[np.int64]) -> "TextBuffers":
+        """Some of the texts, none of them null, as buffers of their own."""
+        pieces = [self.data[self.offsets[r] : self.offsets[r + 1]].tobytes() for r in rows]
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
+        return TextBuffers(np.frombuffer(b"".join([*pieces, _BEHIND]), np.uint8), offsets, _ALL_VALID)
+
 
 def read_texts(texts: Any) -> list[TextBuffers]:
     """Texts of any kind as buffers, one for each chunk.

@@ -1,4 +1,4 @@
-"""The fast way through texts: pieces that are in the hash tables.
+"""The fast way through texts: pieces that are in the hash tables, and new words of ASCII.
 
 A text falls into pieces at ASCII white space and punctuation: a run of other bytes is a piece, and so is each
 mark of punctuation. They are found 64 bytes at a time, and nothing here branches on what a text says but for
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from encoder.kernels.compiled import njit
 from encoder.kernels.memory import leading_zeros, load8, trailing_zeros
 from encoder.kernels.scan import WINDOW, classes
+from encoder.kernels.trie import cut_key
 from encoder.kernels.utf8 import clip
 from encoder.kernels.words import (
     ADDED,
     LONG,
     LONG_BYTES,
     LONG_SLOT,
+    MISSING,
     MOST_IDS,
     SHORT_BYTES,
     SHORT_IDS,
@@ -26,6 +28,7 @@ from encoder.kernels.words import (
     UNKNOWN,
     append_ids,
     first_slot,
+    remember,
 )
 
 __all__ = ["ROOM", "START", "Cursor", "known_pieces", "piece_key"]
@@ -83,12 +86,13 @@ def known_pieces(
     t: Any,
     short: NDArray[np.uint64],
     long: NDArray[np.uint64],
+    used: NDArray[np.int64],
     max_tokens: int,
     max_chars: int,
     ids: NDArray[np.int32],
     ends: NDArray[np.int64],
 ) -> Cursor:
-    """Tokenise texts until there is something that the tables do not know.
+    """Tokenise texts until there is a piece that is neither in the tables nor a word of ASCII.
 
     Args:
         data: UTF-8 bytes, `ROOM` more than the texts have.
@@ -96,8 +100,9 @@ def known_pieces(
         valid: `(n_texts,)` which texts are not null, or empty when none is.
         cursor: where to go on.
         t: the tokenizer (`WordPieceTables`).
-        short: the table of short pieces.
-        long: the table of long pieces.
+        short: the table of short pieces, filled with new words.
+        long: the table of long pieces, likewise.
+        used: how many of their slots are taken.
         max_tokens: tokens of a text that count (unknown ones included).
         max_chars: characters of a text that count.
         ids: receives token ids.
@@ -131,22 +136,23 @@ def known_pieces(
                 if n > LONG_BYTES or p + unknown + _MOST_IDS > limit:
                     n = n if n > LONG_BYTES else 0
                     return _stop(row, j, e, first, p, unknown, n)
-                spoilt = (odd >> start) & ~(_ALL << np.uint64(n))
-                fold = case if n > 0 and spoilt == 0 else np.uint64(0)
+                plain_word = n > 0 and (odd >> start) & ~(_ALL << np.uint64(n)) == 0
+                fold = case if plain_word else np.uint64(0)
                 n = max(n, 1)
                 bytes8 = load8(data, j)
                 k0, k1 = (bytes8 | fold) & _KEEP[n + 24], (load8(data, j + 8) | fold) & _KEEP[n + 16]
-                packed = np.uint64(LONG)
+                k2, k3 = _NONE, _NONE
+                count = np.uint64(LONG)
                 if n <= SHORT_BYTES:
                     # Written out, here and below: a function would count references to the table each time.
                     slot = (first_slot(k0, k1, _NONE, _NONE) * _SHORT_SLOT) & last_short
-                    while short[slot] != k0 or short[slot + _ONE] != k1:
-                        if short[slot] == 0:
-                            return _stop(row, j, e, first, p, unknown, n)
+                    while (short[slot] != k0 or short[slot + _ONE] != k1) and short[slot] != 0:
                         slot = (slot + _SHORT_SLOT) & last_short
                     packed = short[slot + np.uint64(2)]
                     append_ids(packed, ids, p)
                     count = packed & np.uint64(15)
+                    if short[slot] != k0:
+                        count = np.uint64(MISSING)
                     if count <= 3:
                         p += count
                         continue
@@ -159,27 +165,39 @@ def known_pieces(
                             return _stop(row, j, e, first, p, unknown, n)
                         p += _ONE
                         continue
-                    if count == UNKNOWN:
-                        unknown += _ONE
+                else:
+                    k2 = (load8(data, j + 16) | fold) & _KEEP[n + 8]
+                    k3 = (load8(data, j + 24) | fold) & _KEEP[n]
+                if count == LONG:
+                    slot = (first_slot(k0, k1, k2, k3) * _LONG_SLOT) & last_long
+                    while (
+                        long[slot] != k0
+                        or long[slot + _ONE] != k1
+                        or long[slot + np.uint64(2)] != k2
+                        or long[slot + np.uint64(3)] != k3
+                    ) and long[slot] != 0:
+                        slot = (slot + _LONG_SLOT) & last_long
+                    count = long[slot + np.uint64(4)] & np.uint64(15)
+                    if long[slot] != k0:
+                        count = np.uint64(MISSING)
+                    elif count != UNKNOWN:
+                        for k in range(0, MOST_IDS, 3):
+                            append_ids(long[slot + np.uint64(4 + k // 3)], ids, p + np.uint64(k))
+                        p += count
                         continue
-                k2, k3 = (load8(data, j + 16) | fold) & _KEEP[n + 8], (load8(data, j + 24) | fold) & _KEEP[n]
-                slot = (first_slot(k0, k1, k2, k3) * _LONG_SLOT) & last_long
-                while (
-                    long[slot] != k0
-                    or long[slot + _ONE] != k1
-                    or long[slot + np.uint64(2)] != k2
-                    or long[slot + np.uint64(3)] != k3
-                ):
-                    if long[slot] == 0:
-                        return _stop(row, j, e, first, p, unknown, n)
-                    slot = (slot + _LONG_SLOT) & last_long
-                count = long[slot + np.uint64(4)] & np.uint64(15)
                 if count == UNKNOWN:
                     unknown += _ONE
                     continue
-                for k in range(0, MOST_IDS, 3):
-                    append_ids(long[slot + np.uint64(4 + k // 3)], ids, p + np.uint64(k))
-                p += count
+                if not plain_word or n > t.max_word_chars:
+                    return _stop(row, j, e, first, p, unknown, n)
+                q = cut_key(k0, k1, k2, k3, n, t.cells, ids, _INT(p))
+                remember(short, long, used, k0, k1, k2, k3, n, ids, _INT(p), q)
+                if q < 0:
+                    unknown += _ONE
+                elif np.uint64(q) + unknown > limit:
+                    return _stop(row, j, e, first, p, unknown, 0)
+                else:
+                    p = np.uint64(q)
             i += width
         if row >= 0:
             ends[row] = p

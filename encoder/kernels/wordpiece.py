@@ -189,7 +189,9 @@ def tokenise(
     """
     word, keys, pending = np.empty(_WORD_BYTES, np.uint8), np.empty(4, np.uint64), 0
     status[:] = DONE
-    c = known_pieces(data, offsets, valid, START, t, memo.short, memo.long, max_tokens, max_chars, ids, ends)
+    c = known_pieces(
+        data, offsets, valid, START, t, memo.short, memo.long, memo.used, max_tokens, max_chars, ids, ends
+    )
     while c.row < ends.shape[0]:
         room = max_tokens - (c.p - c.begin) - c.unknown
         after = c.at + c.piece if c.piece else c.end
@@ -207,7 +209,19 @@ def tokenise(
             and unknown <= (p == c.p)
         ):
             piece_key(data, c.at, c.piece, t.lower, keys)
-            remember(memo, keys, c.piece, ids, c.p, p - unknown)
+            remember(
+                memo.short,
+                memo.long,
+                memo.used,
+                keys[0],
+                keys[1],
+                keys[2],
+                keys[3],
+                c.piece,
+                ids,
+                c.p,
+                p - unknown,
+            )
         p = min(p, c.begin + max(max_tokens - c.unknown - unknown, 0))
         c = known_pieces(
             data,
@@ -217,6 +231,7 @@ def tokenise(
             t,
             memo.short,
             memo.long,
+            memo.used,
             max_tokens,
             max_chars,
             ids,

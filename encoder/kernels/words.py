@@ -20,6 +20,7 @@ __all__ = [
     "ID_MASK",
     "LONG",
     "LONG_BYTES",
+    "MISSING",
     "MOST_IDS",
     "SHORT_BYTES",
     "UNKNOWN",
@@ -39,6 +40,8 @@ SHORT_IDS, MOST_IDS = 6, 12
 SHORT_SLOT, LONG_SLOT = 4, 8
 """Numbers in a slot of each."""
 
+MISSING = 12
+"""In place of the count, never in a table: the piece is not there."""
 LONG = 13
 """In place of the count: the ids are in the other table."""
 ADDED = 14
@@ -75,14 +78,14 @@ def first_slot(k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def find(table: Any, numbers: int, keys: Any) -> Any:
+def find(table: Any, numbers: int, k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
     """Where the slot of a key begins, or the free one where it belongs, with so many numbers to a slot."""
     step, last = np.uint64(numbers), np.uint64(table.shape[0] - 1)
-    slot = (first_slot(keys[0], keys[1], keys[2], keys[3]) * step) & last
+    slot = (first_slot(k0, k1, k2, k3) * step) & last
     while table[slot] != 0:
-        same = table[slot] == keys[0] and table[slot + np.uint64(1)] == keys[1]
+        same = table[slot] == k0 and table[slot + np.uint64(1)] == k1
         if numbers == LONG_SLOT:
-            same = same and table[slot + np.uint64(2)] == keys[2] and table[slot + np.uint64(3)] == keys[3]
+            same = same and table[slot + np.uint64(2)] == k2 and table[slot + np.uint64(3)] == k3
         if same:
             break
         slot = (slot + step) & last
@@ -104,41 +107,55 @@ def is_full(slots: int, used: int) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def remember(words: Words, keys: Any, n_bytes: int, ids: Any, first: int, last: int) -> None:
+def remember(
+    short: NDArray[np.uint64],
+    long: NDArray[np.uint64],
+    used: NDArray[np.int64],
+    k0: Any,
+    k1: Any,
+    k2: Any,
+    k3: Any,
+    n_bytes: int,
+    ids: Any,
+    first: Any,
+    last: Any,
+) -> None:
     """Put a piece that is not there into its table, if it fits and the table is not full.
 
     Args:
-        words: the tables.
-        keys: `(4,)` uint64, the piece's bytes.
-        n_bytes: how many these are.
+        short: as the other tables, of `Words`.
+        long: see there.
+        used: see there.
+        k0: the first number of the key.
+        k1: the second.
+        k2: the third.
+        k3: the fourth.
+        n_bytes: how many bytes the piece has.
         ids: token ids, of which `ids[first:last]` are the piece's.
         first: its first id.
         last: behind its last id; less than `first` for an unknown word.
     """
     n_ids = last - first
-    if n_bytes > LONG_BYTES or n_ids > MOST_IDS or keys[0] == 0:
+    if n_bytes > LONG_BYTES or n_ids > MOST_IDS or k0 == 0:
         return
     for k in range(first, last):
         if ids[k] > ID_MASK:
             return
-    if is_full(words.short.shape[0] // SHORT_SLOT, words.used[0]):
-        return
-    if is_full(words.long.shape[0] // LONG_SLOT, words.used[1]):
+    if is_full(short.shape[0] // SHORT_SLOT, used[0]) or is_full(long.shape[0] // LONG_SLOT, used[1]):
         return
     is_short = n_bytes <= SHORT_BYTES and n_ids <= SHORT_IDS
     if n_bytes <= SHORT_BYTES:
-        slot = find(words.short, SHORT_SLOT, keys)
-        words.short[slot], words.short[slot + np.uint64(1)] = keys[0], keys[1]
-        words.short[slot + np.uint64(2)] = LONG
-        words.used[0] += 1
+        slot = find(short, SHORT_SLOT, k0, k1, k2, k3)
+        short[slot], short[slot + np.uint64(1)], short[slot + np.uint64(2)] = k0, k1, LONG
+        used[0] += 1
         if is_short:
-            _put_ids(words.short, slot + np.uint64(2), ids, first, last)
+            _put_ids(short, slot + np.uint64(2), ids, first, last)
     if not is_short:
-        slot = find(words.long, LONG_SLOT, keys)
-        for k in range(4):
-            words.long[slot + np.uint64(k)] = keys[k]
-        words.used[1] += 1
-        _put_ids(words.long, slot + np.uint64(4), ids, first, last)
+        slot = find(long, LONG_SLOT, k0, k1, k2, k3)
+        long[slot], long[slot + np.uint64(1)] = k0, k1
+        long[slot + np.uint64(2)], long[slot + np.uint64(3)] = k2, k3
+        used[1] += 1
+        _put_ids(long, slot + np.uint64(4), ids, first, last)
 
 
 @njit(nogil=True, cache=True)
@@ -160,4 +177,7 @@ def remember_tokens(words: Words, keys: Any, lengths: Any, ids: Any) -> None:
         ids: `(n,)` int32, the token ids.
     """
     for k in range(keys.shape[0]):
-        remember(words, keys[k], lengths[k], ids, k, k + 1)
+        key = keys[k]
+        remember(
+            words.short, words.long, words.used, key[0], key[1], key[2], key[3], lengths[k], ids, k, k + 1
+        )

@@ -47,39 +47,45 @@ class BlockTokenizer:
         """
         if self._compiler is not None:
             return self._by_kernel(self._compiler, texts)
-        n_texts = len(texts.offsets) - 1
         filled = np.diff(texts.offsets) > 0
         rows = np.flatnonzero(filled & texts.valid if len(texts.valid) else filled)
         if self._pretokens is None:
-            return self._with_rows(np.zeros(0, np.int32), np.zeros(n_texts, np.int64), texts, rows)
+            return self._by_library((np.zeros(0, np.int32), np.zeros(len(filled), np.int64)), texts, rows)
         ids, ends = self._pretokens.tokenise(texts, rows)
-        lengths = np.zeros(n_texts, np.int64)
+        lengths = np.zeros(len(filled), np.int64)
         lengths[rows] = np.diff(ends, prepend=0)
         return ids, np.cumsum(lengths)
 
     def _by_kernel(self, compiler: WordPieceCompiler, texts: TextBuffers) -> Ids:
+        found, status = self._run_kernel(compiler, texts)
+        rows = np.flatnonzero(status != DONE)
+        while len(unknown := status[rows][status[rows] % 8 == NEEDS_PAGE]):
+            # Rare: a script that this process has not met. Learn its characters, then do its texts again.
+            compiler.add_pages(set((unknown // 8).tolist()))
+            more, status[rows] = self._run_kernel(compiler, texts.take(rows))
+            found = _with_rows(found, more, rows)
+            rows = np.flatnonzero(status != DONE)
+        return self._by_library(found, texts, rows)
+
+    def _run_kernel(self, compiler: WordPieceCompiler, texts: TextBuffers) -> tuple[Ids, NDArray[np.int32]]:
         n_texts = len(texts.offsets) - 1
         ids = np.empty(texts.offsets[-1] - texts.offsets[0] + 16, np.int32)
         ends, status = np.empty(n_texts, np.int64), np.empty(n_texts, np.int32)
         memo = self._memos.take(compiler.tables.words)
-        limits = self._max_tokens, self._max_chars
-        while True:
-            pending = tokenise(*texts, compiler.tables, memo, *limits, ids, ends, status)
-            if not pending or not len(unknown := status[status % 8 == NEEDS_PAGE]):
-                break
-            # Rare: a script that this process has not met. Learn its characters, then do the block again.
-            compiler.add_pages(set((unknown // 8).tolist()))
+        tokenise(*texts, compiler.tables, memo, self._max_tokens, self._max_chars, ids, ends, status)
         self._memos.give_back(memo)
-        if pending:
-            return self._with_rows(ids[: ends[-1]], ends, texts, np.flatnonzero(status != DONE))
-        return ids, ends
+        return (ids, ends), status
 
-    def _with_rows(
-        self, ids: NDArray[np.int32], ends: NDArray[np.int64], texts: TextBuffers, rows: NDArray[np.int64]
-    ) -> Ids:
-        """Put the ids of some rows, which have none as yet, between the others."""
-        more, more_ends = self._library.tokenise(strings(texts, rows))
-        lengths = np.diff(more_ends, prepend=0)
-        shifts = np.zeros(len(ends), np.int64)
-        shifts[rows] = lengths
-        return np.insert(ids, np.repeat(ends[rows], lengths), more), ends + np.cumsum(shifts)
+    def _by_library(self, found: Ids, texts: TextBuffers, rows: NDArray[np.int64]) -> Ids:
+        if not len(rows):
+            return found
+        return _with_rows(found, self._library.tokenise(strings(texts, rows)), rows)
+
+
+def _with_rows(found: Ids, more: Ids, rows: NDArray[np.int64]) -> Ids:
+    """Put the ids of some rows, which have none as yet, between the others."""
+    ends, lengths = found[1], np.diff(more[1], prepend=0)
+    shifts = np.zeros(len(ends), np.int64)
+    shifts[rows] = lengths
+    ids = np.insert(found[0][: ends[-1]], np.repeat(ends[rows], lengths), more[0][: more[1][-1]])
+    return ids, ends + np.cumsum(shifts)

@@ -238,7 +238,7 @@ def _words(
     remember_tokens(words, keys, lengths, np.array(list(ids.values()), np.int32))
     for char in added_first & ids.keys():
         key = np.array([char], f"S{LONG_BYTES}").view(np.uint64)
-        words.short[find(words.short, SHORT_SLOT, key) + np.uint64(2)] = ADDED | ids[char] << 4
+        words.short[find(words.short, SHORT_SLOT, *key) + np.uint64(2)] = ADDED | ids[char] << 4
     return words
 
 

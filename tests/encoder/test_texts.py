@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.errors import InputError
+from encoder.kernels.pieces import ROOM
 from encoder.texts import in_blocks, read_texts, strings
 
 VALUES = ["card", None, "", "é中𝔸", "gate", None, "x" * 40]
@@ -168,3 +169,11 @@ def test_blocks_are_all_texts_in_order_and_fill_the_threads(n_texts, threads):
 
 def _texts(parts):
     return strings(parts, np.arange(len(parts.offsets) - 1))
+
+
+def test_some_of_the_texts_as_buffers_of_their_own():
+    [given] = read_texts(pa.array(["é", None, "", "abc", "d"]))
+    taken = given.take(np.array([4, 0, 2]))
+    assert strings(taken, np.arange(3)) == ["d", "é", ""]
+    assert len(taken.data) >= taken.offsets[-1] + ROOM
+    assert not taken.data.flags.writeable

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 from test_readme import ROOT, environment
+from topics import write_topic
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SAID = {
@@ -18,13 +19,18 @@ SAID = {
         "records 2",
         "window-20260131T120000Z-60s-00000.parquet",
         "window-20260131T120100Z-60s-00000.parquet",
+        "window-20260131T120700Z-60s-00000.parquet",
     ]
 }
 
 
-@pytest.mark.slow
+EVENT = b'{"id": 1, "reason": "card stolen", "at": "2026-01-31T12:07:05Z"}'
+
+
+@pytest.mark.server
 @pytest.mark.parametrize("page", SAID)
-def test_the_examples_run(page, tmp_path):
+def test_the_examples_run(page, tmp_path, kafka):
+    write_topic(kafka.address, kafka.create_topic("events"), [EVENT])
     blocks = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
     assert blocks
     script = ["set -euo pipefail"]
@@ -33,7 +39,7 @@ def test_the_examples_run(page, tmp_path):
     done = subprocess.run(
         ["bash", "-c", "\n".join(script)],
         cwd=tmp_path,
-        env={**environment(tmp_path), "PYTHONPATH": str(ROOT)},
+        env={**environment(tmp_path), "PYTHONPATH": str(ROOT), "BROKERS": kafka.address},
         capture_output=True,
         text=True,
         timeout=600,

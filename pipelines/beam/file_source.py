@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from apache_beam import coders
-from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader, UnboundedSource
+from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from encoder.errors import InputError, MillstreamError
 from pipelines.beam.pieces import Arrival, Windows
+from pipelines.beam.source import Source
 from pipelines.beam.watermark import OPEN, Promise, Watermark
 from pipelines.records.decode import BadRow, Chunk, read_split
 from pipelines.records.files import locate
@@ -30,7 +31,7 @@ _CHUNK_ROWS = 8192
 
 
 @dataclass(frozen=True)
-class FileSource(UnboundedSource):
+class FileSource(Source):
     """Files of one place; see `UnboundedSource`.
 
     Attributes:
@@ -54,6 +55,11 @@ class FileSource(UnboundedSource):
     ends: bool = False
     part: int = 0
     parts: int = 4
+
+    @property
+    def place(self) -> str:
+        """What the command line calls it."""
+        return f"files:{self.pattern}"
 
     def split(self, desired_num_splits: int, options: Any = None) -> list["FileSource"]:  # noqa: ARG002 - Beam's
         """The parallel readers."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.unbounded_source import ReadFromUnboundedSource, UnboundedSource
+from apache_beam.io.unbounded_source import ReadFromUnboundedSource
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from pipelines.beam import coder
 from pipelines.beam.pieces import Arrival, Windows
+from pipelines.beam.source import Source
 from pipelines.beam.window_files import Sharded, WindowFile, WriteWindows
 
 __all__ = ["StreamJob", "stream"]
@@ -28,7 +29,7 @@ class StreamJob:
         file: how a window's file is made.
     """
 
-    source: UnboundedSource
+    source: Source
     windows: Windows
     shards: int
     file: WindowFile

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -10,76 +9,31 @@ import msgspec
 from encoder.errors import ConfigurationError, OutputConflict
 from encoder.reference import parse, store_uri
 from encoder.store.objects import open_objects
-from pipelines.beam.file_source import FileSource
 from pipelines.beam.models import Fixed, Followed, StreamModel
-from pipelines.beam.pieces import Windows
-from pipelines.beam.plan import check_apart
 from pipelines.beam.stream import StreamJob
-from pipelines.beam.watermark import Promise
+from pipelines.beam.stream_inputs import StreamInput, Timing, place_of
 from pipelines.beam.window_files import FILE_NAME, WindowFile
 from pipelines.enrich import Enrichment
 from pipelines.model_version import ModelVersion
-from pipelines.records.formats import find_inputs
-from pipelines.records.schema import infer_schema
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.parquet import ParquetParts
 from pipelines.vectors import VectorFormat
 
-__all__ = ["STREAM_FILE", "Timing", "claim_stream", "plan_stream"]
+__all__ = ["STREAM_FILE", "claim_stream", "plan_stream"]
 
 STREAM_FILE = "_stream.json"
 """Written before the work begins: what the folder is the output of."""
-
-_MICROS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Times of a stream, in seconds.
-
-    Attributes:
-        field: dotted name of the field with the time of a record; None takes the time of its file.
-        window: the size of a window.
-        lateness: how long after its end a window takes late records.
-        disorder: by how much a record may be older than one before it.
-        idle: after which a silent source no longer holds up windows.
-        look: between two looks for new files.
-        ends: whether the stream ends when all that is there has been read.
-    """
-
-    field: str | None = None
-    window: float = 60
-    lateness: float = 600
-    disorder: float = 60
-    idle: float = 60
-    look: float = 1
-    ends: bool = False
-
-    def windows(self) -> Windows:
-        """The windows.
-
-        Raises:
-            ConfigurationError: a window is no whole number of seconds.
-        """
-        if self.window < 1 or self.window % 1:
-            raise ConfigurationError(f"a window of {self.window:g} s: give whole seconds, one or more")
-        return Windows(round(self.window * _MICROS), round(self.lateness * _MICROS), self.field)
-
-    def promise(self) -> Promise:
-        """For the watermark of the source."""
-        return Promise(round(self.disorder * _MICROS), round(self.idle * _MICROS))
 
 
 def plan_stream(
     *,
     model: str,
-    source: str,
+    source: StreamInput,
     output: str,
     text: str,
     keep: Sequence[str] | None = None,
     vectors: Literal["list", "binary"] = "list",
     dtype: Literal["float32", "float16", "int8"] = "float32",
-    input_format: str | None = None,
     timing: Timing | None = None,
     shards: int = 1,
     follow: float | None = None,
@@ -88,13 +42,12 @@ def plan_stream(
 
     Args:
         model: REF of the model.
-        source: `files:GLOB`; at least one file must be there to tell the columns.
+        source: the input; at least one record must be there to tell the columns.
         output: `parquet:URI`.
         text: the text template.
         keep: columns to keep, or None for all.
         vectors: layout of the vectors.
         dtype: type of their elements.
-        input_format: format of the files, or None to go by their extensions.
         timing: windows and their times.
         shards: files of a window.
         follow: seconds between two looks for a newer version of the model; None stays with the one of now.
@@ -107,38 +60,20 @@ def plan_stream(
     """
     timing = timing or Timing()
     template = TextTemplate.parse(text)
-    pattern, target = _place(source, "files", "--input"), store_uri(_place(output, "parquet", "--output"))
-    files = find_inputs(pattern, input_format)
-    check_apart(pattern, files, target)
+    target = store_uri(place_of(output, "parquet", "--output"))
     kept = None if keep is None else tuple(dict.fromkeys(keep))
     wanted = [*template.fields, *([timing.field] if timing.field else [])]
-    records = infer_schema(files, wanted, kept)
-    enrichment = Enrichment(
-        template, tuple(records.names) if kept is None else kept, VectorFormat(vectors, dtype)
-    )
+    read = source.source(wanted, kept, timing, target)
+    form = VectorFormat(vectors, dtype)
+    enrichment = Enrichment(template, tuple(read.records.names) if kept is None else kept, form)
     version = ModelVersion.resolve(model)
-    enrichment.schema(records, version.dim)  # refuses columns that cannot be kept
+    enrichment.schema(read.records, version.dim)  # refuses columns that cannot be kept
     return StreamJob(
-        source=FileSource(
-            pattern,
-            input_format,
-            records,
-            timing.windows(),
-            timing.promise(),
-            every=timing.look,
-            ends=timing.ends,
-        ),
+        source=read,
         windows=timing.windows(),
         shards=shards,
         file=WindowFile(_model(model, version, follow), enrichment, target),
     )
-
-
-def _place(text: str, kind: str, flag: str) -> str:
-    found, separator, place = text.partition(":")
-    if found != kind or not separator or not place:
-        raise ConfigurationError(f"cannot use {flag} {text}: write {kind}: and the place behind it")
-    return place
 
 
 def _model(ref: str, version: ModelVersion, follow: float | None) -> StreamModel:
@@ -174,9 +109,8 @@ def claim_stream(job: StreamJob) -> None:
 
 
 def _description(job: StreamJob) -> dict[str, Any]:
-    source = job.source
     return {
-        "source": source.pattern if isinstance(source, FileSource) else repr(source),
+        "source": job.source.place,
         "text": job.file.enrichment.template.source,
         "keep": job.file.enrichment.keep,
         "vectors": msgspec.to_builtins(job.file.enrichment.vectors),

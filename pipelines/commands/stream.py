@@ -17,7 +17,7 @@ def stream(
         str, typer.Option(help="REF of the model: a folder, or a version as in s3://bucket/models/minilm@7.")
     ],
     source: Annotated[
-        str, typer.Option("--input", help="files:GLOB; a folder or a glob in which files appear whole.")
+        str, typer.Option("--input", help="files:GLOB, where files appear whole, or kafka:TOPIC.")
     ],
     output: Annotated[str, typer.Option(help="parquet:URI; a folder for one file a window and shard.")],
     text: Annotated[
@@ -36,11 +36,18 @@ def stream(
     ] = "float32",
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
-        typer.Option("--format", help="Format of the input.  [default: by the files' extensions]"),
+        typer.Option("--format", help="Format of the input.  [default: by the files' extensions; jsonl]"),
+    ] = None,
+    brokers: Annotated[
+        str | None, typer.Option(help="HOST:PORT of Kafka's brokers, separated by commas.")
+    ] = None,
+    properties: Annotated[
+        list[str] | None,
+        typer.Option("--property", help="librdkafka's KEY=VALUE; KEY=@FILE reads the value from a file."),
     ] = None,
     event_time: Annotated[
         str | None,
-        typer.Option(help="Field with the time of a record.  [default: when its file was changed last]"),
+        typer.Option(help="Field with the time of a record.  [default: that of its file or message]"),
     ] = None,
     window: Annotated[str, typer.Option(help="Size of a window of event time.")] = "1m",
     lateness: Annotated[
@@ -73,7 +80,9 @@ def stream(
     """
     try:
         from pipelines.beam.runner import run_stream, stream_options  # noqa: PLC0415 - Beam is heavy and optional
-        from pipelines.beam.stream_plan import Timing, claim_stream, plan_stream  # noqa: PLC0415 - as above
+        from pipelines.beam.stream_inputs import StreamInput, Timing  # noqa: PLC0415 - as above
+        from pipelines.beam.stream_plan import claim_stream, plan_stream  # noqa: PLC0415 - as above
+        from pipelines.kafka.properties import parse_properties  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "apache_beam", "beam") from error
 
@@ -90,13 +99,12 @@ def stream(
     with console.status("reading the model and the inputs' schema"):
         job = plan_stream(
             model=model,
-            source=source,
+            source=StreamInput(source, input_format, brokers, parse_properties(properties or [])),
             output=output,
             text=text,
             keep=None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
             vectors=vectors,
             dtype=dtype,
-            input_format=input_format,
             timing=timing,
             shards=shards,
             follow=seconds(every, "--every") if follow else None,

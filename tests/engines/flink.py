@@ -118,9 +118,10 @@ class FlinkCluster:
         java, *rest = self._java
         self._start("taskmanager", [java, *flags, *rest, *runner, *arguments], self._rest)
 
-    def kill_task_manager(self) -> None:
-        """`kill -9` the TaskManager."""
+    def replace_task_manager(self) -> None:
+        """`kill -9` the TaskManager, and start another."""
         self._servers["taskmanager"].kill()
+        self.start_task_manager()
 
     def python_workers(self) -> list[int]:
         """The processes of the Python workers."""

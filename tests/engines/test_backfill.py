@@ -102,8 +102,7 @@ def test_a_backfill_on_flink_survives_kills(victim, tmp_path, backfill, done, fl
     for _ in range(KILLS):
         wait_for_more_parts(output, job)
         if victim == "TaskManager":
-            flink_cluster.kill_task_manager()
-            flink_cluster.start_task_manager()
+            flink_cluster.replace_task_manager()
         else:
             flink_cluster.kill_python_worker()
     outcome = done(job)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
 import pytest
+from topics import unique, write_topic
 
 from encoder.store.store import ModelStore
 
@@ -23,11 +24,14 @@ class Producer:
     """Writes files of records that happen now, one after the other, until it is stopped."""
 
     def __init__(self, folder):
-        self.written = 0
         self._folder = folder
+        folder.mkdir()
+        self._begin()
+
+    def _begin(self):
+        self.written = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
-        folder.mkdir()
         self._write()  # which tells the columns
 
     def __enter__(self):
@@ -51,10 +55,13 @@ class Producer:
     def _write(self):
         ids = range(self.written, self.written + PER_FILE)
         lines = [json.dumps({"id": i, "text": f"login failed {i}", "at": time.time()}) for i in ids]
+        self._records(lines)
+        self.written += PER_FILE
+
+    def _records(self, lines):
         hidden = self._folder / "_next.jsonl"
         hidden.write_text("\n".join(lines) + "\n")
         hidden.rename(self._folder / f"{self.written:08d}.jsonl")
-        self.written += PER_FILE
 
 
 def rows(output):
@@ -153,10 +160,64 @@ def test_a_stream_on_flink_survives_kills(victim, stream, tmp_path, flink_cluste
             before = len(rows(output))
             wait_for(lambda before=before: len(rows(output)) >= before + 3, 90, job)
             if victim == "TaskManager":
-                flink_cluster.kill_task_manager()
-                flink_cluster.start_task_manager()
+                flink_cluster.replace_task_manager()
             else:
                 flink_cluster.kill_python_worker()
+        n = producer.stop()
+        wait_for(lambda: len(set(ids(output))) == n, 120, job)
+        time.sleep(5)  # for what would come twice
+        stop(job)
+    assert ids(output) == list(range(n))
+    assert not (output / "dead_letters").exists()
+
+
+class TopicProducer(Producer):
+    """Writes the same records to a topic."""
+
+    def __init__(self, kafka, topic):
+        self._address, self._topic = kafka.address, topic
+        self._begin()
+
+    def _records(self, lines):
+        write_topic(self._address, self._topic, [line.encode() for line in lines])
+
+
+@pytest.fixture
+def topic_stream(millstream, tmp_path, store, kafka):
+    """A topic, and the start of a stream from it to `out`."""
+    topic = kafka.create_topic(unique("events"), partitions=3)
+
+    def start(*arguments):
+        own = ("--model", f"{store.uri}@latest", "--output", f"parquet:{tmp_path / 'out'}", "--shards", 2)
+        source = ("--input", f"kafka:{topic}", "--brokers", kafka.address)
+        return millstream("stream", *own, *source, *TIMES, *arguments)
+
+    return topic, start
+
+
+@pytest.mark.server
+def test_prism_reads_a_topic_while_it_is_written(topic_stream, tmp_path, kafka, prism_options):
+    topic, start = topic_stream
+    output = tmp_path / "out"
+    with TopicProducer(kafka, topic) as producer:
+        job = start("--", *prism_options)
+        wait_for(lambda: len(rows(output)) >= 4, 90, job)
+        n = producer.stop()
+        wait_for(lambda: len(ids(output)) == n, 60, job)
+        stop(job)
+    assert ids(output) == list(range(n))
+
+
+@pytest.mark.server
+def test_a_topic_on_flink_survives_kills(topic_stream, tmp_path, kafka, flink_cluster, flink_options):
+    topic, start = topic_stream
+    output = tmp_path / "out"
+    with TopicProducer(kafka, topic) as producer:
+        job = start("--", *flink_options, "--checkpointing_interval=1000")
+        for kill in (flink_cluster.kill_python_worker, flink_cluster.replace_task_manager):
+            before = len(rows(output))
+            wait_for(lambda before=before: len(rows(output)) >= before + 3, 90, job)
+            kill()
         n = producer.stop()
         wait_for(lambda: len(set(ids(output))) == n, 120, job)
         time.sleep(5)  # for what would come twice

@@ -7,7 +7,8 @@ import pytest
 from encoder.errors import ConfigurationError, InputError, OutputConflict, TemplateError
 from encoder.store.store import ModelStore
 from pipelines.beam.models import Fixed, Followed
-from pipelines.beam.stream_plan import Timing, claim_stream, plan_stream
+from pipelines.beam.stream_inputs import StreamInput, Timing
+from pipelines.beam.stream_plan import claim_stream, plan_stream
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def plan(tmp_path, model):
     (tmp_path / "in/a.jsonl").write_text(json.dumps(record) + "\n")
 
     def make(**changes):
-        own = {"model": str(model), "source": f"files:{tmp_path / 'in'}", "text": "text"}
+        own = {"model": str(model), "source": StreamInput(f"files:{tmp_path / 'in'}"), "text": "text"}
         return plan_stream(**{**own, "output": f"parquet:{tmp_path / 'out'}", **changes})
 
     return make
@@ -46,13 +47,27 @@ def test_latest_may_be_followed(plan, model, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "says"),
     [
-        ({"source": "kinesis:x"}, ConfigurationError, "cannot use --input kinesis:x: write files: and"),
-        ({"output": "/tmp/out"}, ConfigurationError, "cannot use --output /tmp/out: write parquet: and"),
-        ({"output": "parquet:"}, ConfigurationError, "write parquet: and the place"),
+        (
+            {"source": StreamInput("kinesis:x")},
+            ConfigurationError,
+            "--input kinesis:x: write files:GLOB or kafka:",
+        ),
+        ({"output": "/tmp/out"}, ConfigurationError, "cannot use --output /tmp/out: write parquet:URI"),
+        ({"output": "parquet:"}, ConfigurationError, "write parquet:URI"),
         ({"text": "nope"}, TemplateError, "no record has the field 'nope'"),
         ({"timing": Timing(field="when")}, TemplateError, "no record has the field 'when'"),
+        (
+            {"source": StreamInput("kafka:events")},
+            ConfigurationError,
+            "kafka:events needs --brokers HOST:PORT",
+        ),
+        (
+            {"source": StreamInput("kafka:events", "csv", "127.0.0.1:1")},
+            ConfigurationError,
+            "--format csv is not for topics: use jsonl or text",
+        ),
         ({"timing": Timing(window=0.5)}, ConfigurationError, "a window of 0.5 s: give whole seconds"),
-        ({"source": "files:/nowhere/*.jsonl"}, InputError, "no input files"),
+        ({"source": StreamInput("files:/nowhere/*.jsonl")}, InputError, "no input files"),
     ],
 )
 def test_what_cannot_be_is_said_at_once(changes, error, says, plan):

@@ -1,0 +1,162 @@
+"""The Kafka source on a real broker."""
+
+import json
+
+import pyarrow as pa
+import pytest
+from apache_beam.utils.timestamp import MAX_TIMESTAMP
+from confluent_kafka import KafkaError
+from topics import unique, write_topic
+
+from encoder.errors import ConfigurationError, TemplateError, TransientError
+from pipelines.beam.stream_inputs import StreamInput, Timing
+
+pytestmark = pytest.mark.server
+
+N = 500
+START = 1_800_000_000
+
+
+def record(i):
+    return json.dumps(
+        {"id": i, "text": f"login failed {i}", "at": START + i, "user": {"name": "ana"}}
+    ).encode()
+
+
+@pytest.fixture
+def topic(kafka):
+    name = kafka.create_topic(unique("events"), partitions=2)
+    write_topic(kafka.address, name, [record(i) for i in range(N)])
+    return name
+
+
+@pytest.fixture
+def source(kafka, topic):
+    def make(wanted=("text",), keep=None, kind=None, name=topic, **times):
+        timing = Timing(**{"field": "at", "window": 10, "disorder": 0, "ends": True, **times})
+        return StreamInput(f"kafka:{name}", kind, kafka.address).source(wanted, keep, timing, "file:///out")
+
+    return make
+
+
+def read(reader, wait=200):
+    """All that is there, until the source ends."""
+    found = []
+    for _ in range(wait):
+        if reader.advance():
+            found.append(reader.get_current())
+        elif reader.get_watermark() == MAX_TIMESTAMP:
+            break
+    return found
+
+
+def ids(arrivals):
+    return [i for arrival in arrivals for i in arrival.batch["id"].to_pylist()]
+
+
+def test_every_partition_is_read_to_its_end(source, topic):
+    readers = [part.create_reader(None, None) for part in source().split(20)]
+    found = [read(reader) for reader in readers]
+    assert sorted(ids(found[0]) + ids(found[1])) == list(range(N))
+    for number, (reader, arrivals) in enumerate(zip(readers, found, strict=True)):
+        assert {arrival.source for arrival in arrivals} == {f"{topic}/{number}"}
+        assert [row for arrival in arrivals for row in arrival.rows.tolist()] == list(
+            range(len(ids(arrivals)))
+        )
+        times = [time for arrival in arrivals for time in arrival.times.tolist()]
+        assert times == [(START + i) * 10**6 for i in ids(arrivals)]
+        reader.close()
+
+
+def test_a_reader_goes_on_behind_its_mark(source, kafka, topic):
+    part = source().split(20)[0]
+    reader = part.create_reader(None, None)
+    assert _first(reader)
+    rows, times = reader.get_current().rows.tolist(), reader.get_current().times
+    coder = part.get_checkpoint_mark_coder()
+    mark = coder.decode(coder.encode(reader.get_checkpoint_mark()))
+    reader.close()
+    assert (mark.offset, mark.watermark) == (rows[-1] + 1, times.max())
+    write_topic(kafka.address, topic, [record(N + i) for i in range(50)])
+    again = part.create_reader(None, mark)
+    rows += [row for arrival in read(again) for row in arrival.rows.tolist()]
+    again.close()
+    assert rows == list(range(rows[-1] + 1))
+
+
+def _first(reader):
+    return any(reader.advance() for _ in range(200))
+
+
+def test_only_the_columns_that_are_needed_are_decoded(source):
+    assert source(keep=["id"], wanted=["user.name", "at"]).records == pa.schema(
+        [("id", pa.int64()), ("user", pa.struct([("name", pa.string())])), ("at", pa.int64())]
+    )
+
+
+def test_values_that_are_no_records_are_bad_rows(source, kafka):
+    name = kafka.create_topic(unique("events"))
+    write_topic(kafka.address, name, [record(1), b"oops", None, b'{"id": "x"}', record(2)])
+    [part] = source(name=name).split(1)
+    arrivals = read(part.create_reader(None, None))
+    assert ids(arrivals) == [1, 2]
+    bad = [one for arrival in arrivals for one in arrival.bad]
+    assert [(one.row, one.record) for one in bad] == [(1, b"oops"), (2, b""), (3, b'{"id": "x"}')]
+    assert {one.file for one in bad} == {f"{name}/0"}
+
+
+def test_plain_text_is_a_record_with_one_field(source, kafka):
+    name = kafka.create_topic(unique("lines"))
+    write_topic(kafka.address, name, [b"login failed", b"disk full"])
+    [part] = source(name=name, kind="text", field=None).split(1)
+    [arrival] = read(part.create_reader(None, None))
+    assert arrival.batch.to_pylist() == [{"text": "login failed"}, {"text": "disk full"}]
+    assert (arrival.times > START * 10**6 // 2).all()  # the messages' own time
+
+
+def test_a_source_without_an_end_waits_for_more(source, kafka):
+    name = kafka.create_topic(unique("events"))
+    write_topic(kafka.address, name, [record(1)])
+    [part] = source(name=name, ends=False).split(1)
+    reader = part.create_reader(None, None)
+    assert _first(reader)
+    assert not any(reader.advance() for _ in range(20))
+    assert reader.get_watermark() < MAX_TIMESTAMP
+    write_topic(kafka.address, name, [record(2)])
+    assert _first(reader)
+    assert reader.get_current().rows.tolist() == [1]
+    reader.close()
+
+
+def test_what_is_not_there_is_said_at_once(source, kafka):
+    with pytest.raises(ConfigurationError, match="there is no topic 'nowhere' to read"):
+        source(name="nowhere")
+    with pytest.raises(
+        ConfigurationError, match="is empty, so its fields are not known: write a record first"
+    ):
+        source(name=kafka.create_topic(unique("empty")))
+    with pytest.raises(
+        TemplateError, match=r"no record of a sample has the field 'nope': there is id, text, at"
+    ):
+        source(wanted=["nope"])
+
+
+class Event:
+    """A message that is an error."""
+
+    def __init__(self, *error):
+        self._error = KafkaError(*error)
+
+    def error(self):
+        return self._error
+
+
+def test_errors_end_the_bundle_or_are_waited_out(source):
+    reader = source().split(1)[0].create_reader(None, None)
+    with pytest.raises(ConfigurationError, match=r"cannot read events-.*/0"):
+        reader._is_event(Event(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    for lost in ((KafkaError._AUTO_OFFSET_RESET,), (KafkaError._FATAL, "fenced", True)):
+        with pytest.raises(TransientError, match="cannot go on reading"):
+            reader._is_event(Event(*lost))
+    assert reader._is_event(Event(KafkaError._ALL_BROKERS_DOWN))
+    reader.close()

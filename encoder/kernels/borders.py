@@ -7,8 +7,7 @@ What a character is, is read from tables of 256 code points (`encoder.tokenizer.
 
 from typing import Any
 
-from numba import njit
-
+from encoder.kernels.compiled import njit
 from encoder.kernels.utf8 import decode
 
 __all__ = [

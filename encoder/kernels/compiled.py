@@ -40,11 +40,20 @@ _dispatchers: list[Any] = []
 _used: set[Path] = set()
 
 
-def njit(*, cache: bool, **options: Any) -> Callable[[_Function], _Function]:
-    """As `numba.njit`, with the cache of this module."""
+def njit(*, cache: bool, allocates: bool = False, **options: Any) -> Callable[[_Function], _Function]:
+    """As `numba.njit`, with the cache of this module.
+
+    Args:
+        cache: whether to keep the code.
+        allocates: whether the function makes arrays or returns them. One that does not borrows its caller's,
+            and their references are not counted, which is done with atomic instructions of some 5 ns each,
+            several for each call.
+        options: those of `numba.njit`.
+    """
 
     def decorate(function: _Function) -> _Function:
-        dispatcher: Any = numba.njit(**options)(function)
+        compile_: Any = numba.njit  # its types leave `_nrt` out
+        dispatcher: Any = compile_(_nrt=allocates, **options)(function)
         if cache and dispatcher is not function:  # it is with NUMBA_DISABLE_JIT
             dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - what `enable_caching` does, with ours
             _dispatchers.append(dispatcher)

@@ -9,9 +9,9 @@ pieces lie near each other, and most take 24 bytes. A piece is found only where 
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from encoder.kernels.compiled import njit
 from encoder.kernels.memory import load8
 
 __all__ = ["find_piece", "remember_piece", "remember_pieces"]

@@ -26,8 +26,9 @@ from encoder.kernels.words import (
     SHORT_IDS,
     SHORT_SLOT,
     UNKNOWN,
+    Words,
     append_ids,
-    first_slot,
+    find,
     remember,
 )
 
@@ -40,7 +41,6 @@ _ALL, _NONE, _ONE = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0), np.uint64(1)
 _CASE = np.uint64(0x2020202020202020)
 _INT: Any = np.int64
 _MOST_IDS = np.uint64(MOST_IDS)
-_SHORT_SLOT, _LONG_SLOT = np.uint64(SHORT_SLOT), np.uint64(LONG_SLOT)
 # What the k-th number of a key of n bytes keeps stands at n - 8 k + 24.
 _KEEP = np.array([(1 << (8 * min(max(n, 0), 8))) - 1 for n in range(-24, LONG_BYTES + 1)], np.uint64)
 
@@ -84,9 +84,7 @@ def known_pieces(
     valid: NDArray[np.bool_],
     cursor: Cursor,
     t: Any,
-    short: NDArray[np.uint64],
-    long: NDArray[np.uint64],
-    used: NDArray[np.int64],
+    memo: Words,
     max_tokens: int,
     max_chars: int,
     ids: NDArray[np.int32],
@@ -100,9 +98,7 @@ def known_pieces(
         valid: `(n_texts,)` which texts are not null, or empty when none is.
         cursor: where to go on.
         t: the tokenizer (`WordPieceTables`).
-        short: the table of short pieces, filled with new words.
-        long: the table of long pieces, likewise.
-        used: how many of their slots are taken.
+        memo: the tables of pieces, filled with new words.
         max_tokens: tokens of a text that count (unknown ones included).
         max_chars: characters of a text that count.
         ids: receives token ids.
@@ -114,8 +110,7 @@ def known_pieces(
     row, i, e, first = cursor.row, cursor.at, cursor.end, cursor.begin
     p, unknown = np.uint64(cursor.p), np.uint64(cursor.unknown)
     n_texts, plain, case = ends.shape[0], t.plain_ascii, _CASE if t.lower else np.uint64(0)
-    seconds = t.added_second
-    last_short, last_long = np.uint64(short.shape[0] - 1), np.uint64(long.shape[0] - 1)
+    short, long, seconds = memo.short, memo.long, t.added_second
     while True:
         limit = np.uint64(first + max_tokens)
         while i < e:
@@ -144,14 +139,11 @@ def known_pieces(
                 k2, k3 = _NONE, _NONE
                 count = np.uint64(LONG)
                 if n <= SHORT_BYTES:
-                    # Written out, here and below: a function would count references to the table each time.
-                    slot = (first_slot(k0, k1, _NONE, _NONE) * _SHORT_SLOT) & last_short
-                    while (short[slot] != k0 or short[slot + _ONE] != k1) and short[slot] != 0:
-                        slot = (slot + _SHORT_SLOT) & last_short
+                    slot = find(short, SHORT_SLOT, k0, k1, _NONE, _NONE)
                     packed = short[slot + np.uint64(2)]
                     append_ids(packed, ids, p)
                     count = packed & np.uint64(15)
-                    if short[slot] != k0:
+                    if short[slot] == 0:
                         count = np.uint64(MISSING)
                     if count <= 3:
                         p += count
@@ -169,16 +161,9 @@ def known_pieces(
                     k2 = (load8(data, j + 16) | fold) & _KEEP[n + 8]
                     k3 = (load8(data, j + 24) | fold) & _KEEP[n]
                 if count == LONG:
-                    slot = (first_slot(k0, k1, k2, k3) * _LONG_SLOT) & last_long
-                    while (
-                        long[slot] != k0
-                        or long[slot + _ONE] != k1
-                        or long[slot + np.uint64(2)] != k2
-                        or long[slot + np.uint64(3)] != k3
-                    ) and long[slot] != 0:
-                        slot = (slot + _LONG_SLOT) & last_long
+                    slot = find(long, LONG_SLOT, k0, k1, k2, k3)
                     count = long[slot + np.uint64(4)] & np.uint64(15)
-                    if long[slot] != k0:
+                    if long[slot] == 0:
                         count = np.uint64(MISSING)
                     elif count != UNKNOWN:
                         for k in range(0, MOST_IDS, 3):
@@ -191,7 +176,7 @@ def known_pieces(
                 if not plain_word or n > t.max_word_chars:
                     return _stop(row, j, e, first, p, unknown, n)
                 q = cut_key(k0, k1, k2, k3, n, t.cells, ids, _INT(p))
-                remember(short, long, used, k0, k1, k2, k3, n, ids, _INT(p), q)
+                remember(memo, k0, k1, k2, k3, n, ids, _INT(p), q)
                 if q < 0:
                     unknown += _ONE
                 elif np.uint64(q) + unknown > limit:

@@ -54,7 +54,7 @@ def _pool(ids: Any, first: int, last: int, table: Any, normalize: bool, sums: An
     return np.float32(1) / np.sqrt(square) if square > 0 else np.float32(0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, allocates=True)
 def pool_texts(
     ids: NDArray[np.int32],
     ends: NDArray[np.int64],

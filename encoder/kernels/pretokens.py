@@ -8,7 +8,6 @@ is known.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from encoder.kernels.borders import (
@@ -21,6 +20,7 @@ from encoder.kernels.borders import (
     after_regex,
     after_spaces,
 )
+from encoder.kernels.compiled import njit
 from encoder.kernels.piece_table import find_piece, remember_piece
 from encoder.kernels.subwords import best_path, merge_pairs
 from encoder.kernels.utf8 import clip, decode
@@ -322,7 +322,7 @@ def _tokenise(
     return p, status, n_missing
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, allocates=True)
 def tokenise_pieces(
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -379,7 +379,7 @@ def tokenise_pieces(
     return n_missing
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, allocates=True)
 def gather(
     ids: NDArray[np.int32], first: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

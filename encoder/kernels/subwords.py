@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from encoder.kernels.compiled import njit
 
 __all__ = ["best_path", "find_pair", "merge_pairs", "pair_table", "token_trie"]
 
@@ -17,7 +18,7 @@ def _pair_slot(left: Any, right: Any, mask: int) -> Any:
     return np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(mask))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, allocates=True)
 def pair_table(pairs: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
     """A hash table of merges.
 
@@ -99,7 +100,7 @@ def _step(node: Any, byte: Any, edges: Any) -> Any:
     return np.int64(-1)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, allocates=True)
 def token_trie(
     data: NDArray[np.uint8], ends: NDArray[np.int64], ids: NDArray[np.int64], n_slots: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -10,7 +10,7 @@ from encoder.kernels.compiled import njit
 __all__ = ["cut_key", "cut_word", "place_trie"]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, allocates=True)
 def place_trie(
     order: NDArray[np.int64],
     first: NDArray[np.int64],

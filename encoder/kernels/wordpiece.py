@@ -90,46 +90,37 @@ def _any_words(
         The new end of `ids`, the last word whole even if it is more than `room`; how many words are unknown;
         what is wrong.
     """
-    # Out of the tuple once: each time that an array is taken out its references are counted.
-    ascii_, isolated, page_of, pages, runs, run_bytes = (
-        t.ascii,
-        t.isolated,
-        t.page_of,
-        t.pages,
-        t.runs,
-        t.run_bytes,
-    )
     begin, unknown, n, chars = p, 0, 0, 0
     while p - begin + unknown < room:
         kind: Any = SPACE
         alone: Any = -1
         after: Any = i + 1
         if i < stop:
-            kind = np.int64(ascii_[data[i]])
+            kind = np.int64(t.ascii[data[i]])
             if kind == MULTIBYTE:
                 code, after = decode(data, i, stop)
                 if after < 0:
                     return begin, 0, FALLBACK
-                page = page_of[code >> 8]
+                page = t.page_of[code >> 8]
                 if page < 0:
                     return begin, 0, NEEDS_PAGE + 8 * (code >> 8)
-                kind = np.int64(pages[page, code & 255])
+                kind = np.int64(t.pages[page, code & 255])
                 if kind == UNSURE:
                     return begin, 0, FALLBACK
                 if kind > UNSURE:
                     run = kind - 8
-                    if runs[run, 3] == 0:
-                        for k in range(runs[run, 0], runs[run, 0] + runs[run, 1]):
+                    if t.runs[run, 3] == 0:
+                        for k in range(t.runs[run, 0], t.runs[run, 0] + t.runs[run, 1]):
                             if n < _WORD_BYTES:
-                                word[n] = run_bytes[k]
+                                word[n] = t.run_bytes[k]
                             n += 1
-                        chars += runs[run, 2]
+                        chars += t.runs[run, 2]
                     else:
-                        kind, alone = ISOLATED, runs[run, 3] - 2
+                        kind, alone = ISOLATED, t.runs[run, 3] - 2
             elif kind == ISOLATED:
                 if t.added_first[data[i]] and _starts_added(data, i, e, t.added):
                     return begin, 0, FALLBACK
-                alone = isolated[data[i]]
+                alone = t.isolated[data[i]]
             elif kind > UNSURE:
                 if n < _WORD_BYTES:
                     word[n] = kind
@@ -156,7 +147,7 @@ def _any_words(
     return p, unknown, DONE
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, allocates=True)
 def tokenise(
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -189,9 +180,7 @@ def tokenise(
     """
     word, keys, pending = np.empty(_WORD_BYTES, np.uint8), np.empty(4, np.uint64), 0
     status[:] = DONE
-    c = known_pieces(
-        data, offsets, valid, START, t, memo.short, memo.long, memo.used, max_tokens, max_chars, ids, ends
-    )
+    c = known_pieces(data, offsets, valid, START, t, memo, max_tokens, max_chars, ids, ends)
     while c.row < ends.shape[0]:
         room = max_tokens - (c.p - c.begin) - c.unknown
         after = c.at + c.piece if c.piece else c.end
@@ -209,32 +198,8 @@ def tokenise(
             and unknown <= (p == c.p)
         ):
             piece_key(data, c.at, c.piece, t.lower, keys)
-            remember(
-                memo.short,
-                memo.long,
-                memo.used,
-                keys[0],
-                keys[1],
-                keys[2],
-                keys[3],
-                c.piece,
-                ids,
-                c.p,
-                p - unknown,
-            )
+            remember(memo, keys[0], keys[1], keys[2], keys[3], c.piece, ids, c.p, p - unknown)
         p = min(p, c.begin + max(max_tokens - c.unknown - unknown, 0))
-        c = known_pieces(
-            data,
-            offsets,
-            valid,
-            Cursor(c.row, after, c.end, c.begin, p, c.unknown + unknown, 0),
-            t,
-            memo.short,
-            memo.long,
-            memo.used,
-            max_tokens,
-            max_chars,
-            ids,
-            ends,
-        )
+        c = Cursor(c.row, after, c.end, c.begin, p, c.unknown + unknown, 0)
+        c = known_pieces(data, offsets, valid, c, t, memo, max_tokens, max_chars, ids, ends)
     return pending

@@ -27,7 +27,6 @@ __all__ = [
     "Words",
     "append_ids",
     "find",
-    "first_slot",
     "is_full",
     "remember",
     "remember_tokens",
@@ -67,7 +66,7 @@ class Words(NamedTuple):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def first_slot(k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
+def _first_slot(k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
     """The number of the slot where to look for a key first, if there were 2**64 of them.
 
     The highest bits of products (multiplicative hashing, Knuth 6.4), folded into the lowest.
@@ -81,7 +80,7 @@ def first_slot(k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
 def find(table: Any, numbers: int, k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
     """Where the slot of a key begins, or the free one where it belongs, with so many numbers to a slot."""
     step, last = np.uint64(numbers), np.uint64(table.shape[0] - 1)
-    slot = (first_slot(k0, k1, k2, k3) * step) & last
+    slot = (_first_slot(k0, k1, k2, k3) * step) & last
     while table[slot] != 0:
         same = table[slot] == k0 and table[slot + np.uint64(1)] == k1
         if numbers == LONG_SLOT:
@@ -108,24 +107,12 @@ def is_full(slots: int, used: int) -> bool:
 
 @njit(nogil=True, cache=True)
 def remember(
-    short: NDArray[np.uint64],
-    long: NDArray[np.uint64],
-    used: NDArray[np.int64],
-    k0: Any,
-    k1: Any,
-    k2: Any,
-    k3: Any,
-    n_bytes: int,
-    ids: Any,
-    first: Any,
-    last: Any,
+    words: Words, k0: Any, k1: Any, k2: Any, k3: Any, n_bytes: int, ids: Any, first: Any, last: Any
 ) -> None:
     """Put a piece that is not there into its table, if it fits and the table is not full.
 
     Args:
-        short: as the other tables, of `Words`.
-        long: see there.
-        used: see there.
+        words: the tables.
         k0: the first number of the key.
         k1: the second.
         k2: the third.
@@ -135,6 +122,7 @@ def remember(
         first: its first id.
         last: behind its last id; less than `first` for an unknown word.
     """
+    short, long, used = words
     n_ids = last - first
     if n_bytes > LONG_BYTES or n_ids > MOST_IDS or k0 == 0:
         return
@@ -178,6 +166,4 @@ def remember_tokens(words: Words, keys: Any, lengths: Any, ids: Any) -> None:
     """
     for k in range(keys.shape[0]):
         key = keys[k]
-        remember(
-            words.short, words.long, words.used, key[0], key[1], key[2], key[3], lengths[k], ids, k, k + 1
-        )
+        remember(words, key[0], key[1], key[2], key[3], lengths[k], ids, k, k + 1)

@@ -1,8 +1,10 @@
 """Small tokenizers in the shapes of well-known ones: which are done piece by piece, and which are not."""
 
 import functools
+import io
 import json
 
+import sentencepiece
 import tiny_tokenizers
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -89,6 +91,23 @@ def _words(**options):
     return pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(**options)])
 
 
+def _precompiled(rule="nmt_nfkc"):
+    """SentencePiece's own normaliser as XLM-R's `tokenizer.json` holds it."""
+    from transformers.utils import sentencepiece_model_pb2_new  # noqa: PLC0415 - takes a second
+
+    model, proto = io.BytesIO(), sentencepiece_model_pb2_new.ModelProto()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["card refused", "the server restarted"] * 50),
+        model_writer=model,
+        vocab_size=50,
+        normalization_rule_name=rule,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    proto.ParseFromString(model.getvalue())
+    return normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
+
+
 _COLLAPSE = normalizers.Replace(Regex(" {2,}"), " ")
 
 
@@ -120,6 +139,10 @@ PIECES = {
     "Qwen as distilled": lambda: byte_level(QWEN, normalizers.NFC(), prefix=True),
     "Llama 3": lambda: byte_level(LLAMA3, ignore_merges=True),
     "XLM-R": lambda: unigram(_sequence(normalizers.NFKC(), _COLLAPSE), _words()),
+    "XLM-R, precompiled": lambda: unigram(_precompiled(), _words()),
+    "E5, precompiled": lambda: unigram(
+        _sequence(_precompiled("nmt_nfkc_cf"), normalizers.Strip(left=False, right=True), _COLLAPSE)
+    ),
     "XLM-R, lower case": lambda: unigram(_sequence(normalizers.Lowercase(), normalizers.NFD()), _words()),
     "E5": lambda: unigram(
         _sequence(normalizers.NFKC(), normalizers.Strip(left=False, right=True), _COLLAPSE)

@@ -1,5 +1,9 @@
 """`millstream stream`: records as they come in, Parquet with vectors out, window by window."""
 
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
@@ -112,8 +116,23 @@ def stream(
         claim_stream(job)
     console.print(f"{source} -> {job.file.output}, windows of {timing.window:g} s; Ctrl-C stops")
     try:
-        with hushed():
+        with _telling(), hushed():
             run_stream(job, options)
     except KeyboardInterrupt:
         console.print("stopped: the same command begins again and writes the same files")
         raise typer.Exit(130) from None
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Show what our own parts warn of, as a version that is refused, though Beam is hushed."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    ours = logging.getLogger("pipelines")
+    ours.addHandler(handler)
+    ours.propagate = False
+    try:
+        yield
+    finally:
+        ours.propagate = True
+        ours.removeHandler(handler)

@@ -89,6 +89,7 @@ def stop(job):
     job.send_signal(signal.SIGINT)
     _, err = job.communicate(timeout=60)
     assert job.returncode == 130, err
+    return err
 
 
 @pytest.fixture
@@ -123,13 +124,14 @@ def check_swap(stream, store, tiny_model, tmp_path, options):
         wait_for(lambda: len(rows(output)) >= before + 4, 60, job)
         n = producer.stop()
         wait_for(lambda: len(ids(output)) == n, 90, job)
-        stop(job)
+        said = stop(job)
     assert ids(output) == list(range(n))
     versions = defaultdict(set)
     for name, file in rows(output).items():
         versions[name] |= {label for _, label in file}
     assert all(len(labels) == 1 for labels in versions.values()), "no file is mixed"
     assert {label for labels in versions.values() for label in labels} == {"tiny@1", "tiny@2"}
+    return said
 
 
 def publish_damaged(store, folder):
@@ -142,7 +144,8 @@ def publish_damaged(store, folder):
 
 @pytest.mark.server
 def test_prism_writes_windows_and_changes_models(stream, store, tiny_model, tmp_path, prism_options):
-    check_swap(stream, store, tiny_model, tmp_path, prism_options)
+    said = check_swap(stream, store, tiny_model, tmp_path, prism_options)
+    assert "version 3 is refused, staying with tiny@2" in said
 
 
 @pytest.mark.server

@@ -129,10 +129,13 @@ def _telling() -> Iterator[None]:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     ours = logging.getLogger("pipelines")
+    level = ours.level
     ours.addHandler(handler)
+    ours.setLevel(logging.WARNING)
     ours.propagate = False
     try:
         yield
     finally:
         ours.propagate = True
+        ours.setLevel(level)
         ours.removeHandler(handler)

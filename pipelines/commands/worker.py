@@ -135,6 +135,9 @@ def worker(
     listen: Annotated[
         str | None, typer.Option(help="HOST:PORT for /healthz, /readyz and /metrics.  [default: none]")
     ] = None,
+    stuck_seconds: Annotated[
+        float, typer.Option(min=1, help="End the process when a call does not return for so long.")
+    ] = 60.0,
     log_format: Annotated[Literal["json", "text"], typer.Option(help="Of log lines.")] = "json",
     check: Annotated[
         bool, typer.Option("--check", help="Look at configuration, model, topics and outputs, and end.")
@@ -190,7 +193,7 @@ def worker(
         print_table(None, [list(row) for row in look(settings)])
         return
     _log_as(log_format)
-    _run(settings, listen)
+    _run(settings, listen, stuck_seconds)
 
 
 def _log_as(form: str) -> None:
@@ -204,15 +207,18 @@ def _log_as(form: str) -> None:
         logging.getLogger("pipelines").setLevel(level)
 
 
-def _run(settings: "WorkerSettings", listen: str | None) -> None:
+def _run(settings: "WorkerSettings", listen: str | None, stuck_seconds: float) -> None:
     from pipelines.kafka.health import serve  # noqa: PLC0415 - Kafka is an extra
     from pipelines.kafka.start import start  # noqa: PLC0415 - as above
+    from pipelines.kafka.watchdog import watch  # noqa: PLC0415 - as above
 
     stopping = threading.Event()
     with _stopped_by_signals(stopping), start(settings, stopping) as started:
         if listen is not None:
             serve(listen, started.metrics, lambda: bool(started.inputs.positions.owned))
+        over = watch(lambda: started.metrics.last_turn, stopping, stuck_seconds)
         started.worker.run()
+    over.set()
 
 
 @contextmanager

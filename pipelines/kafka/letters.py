@@ -7,7 +7,6 @@ that say where it came from and what is wrong. In Parquet the same is in columns
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from pipelines.sinks.topic import Outgoing, TopicSink
@@ -74,11 +73,11 @@ def letter_message(message: Any, letter: Letter, sink: TopicSink) -> Outgoing:
     return Outgoing(None, key, [*headers[-len(about) :], omitted])
 
 
-def letter_batch(messages: Sequence[Any], letters: Sequence[Letter]) -> tuple[Any, pa.RecordBatch]:
+def letter_batch(messages: Sequence[Any], letters: Sequence[Letter]) -> pa.RecordBatch:
     """Letters as columns.
 
     Returns:
-        `(n,)` int64, the offsets, and the batch.
+        `(n,)` rows of `LETTER_SCHEMA`.
     """
     rows = []
     for letter in letters:
@@ -96,5 +95,4 @@ def letter_batch(messages: Sequence[Any], letters: Sequence[Letter]) -> tuple[An
                 "reason": letter.reason,
             }
         )
-    offsets = np.array([row["offset"] for row in rows], np.int64)
-    return offsets, pa.RecordBatch.from_pylist(rows, LETTER_SCHEMA)
+    return pa.RecordBatch.from_pylist(rows, LETTER_SCHEMA)

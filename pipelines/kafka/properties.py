@@ -171,7 +171,6 @@ def producer_properties(
     own = {
         "linger.ms": "5",
         "batch.size": str(min(_BATCH_BYTES, least_bytes)),
-        "compression.type": "lz4",
         "partitioner": "murmur2_random",  # as Java's: records stay beside those of other writers
         "transaction.timeout.ms": "30000",
     }

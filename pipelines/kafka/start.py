@@ -22,10 +22,11 @@ from pipelines.kafka.cluster import check_topics, max_message_bytes, sample_valu
 from pipelines.kafka.inputs import Inputs
 from pipelines.kafka.making import RecordMaker, output_schema
 from pipelines.kafka.metrics import WorkerMetrics
+from pipelines.kafka.outputs import Outputs
 from pipelines.kafka.properties import consumer_properties, producer_properties, shown
 from pipelines.kafka.settings import WorkerSettings
 from pipelines.kafka.transaction import AtLeastOnce, Commits, ExactlyOnce
-from pipelines.kafka.worker import Outputs, Worker
+from pipelines.kafka.worker import Worker
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.ranges import RangeFiles
 from pipelines.sinks.topic import TopicSink, record_encoder
@@ -165,9 +166,14 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
         latest = plan.consumer_properties["auto.offset.reset"] in ("latest", "largest", "end")
         inputs = Inputs(consumer, settings.input, latest=latest)
         closing = stack.enter_context(_closing(consumer, inputs))
-        producer, commits = _commits(plan, consumer, inputs.idle, stopping.is_set)
+
+        def idle() -> None:
+            metrics.alive()
+            inputs.idle()
+
+        producer, commits = _commits(plan, consumer, idle, stopping.is_set)
         outputs = _outputs(plan, producer)
-        for files in outputs.all_files:
+        for files in outputs.files:
             stack.callback(files.close)
         worker = Worker(
             inputs=inputs,

@@ -127,6 +127,8 @@ class ExactlyOnce:
                 late = self._stopping() and time.monotonic() - begin > _LATE_SECONDS
                 if reason.fatal() or reason.txn_requires_abort() or not reason.retriable() or late:
                     raise
+                _log.warning("waiting for the cluster: %s", reason.str())
+                self._producer.poll(0)
                 self._idle()
             else:
                 return

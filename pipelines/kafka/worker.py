@@ -9,25 +9,20 @@ partition begins where the output that is furthest behind needs it, and every ou
 import logging
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from numpy.typing import NDArray
 
 from pipelines.follow import ModelFollower
 from pipelines.kafka.budget import ErrorBudget
 from pipelines.kafka.inputs import Inputs, Messages
-from pipelines.kafka.letters import Letter, letter_batch, letter_message
-from pipelines.kafka.making import Made, RecordMaker
+from pipelines.kafka.making import RecordMaker
 from pipelines.kafka.metrics import WorkerMetrics
+from pipelines.kafka.outputs import Outputs
 from pipelines.kafka.transaction import Aborted, Commits, stop_error
-from pipelines.sinks.ranges import RangeFiles
-from pipelines.sinks.topic import Encode, Outgoing, TopicSink, arrow_messages
 
-__all__ = ["Outputs", "Worker"]
+__all__ = ["Worker"]
 
 _log = logging.getLogger(__name__)
 _BATCH = 1000  # messages: the fastest for librdkafka's consumer, and they stay in the cache
@@ -37,48 +32,6 @@ _STOP_SECONDS = 5.0
 _FILES_SECONDS = 1.0  # between commits where only files are written
 _TRANSACTION_BYTES = 32 << 20
 _METADATA = "files="
-
-
-class Outputs:
-    """Where records and dead letters go; any of them may be absent.
-
-    Attributes:
-        topics: of records.
-        encode: makes records into messages, or None where they travel as Arrow batches.
-        files: of records.
-        letters_topic: of dead letters.
-        letters_files: of dead letters.
-    """
-
-    def __init__(
-        self,
-        *,
-        topics: Sequence[TopicSink] = (),
-        encode: Encode | None = None,
-        files: RangeFiles | None = None,
-        letters_topic: TopicSink | None = None,
-        letters_files: RangeFiles | None = None,
-    ) -> None:
-        self.topics = tuple(topics)
-        self.encode = encode
-        self.files = files
-        self.letters_topic = letters_topic
-        self.letters_files = letters_files
-
-    @property
-    def all_files(self) -> list[RangeFiles]:
-        """The outputs that are files."""
-        return [files for files in (self.files, self.letters_files) if files is not None]
-
-    @property
-    def has_topics(self) -> bool:
-        """Whether anything goes to topics."""
-        return bool(self.topics) or self.letters_topic is not None
-
-    @property
-    def max_bytes(self) -> int:
-        """The largest message that all topics of records take."""
-        return min(sink.max_bytes for sink in self.topics)
 
 
 class Worker:
@@ -140,8 +93,8 @@ class Worker:
         self._inputs.subscribe(self)
         while not self._stopping.is_set():
             self._turn()
-        for files in self._outputs.all_files:
-            if not files.flush(self._inputs.positions.owned, _STOP_SECONDS / len(self._outputs.all_files)):
+        for files in self._outputs.files:
+            if not files.flush(self._inputs.positions.owned, _STOP_SECONDS / len(self._outputs.files)):
                 _log.warning("%s does not answer: what is not written will be read again", files.uri)
         self._commit()
         _log.info("stopped")
@@ -156,7 +109,7 @@ class Worker:
             except KafkaException as error:
                 self._give_up(error)
         held: set[int] = set()
-        for files in self._outputs.all_files:
+        for files in self._outputs.files:
             files.tick()
             held.update(files.full)
         self._inputs.hold(held)
@@ -188,17 +141,17 @@ class Worker:
         made = self._make(values, model)
         self._metrics.encoded(len(values), sum(map(len, filter(None, values))), time.perf_counter() - begin)
         self._oldest = self._oldest or messages.messages[0].timestamp()[1] / 1000
-        letters = made.letters
         fresh = self._fresh(messages)
         if self._outputs.has_topics:
             self._commits.begin()
-            letters = letters + self._send(messages, made, fresh)
-        if self._outputs.files is not None:
-            _add_by_partition(self._outputs.files, messages, made.rows, made.batch)
+        large, n_bytes = self._outputs.send(messages, made, fresh)
+        letters = made.letters + large
         if letters:
-            self._send_letters(messages, letters, fresh)
+            self._metrics.dead_letters.inc(len(letters))
+            self._outputs.send_letters(messages, letters, fresh)
         self._budget.spend(len(values), len(letters), letters[-1].reason if letters else "")
         self._n_records += len(values)
+        self._n_bytes += n_bytes
 
     def _fresh(self, messages: Messages) -> NDArray[np.bool_] | None:
         """Which messages the topics have not had yet, or None for all."""
@@ -210,61 +163,6 @@ class Worker:
             if self._inputs.positions.next(partition) >= offset:
                 del self._topics_from[partition]
         return fresh
-
-    def _send(self, messages: Messages, made: Made, fresh: NDArray[np.bool_] | None) -> list[Letter]:
-        """Send records to the topics; those that are too large."""
-        if not self._outputs.topics:
-            return []
-        rows = made.rows.tolist()
-        if self._outputs.encode is None:
-            return self._send_arrow(made, rows, fresh)
-        vectors = made.batch.column("embedding")
-        sources = messages.messages
-        outgoing, letters = [], []
-        limit, probe = self._outputs.max_bytes, self._outputs.topics[0]
-        for row, value in zip(
-            rows, self._outputs.encode(made.records or (), vectors, made.label), strict=True
-        ):
-            if fresh is not None and not fresh[row]:
-                continue
-            source = sources[row]
-            message = Outgoing(value, source.key(), source.headers())
-            self._n_bytes += len(value)
-            if len(value) > limit // 2 and any(sink.too_large(message) for sink in self._outputs.topics):
-                letters.append(Letter(row, "TASK_PUT", _too_large(len(value), probe, limit)))
-            else:
-                outgoing.append(message)
-        for sink in self._outputs.topics:
-            sink.send(outgoing)
-        return letters
-
-    def _send_arrow(self, made: Made, rows: list[int], fresh: NDArray[np.bool_] | None) -> list[Letter]:
-        """Send records as Arrow batches."""
-        batch = made.batch
-        if fresh is not None:
-            kept = np.flatnonzero(fresh[made.rows])
-            batch, rows = batch.take(pa.array(kept)), [rows[i] for i in kept.tolist()]
-        limit, probe = self._outputs.max_bytes, self._outputs.topics[0]
-        values, large = arrow_messages(batch, limit)
-        for sink in self._outputs.topics:
-            sink.send([Outgoing(value, None, None) for value in values])
-        self._n_bytes += sum(map(len, values))
-        return [
-            Letter(rows[i], "TASK_PUT", _too_large(batch.slice(i, 1).nbytes, probe, limit)) for i in large
-        ]
-
-    def _send_letters(
-        self, messages: Messages, letters: list[Letter], fresh: NDArray[np.bool_] | None
-    ) -> None:
-        self._metrics.dead_letters.inc(len(letters))
-        sources = messages.messages
-        if (sink := self._outputs.letters_topic) is not None:
-            wanted = [letter for letter in letters if fresh is None or fresh[letter.row]]
-            sink.send([letter_message(sources[letter.row], letter, sink) for letter in wanted])
-        if (files := self._outputs.letters_files) is not None:
-            letters = sorted(letters)
-            _, batch = letter_batch(sources, letters)
-            _add_by_partition(files, messages, np.array([letter.row for letter in letters]), batch)
 
     def _commit(self) -> None:
         """Commit what is open, if there is anything."""
@@ -296,7 +194,7 @@ class Worker:
 
     def _state(self, partition: int, position: int) -> tuple[int, str]:
         """What to commit for a partition: the offset, and how far the files are as its metadata."""
-        files = [output.durable(partition, position) for output in self._outputs.all_files]
+        files = [output.durable(partition, position) for output in self._outputs.files]
         if not self._outputs.has_topics:
             return min(files), ""
         offset = max(position, self._topics_from.get(partition, 0))
@@ -306,10 +204,10 @@ class Worker:
         """See `Rebalanced`."""
         self._committed[partition] = (offset, metadata)
         outputs = self._outputs
-        if not outputs.all_files:
+        if not outputs.files:
             return offset
         known = int(metadata.removeprefix(_METADATA)) if metadata.startswith(_METADATA) else offset
-        begins = [files.begin(partition, known) for files in outputs.all_files]
+        begins = [files.begin(partition, known) for files in outputs.files]
         start = min(begins)
         if outputs.has_topics:
             start = min(start, offset)
@@ -320,7 +218,7 @@ class Worker:
     def revoked(self, partitions: list[int]) -> None:
         """See `Rebalanced`."""
         if not self._busy:
-            for files in self._outputs.all_files:
+            for files in self._outputs.files:
                 files.flush(partitions, _REVOKED_SECONDS)
             self._commit()
         self._forget(partitions)
@@ -333,24 +231,8 @@ class Worker:
         self._forget(partitions)
 
     def _forget(self, partitions: list[int]) -> None:
-        for files in self._outputs.all_files:
+        for files in self._outputs.files:
             files.end(partitions)
         for partition in partitions:
             self._committed.pop(partition, None)
             self._topics_from.pop(partition, None)
-
-
-def _add_by_partition(files: RangeFiles, messages: Messages, rows: Any, batch: pa.RecordBatch) -> None:
-    """Hand rows of a batch to the files of their partitions."""
-    partitions, offsets = messages.partitions[rows], messages.offsets[rows]
-    found = np.unique(partitions).tolist()
-    for partition in found:
-        if len(found) == 1:
-            files.add(partition, offsets, batch)
-            return
-        mine = np.flatnonzero(partitions == partition)
-        files.add(partition, offsets[mine], batch.take(pa.array(mine)))
-
-
-def _too_large(size: int, sink: TopicSink, limit: int) -> str:
-    return f"the message would have {size:,} bytes, and topic {sink.topic!r} takes {limit:,}"

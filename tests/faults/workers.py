@@ -22,13 +22,17 @@ import threading
 import time
 from dataclasses import dataclass
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import Producer
 from topics import read_topic, unique
 
+from encoder.store.objects import open_objects
+
 __all__ = ["SESSION_SECONDS", "TRANSACTION_SECONDS", "Rig", "Verdict"]
 
 SESSION_SECONDS, TRANSACTION_SECONDS = 3.0, 5.0
+PARTITIONS = 6
 POISON = 100  # every so many records one is poison
 _BAD = (b"{", b'{"seq":\xff}', b"[]", b'{"text":null}')
 _PROPERTIES = {
@@ -76,7 +80,7 @@ class Rig:
         self.folder = folder
         self.exact = delivery == "exactly-once"
         self.input, self.output, self.dead = (unique(name) for name in ("in", "out", "dead"))
-        broker.create_topic(self.input, 6)
+        broker.create_topic(self.input, PARTITIONS)
         broker.create_topic(self.output, 3)
         broker.create_topic(self.dead, 1)
         self.parquet = None if output == "topic" else str(folder / "out") if output == "parquet" else output
@@ -91,6 +95,7 @@ class Rig:
             *("--dead-letters", f"topic:{self.dead}", "--delivery", delivery, "--text", "{seq} {text}"),
             *("--fields", "seq:int64,text:string", "--rows-per-file", "2000", "--seconds-per-file", "2"),
             *(part for key, value in properties.items() for part in ("--property", f"{key}={value}")),
+            *("--stuck-seconds", "15"),
             *options,
         ]
         self._environment = {**os.environ, **(environment or {})}
@@ -103,6 +108,8 @@ class Rig:
         self.codes = []
         self.bad = {}
         self.n_written = 0
+        self.versions = set()
+        self._read = {}
         self._random = random.Random(len(self.input))
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -237,7 +244,9 @@ class Rig:
     def _found(self, least, quiet, seconds):
         if self.parquet is None:
             messages = read_topic(self.broker.address, self.output, quiet=quiet, least=least, seconds=seconds)
-            return [json.loads(message.value())["seq"] for message in messages]
+            records = [json.loads(message.value()) for message in messages]
+            self.versions = {record["model_version"] for record in records}
+            return [record["seq"] for record in records]
         deadline = time.monotonic() + seconds
         while len(set(rows := self._rows())) < least and time.monotonic() < deadline:
             time.sleep(1)
@@ -245,7 +254,12 @@ class Rig:
         return rows
 
     def _rows(self):
-        try:
-            return pq.read_table(self.parquet, columns=["seq"])["seq"].to_pylist()
-        except (FileNotFoundError, OSError):
-            return []
+        objects = open_objects(self.parquet)
+        for info in (info for p in range(PARTITIONS) for info in objects.scan(f"p{p}")):
+            if info.key not in self._read:  # a file never changes
+                self._read[info.key] = pq.read_table(
+                    pa.BufferReader(objects.read(info.key)), columns=["seq", "model_version"]
+                )
+        tables = self._read.values()
+        self.versions = {label for table in tables for label in table["model_version"].unique().to_pylist()}
+        return [seq for table in tables for seq in table["seq"].to_pylist()]

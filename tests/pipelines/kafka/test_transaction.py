@@ -54,6 +54,9 @@ class Cluster:
 
     left = ()
 
+    def poll(self, _seconds):
+        return 0
+
     def purge(self):
         self._call("purge")
 

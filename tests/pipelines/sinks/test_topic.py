@@ -84,8 +84,8 @@ def test_arrow_batches_are_cut_until_they_fit():
 def test_keys_and_headers_are_kept():
     producer = FakeProducer()
     sink = TopicSink(producer, "out", 1000)
-    sink.send([Outgoing(b"1", b"k", None), Outgoing(None, None, None)])
-    sink.send([Outgoing(b"2", None, [("h", b"x")]), Outgoing(b"3", None, None)])
+    sink.send([b"1", None], [b"k", None], [None, []])
+    sink.send([b"2", b"3"], [None, None], [[("h", b"x")], None])
     assert producer.sent == [
         ("out", b"1", b"k", None),
         ("out", None, None, None),
@@ -97,7 +97,7 @@ def test_keys_and_headers_are_kept():
 def test_what_the_producer_refuses_is_an_error():
     sink = TopicSink(FakeProducer(refused=(b"2",)), "out", 1000)
     with pytest.raises(KafkaException, match="Queue full"):
-        sink.send([Outgoing(b"1", None, None), Outgoing(b"2", None, None)])
+        sink.send([b"1", b"2"], [None, None])
 
 
 def test_keys_and_headers_count():

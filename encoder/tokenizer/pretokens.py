@@ -209,6 +209,8 @@ def _tables(tokenizer: Tokenizer, spec: dict[str, Any], recipe: Recipe) -> Piece
         page_of=np.full(_LAST_PAGE, -1, np.int32),
         pages=np.zeros((0, 256), np.uint8),
         added=np.array([list(token.ljust(width, b"\xff")) for token in added], np.uint8).reshape(-1, width),
+        added_ids=np.array([token["id"] for token in spec.get("added_tokens", [])], np.int32),
+        parted=recipe.parted,
         added_first=np.isin(np.arange(256), [token[0] for token in added]),
         **subword_tables(model, recipe.model)._asdict(),
     )

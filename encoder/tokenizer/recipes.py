@@ -40,6 +40,7 @@ class Recipe:
         spaced: whether a space is put before each pre-token that begins with none.
         model: 0 for the library, 1 BPE of bytes, 2 BPE of characters, 3 Unigram, for plain pieces.
         contextual: whether the normaliser looks at a character's neighbours.
+        parted: whether what stands between two added tokens is cut as a text by itself.
         strict: whether only plain characters are for the kernel, because an added token is looked for in the
             normalised text.
         normalizer: the part of `tokenizer.json` that is right for a piece by itself.
@@ -53,6 +54,7 @@ class Recipe:
     spaced: bool
     model: int
     contextual: bool
+    parted: bool
     strict: bool
     normalizer: dict[str, Any] | None
     pre_tokenizer: dict[str, Any] | None
@@ -127,6 +129,12 @@ def _strictness(spec: dict[str, Any], normalizers: list[dict[str, Any]]) -> bool
     return True if visible and kept else None
 
 
+def _parted(spec: dict[str, Any]) -> bool:
+    """Whether added tokens are found in the text as it stands, and take nothing from what is around them."""
+    flags = ("normalized", "lstrip", "rstrip", "single_word")
+    return not any(token[flag] for token in spec.get("added_tokens", []) for flag in flags)
+
+
 def _is_for_spaces(part: dict[str, Any]) -> bool:
     return part["type"] == "Replace" and part["pattern"] in _SPACES
 
@@ -174,6 +182,7 @@ def _byte_level(
         spaced=spaced,
         model=1,
         contextual=bool(normalizers),
+        parted=_parted(spec),
         strict=strict,
         normalizer=spec.get("normalizer"),
         pre_tokenizer=pre_tokenizer,
@@ -206,6 +215,7 @@ def _metaspace(
         spaced=False,
         model=native,
         contextual=not kinds <= _ALONE,
+        parted=_parted(spec) and scheme != "first",
         strict=strict,
         normalizer=spec.get("normalizer"),
         pre_tokenizer=spec["pre_tokenizer"],
@@ -250,6 +260,7 @@ def _whole(
         spaced=False,
         model=2,
         contextual=False,
+        parted=_parted(spec) and not (splitters and _scheme(splitters[0]) == "first"),
         strict=strict,
         normalizer=normalizer,
         pre_tokenizer=spec.get("pre_tokenizer"),

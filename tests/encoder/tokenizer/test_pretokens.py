@@ -129,6 +129,16 @@ def test_tricky_texts_give_the_librarys_ids(name):
 
 
 @pytest.mark.parametrize("name", PIECES)
+def test_added_tokens_anywhere_give_the_librarys_ids(name):
+    random = np.random.default_rng(7)
+    added = [token.content for token in pretokenizers.named(name).get_added_tokens_decoder().values()]
+    parts = [*added, *added, "card", "new", "é", "it's", " ", "  ", "\n", "\u0301", "12", "<", "unk>", "世界"]
+    lines = ["".join(random.choice(parts, random.integers(1, 9))) for _ in range(400)]
+    for limit in (None, 3):
+        assert _different(name, lines, limit) == []
+
+
+@pytest.mark.parametrize("name", PIECES)
 def test_generated_unicode_gives_the_librarys_ids(name, naughty_strings):
     random = np.random.default_rng(31)
     lines = [*many(300, random), *mutate(pretokenizers.SAMPLE * 15, random), *naughty_strings]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.downloads import maven_jars
-from engines.processes import Server, children, wait_until
+from engines.processes import JAVA_FLAGS, Server, children, wait_until
 from filelock import FileLock
 from servers import free_ports
 
@@ -24,15 +24,6 @@ __all__ = ["FlinkCluster", "flink"]
 
 ROOT = Path(__file__).parents[2]
 SLOTS = 2
-_OPENED = (
-    *("lang", "util", "nio", "net", "util.concurrent", "util.concurrent.atomic", "util.concurrent.locks"),
-    *("time", "text", "lang.reflect", "io"),
-)
-_FLAGS = [
-    *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
-    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
-    "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
-]
 _CONFIG = """\
 jobmanager.rpc.address: 127.0.0.1
 jobmanager.rpc.port: {rpc}
@@ -65,7 +56,7 @@ class FlinkCluster:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         jars = maven_jars("flink-1.19.0-beam-2.62.0", ROOT / "deploy/flink/pom.xml")
-        self._java = ["java", *_FLAGS, "-cp", f"{jars}/*"]
+        self._java = ["java", *JAVA_FLAGS, "-cp", f"{jars}/*"]
         self._rpc, self._rest, self._job, self._artifacts, self._expansion, self._pool = free_ports(6)
         for name in ("conf", "tmp", "checkpoints", "artifacts"):
             (folder / name).mkdir()

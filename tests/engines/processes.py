@@ -9,7 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Server", "children", "wait_until"]
+__all__ = ["JAVA_FLAGS", "Server", "children", "wait_until"]
+
+
+_OPENED = (
+    *("lang", "util", "nio", "net", "util.concurrent", "util.concurrent.atomic", "util.concurrent.locks"),
+    *("time", "text", "lang.reflect", "io"),
+)
+JAVA_FLAGS = [
+    *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
+]
+"""Flags of every JVM that runs Beam on Java 17."""
 
 
 def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:

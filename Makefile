@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_RECORDS ?= 200000
 
-.PHONY: help setup demo test test-slow lint format bench prism flink kafka clean
+.PHONY: help setup demo test test-slow lint format bench prism flink kafka soak clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
@@ -45,6 +45,9 @@ flink: setup  ## Apache Flink on this machine, for a person; needs Java and Mave
 
 kafka: setup  ## an Apache Kafka broker on this machine until Ctrl-C; TOPICS="a b" makes topics
 	$(BIN)/python tests/brokers.py $(TOPICS)
+
+soak: setup  ## the Kafka worker under hundreds of faults; a table in build/soak.md
+	$(BIN)/python tests/soak.py
 
 clean:  ## remove what was made here, the environment excepted
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

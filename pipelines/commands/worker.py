@@ -116,8 +116,10 @@ def worker(
     ] = None,
     pin: Annotated[bool, typer.Option(help="Stay with the model's version of the start.")] = False,
     model_seconds: Annotated[float, typer.Option(min=0.1, help="Between two looks for a newer one.")] = 30.0,
-    commit_seconds: Annotated[float, typer.Option(min=0.001, help="Between two commits.")] = 0.1,
-    transaction_records: Annotated[int, typer.Option(min=1, help="At most between two commits.")] = 20_000,
+    commit_seconds: Annotated[
+        float, typer.Option(min=0.001, help="Between two commits; ten times as long with a backlog.")
+    ] = 0.1,
+    transaction_records: Annotated[int, typer.Option(min=1, help="At most between two commits.")] = 100_000,
     rows_per_file: Annotated[int, typer.Option(min=1, help="Offsets of a Parquet file.")] = 65_536,
     mib_per_file: Annotated[int, typer.Option(min=1, help="MiB of records of a Parquet file.")] = 256,
     seconds_per_file: Annotated[float, typer.Option(min=0.1, help="Age of a file's first row.")] = 60.0,

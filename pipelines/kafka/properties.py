@@ -180,7 +180,7 @@ def producer_properties(
         "enable.idempotence": "true",
         "message.max.bytes": str(most_bytes),
         "queue.buffering.max.messages": "2000000",
-        "queue.buffering.max.kbytes": str(1 << 20),
+        "queue.buffering.max.kbytes": "2097151",  # librdkafka's largest
     }
     made = own | users | fixed
     if transactional_id is None:

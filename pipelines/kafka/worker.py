@@ -14,6 +14,7 @@ import numpy as np
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from numpy.typing import NDArray
 
+from encoder.errors import InputError
 from pipelines.follow import ModelFollower
 from pipelines.kafka.budget import ErrorBudget
 from pipelines.kafka.inputs import Inputs, Messages
@@ -30,7 +31,9 @@ _WAIT_SECONDS = 0.02
 _REVOKED_SECONDS = 3.0  # for what is open when partitions move
 _STOP_SECONDS = 5.0
 _FILES_SECONDS = 1.0  # between commits where only files are written
-_TRANSACTION_BYTES = 32 << 20
+_TRANSACTION_BYTES = 64 << 20
+_BEHIND_SECONDS = 0.002  # a full batch that is there at once: there is more of it
+_BEHIND_FACTOR = 10  # then commits are rarer, since each one makes the worker wait
 _METADATA = "files="
 
 
@@ -91,8 +94,12 @@ class Worker:
             MillstreamError: this process cannot go on; nothing that was not committed is lost.
         """
         self._inputs.subscribe(self)
-        while not self._stopping.is_set():
-            self._turn()
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+        except InputError:  # the error budget; the cluster is well, so leave nothing open there
+            self._commits.abort()
+            raise
         for files in self._outputs.files:
             if not files.flush(self._inputs.positions.owned, _STOP_SECONDS / len(self._outputs.files)):
                 _log.warning("%s does not answer: what is not written will be read again", files.uri)
@@ -101,7 +108,9 @@ class Worker:
 
     def _turn(self) -> None:
         """One round of the loop."""
+        begin = time.monotonic()
         messages = self._inputs.consume(_BATCH, _WAIT_SECONDS)
+        behind = len(messages) == _BATCH and time.monotonic() - begin < _BEHIND_SECONDS
         self._metrics.alive()
         if len(messages):
             try:
@@ -116,7 +125,7 @@ class Worker:
         self._metrics.held.set(len(held))
         age = time.monotonic() - self._last_commit
         if (
-            age >= self._commit_seconds
+            age >= self._commit_seconds * (_BEHIND_FACTOR if behind else 1)
             or self._n_records >= self._transaction_records
             or self._n_bytes >= _TRANSACTION_BYTES
         ):

@@ -1,11 +1,14 @@
 """The model card: the README.md of a model folder, with the metadata that the Hugging Face Hub reads."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from distill.corpus_fit import CorpusReport
 from distill.teacher import teacher_name
 from encoder.model import StaticModel
 
@@ -39,8 +42,16 @@ vectors = StaticModel.from_pretrained("path/to/this/folder").encode(["a text", "
 ## How it was made
 
 Every entry of the vocabulary went through the teacher by itself; the hidden states were pooled ({pooling}), \
-reduced by PCA ({pca}), and weighted by smooth inverse frequency ({sif}).
+{made}.
 """
+
+_PLAIN = "reduced by PCA ({pca}), and weighted by smooth inverse frequency ({sif})"
+_FITTED = """\
+weighted by smooth inverse frequency ({sif}), and aligned by least squares to the teacher's vectors of \
+texts, reduced by PCA ({pca}). From there the table was fitted to {texts:,} texts by ridge regression \
+(λ = {penalty:g}){refined}. On {held_out:,} other texts of that corpus the mean cosine between model and \
+teacher is {cosine_fitted:.3f} after the fit ({cosine_aligned:.3f} before)"""
+_REFINED = ", and refined by gradient steps on the similarities between texts"
 
 _SENTENCE_TRANSFORMERS = """
 So does sentence-transformers:
@@ -54,7 +65,12 @@ vectors = SentenceTransformer("path/to/this/folder").encode(["a text", "another"
 
 
 def model_card(
-    model: StaticModel, *, name: str, teacher: str | os.PathLike[str], revision: str | None = None
+    model: StaticModel,
+    *,
+    name: str,
+    teacher: str | os.PathLike[str],
+    revision: str | None = None,
+    report: CorpusReport | None = None,
 ) -> str:
     """Write the model card of a distilled model.
 
@@ -63,6 +79,7 @@ def model_card(
         name: its name.
         teacher: its teacher, as it was given to `distill`: licence and language come from the teacher's card.
         revision: the teacher's revision on the Hub.
+        report: what the fit to a corpus came to, if there was one.
     """
     folder = Path(teacher).expanduser().is_dir()
     theirs = _teacher_card(teacher, revision)
@@ -88,9 +105,18 @@ def model_card(
         # torch looks vectors up in float tables only
         sentence_transformers="" if dtype == "int8" else _SENTENCE_TRANSFORMERS,
         pooling=config["pooling"],
-        pca="none" if config["apply_pca"] is None else config["apply_pca"],
-        sif="none" if config["sif_coefficient"] is None else config["sif_coefficient"],
+        made=_made(config, report),
     )
+
+
+def _made(config: dict[str, Any], report: CorpusReport | None) -> str:
+    """How the table came about."""
+    keys = {"pca": "apply_pca", "sif": "sif_coefficient"}
+    shown = {name: "none" if config[key] is None else config[key] for name, key in keys.items()}
+    if report is None:
+        return _PLAIN.format(**shown)
+    refined = "" if report.loss_refined is None else _REFINED
+    return _FITTED.format(**shown, **asdict(report), refined=refined)
 
 
 def _teacher_card(teacher: str | os.PathLike[str], revision: str | None) -> ModelCardData:

@@ -2,20 +2,29 @@
 
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.corpus import sample_texts
+from distill.corpus_fit import CorpusReport, OnProgress, fit_to_corpus
 from distill.forward import embed_sequences
 from distill.parameters import DROP_PATTERN, Dtype, Parameters, Pooling, Precision
+from distill.sentences import load_sentence_teacher
 from distill.table import as_dtype, cluster, principal_components, sif_weights
-from distill.teacher import load_teacher
+from distill.teacher import Teacher, load_teacher, pick_device
 from distill.vocabulary import build_vocabulary
 from encoder.errors import ConfigurationError
 from encoder.model import StaticModel
+from encoder.user_cache import cache_folder
 
-__all__ = ["distill"]
+__all__ = ["SAMPLE", "distill"]
+
+SAMPLE = 200_000
+"""Texts of a corpus that are used by default."""
 
 _SEQ_LENGTH = 1_000_000  # what model2vec writes: a mean has no limit of its own
 
@@ -34,13 +43,23 @@ def distill(
     precision: Precision = "auto",
     revision: str | None = None,
     trust_remote_code: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
+    corpus: Iterable[str | None] | None = None,
+    sample: int = SAMPLE,
+    refine: bool = True,
+    seed: int = 0,
+    cache: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+    on_report: Callable[[CorpusReport], None] | None = None,
 ) -> StaticModel:
-    r"""Distil a sentence transformer into a static model, by the method of model2vec.
+    r"""Distil a sentence transformer into a static model, by the method of model2vec or fitted to a corpus.
 
     Every entry of the vocabulary goes through the teacher by itself, as `[bos] id [eos]`; the vectors are
     reduced by PCA and weighted by the rank of their tokens. The same call gives the same bytes on
     the same kind of processor; with `precision="float32"` tables of different kinds differ by rounding alone.
+
+    With a corpus, the teacher embeds a sample of its texts as well, and the table becomes the one that
+    follows these vectors best (`distill.fit`, `distill.refine`): much nearer to the teacher, in minutes
+    instead of seconds. An interrupted call goes on where it was when it is made again.
 
     Args:
         teacher: a Hugging Face id, or a folder with a transformer and a fast tokenizer.
@@ -58,10 +77,19 @@ def distill(
             0.001 in the cosines of texts); `auto` is bfloat16 where the device has instructions for it.
         revision: the teacher's branch, tag or commit on the Hub.
         trust_remote_code: run code that comes with the teacher.
-        on_progress: called now and then with the number of entries done, and of all.
+        corpus: texts like those that the model is for; read once, before all else.
+        sample: use this many distinct texts of the corpus, drawn at random.
+        refine: whether gradient steps follow the fit to the corpus.
+        seed: of the sample and of the refinement.
+        cache: folder for the teacher's vectors of texts, which are computed once; by default in the user's
+            cache.
+        on_progress: called now and then with what is counted (`tokens`, `texts`, `fitting steps`, `refining
+            steps`), the number done, and of all.
+        on_report: called with what the fit to the corpus came to.
 
     Raises:
         ConfigurationError: a parameter is out of its range, or the teacher cannot be loaded or used.
+        InputError: the corpus has too few texts.
     """
     parameters = Parameters(
         dims=dims,
@@ -72,14 +100,50 @@ def distill(
         clusters=clusters,
         precision=precision,
     )
-    loaded = load_teacher(
-        teacher, device=device, precision=precision, revision=revision, trust_remote_code=trust_remote_code
+    if corpus is not None and clusters is not None:
+        raise ConfigurationError("clusters cannot be fitted to a corpus: leave one of the two out")
+    place: dict[str, Any] = {
+        "device": device,
+        "precision": precision,
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+    }
+    if corpus is not None:
+        pick_device(device)  # what is wrong with it is said before the corpus is read
+        corpus = sample_texts(corpus, sample, seed=seed)
+    vectors, tokenizer_json, name = _tokens(
+        load_teacher(teacher, **place), vocabulary, parameters, on_progress
     )
-    entries = build_vocabulary(loaded.tokenizer, drop_pattern=drop_pattern, words=vocabulary)
-    if clusters is not None and clusters > len(entries.tokens):
-        raise ConfigurationError(f"clusters is {clusters}, and there are only {len(entries.tokens)} tokens")
-    vectors = embed_sequences(loaded, entries.sequences, pooling=pooling, on_progress=on_progress)
-    return _static_model(vectors, entries.tokenizer_json, parameters, loaded.name)
+    if corpus is None:
+        return _static_model(vectors, tokenizer_json, parameters, name)
+    table, report = fit_to_corpus(
+        vectors,
+        tokenizer_json,
+        load_sentence_teacher(teacher, **place),
+        corpus,
+        dims=dims,
+        sif=sif,
+        refine=refine,
+        seed=seed,
+        cache=Path(cache).expanduser() if cache is not None else cache_folder() / "teachers",
+        on_progress=on_progress,
+    )
+    if on_report:
+        on_report(report)
+    return StaticModel(as_dtype(table, dtype), tokenizer_json, _config(table, parameters, name))
+
+
+def _tokens(
+    teacher: Teacher, words: Iterable[str], parameters: Parameters, on_progress: OnProgress | None
+) -> tuple[NDArray[np.float32], str, str]:
+    """The vectors of the vocabulary, `(n_tokens, hidden_size)`, the tokenizer, the teacher's name."""
+    entries = build_vocabulary(teacher.tokenizer, drop_pattern=parameters.drop_pattern, words=words)
+    n_tokens, clusters = len(entries.tokens), parameters.clusters
+    if clusters is not None and clusters > n_tokens:
+        raise ConfigurationError(f"clusters is {clusters}, and there are only {n_tokens} tokens")
+    tell = None if on_progress is None else partial(on_progress, "tokens")
+    vectors = embed_sequences(teacher, entries.sequences, pooling=parameters.pooling, on_progress=tell)
+    return vectors, entries.tokenizer_json, teacher.name
 
 
 def _static_model(
@@ -97,7 +161,13 @@ def _static_model(
     else:
         centres, mapping = cluster(vectors, parameters.clusters)
         table, weights = principal_components(centres, parameters.dims), factors
-    config = {
+    config = _config(table, parameters, teacher)
+    return StaticModel(as_dtype(table, parameters.dtype), tokenizer_json, config, weights, mapping)
+
+
+def _config(table: NDArray[np.floating[Any]], parameters: Parameters, teacher: str) -> dict[str, Any]:
+    """The settings that model2vec writes."""
+    return {
         "model_type": "model2vec",
         "architectures": ["StaticModel"],
         "tokenizer_name": teacher,
@@ -108,4 +178,3 @@ def _static_model(
         "normalize": True,
         "pooling": parameters.pooling,
     }
-    return StaticModel(as_dtype(table, parameters.dtype), tokenizer_json, config, weights, mapping)

@@ -17,7 +17,16 @@ from transformers.utils import logging as transformers_logging
 from distill.parameters import Precision
 from encoder.errors import ConfigurationError
 
-__all__ = ["Teacher", "load_teacher", "pick_device", "teacher_bytes", "teacher_name"]
+__all__ = [
+    "Teacher",
+    "cannot_load",
+    "in_bfloat16",
+    "load_teacher",
+    "pick_device",
+    "quiet",
+    "teacher_bytes",
+    "teacher_name",
+]
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -82,16 +91,16 @@ def load_teacher(
     if revision is not None:
         options["revision"] = revision
     try:
-        with _quiet():
+        with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, use_fast=True, **options)
             model = transformers.AutoModel.from_pretrained(source, dtype="auto", **options)  # as it is stored
     except Exception as error:  # from four libraries, some of which raise bare Exception
-        raise ConfigurationError(_cannot_load(str(teacher), error)) from error
+        raise ConfigurationError(cannot_load(str(teacher), error)) from error
     if not getattr(tokenizer, "is_fast", False):
         raise ConfigurationError(f"the teacher {teacher} has no fast tokenizer: it needs a tokenizer.json")
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
-    bfloat16 = _in_bfloat16(precision, place)
+    bfloat16 = in_bfloat16(precision, place)
     if bfloat16:
         model.set_attn_implementation("eager")  # for three tokens much faster than the fused one, in bfloat16
     else:
@@ -119,7 +128,7 @@ def pick_device(device: str) -> torch.device:
         return picked
 
 
-def _in_bfloat16(precision: Precision, device: torch.device) -> bool:
+def in_bfloat16(precision: Precision, device: torch.device) -> bool:
     """Whether to compute in bfloat16: when asked to, or by itself where the device is fast at it."""
     if precision != "auto":
         return precision == "bfloat16"
@@ -130,7 +139,7 @@ def _in_bfloat16(precision: Precision, device: torch.device) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the libraries' progress bars, reports and warnings off the terminal; errors pass."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -145,7 +154,7 @@ def _quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _cannot_load(teacher: str, error: Exception) -> str:
+def cannot_load(teacher: str, error: Exception) -> str:
     text = str(error)
     if "trust_remote_code" in text:
         return f"the teacher {teacher} runs code of its own: --trust-remote-code allows it, if you trust it"

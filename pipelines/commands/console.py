@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -15,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["ErrorConsole"]
+__all__ = ["ErrorConsole", "Stages"]
 
 _EVERY = 5.0  # seconds between two progress lines where there is no terminal
 
@@ -70,6 +71,45 @@ class ErrorConsole(Console):
                 self.print(f"{100 * done / max(total, 1):3.0f} %  {_rate(count, unit, begin)}")
 
         return tell
+
+
+class Stages:
+    """The progress of work in several stages, each known by what it counts: one bar after the other."""
+
+    def __init__(self, console: ErrorConsole) -> None:
+        self._console = console
+        self._stack = ExitStack()
+        self._unit: str | None = None
+        self._before = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def tell(self, unit: str, done: int, total: int, *, count: int | None = None) -> None:
+        """Show how far a stage is.
+
+        Args:
+            unit: what it counts; another one than before begins the next stage.
+            done: the work done so far.
+            total: all work of the stage.
+            count: the number of units done, where the work is measured in something else.
+        """
+        number = done if count is None else count
+        if unit != self._unit:
+            self._stack.close()
+            self._tell = self._stack.enter_context(self._console.progress(unit, total))
+            self._unit, self._before = (
+                unit,
+                number,
+            )  # the clock starts now, and earlier runs may have done some
+        self._tell(done, number - self._before)
+
+    def print(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text)
 
 
 def _rate(count: int, unit: str, begin: float) -> str:

@@ -3,18 +3,24 @@
 import json
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 
 from encoder.errors import ConfigurationError, OutputConflict
-from pipelines.commands.console import ErrorConsole
+from pipelines.commands.console import ErrorConsole, Stages
 from pipelines.commands.tables import size_text
 
 if TYPE_CHECKING:
+    from pyarrow import Schema
+
+    from distill import CorpusReport
     from encoder.model import StaticModel
+    from pipelines.records.formats import InputFile
+    from pipelines.records.template import TextTemplate
 
 __all__ = ["distill"]
 
@@ -54,6 +60,30 @@ def distill(
     vocabulary: Annotated[
         Path | None, typer.Option(help="A file of own words to add to the vocabulary, one a line.")
     ] = None,
+    corpus: Annotated[
+        str | None,
+        typer.Option(
+            help="Fit the model to these records: a file, folder or glob of Parquet, JSON lines, CSV, text."
+        ),
+    ] = None,
+    text: Annotated[
+        str, typer.Option(help="The corpus's text: a column, or a template as '{merchant} in {city}'.")
+    ] = "text",
+    input_format: Annotated[
+        Literal["parquet", "jsonl", "csv", "text"] | None,
+        typer.Option("--format", help="Format of the corpus.  [default: by the files' extensions]"),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(help="Use this many distinct texts of the corpus, drawn at random.")
+    ] = 200_000,
+    refine: Annotated[
+        bool, typer.Option(help="After the fit, follow the teacher's similarities by gradient steps.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of the sample and the refinement.")] = 0,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Keep the teacher's vectors of texts here.  [default: in the user's cache]"),
+    ] = None,
     drop_pattern: Annotated[
         str, typer.Option(help="Leave out the vocabulary's entries that match this regular expression.")
     ] = r"\[unused\d+\]",
@@ -75,7 +105,9 @@ def distill(
 ) -> None:
     """Distil a sentence transformer into a static model, and publish it or write it to a folder.
 
-    Give --store and --name to publish, or --output to write a folder.
+    Give --store and --name to publish, or --output to write a folder. With --corpus the model is fitted to
+    a sample of your own records: better, and in minutes instead of seconds. After an interruption, the same
+    command goes on.
     """
     begin = time.monotonic()
     source = context.get_parameter_source("store")
@@ -92,21 +124,34 @@ def distill(
         "revision": teacher_revision,
     }
 
+    files = _Corpus.find(corpus, text, input_format) if corpus is not None else None
+    reports: list[CorpusReport] = []
+
     from distill import distill as run  # noqa: PLC0415 - torch takes seconds to import
     from distill import model_card, teacher_bytes  # noqa: PLC0415 - as above
 
-    with ErrorConsole().progress("tokens", total=1) as tell:
+    with Stages(ErrorConsole()) as stages:
         model = run(
             teacher,
             vocabulary=words,
             device=device,
             trust_remote_code=trust_remote_code,
-            on_progress=lambda done, total: tell(done / total, done),
+            corpus=files.texts(stages) if files else None,
+            sample=sample,
+            refine=refine,
+            seed=seed,
+            cache=cache,
+            on_progress=stages.tell,
+            on_report=reports.append,
             **parameters,
         )
-    card = model_card(model, name=target.name, teacher=teacher, revision=teacher_revision)
-    outcome = _deliver(model, card, target, {**parameters, "own_words": len(words)})
+    report = reports[0] if reports else None
+    fitted = {**asdict(report), "text": text, "seed": seed} if report else None
+    parameters |= {"own_words": len(words), "corpus": fitted}
+    card = model_card(model, name=target.name, teacher=teacher, revision=teacher_revision, report=report)
+    outcome = _deliver(model, card, target, parameters)
     outcome |= {
+        "corpus": fitted,
         "teacher": model.config["tokenizer_name"],
         "teacher_bytes": teacher_bytes(teacher, teacher_revision),
         "tokens": len(model.table) if model.mapping is None else len(model.mapping),
@@ -115,6 +160,41 @@ def distill(
         "seconds": round(time.monotonic() - begin, 1),
     }
     typer.echo(json.dumps(outcome) if as_json else _in_words(outcome))
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """The records to fit to: they are there, and have the template's fields."""
+
+    files: "list[InputFile]"
+    schema: "Schema"
+    template: "TextTemplate"
+
+    @classmethod
+    def find(cls, pattern: str, text: str, input_format: str | None) -> Self:
+        from pipelines.records.formats import find_inputs  # noqa: PLC0415 - loaded only where it is used
+        from pipelines.records.schema import infer_schema  # noqa: PLC0415 - as above
+        from pipelines.records.template import TextTemplate  # noqa: PLC0415 - as above
+
+        template = TextTemplate.parse(text)
+        files = find_inputs(pattern, input_format)
+        return cls(files, infer_schema(files, template.fields, ()), template)
+
+    def texts(self, stages: Stages) -> Iterator[str | None]:
+        """Read the texts; show how far it is, and how many rows could not be read."""
+        from pipelines.records.corpus import iterate_texts  # noqa: PLC0415 - loaded only where it is used
+
+        total = sum(file.size for file in self.files)
+        n_bytes = n_records = n_bad = 0
+
+        def on_chunk(chunk_bytes: int, records: int, bad: int) -> None:
+            nonlocal n_bytes, n_records, n_bad
+            n_bytes, n_records, n_bad = n_bytes + chunk_bytes, n_records + records, n_bad + bad
+            stages.tell("records", n_bytes, total, count=n_records)
+
+        yield from iterate_texts(self.files, self.schema, self.template, on_chunk)
+        if n_bad:
+            stages.print(f"{n_bad:,} of {n_records + n_bad:,} records cannot be read and were passed over")
 
 
 def _target(store: str | None, name: str | None, output: Path | None, *, store_is_given: bool) -> _Target:
@@ -192,9 +272,17 @@ def _in_words(outcome: dict[str, Any]) -> str:
         digest = outcome["digest"][: len("sha256:") + 12]  # as much of it as a REF needs
         done = f"published {outcome['name']}@{outcome['version']} ({digest})"
     of_teacher = f" (the teacher: {size_text(outcome['teacher_bytes'])})" if outcome["teacher_bytes"] else ""
+    corpus = outcome["corpus"]
+    fitted = ""
+    if corpus:
+        fitted = (
+            f"  fitted to {corpus['texts']:,} texts: cosine with the teacher {corpus['cosine_fitted']:.3f} "
+            f"on {corpus['held_out']:,} others\n"
+        )
     return (
         f"{done}\n"
         f"  {outcome['tokens']:,} tokens, {outcome['dim']} dimensions, {outcome['dtype']}\n"
+        f"{fitted}"
         f"  {size_text(outcome['model_bytes'])}{of_teacher}, {outcome['seconds']} s\n"
         f"  use it as {outcome['ref']}"
     )

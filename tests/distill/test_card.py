@@ -1,12 +1,13 @@
 """The model card."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import yaml
 from huggingface_hub import ModelCard
 
-from distill import distill, model_card
+from distill import CorpusReport, distill, model_card
 from encoder.model import StaticModel
 
 
@@ -56,3 +57,14 @@ def test_the_hub_accepts_the_card(wordpiece_teacher):
         "model2vec",
         "millstream",
     ]
+
+
+def test_the_card_of_a_fitted_model_says_what_it_was_fitted_to():
+    figures = {"penalty": 0.3, "steps": 40, "cosine_aligned": 0.7, "cosine_fitted": 0.75}
+    report = CorpusReport(texts=19000, held_out=1000, loss_fitted=1.0, loss_refined=0.9, **figures)
+    card = model_card(a_model(), name="tiny", teacher="org/model", report=report)
+    assert "fitted to 19,000 texts by ridge regression (λ = 0.3), and refined by gradient steps" in card
+    assert "On 1,000 other texts" in card
+    assert "0.750 after the fit (0.700 before)" in card
+    plain_fit = replace(report, loss_fitted=None, loss_refined=None)
+    assert "refined" not in model_card(a_model(), name="tiny", teacher="org/model", report=plain_fit)

@@ -6,7 +6,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["torch", "transformers", "skeletoken", "sklearn"])
+@pytest.mark.parametrize(
+    "module", ["torch", "transformers", "sentence_transformers", "skeletoken", "sklearn"]
+)
 def test_a_missing_module_names_the_extra(module):
     program = f"""
 import sys

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from pipelines.commands import console
-from pipelines.commands.console import ErrorConsole
+from pipelines.commands.console import ErrorConsole, Stages
 
 
 class Terminal(io.StringIO):
@@ -47,3 +47,22 @@ def test_it_writes_where_standard_error_was(monkeypatch):
     monkeypatch.setattr(console.sys, "stderr", io.StringIO())
     own.print("[x] is wrong" * 20)
     assert err.getvalue() == "[x] is wrong" * 20 + "\n"
+
+
+def test_stages_count_from_what_earlier_runs_had_done(clock, monkeypatch):
+    monkeypatch.setattr(console.sys, "stderr", err := io.StringIO())
+    with Stages(ErrorConsole()) as stages:
+        for unit, done, records in (
+            ("records", 0, 0),
+            ("records", 50, 700),
+            ("texts", 40, None),
+            ("texts", 60, None),
+        ):
+            clock[0] += 10
+            stages.tell(unit, done, 100, count=records)
+        stages.print("3 were passed over")
+    assert err.getvalue().splitlines() == [
+        " 50 %  700 records, 70 records/s",
+        " 60 %  20 texts, 2 texts/s",
+        "3 were passed over",
+    ]

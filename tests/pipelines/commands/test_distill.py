@@ -2,15 +2,17 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from typer.testing import CliRunner
 
-from encoder.errors import ConfigurationError, InvalidReference, OutputConflict
+from encoder.errors import ConfigurationError, InputError, InvalidReference, OutputConflict
 from encoder.model import load_model
 from encoder.store.store import ModelStore
 from pipelines.cli import app
@@ -97,6 +99,41 @@ def test_output_wins_over_the_store_of_the_environment(teacher, tmp_path):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.fixture
+def records(tmp_path):
+    """Records whose texts are words of the teacher's, one of them damaged."""
+    shuffler = random.Random(0)
+    rows = [{"a": {"b": " ".join(f"word{shuffler.randrange(60)}" for _ in range(5))}} for _ in range(400)]
+    lines = [json.dumps(row) for row in rows]
+    (tmp_path / "records.jsonl").write_text("\n".join([*lines, '{"a": oops']))
+    return tmp_path / "records.jsonl"
+
+
+def test_a_corpus_is_fitted_to(teacher, records, tmp_path):
+    arguments = ("--corpus", records, "--text", "{a.b}", "--cache", tmp_path / "cache", "--no-refine")
+    result = run(teacher, "--output", tmp_path / "tiny", "--dims", 8, *arguments)
+    assert "fitted to 380 texts: cosine with the teacher 0." in result.stdout
+    assert "1 of 401 records cannot be read" in result.stderr
+    plain = run(teacher, "--output", tmp_path / "plain", "--dims", 8, "--json")
+    assert json.loads(plain.stdout)["corpus"] is None
+    tables = [load_model(tmp_path / name).table for name in ("tiny", "plain")]
+    assert tables[0].shape == tables[1].shape
+    assert not np.array_equal(*tables)
+    assert "fitted to 380 texts by ridge regression" in (tmp_path / "tiny/README.md").read_text()
+    assert list((tmp_path / "cache").glob("*/vectors.f16"))
+
+
+def test_the_manifest_says_what_the_corpus_gave_and_no_path(teacher, records, tmp_path):
+    store = tmp_path / "store"
+    arguments = ("--corpus", records, "--text", "a.b", "--sample", 200, "--seed", 3, "--dims", 8)
+    run(teacher, "--name", "tiny", "--store", store, "--cache", tmp_path / "cache", *arguments)
+    manifest = ModelStore.open(str(store / "tiny")).manifest()
+    fitted = manifest.parameters["corpus"]
+    assert (fitted["texts"], fitted["held_out"], fitted["text"], fitted["seed"]) == (190, 10, "a.b", 3)
+    assert fitted["loss_refined"] <= fitted["loss_fitted"]
+    assert str(tmp_path) not in json.dumps(manifest.parameters)
+
+
 def test_own_words_are_added(teacher, tmp_path):
     (tmp_path / "words.txt").write_text("chargeback\n\n  refund \nword1\n")
     run(teacher, "--output", tmp_path / "tiny", "--dims", 8, "--vocabulary", tmp_path / "words.txt")
@@ -118,13 +155,20 @@ def test_own_words_are_added(teacher, tmp_path):
         (["--output", "x", "--vocabulary", "missing.txt"], "cannot read the vocabulary missing.txt"),
         (["--output", "x", "--vocabulary", "empty.txt"], "the vocabulary empty.txt is empty"),
         (["--output", "x", "--device", "warp"], "no device 'warp' here"),
+        (["--output", "x", "--corpus", "texts.txt", "--clusters", "5"], "clusters cannot be fitted"),
+        (["--output", "x", "--corpus", "texts.txt", "--sample", "5"], "sample is 5"),
+        (["--output", "x", "--corpus", "texts.txt", "--device", "warp"], "no device 'warp' here"),
+        (["--output", "x", "--corpus", "missing.txt"], "no input files at 'missing.txt'"),
+        (["--output", "x", "--corpus", "texts.txt", "--text", "{a}"], "no record has the field 'a'"),
+        (["--output", "x", "--corpus", "texts.txt"], "only 2 distinct texts"),
     ],
     ids=" ".join,
 )
 def test_wrong_use_is_refused_before_the_teacher_is_loaded(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("empty.txt").write_text("\n \n")
-    with pytest.raises(ConfigurationError) as caught:
+    Path("texts.txt").write_text("one\ntwo\none\n")
+    with pytest.raises((ConfigurationError, InputError)) as caught:
         run("no/such-teacher", *arguments)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

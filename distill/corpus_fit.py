@@ -1,0 +1,140 @@
+"""From the teacher's token vectors and a corpus to a table: sample, embed, align, fit, refine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.corpus import FEWEST_TEXTS
+from distill.fit import HeldOut, align, fit_table
+from distill.pooling import MeanPooling
+from distill.refine import Refined, Texts, refine_table
+from distill.sentences import SentenceTeacher
+from distill.table import corpus_weights
+from distill.targets import Targets, principal_axes
+from distill.teacher_vectors import vectors_of
+from encoder.encoder import Encoder
+from encoder.errors import InputError
+from encoder.model import StaticModel
+from encoder.tokens import TokenIds
+
+__all__ = ["CorpusReport", "OnProgress", "fit_to_corpus"]
+
+OnProgress = Callable[[str, int, int], None]
+"""Called now and then with what is counted, the number done, and of all."""
+
+_HELD_OUT_SHARE, _MOST_HELD_OUT = 20, 4096
+_SPECIAL = 2  # tokens that the teacher puts around a text
+
+
+@dataclass(frozen=True)
+class CorpusReport:
+    """What a fit to a corpus came to, all figures on texts that were held out.
+
+    Attributes:
+        texts: the texts that were fitted to.
+        held_out: the texts that were held out.
+        penalty: the λ that was best.
+        steps: steps of conjugate gradients.
+        cosine_aligned: mean cosine with the teacher's vectors when only aligned.
+        cosine_fitted: the same after the fit.
+        loss_fitted: how far similarities are from the teacher's after the fit; None without refinement.
+        loss_refined: the same after the refinement.
+    """
+
+    texts: int
+    held_out: int
+    penalty: float
+    steps: int
+    cosine_aligned: float
+    cosine_fitted: float
+    loss_fitted: float | None
+    loss_refined: float | None
+
+
+def fit_to_corpus(
+    tokens: NDArray[np.float32],
+    tokenizer_json: str,
+    teacher: SentenceTeacher,
+    texts: Sequence[str],
+    *,
+    dims: float | None,
+    sif: float | None,
+    refine: bool,
+    seed: int,
+    cache: Path,
+    on_progress: OnProgress | None = None,
+) -> tuple[NDArray[np.float32], CorpusReport]:
+    """Make the table of a static model that follows its teacher on a corpus.
+
+    Args:
+        tokens: the teacher's vectors of the vocabulary's entries, `(n_tokens, hidden_size)` float32.
+        tokenizer_json: the static model's tokenizer.
+        teacher: gives the sentence vectors to follow.
+        texts: distinct texts in random order; the first ones are held out.
+        dims: dimensions of the table; below 1, the share of the squared lengths to keep; None for all.
+        sif: the constant of the SIF weights that the fit starts from, or None for none.
+        refine: whether to refine the fitted table.
+        seed: of the refinement.
+        cache: folder for the teacher's vectors and for what an interruption must not lose.
+        on_progress: see `OnProgress`.
+
+    Returns:
+        The table, `(n_tokens, dim)` float32, and what it came to.
+
+    Raises:
+        InputError: hardly any text has a token.
+        ConfigurationError: another process computes vectors of this teacher.
+    """
+
+    def tell(unit: str) -> Callable[[int, int], None] | None:
+        return partial(on_progress, unit) if on_progress else None
+
+    ids, kept = _tokenised(tokenizer_json, len(tokens), teacher.max_tokens - _SPECIAL, texts)
+    vectors = vectors_of(teacher, [texts[row] for row in kept], cache, tell("texts"))
+    whole = MeanPooling(ids, len(tokens))
+    n_held_out = min(max(len(kept) // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
+    held = Texts(whole.part(0, n_held_out), vectors.part(slice(n_held_out)))
+    learned = Texts(whole.part(n_held_out, len(kept)), vectors.part(slice(n_held_out, None)))
+
+    axes = principal_axes(learned.vectors, dims)
+    targets = Targets(learned.vectors, axes)
+    held_out = HeldOut(held.pooling, Targets(held.vectors, axes)[:])
+    weighted = tokens * corpus_weights(learned.pooling.counts(), sif)[:, None].astype(np.float32)
+    start = align(weighted, learned.pooling, targets, held_out)
+    fit = fit_table(start, learned.pooling, targets, held_out, tell("fitting steps"))
+    refined: Refined | None = None
+    if refine:
+        refined = refine_table(
+            fit.table, learned, held, seed=seed, folder=cache, on_progress=tell("refining steps")
+        )
+    report = CorpusReport(
+        texts=len(learned),
+        held_out=len(held),
+        penalty=fit.penalty,
+        steps=fit.steps,
+        cosine_aligned=fit.aligned,
+        cosine_fitted=fit.cosine,
+        loss_fitted=refined.before if refined else None,
+        loss_refined=refined.after if refined else None,
+    )
+    return refined.table if refined else fit.table, report
+
+
+def _tokenised(
+    tokenizer_json: str, n_tokens: int, max_tokens: int, texts: Sequence[str]
+) -> tuple[TokenIds, NDArray[np.int64]]:
+    """The tokens of the texts that have any, as far as the teacher reads, and the numbers of these texts."""
+    config = {"max_length": max(max_tokens, 1)}
+    encoder = Encoder(StaticModel(np.zeros((n_tokens, 1), np.float32), tokenizer_json, config))
+    ids, offsets = encoder.tokenise(texts)
+    lengths = np.diff(offsets)
+    kept = np.flatnonzero(lengths)
+    if len(kept) < FEWEST_TEXTS:
+        raise InputError(
+            f"only {len(kept)} texts of the corpus have a token that the teacher knows: is it the right text?"
+        )
+    return TokenIds(ids, np.concatenate([[0], np.cumsum(lengths[kept])])), kept

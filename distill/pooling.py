@@ -1,0 +1,111 @@
+"""Mean pooling as a linear map: texts by vocabulary, its transpose, and the product of the two.
+
+The matrix A has the entry (number of times that token v is in text t) / (number of tokens of t). It is never
+built: token ids and offsets say it all, so it takes four bytes a token.
+"""
+
+from collections.abc import Callable
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.threads import default_threads, share_out
+from encoder.tokens import TokenIds
+
+__all__ = ["MeanPooling"]
+
+_COLUMNS = 64  # a thread's share: the vectors of a vocabulary in so many columns about fit its cache
+Floats = NDArray[np.float32]
+
+
+class MeanPooling:
+    """The map A of some texts. The results do not depend on the number of threads.
+
+    Args:
+        tokens: the texts' token ids; every text has at least one.
+        n_tokens: the size of the vocabulary.
+        threads: how many to use; by default `MILLSTREAM_THREADS`, or all cores.
+    """
+
+    def __init__(self, tokens: TokenIds, n_tokens: int, *, threads: int | None = None) -> None:
+        self.tokens = tokens
+        self.n_tokens = n_tokens
+        self._threads = threads or default_threads()
+
+    def __len__(self) -> int:
+        return len(self.tokens.offsets) - 1
+
+    def part(self, first: int, last: int) -> "MeanPooling":
+        """The map of some of the texts."""
+        ids, offsets = self.tokens
+        some = TokenIds(ids[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first])
+        return MeanPooling(some, self.n_tokens, threads=self._threads)
+
+    def counts(self) -> NDArray[np.int64]:
+        """How often each token occurs, `(n_tokens,)`."""
+        return np.bincount(self.tokens.ids, minlength=self.n_tokens)
+
+    def means(self, table: Floats) -> Floats:
+        """A · table: the texts' vectors, `(n_texts, dim)` float32, for a table of `(n_tokens, dim)`."""
+        return self._by_columns(_means, table, len(self))
+
+    def spread(self, values: Floats) -> Floats:
+        """Aᵀ · values: `(n_tokens, dim)` float32, for values of `(n_texts, dim)`."""
+        return self._by_columns(_spread, values, self.n_tokens)
+
+    def gram(self, table: Floats) -> Floats:
+        """AᵀA · table, `(n_tokens, dim)` float32, without the texts' vectors in between."""
+        return self._by_columns(_gram, table, self.n_tokens)
+
+    def _by_columns(self, kernel: Callable[..., None], source: Floats, n_rows: int) -> Floats:
+        out = np.empty((n_rows, source.shape[1]), np.float32)
+
+        def work(first: int) -> None:
+            columns = slice(first, first + _COLUMNS)
+            some = np.ascontiguousarray(source[:, columns])
+            found = np.zeros((n_rows, some.shape[1]), np.float32)
+            kernel(*self.tokens, some, found)
+            out[:, columns] = found
+
+        share_out(work, range(0, source.shape[1], _COLUMNS), self._threads)
+        return out
+
+
+# No cache of the compiled code: a fit takes minutes, and these are compiled in a second.
+@numba.njit(nogil=True)
+def _means(ids: NDArray[np.int32], offsets: NDArray[np.int64], table: Floats, out: Floats) -> None:
+    for text in range(len(offsets) - 1):
+        begin, end = offsets[text], offsets[text + 1]
+        for token in range(begin, end):
+            for column in range(table.shape[1]):
+                out[text, column] += table[ids[token], column]
+        weight = np.float32(1) / np.float32(end - begin)
+        for column in range(table.shape[1]):
+            out[text, column] *= weight
+
+
+@numba.njit(nogil=True)
+def _spread(ids: NDArray[np.int32], offsets: NDArray[np.int64], values: Floats, out: Floats) -> None:
+    for text in range(len(offsets) - 1):
+        begin, end = offsets[text], offsets[text + 1]
+        weight = np.float32(1) / np.float32(end - begin)
+        for token in range(begin, end):
+            for column in range(values.shape[1]):
+                out[ids[token], column] += weight * values[text, column]
+
+
+@numba.njit(nogil=True)
+def _gram(ids: NDArray[np.int32], offsets: NDArray[np.int64], table: Floats, out: Floats) -> None:
+    mean = np.empty(table.shape[1], np.float32)
+    for text in range(len(offsets) - 1):
+        begin, end = offsets[text], offsets[text + 1]
+        mean[:] = np.float32(0)
+        for token in range(begin, end):
+            for column in range(table.shape[1]):
+                mean[column] += table[ids[token], column]
+        weight = np.float32(1) / np.float32(end - begin)
+        weight *= weight
+        for token in range(begin, end):
+            for column in range(table.shape[1]):
+                out[ids[token], column] += weight * mean[column]

@@ -1,0 +1,63 @@
+"""What a fit aims at: the teacher's vectors in fewer dimensions, at length 1."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.teacher_vectors import TeacherVectors
+
+__all__ = ["BLOCK", "Targets", "blocks", "principal_axes"]
+
+BLOCK = 8192
+"""Texts whose vectors are in memory at a time."""
+
+
+def blocks(n_texts: int) -> Iterator[slice]:
+    """All texts, `BLOCK` at a time."""
+    return (slice(first, min(first + BLOCK, n_texts)) for first in range(0, n_texts, BLOCK))
+
+
+def principal_axes(vectors: TeacherVectors, dims: float | None) -> NDArray[np.float32]:
+    """The axes along which vectors are long, the longest first, `(vectors.dim, k)` float32, orthonormal.
+
+    They are not centred: cosines are measured from the origin, so that is what is to be kept. The sign of an
+    axis is the one that makes its largest entry by magnitude positive.
+
+    Args:
+        vectors: the teacher's.
+        dims: how many axes; below 1, as many as hold that share of the squared lengths; None for all.
+    """
+    moment = np.zeros((vectors.dim, vectors.dim))
+    for some in blocks(len(vectors)):
+        block = vectors[some].astype(np.float64)
+        moment += block.T @ block
+    squares, axes = np.linalg.eigh(moment)
+    squares, axes = squares[::-1].clip(min=0), axes[:, ::-1]  # the largest first
+    if dims is not None and dims < 1:
+        dims = int(np.searchsorted(np.cumsum(squares) / squares.sum(), dims)) + 1
+    axes = axes[:, : vectors.dim if dims is None else int(min(dims, vectors.dim))]
+    largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
+    signed: NDArray[np.float32] = (axes * np.sign(largest)).astype(np.float32)
+    return signed
+
+
+class Targets:
+    """The teacher's vectors along some axes, at length 1, computed when they are asked for.
+
+    Attributes:
+        dim: their dimensions.
+    """
+
+    def __init__(self, vectors: TeacherVectors, axes: NDArray[np.float32]) -> None:
+        self._vectors, self._axes = vectors, axes
+        self.dim = int(axes.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def __getitem__(self, texts: slice) -> NDArray[np.float32]:
+        """Some of the targets, `(n, dim)` float32."""
+        rows = self._vectors[texts] @ self._axes
+        found: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return found

@@ -1,0 +1,38 @@
+"""Texts alone, out of files of records: what a distillation is fitted to."""
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from pipelines.records.decode import read_split
+from pipelines.records.formats import InputFile
+from pipelines.records.splits import split_file
+from pipelines.records.template import TextTemplate
+
+__all__ = ["iterate_texts"]
+
+
+def iterate_texts(
+    files: list[InputFile],
+    schema: pa.Schema,
+    template: TextTemplate,
+    on_chunk: Callable[[int, int, int], None],
+) -> Iterator[str | None]:
+    """The text of each record of some files, as a backfill would embed it, in the files' order.
+
+    Args:
+        files: what to read.
+        schema: the columns that the template needs (`records.schema.infer_schema`).
+        template: the text of a record.
+        on_chunk: called after each chunk of records with the bytes of the files that it took, its records,
+            and the rows in it that could not be read, which are passed over.
+
+    Raises:
+        InputError: a file is damaged.
+        StoreUnavailable: the object store does not answer.
+    """
+    for file in files:
+        for split in split_file(file):
+            for chunk in read_split(split, schema):
+                yield from template.apply(chunk.batch).to_pylist()
+                on_chunk(chunk.n_bytes, chunk.batch.num_rows, len(chunk.bad))

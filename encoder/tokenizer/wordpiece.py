@@ -7,7 +7,6 @@ tokenizer's own normaliser and pre-tokeniser, 256 code points at a time, when a 
 
 import json
 import string
-import unicodedata
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from encoder.kernels.wordpiece import (
     WordPieceTables,
 )
 from encoder.kernels.words import ADDED, LONG_BYTES, SHORT_SLOT, Words, find, remember_tokens
+from encoder.tokenizer.bert_characters import classify
 from encoder.tokenizer.memo import new_words
 from encoder.tokenizer.tables import TokenizerTables
 
@@ -143,11 +143,10 @@ class WordPieceCompiler:
         page = np.full(_PAGE, UNSURE, np.int32)
         runs: list[tuple[int, int, int, int]] = []
         run_bytes = bytearray()
-        for low in range(_PAGE):
-            code = number * _PAGE + low
-            if code < _ASCII or code in _SURROGATES:
-                continue
-            kind, text = self._ask(chr(code))
+        codes = range(max(number * _PAGE, _ASCII), (number + 1) * _PAGE)
+        chars = [chr(code) for code in codes if code not in _SURROGATES]
+        for char, (kind, text) in zip(chars, self._classify(chars), strict=True):
+            low = ord(char) % _PAGE
             if kind in (SPACE, REMOVED):
                 page[low] = kind
             elif kind != UNSURE:
@@ -166,29 +165,14 @@ class WordPieceCompiler:
             run_bytes=np.concatenate([old.run_bytes, np.frombuffer(run_bytes, np.uint8)]),
         )
 
-    def _ask(self, char: str) -> tuple[int, str]:
-        """What the tokenizer makes of one character: its kind and, for words, its normalised form."""
-        normalised = self._normalizer.normalize_str(char)
-        if not normalised:
-            return REMOVED, ""
-        # Marks are put into canonical order when accents are stripped, so these depend on their neighbours.
-        if any(unicodedata.combining(c) or unicodedata.category(c) == "Cn" for c in normalised):
-            return UNSURE, ""
-        pieces = [piece for piece, _ in self._splitter.pre_tokenize_str(f"a{normalised}a")]
-        text = normalised.strip()
-        if pieces == [f"a{normalised}a"]:
-            return MULTIBYTE, normalised
-        if pieces == ["a", "a"]:
-            return SPACE, ""
-        if pieces == ["a", text, "a"] and len(text) == 1:
-            return ISOLATED, text
-        return UNSURE, ""
+    def _classify(self, chars: list[str]) -> list[tuple[int, str]]:
+        return classify(chars, self._normalizer, self._splitter)
 
     def _ascii(self, vocabulary: dict[str, int]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
         table = np.full(256, MULTIBYTE, np.uint8)
         isolated = np.full(_ASCII, -1, np.int32)
         for code in range(_ASCII):
-            kind, text = self._ask(chr(code))
+            [(kind, text)] = self._classify([chr(code)])  # one by one: a mark of punctuation is the border
             table[code] = ord(text) if kind == MULTIBYTE else kind
             if kind == ISOLATED:
                 isolated[code] = vocabulary.get(text, -1)

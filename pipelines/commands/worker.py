@@ -211,13 +211,14 @@ def _log_as(form: str) -> None:
 
 def _run(settings: "WorkerSettings", listen: str | None, stuck_seconds: float) -> None:
     from pipelines.kafka.health import serve  # noqa: PLC0415 - Kafka is an extra
-    from pipelines.kafka.start import start  # noqa: PLC0415 - as above
+    from pipelines.kafka.start import collect_rarely, start  # noqa: PLC0415 - as above
     from pipelines.kafka.watchdog import watch  # noqa: PLC0415 - as above
 
     stopping = threading.Event()
     with _stopped_by_signals(stopping), start(settings, stopping) as started:
         if listen is not None:
             serve(listen, started.metrics, lambda: bool(started.inputs.positions.owned))
+        collect_rarely()
         over = watch(lambda: started.metrics.last_turn, stopping, stuck_seconds)
         started.worker.run()
     over.set()

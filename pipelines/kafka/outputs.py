@@ -1,6 +1,7 @@
 """Where records and dead letters go: topics, through one producer, and Parquet files."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipelines.sinks.topic import Encode, Outgoing, TopicSink, arrow_messages
 
 __all__ = ["Outputs"]
 
+_LEAST_RUN = 16
 Mask = NDArray[np.bool_] | None
 
 
@@ -139,12 +141,16 @@ class Outputs:
 
 
 def _add_by_partition(files: RangeFiles, messages: Messages, rows: Any, batch: pa.RecordBatch) -> None:
-    """Hand rows of a batch to the files of their partitions."""
+    """Hand rows of a batch to the files of their partitions.
+
+    Messages of a partition come in runs, mostly long ones, which are slices of the batch and not copied.
+    """
     partitions, offsets = messages.partitions[rows], messages.offsets[rows]
-    found = np.unique(partitions).tolist()
-    if len(found) == 1:
-        files.add(found[0], offsets, batch)
-        return
-    for partition in found:
-        mine = np.flatnonzero(partitions == partition)
-        files.add(partition, offsets[mine], batch.take(pa.array(mine)))
+    edges = np.flatnonzero(np.diff(partitions)) + 1
+    if len(edges) * _LEAST_RUN > len(partitions):  # well mixed: a copy is cheaper than many small pieces
+        order = np.argsort(partitions, kind="stable")
+        partitions, offsets, batch = partitions[order], offsets[order], batch.take(pa.array(order))
+        edges = np.flatnonzero(np.diff(partitions)) + 1
+    for first, last in pairwise([0, *edges.tolist(), len(partitions)]):
+        if first < last:
+            files.add(int(partitions[first]), offsets[first:last], batch.slice(first, last - first))

@@ -77,7 +77,7 @@ def fill(address, topic, records):
 def ours(options):
     """Run a worker in this process until it has committed everything; records/s."""
     from pipelines.kafka.settings import Output, WorkerSettings
-    from pipelines.kafka.start import start
+    from pipelines.kafka.start import collect_rarely, start
     from pipelines.sinks.ranges import Rotation
     from pipelines.vectors import VectorFormat
 
@@ -96,6 +96,7 @@ def ours(options):
     )
     stopping = threading.Event()
     with start(settings, stopping) as started:
+        collect_rarely()
         count = started.metrics.registry.get_sample_value
         marks = []
 
@@ -265,6 +266,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--systems", nargs="*", default=list(SYSTEMS))
     parser.add_argument("--no-latency", action="store_true")
+    parser.add_argument("--folder", default=ROOT / "build/bench", help="of the Parquet files")
     parser.add_argument("--peer", help="python with quixstreams 3")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path)
@@ -275,7 +277,7 @@ def main():
 
     (ROOT / "build/bench").mkdir(parents=True, exist_ok=True)
     rates = {name: [] for name in options.systems}
-    with tempfile.TemporaryDirectory(dir=ROOT / "build/bench") as folder, kafka() as broker:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder, kafka() as broker:
         bench = Bench(broker, options, folder)
         for turn in range(options.rounds):
             for name in options.systems:

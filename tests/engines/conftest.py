@@ -77,7 +77,7 @@ def millstream():
 def done():
     """Wait until a command has ended well; what it says as JSON."""
 
-    def wait(process, seconds=300):
+    def wait(process, seconds=900):
         out, err = process.communicate(timeout=seconds)
         assert process.returncode == 0, err[-3000:]
         return json.loads(out)

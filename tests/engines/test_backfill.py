@@ -114,7 +114,7 @@ def test_a_backfill_on_flink_survives_kills(victim, tmp_path, backfill, done, fl
     assert ids == [i for i in range(LARGE) if i % BAD_EVERY]
 
 
-def wait_for_more_parts(output, job, seconds=120):
+def wait_for_more_parts(output, job, seconds=300):
     """Wait until the job writes again: a part is newer than this call."""
     begin, deadline = time.time(), time.monotonic() + seconds
     time.sleep(1)

@@ -17,6 +17,7 @@ from encoder.store.store import ModelStore
 
 PER_FILE = 20
 PACE = 0.25  # seconds between two files
+SECONDS = 240  # for anything to happen, on a machine with other work
 TIMES = ("--event-time", "at", "--window", "2s", "--disorder", "1s", "--idle", "2s", "--lateness", "1h")
 
 
@@ -115,15 +116,15 @@ def check_swap(stream, store, tiny_model, tmp_path, options):
     output = tmp_path / "out"
     with Producer(tmp_path / "in") as producer:
         job = stream("--follow", "latest", "--every", "0.5s", "--", *options)
-        wait_for(lambda: len(rows(output)) >= 2, 90, job)
+        wait_for(lambda: len(rows(output)) >= 2, SECONDS, job)
         store.publish(tiny_model(tmp_path / "newer", seed=8))
         seen = lambda label: any(label in dict(file).values() for file in rows(output).values())  # noqa: E731
-        wait_for(lambda: seen("tiny@2"), 60, job)
+        wait_for(lambda: seen("tiny@2"), SECONDS, job)
         publish_damaged(store, tiny_model(tmp_path / "broken", seed=9))
         before = len(rows(output))
-        wait_for(lambda: len(rows(output)) >= before + 4, 60, job)
+        wait_for(lambda: len(rows(output)) >= before + 4, SECONDS, job)
         n = producer.stop()
-        wait_for(lambda: len(ids(output)) == n, 90, job)
+        wait_for(lambda: len(ids(output)) == n, SECONDS, job)
         said = stop(job)
     assert ids(output) == list(range(n))
     versions = defaultdict(set)
@@ -161,13 +162,13 @@ def test_a_stream_on_flink_survives_kills(victim, stream, tmp_path, flink_cluste
         job = stream("--", *flink_options, "--checkpointing_interval=1000")
         for _ in range(3):
             before = len(rows(output))
-            wait_for(lambda before=before: len(rows(output)) >= before + 3, 90, job)
+            wait_for(lambda before=before: len(rows(output)) >= before + 3, SECONDS, job)
             if victim == "TaskManager":
                 flink_cluster.replace_task_manager()
             else:
                 flink_cluster.kill_python_worker()
         n = producer.stop()
-        wait_for(lambda: len(set(ids(output))) == n, 120, job)
+        wait_for(lambda: len(set(ids(output))) == n, SECONDS, job)
         time.sleep(5)  # for what would come twice
         stop(job)
     assert ids(output) == list(range(n))
@@ -204,9 +205,9 @@ def test_prism_reads_a_topic_while_it_is_written(topic_stream, tmp_path, kafka, 
     output = tmp_path / "out"
     with TopicProducer(kafka, topic) as producer:
         job = start("--", *prism_options)
-        wait_for(lambda: len(rows(output)) >= 4, 90, job)
+        wait_for(lambda: len(rows(output)) >= 4, SECONDS, job)
         n = producer.stop()
-        wait_for(lambda: len(ids(output)) == n, 60, job)
+        wait_for(lambda: len(ids(output)) == n, SECONDS, job)
         stop(job)
     assert ids(output) == list(range(n))
 
@@ -219,10 +220,10 @@ def test_a_topic_on_flink_survives_kills(topic_stream, tmp_path, kafka, flink_cl
         job = start("--", *flink_options, "--checkpointing_interval=1000")
         for kill in (flink_cluster.kill_python_worker, flink_cluster.replace_task_manager):
             before = len(rows(output))
-            wait_for(lambda before=before: len(rows(output)) >= before + 3, 90, job)
+            wait_for(lambda before=before: len(rows(output)) >= before + 3, SECONDS, job)
             kill()
         n = producer.stop()
-        wait_for(lambda: len(set(ids(output))) == n, 120, job)
+        wait_for(lambda: len(set(ids(output))) == n, SECONDS, job)
         time.sleep(5)  # for what would come twice
         stop(job)
     assert ids(output) == list(range(n))

@@ -35,7 +35,7 @@ format: setup  ## put the code into its format
 	$(BIN)/ruff check --fix
 
 bench: setup  ## the benchmarks, with the peers beside them
-	for program in tests/benchmarks/*.py; do $(BIN)/python $$program --json build/bench/$$(basename $$program .py).json || exit 1; done
+	failed=0; for program in tests/benchmarks/*.py; do $(BIN)/python $$program --json build/bench/$$(basename $$program .py).json || failed=1; done; exit $$failed
 
 prism: setup  ## Beam's Prism on this machine, for a person; builds it with Go
 	PYTHONPATH=tests $(BIN)/python -m engines.prism

@@ -66,6 +66,8 @@ def test_the_commands_run(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert {"(1, 64)", "(1, 32)", "(2,) [0, 2] (2, 256)"} <= set(lines)
     assert "(4, 256)" in done.stdout
     assert "['id', 'merchant', 'embedding', 'model_version'] minilm@1 2" in done.stdout
     dead = (tmp_path / "vectors/dead_letters").glob("*.jsonl")

@@ -117,8 +117,8 @@ def worker(
     pin: Annotated[bool, typer.Option(help="Stay with the model's version of the start.")] = False,
     model_seconds: Annotated[float, typer.Option(min=0.1, help="Between two looks for a newer one.")] = 30.0,
     commit_seconds: Annotated[
-        float, typer.Option(min=0.001, help="Between two commits; ten times as long with a backlog.")
-    ] = 0.1,
+        float, typer.Option(min=0.001, help="Between two commits; twenty times as long with a backlog.")
+    ] = 0.05,
     transaction_records: Annotated[int, typer.Option(min=1, help="At most between two commits.")] = 100_000,
     rows_per_file: Annotated[int, typer.Option(min=1, help="Offsets of a Parquet file.")] = 65_536,
     mib_per_file: Annotated[int, typer.Option(min=1, help="MiB of records of a Parquet file.")] = 256,

@@ -57,7 +57,7 @@ class WorkerSettings:
         instance: the name of this replica, for static membership and its transactions; or None.
         pin: stay with the version of the model that is the latest at the start.
         model_seconds: between two looks for a newer version.
-        commit_seconds: between two commits; ten times as long while there is a backlog.
+        commit_seconds: between two commits; twenty times as long while there is a backlog.
         transaction_records: after so many records there is a commit as well.
         rotation: of Parquet files.
         max_memory: bytes that the process uses for records, about.
@@ -81,7 +81,7 @@ class WorkerSettings:
     instance: str | None = None
     pin: bool = False
     model_seconds: float = 30.0
-    commit_seconds: float = 0.1
+    commit_seconds: float = 0.05
     transaction_records: int = 100_000
     rotation: Rotation = field(default_factory=Rotation)
     max_memory: int = 1 << 30

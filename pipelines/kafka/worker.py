@@ -33,7 +33,7 @@ _STOP_SECONDS = 5.0
 _FILES_SECONDS = 1.0  # between commits where only files are written
 _TRANSACTION_BYTES = 64 << 20
 _BEHIND_SECONDS = 0.002  # a full batch that is there at once: there is more of it
-_BEHIND_FACTOR = 10  # then commits are rarer, since each one makes the worker wait
+_BEHIND_FACTOR = 20  # then commits are rarer, since each one makes the worker wait
 _METADATA = "files="
 
 

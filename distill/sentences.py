@@ -87,9 +87,10 @@ def load_sentence_teacher(
     if not bfloat16:
         model = model.float()
     model.eval()
+    digest = _digest(model, bfloat16)  # before it embeds, which leaves traces in its tokenizer
     dim = model.encode(["a"], show_progress_bar=False).shape[1]  # the name of the method that says it varies
     limit = min(model.max_seq_length or _NO_LIMIT, _NO_LIMIT)
-    return SentenceTeacher(model, bfloat16, dim, limit, _digest(model, bfloat16))
+    return SentenceTeacher(model, bfloat16, dim, limit, digest)
 
 
 def _digest(model: Any, bfloat16: bool) -> str:

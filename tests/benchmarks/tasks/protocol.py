@@ -87,7 +87,7 @@ def retrieval(folder, encode):
         wanted = relevant.get(query["id"])
         if wanted:
             hits = [corpus[i]["id"] in wanted for i in np.argsort(-row, kind="stable")[:CUT]]
-            scores.append(float(np.dot(hits, gains) / gains[: len(wanted)].sum()))
+            scores.append(float(np.dot(hits, gains[: len(hits)]) / gains[: len(wanted)].sum()))
     return float(np.mean(scores))
 
 

@@ -1,7 +1,7 @@
 """The tasks and how they are scored: MTEB's classifier, numbers of texts and measures, written anew.
 
-MTEB itself is not used, so how far this is the same is measured: by the teacher's figures, which are known. Which
-training texts are drawn may differ, and moves the classification tasks by several tenths.
+MTEB itself is not used, so how far this is the same is measured: by the teacher's figures, which are known.
+Which training texts are drawn may differ, and moves the classification tasks by several tenths.
 """
 
 import json

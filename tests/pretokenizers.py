@@ -124,6 +124,18 @@ def _merging_over_spaces():
     return Tokenizer.from_str(json.dumps(spec))
 
 
+def _whole(tokenizer):
+    """The same where Unigram takes a text as one, as in what model2vec distilled of XLM-R's kind."""
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(split=False, prepend_scheme="always")
+    return tokenizer
+
+
+def _with_entry(token):
+    spec = json.loads(_whole(unigram()).to_str())
+    spec["model"]["vocab"].append([token, -9.0])
+    return Tokenizer.from_str(json.dumps(spec))
+
+
 PIECES = {
     "GPT-2": byte_level,
     "GPT-2 with a space in front": lambda: byte_level(prefix=True),
@@ -152,6 +164,8 @@ PIECES = {
     ),
     "Unigram, no normaliser": unigram,
     "Unigram, quotes": lambda: unigram(_sequence(normalizers.Replace("``", '"'), normalizers.NFKC())),
+    "Unigram, not split": lambda: _whole(unigram()),
+    "potion, multilingual": lambda: _whole(unigram(_sequence(_precompiled(), _COLLAPSE))),
     "Unigram, first": lambda: unigram(splitter=pre_tokenizers.Metaspace(prepend_scheme="first")),
     "Unigram, never": lambda: unigram(splitter=pre_tokenizers.Metaspace(prepend_scheme="never")),
     "Unigram, added": lambda: unigram(
@@ -172,7 +186,7 @@ LIBRARY = {
     "another pattern": lambda: byte_level(r"\p{L}+|[^\p{L}]+"),
     "NFKC before bytes": lambda: byte_level(normalizer=normalizers.NFKC()),
     "WhitespaceSplit, first": lambda: unigram(splitter=_words(prepend_scheme="first")),
-    "Unigram, not split": lambda: unigram(splitter=pre_tokenizers.Metaspace(split=False)),
+    "Unigram, not split, a token over a space": lambda: _with_entry("d" + META),
     "Unigram, stripped": lambda: unigram(normalizers.Strip()),
     "Unigram, a word removed": lambda: unigram(normalizers.Replace("card", "")),
     "Unigram, a space replaced": lambda: unigram(normalizers.Replace("a b", "c")),

@@ -25,7 +25,17 @@ from encoder.kernels.piece_table import find_piece, remember_piece
 from encoder.kernels.subwords import best_path, merge_pairs
 from encoder.kernels.utf8 import clip, decode
 
-__all__ = ["DONE", "FALLBACK", "LONGEST", "MISSES", "NEEDS_PAGE", "PieceTables", "gather", "tokenise_pieces"]
+__all__ = [
+    "DONE",
+    "FALLBACK",
+    "LONGEST",
+    "MISSES",
+    "NEEDS_PAGE",
+    "UNSURE",
+    "PieceTables",
+    "gather",
+    "tokenise_pieces",
+]
 
 # What became of a text.
 DONE, NEEDS_PAGE, FALLBACK, MISSES = 0, 1, 2, 3
@@ -33,6 +43,10 @@ DONE, NEEDS_PAGE, FALLBACK, MISSES = 0, 1, 2, 3
 LONGEST = 512
 """Bytes of a piece; texts with longer ones are left to the library."""
 
+UNSURE = -1
+"""In place of the ids of a piece: those of a text with it are for the library."""
+
+_SUMS = 1 << 16  # bytes of a text whose sums are rounded by much less than the margin
 _BLANK = 0x20
 _BYTES, _UNIGRAM = 1, 3
 
@@ -66,6 +80,8 @@ class PieceTables(NamedTuple):
         tokens: likewise.
         scores: `(n_tokens,)` float64, Unigram's.
         unknown_score: that of a character which Unigram's vocabulary lacks.
+        margin: where pieces are parts of what Unigram takes as one, how near two paths may come in a sure
+            piece, see `best_path`; 0 elsewhere.
     """
 
     regex: int
@@ -91,6 +107,7 @@ class PieceTables(NamedTuple):
     tokens: NDArray[np.int32]
     scores: NDArray[np.float64]
     unknown_score: float
+    margin: float
 
 
 @njit(nogil=True, cache=True)
@@ -144,7 +161,7 @@ def _new_piece(
     ids: Any,
     p: int,
 ) -> Any:
-    """Token ids of a plain piece; the new end of `ids`, or -1 where the library has to say."""
+    """Token ids of a plain piece; the new end of `ids`, or less than 0 as in `best_path`."""
     m = 0
     if t.model == _BYTES:
         if lead or (t.spaced and data[i] != _BLANK):
@@ -167,7 +184,7 @@ def _new_piece(
             text[m] = data[k]
             m += 1
     if t.model == _UNIGRAM:
-        return best_path(text, m, t.edges, t.tokens, t.scores, t.unknown_score, paths, sums, ids, p)
+        return best_path(text, m, t.edges, t.tokens, t.scores, t.unknown_score, t.margin, paths, sums, ids, p)
     return _merged_characters(text, m, t.byte_ids, t.pairs, t.slots, t.arena, places, ids, p)
 
 
@@ -248,6 +265,8 @@ def _known_pieces(
             return i, j, BROKEN, p, room, lead
         if at < 0:
             return i, j, wrong, p, room, lead
+        if n_ids and table_ids[at] == UNSURE:
+            return i, j, BROKEN, p, room, lead
         n_ids = min(n_ids, room)
         for k in range(at, at + n_ids):
             ids[p] = table_ids[k]
@@ -280,6 +299,8 @@ def _part(
         The new end of `ids`, what became of the text, how many pieces are missing so far, how many tokens
         still count.
     """
+    if t.margin and e - i > _SUMS:
+        return p, FALLBACK, n_missing, room
     lead, status = _thought_before(data, i, e, t)
     text, places, paths, sums = rooms
     table_ids = arena.view(np.int32)
@@ -313,6 +334,10 @@ def _part(
         q = -1
         if wrong == 0 and t.model:
             q = _new_piece(data, i, n, lead, t, text, places, paths, sums, ids, p)
+        if q < 0 and wrong == 0 and t.margin:
+            ids[p] = UNSURE
+            remember_piece(data, i, n, lead, ids, p, p + 1, slots, arena, used)
+            return p, FALLBACK, n_missing, room
         if q >= 0:
             remember_piece(data, i, n, lead, ids, p, q, slots, arena, used)
             q = min(q, p + room)
@@ -410,7 +435,7 @@ def tokenise_pieces(
     rooms = (
         np.empty(3 * LONGEST + 8, np.uint8),
         np.empty(3 * LONGEST + 8, np.int64),
-        np.empty((3 * LONGEST + 8, 2), np.int32),
+        np.empty((3 * LONGEST + 8, 3), np.int32),
         np.empty(3 * LONGEST + 8, np.float64),
     )
     p, n_missing = 0, 0

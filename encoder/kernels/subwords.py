@@ -146,6 +146,7 @@ def best_path(
     tokens: Any,
     scores: Any,
     unknown: float,
+    margin: float,
     paths: Any,
     sums: Any,
     ids: Any,
@@ -162,13 +163,16 @@ def best_path(
         tokens: of `token_trie`.
         scores: `(n_tokens,)` float64, logarithms of the tokens' probabilities.
         unknown: the score of a character that the vocabulary lacks.
-        paths: `(n + 1, 2)` int32 or more, room.
+        margin: how near another way to a place on the path may come in score. The piece may be a part of what
+            `tokenizers` takes as one, whose sums began before it and are rounded otherwise.
+        paths: `(n + 1, 3)` int32 or more, room.
         sums: `(n + 1,)` float64 or more, room.
         ids: int32, receives the ids.
         p: where in `ids` to begin.
 
     Returns:
-        The new end of `ids`, or -1 where the best path meets a character that the vocabulary lacks.
+        The new end of `ids`, or -1 where the best path meets a character that the vocabulary lacks, -2 where
+        another one comes too near.
     """
     for k in range(n + 1):
         paths[k, 0] = -2
@@ -187,21 +191,29 @@ def best_path(
             token = tokens[node]
             if token >= 0:
                 score = scores[token] + sums[i]
+                near = paths[j, 0] != -2 and abs(score - sums[j]) < margin
                 if paths[j, 0] == -2 or score > sums[j]:
                     sums[j] = score
-                    paths[j, 0], paths[j, 1] = token, i
+                    paths[j, 0], paths[j, 1], paths[j, 2] = token, i, near
+                elif near:
+                    paths[j, 2] = 1
                 single |= j == i + size
         if not single:
             j = i + size
             score = unknown + sums[i]
+            near = paths[j, 0] != -2 and abs(score - sums[j]) < margin
             if paths[j, 0] == -2 or score > sums[j]:
                 sums[j] = score
-                paths[j, 0], paths[j, 1] = -1, i
+                paths[j, 0], paths[j, 1], paths[j, 2] = -1, i, near
+            elif near:
+                paths[j, 2] = 1
         i += size
     count, j = 0, n
     while j > 0:
         if paths[j, 0] < 0:
             return -1
+        if paths[j, 2]:
+            return -2
         count += 1
         j = paths[j, 1]
     j, k = n, p + count

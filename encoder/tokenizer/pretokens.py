@@ -11,7 +11,17 @@ from tokenizers import Tokenizer
 
 from encoder.kernels.borders import DOUBT
 from encoder.kernels.piece_table import remember_pieces
-from encoder.kernels.pretokens import DONE, FALLBACK, MISSES, NEEDS_PAGE, PieceTables, gather, tokenise_pieces
+from encoder.kernels.pretokens import (
+    DONE,
+    FALLBACK,
+    MISSES,
+    NEEDS_PAGE,
+    UNSURE,
+    PieceTables,
+    gather,
+    tokenise_pieces,
+)
+from encoder.kernels.subwords import best_path
 from encoder.texts import TextBuffers, strings
 from encoder.tokenizer.characters import page_of_characters
 from encoder.tokenizer.fallback import LibraryTokenizer, unknown_id
@@ -155,8 +165,11 @@ class PretokenTokenizer:
         whole = texts.data
         found = {(whole[i : i + n].tobytes(), bool(lead)): None for i, n, lead in missing.tolist()}
         pieces = [(" " if lead else "") + piece.decode() for piece, lead in found]
-        encodings = self._resolver.encode_batch_fast(pieces, add_special_tokens=False)
-        ids = [encoding.ids for encoding in encodings]
+        if self._recipe.margin:
+            ids = [self._best_path(piece) for piece in pieces]
+        else:
+            encodings = self._resolver.encode_batch_fast(pieces, add_special_tokens=False)
+            ids = [encoding.ids for encoding in encodings]
         return bool(
             remember_pieces(
                 np.frombuffer(b"".join(piece for piece, _ in found), np.uint8),
@@ -169,6 +182,17 @@ class PretokenTokenizer:
                 memo.used,
             )
         )
+
+    def _best_path(self, piece: str) -> list[int]:
+        """The ids of a piece of what Unigram takes as one, or that it is unsure."""
+        form = self._resolver.normalizer.normalize_str(piece) if self._resolver.normalizer else piece
+        parts = self._resolver.pre_tokenizer.pre_tokenize_str(form)
+        text = np.frombuffer("".join(part for part, _ in parts).encode(), np.uint8)
+        n = len(text)
+        ids, paths, sums = np.empty(n, np.int32), np.empty((n + 1, 3), np.int32), np.empty(n + 1)
+        t = self._tables
+        end = best_path(text, n, t.edges, t.tokens, t.scores, t.unknown_score, t.margin, paths, sums, ids, 0)
+        return [UNSURE] if end < 0 else ids[:end].tolist()
 
 
 def _resolver(tokenizer: Tokenizer, recipe: Recipe) -> Tokenizer:
@@ -211,6 +235,7 @@ def _tables(tokenizer: Tokenizer, spec: dict[str, Any], recipe: Recipe) -> Piece
         added=np.array([list(token.ljust(width, b"\xff")) for token in added], np.uint8).reshape(-1, width),
         added_ids=np.array([token["id"] for token in spec.get("added_tokens", [])], np.int32),
         parted=recipe.parted,
+        margin=recipe.margin,
         added_first=np.isin(np.arange(256), [token[0] for token in added]),
         **subword_tables(model, recipe.model)._asdict(),
     )

@@ -7,6 +7,9 @@ keeps the promise that the ids of a text are those of its pieces, one behind the
   stands there. NFC never changes a character because of an ASCII one behind it.
 - Metaspace cuts before each space, and `WhitespaceSplit` at it. Normalisers work on single characters and the
   marks that follow them, so a border between a visible character and a space stays where it is.
+- Unigram behind `Metaspace` that does not split finds the best path through a whole text. No token reaches
+  across the border before a space, so it is made of the best paths of pieces; where another path comes so
+  near that rounding might decide, the text is for the library.
 - BPE without pre-tokens never merges across a border where no token holds a space behind another character.
 """
 
@@ -23,6 +26,7 @@ _NEWER = (
 )
 _DIGITS = {_NEWER % r"\p{N}": 1, _NEWER % r"\p{N}{1,3}": 3}
 _ALL = 1 << 30
+_MARGIN = 1e-5  # sums of 65,536 bytes are rounded by less than 1e-6
 _SPACES = ({"Regex": " {2,}"}, {"String": " "})
 _FORMS = {"NFC", "NFD", "NFKC", "NFKD"}
 _ALONE = {"Lowercase", "Replace", "Prepend", "Strip"}  # these do not look at a character's neighbours
@@ -39,6 +43,8 @@ class Recipe:
         prefix: 0 where nothing is put before a text, 1 a space where there is none, 2 a space in any case.
         spaced: whether a space is put before each pre-token that begins with none.
         model: 0 for the library, 1 BPE of bytes, 2 BPE of characters, 3 Unigram, for plain pieces.
+        margin: how near two paths of a piece may come in score for it to be sure, or 0 where pieces are whole
+            pre-tokens.
         contextual: whether the normaliser looks at a character's neighbours.
         parted: whether what stands between two added tokens is cut as a text by itself.
         strict: whether only plain characters are for the kernel, because an added token is looked for in the
@@ -53,6 +59,7 @@ class Recipe:
     prefix: int
     spaced: bool
     model: int
+    margin: float
     contextual: bool
     parted: bool
     strict: bool
@@ -72,7 +79,7 @@ def recipe(spec: dict[str, Any]) -> Recipe | None:
     kinds = [part["type"] for part in splitters]
     if kinds in (["ByteLevel"], ["Split", "ByteLevel"]):
         return _byte_level(spec, normalizers, splitters, strict=strict)
-    if kinds in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]) and _splits(splitters[-1]):
+    if kinds in (["Metaspace"], ["WhitespaceSplit", "Metaspace"]) and _splits(spec, splitters[-1]):
         return _metaspace(spec, normalizers, splitters, strict=strict)
     if kinds in ([], ["Metaspace"]) and model["type"] == "BPE":
         return _whole(spec, normalizers, splitters, strict=strict)
@@ -139,8 +146,15 @@ def _is_for_spaces(part: dict[str, Any]) -> bool:
     return part["type"] == "Replace" and part["pattern"] in _SPACES
 
 
-def _splits(metaspace: dict[str, Any]) -> bool:
-    return bool(metaspace["replacement"] == META and metaspace.get("split", True))
+def _splits(spec: dict[str, Any], metaspace: dict[str, Any]) -> bool:
+    """Whether there is a border before each space: Metaspace's, or no token of Unigram reaches across."""
+    if metaspace["replacement"] != META:
+        return False
+    model = spec["model"]
+    tokens = {token for token, _ in model["vocab"]} if model["type"] == "Unigram" else set()
+    return bool(metaspace.get("split", True)) or (
+        META in tokens and not any(META in token[1:] for token in tokens)
+    )
 
 
 def _is_plain_bpe(model: dict[str, Any]) -> bool:
@@ -181,6 +195,7 @@ def _byte_level(
         prefix=prefix,
         spaced=spaced,
         model=1,
+        margin=0.0,
         contextual=bool(normalizers),
         parted=_parted(spec),
         strict=strict,
@@ -214,6 +229,7 @@ def _metaspace(
         prefix=prefix,
         spaced=False,
         model=native,
+        margin=0.0 if splitters[-1].get("split", True) else _MARGIN,
         contextual=not kinds <= _ALONE,
         parted=_parted(spec) and scheme != "first",
         strict=strict,
@@ -259,6 +275,7 @@ def _whole(
         prefix=prefix,
         spaced=False,
         model=2,
+        margin=0.0,
         contextual=False,
         parted=_parted(spec) and not (splitters and _scheme(splitters[0]) == "first"),
         strict=strict,

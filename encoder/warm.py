@@ -59,8 +59,9 @@ def _tokenizers() -> Iterator[Tokenizer]:
     yield bert
 
     unigram = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁", -2.0), *((word, -3.0) for word in _WORDS)], 0))
-    unigram.pre_tokenizer = pre_tokenizers.Metaspace()
-    yield unigram
+    for split in (True, False):
+        unigram.pre_tokenizer = pre_tokenizers.Metaspace(split=split)
+        yield unigram
 
     letters = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     bpe = Tokenizer(models.BPE({**letters, "ca": len(letters)}, [("c", "a")]))

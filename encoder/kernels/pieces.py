@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from encoder.kernels.compiled import njit
 from encoder.kernels.memory import leading_zeros, load8, trailing_zeros
 from encoder.kernels.scan import WINDOW, classes
-from encoder.kernels.trie import cut_key
+from encoder.kernels.trie import cut_word
 from encoder.kernels.utf8 import clip
 from encoder.kernels.words import (
     ADDED,
@@ -85,6 +85,7 @@ def known_pieces(
     cursor: Cursor,
     t: Any,
     memo: Words,
+    keys: NDArray[np.uint64],
     max_tokens: int,
     max_chars: int,
     ids: NDArray[np.int32],
@@ -99,6 +100,7 @@ def known_pieces(
         cursor: where to go on.
         t: the tokenizer (`WordPieceTables`).
         memo: the tables of pieces, filled with new words.
+        keys: `(4,)` room for the key of a new word.
         max_tokens: tokens of a text that count (unknown ones included).
         max_chars: characters of a text that count.
         ids: receives token ids.
@@ -111,6 +113,7 @@ def known_pieces(
     p, unknown = np.uint64(cursor.p), np.uint64(cursor.unknown)
     n_texts, plain, case = ends.shape[0], t.plain_ascii, _CASE if t.lower else np.uint64(0)
     short, long, seconds = memo.short, memo.long, t.added_second
+    word_bytes = keys.view(np.uint8)
     while True:
         limit = np.uint64(first + max_tokens)
         while i < e:
@@ -175,7 +178,8 @@ def known_pieces(
                     continue
                 if not plain_word or n > t.max_word_chars:
                     return _stop(row, j, e, first, p, unknown, n)
-                q = cut_key(k0, k1, k2, k3, n, t.cells, ids, _INT(p))
+                keys[0], keys[1], keys[2], keys[3] = k0, k1, k2, k3
+                q = cut_word(word_bytes, n, t.cells, ids, _INT(p))
                 remember(memo, k0, k1, k2, k3, n, ids, _INT(p), q)
                 if q < 0:
                     unknown += _ONE

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
 
-__all__ = ["cut_key", "cut_word", "place_trie"]
+__all__ = ["cut_word", "place_trie"]
 
 
 @njit(nogil=True, cache=True, allocates=True)
@@ -82,29 +82,6 @@ def cut_word(word: Any, n: int, cells: Any, ids: Any, p: int) -> int:
         state, last, last_end, k = root, -1, j, j
         while k < n:
             step = cells[state, 0] + word[k]
-            if cells[step, 1] != state:
-                break
-            state = step
-            k += 1
-            if cells[state, 2] >= 0:
-                last, last_end = cells[state, 2], k
-        if last < 0:
-            return -1
-        ids[p] = last
-        p += 1
-        j, root = last_end, 1
-    return p
-
-
-@njit(nogil=True, cache=True)
-def cut_key(k0: Any, k1: Any, k2: Any, k3: Any, n: int, cells: Any, ids: Any, p: int) -> int:
-    """As `cut_word`, of a word of n bytes that is given as a key of `encoder.kernels.words`."""
-    j, root = 0, 0
-    while j < n:
-        state, last, last_end, k = root, -1, j, j
-        while k < n:
-            number = k0 if k < 8 else k1 if k < 16 else k2 if k < 24 else k3
-            step = cells[state, 0] + np.int64((number >> np.uint64(8 * (k & 7))) & np.uint64(255))
             if cells[step, 1] != state:
                 break
             state = step

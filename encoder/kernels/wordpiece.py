@@ -180,7 +180,7 @@ def tokenise(
     """
     word, keys, pending = np.empty(_WORD_BYTES, np.uint8), np.empty(4, np.uint64), 0
     status[:] = DONE
-    c = known_pieces(data, offsets, valid, START, t, memo, max_tokens, max_chars, ids, ends)
+    c = known_pieces(data, offsets, valid, START, t, memo, keys, max_tokens, max_chars, ids, ends)
     while c.row < ends.shape[0]:
         room = max_tokens - (c.p - c.begin) - c.unknown
         after = c.at + c.piece if c.piece else c.end
@@ -201,5 +201,5 @@ def tokenise(
             remember(memo, keys[0], keys[1], keys[2], keys[3], c.piece, ids, c.p, p - unknown)
         p = min(p, c.begin + max(max_tokens - c.unknown - unknown, 0))
         c = Cursor(c.row, after, c.end, c.begin, p, c.unknown + unknown, 0)
-        c = known_pieces(data, offsets, valid, c, t, memo, max_tokens, max_chars, ids, ends)
+        c = known_pieces(data, offsets, valid, c, t, memo, keys, max_tokens, max_chars, ids, ends)
     return pending

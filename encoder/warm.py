@@ -51,7 +51,7 @@ def warm_kernels() -> Warmed:
 
 def _tokenizers() -> Iterator[Tokenizer]:
     """A small tokenizer of each kind."""
-    entries = ["[UNK]", *_WORDS, *(f"##{word}" for word in _WORDS)]
+    entries = ["[UNK]", "[", *_WORDS, *(f"##{word}" for word in _WORDS)]
     vocabulary, unknown = {entry: i for i, entry in enumerate(entries)}, "[UNK]"
     bert = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
     bert.normalizer, bert.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()

@@ -15,6 +15,7 @@ from encoder.kernels.rows import LARGE, SMALL, add_large, add_small
 __all__ = ["pool_texts"]
 
 _EXACT = 256  # int8 values whose sum always fits into int16; blocks keep float32 sums precise, too
+_LONG = 1 << 16  # int8 values whose sum float32 always holds exactly
 
 
 @njit(nogil=True, cache=True)
@@ -32,12 +33,8 @@ def _add_rows(ids: Any, first: int, last: int, table: Any, sums: Any) -> None:
             sums[k] += table[ids[i], k]
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _pool(ids: Any, first: int, last: int, table: Any, normalize: bool, sums: Any, row: Any) -> Any:
-    """Sum the vectors of one text into `row`; the factor that makes the mean of it, or length 1."""
-    if first == last:
-        row[:] = 0
-        return np.float32(0)
+@njit(nogil=True, cache=True)
+def _add_blocks(ids: Any, first: int, last: int, table: Any, sums: Any, row: Any) -> None:
     for begin in range(first, last, _EXACT):
         _add_rows(ids, begin, min(last, begin + _EXACT), table, sums)
         if begin == first:
@@ -46,6 +43,26 @@ def _pool(ids: Any, first: int, last: int, table: Any, normalize: bool, sums: An
         else:
             for k in range(row.shape[0]):
                 row[k] += np.float32(sums[k])
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _pool(
+    ids: Any, first: int, last: int, table: Any, normalize: bool, sums: Any, row: Any, total: Any
+) -> Any:
+    """Sum the vectors of one text into `row`; the factor that makes the mean of it, or length 1."""
+    if first == last:
+        row[:] = 0
+        return np.float32(0)
+    if last - first <= _LONG:
+        _add_blocks(ids, first, last, table, sums, row)
+    else:
+        total[:] = 0
+        for begin in range(first, last, _LONG):
+            _add_blocks(ids, begin, min(last, begin + _LONG), table, sums, row)
+            for k in range(row.shape[0]):
+                total[k] += row[k]
+        for k in range(row.shape[0]):
+            row[k] = np.float32(total[k])
     if not normalize:
         return np.float32(1) / np.float32(last - first)
     square = np.float32(0)
@@ -76,8 +93,8 @@ def pool_texts(
             without tokens give zeros.
     """
     first = 0
-    row = np.empty(sums.shape[0], np.float32)
+    row, total = np.empty(sums.shape[0], np.float32), np.empty(sums.shape[0], np.float64)
     for r in range(ends.shape[0]):
-        factor = _pool(ids, first, ends[r], table, normalize, sums, row)
+        factor = _pool(ids, first, ends[r], table, normalize, sums, row, total)
         store(row, factor, out[r])
         first = ends[r]

@@ -64,6 +64,14 @@ def test_int8_sums_are_exact_at_any_number_of_tokens(n_tokens, sign):
     np.testing.assert_array_equal(found, np.float32(sign * n_tokens) * (np.float32(1) / np.float32(n_tokens)))
 
 
+@pytest.mark.parametrize("n_tokens", [65_536, 65_537, 3_000_000])
+def test_texts_of_millions_of_tokens_keep_their_precision(n_tokens):
+    table = _table("int8", 1000, 40)
+    ids = np.random.default_rng(1).integers(0, 1000, n_tokens)
+    expected = table.astype(np.float64)[ids].mean(axis=0)
+    np.testing.assert_allclose(_pooled(ids, table, normalize=False), expected, rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize("n_tokens", [300, 70_001])
 @pytest.mark.parametrize("kind", ["int8", "float32"])
 def test_long_texts_keep_their_precision(kind, n_tokens):

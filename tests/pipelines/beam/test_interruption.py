@@ -89,11 +89,11 @@ def test_a_backfill_that_is_killed_again_and_again_loses_and_doubles_nothing(
         before = len(list(output.glob("*.parquet")))
         process = processes(*begin(output, workers=seed))
         if rng.random() < 0.3:
-            time.sleep(rng.uniform(0, 3))  # while it starts, or later
+            time.sleep(rng.uniform(0, 1.5))  # while it starts, or later
         else:
             while len(list(output.glob("*.parquet"))) == before and process.poll() is None:
                 time.sleep(0.01)  # it has begun to write
-            time.sleep(rng.uniform(0, 0.3))
+            time.sleep(rng.uniform(0, 0.1))
         if process.poll() is not None:
             break
         process.kill()

@@ -78,7 +78,8 @@ def test_kill_9(output, delivery, protocol, named, rig):
 
 @pytest.mark.parametrize("output", ["topic", "parquet"])
 def test_sigterm_repeats_nothing_whatever_the_delivery(output, rig):
-    patient = ("--property", "session.timeout.ms=15000")  # a busy machine is no fault here
+    limits = ("session.timeout.ms=15000", "max.poll.interval.ms=20000")  # a busy machine is no fault here
+    patient = [part for limit in limits for part in ("--property", limit)]
     one = rig(output=output, delivery="at-least-once", options=patient)
     faults(one, one.terminate, 3)
     verdict = check(one, codes={0})

@@ -1,66 +1,17 @@
 """`millstream worker`: a topic in, its records with vectors out, until it is told to stop."""
 
-import logging
-import os
-import signal
-import threading
-import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from encoder.errors import ConfigurationError, MissingExtra
+from encoder.errors import MissingExtra
+from pipelines.commands.option_file import from_file
 from pipelines.commands.tables import print_table
-
-if TYPE_CHECKING:
-    from pipelines.kafka.settings import WorkerSettings
 
 __all__ = ["worker"]
 
 _MIB = 1 << 20
-
-
-def _from_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Take the options of a TOML file as defaults: the command line and the environment go before them."""
-    if path is None:
-        return None
-    try:
-        options = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error
-    by_flag = {
-        flag.removeprefix("--"): parameter for parameter in context.command.params for flag in parameter.opts
-    }
-    unknown = [key for key in options if key not in by_flag or key == "config"]
-    if unknown:
-        raise ConfigurationError(
-            f"{path} has the unknown option {unknown[0]!r}: options are named as on the command line, "
-            "without the dashes"
-        )
-    context.default_map = {
-        by_flag[key].name or key: _option(value, several=getattr(by_flag[key], "multiple", False))
-        for key, value in options.items()
-    }
-    return path
-
-
-def _option(value: Any, *, several: bool) -> Any:
-    """A value of TOML as the command line would have it; a table is a list of KEY=VALUE."""
-    if isinstance(value, dict):
-        return [f"{key}={inner}" for key, inner in _flat(value)]
-    return [value] if several and not isinstance(value, list) else value
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """`{"sasl": {"username": "x"}}`, which TOML makes of `sasl.username`, back as `sasl.username`."""
-    for key, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, str(value).lower() if isinstance(value, bool) else value
 
 
 def worker(
@@ -79,7 +30,7 @@ def worker(
     ],
     config: Annotated[
         Path | None,
-        typer.Option(callback=_from_file, is_eager=True, help="TOML file with these options, named as here."),
+        typer.Option(callback=from_file, is_eager=True, help="TOML file with these options, named as here."),
     ] = None,
     text: Annotated[
         str, typer.Option(help="Field to embed, or a template: '{merchant} in {city}: {user.name}'.")
@@ -194,44 +145,7 @@ def worker(
 
         print_table(None, [list(row) for row in look(settings)])
         return
-    _log_as(log_format)
-    _run(settings, listen, stuck_seconds)
+    from pipelines.commands.worker_run import log_as, run  # noqa: PLC0415 - as above
 
-
-def _log_as(form: str) -> None:
-    from pipelines.kafka.logs import log_json  # noqa: PLC0415 - Kafka is an extra
-
-    level = logging.DEBUG if os.environ.get("MILLSTREAM_DEBUG") else logging.INFO
-    if form == "json":
-        log_json(level)
-    else:
-        logging.basicConfig(level=logging.WARNING, force=True, format="%(asctime)s %(levelname)s %(message)s")
-        logging.getLogger("pipelines").setLevel(level)
-
-
-def _run(settings: "WorkerSettings", listen: str | None, stuck_seconds: float) -> None:
-    from pipelines.kafka.health import serve  # noqa: PLC0415 - Kafka is an extra
-    from pipelines.kafka.start import collect_rarely, start  # noqa: PLC0415 - as above
-    from pipelines.kafka.watchdog import watch  # noqa: PLC0415 - as above
-
-    stopping = threading.Event()
-    with _stopped_by_signals(stopping), start(settings, stopping) as started:
-        if listen is not None:
-            serve(listen, started.metrics, lambda: bool(started.inputs.positions.owned))
-        collect_rarely()
-        over = watch(lambda: started.metrics.last_turn, stopping, stuck_seconds)
-        started.worker.run()
-    over.set()
-
-
-@contextmanager
-def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT end the worker in order."""
-    before = {
-        number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    log_as(log_format)
+    run(settings, listen=listen, stuck_seconds=stuck_seconds)

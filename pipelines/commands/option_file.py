@@ -1,0 +1,52 @@
+"""A command's options in a TOML file, named as on the command line."""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from encoder.errors import ConfigurationError
+
+__all__ = ["from_file"]
+
+
+def from_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Take the options of a TOML file as defaults: the command line and the environment go before them."""
+    if path is None:
+        return None
+    try:
+        options = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}") from error
+    by_flag = {
+        flag.removeprefix("--"): parameter for parameter in context.command.params for flag in parameter.opts
+    }
+    unknown = [key for key in options if key not in by_flag or key == "config"]
+    if unknown:
+        raise ConfigurationError(
+            f"{path} has the unknown option {unknown[0]!r}: options are named as on the command line, "
+            "without the dashes"
+        )
+    context.default_map = {
+        by_flag[key].name or key: _option(value, several=getattr(by_flag[key], "multiple", False))
+        for key, value in options.items()
+    }
+    return path
+
+
+def _option(value: Any, *, several: bool) -> Any:
+    """A value of TOML as the command line would have it; a table is a list of KEY=VALUE."""
+    if isinstance(value, dict):
+        return [f"{key}={inner}" for key, inner in _flat(value)]
+    return [value] if several and not isinstance(value, list) else value
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """`{"sasl": {"username": "x"}}`, which TOML makes of `sasl.username`, back as `sasl.username`."""
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, str(value).lower() if isinstance(value, bool) else value

@@ -15,8 +15,16 @@ _DEFAULT_BYTES = 1_048_588
 _SAMPLE_MESSAGES, _SAMPLE_SECONDS = 2000, 1.0
 
 
-def check_topics(admin: AdminClient, reads: Sequence[str], writes: Sequence[str]) -> dict[str, int]:
+def check_topics(
+    admin: AdminClient, reads: Sequence[str], writes: Sequence[str], *, described: bool = True
+) -> dict[str, int]:
     """Look whether topics are there and whether we may read and write them.
+
+    Args:
+        admin: confluent_kafka's.
+        reads: topics to read.
+        writes: topics to write.
+        described: whether the cluster can say what we may do.
 
     Returns:
         The number of partitions of each topic.
@@ -40,10 +48,16 @@ def check_topics(admin: AdminClient, reads: Sequence[str], writes: Sequence[str]
         if name not in known or not known[name].partitions:
             raise ConfigurationError(f"there is no topic {name!r} to {verb}: create it, or correct the name")
         counts[name] = len(known[name].partitions)
-    described = admin.describe_topics(
+    if described:
+        _check_rights(admin, wanted)
+    return counts
+
+
+def _check_rights(admin: AdminClient, wanted: Mapping[str, tuple[AclOperation, str]]) -> None:
+    futures = admin.describe_topics(
         TopicCollection(list(wanted)), include_authorized_operations=True, request_timeout=_ASK_SECONDS
     )
-    for name, future in described.items():
+    for name, future in futures.items():
         operation, verb = wanted[name]
         try:
             allowed = future.result().authorized_operations
@@ -51,14 +65,13 @@ def check_topics(admin: AdminClient, reads: Sequence[str], writes: Sequence[str]
             raise ConfigurationError(f"cannot look at topic {name!r}: {error.args[0].str()}") from error
         if allowed and operation not in allowed:
             raise ConfigurationError(f"this user may not {verb} topic {name!r}: grant it {operation.name}")
-    return counts
 
 
-def max_message_bytes(admin: AdminClient, topics: Sequence[str]) -> dict[str, int]:
+def max_message_bytes(admin: AdminClient, topics: Sequence[str], *, described: bool = True) -> dict[str, int]:
     """The `max.message.bytes` of topics, or Kafka's default where we may not ask."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
-    if not resources:
-        return {}
+    if not described or not resources:
+        return dict.fromkeys(topics, _DEFAULT_BYTES)
     found = {}
     for resource, future in admin.describe_configs(resources, request_timeout=_ASK_SECONDS).items():
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from pipelines.follow import ModelFollower
 
@@ -21,12 +21,15 @@ class WorkerMetrics:
     Attributes:
         registry: prometheus_client's.
         last_turn: when the loop was last alive, seconds of the monotonic clock.
+        last_reason: what is wrong with the newest dead letter; empty before the first one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
         self._clock = clock
         self.last_turn = clock()
+        self.last_reason = ""
+        ProcessCollector(registry=self.registry)  # memory, CPU time, open files: process_*
         about: dict[str, Any] = {"namespace": "millstream", "registry": self.registry}
         self._records = Counter("records", "Messages that were processed.", **about)
         self._bytes = Counter("bytes", "Bytes of the values of these.", **about)
@@ -41,9 +44,10 @@ class WorkerMetrics:
             buckets=_SECONDS,
             **about,
         )
-        self.dead_letters = Counter("dead_letters", "Records that could not be enriched.", **about)
+        self._dead_letters = Counter("dead_letters", "Records that could not be enriched.", **about)
         self.transactions = Counter("commits", "Commits by their outcome.", ["outcome"], **about)
-        self.held = Gauge("held_partitions", "Partitions that wait for a slow output.", **about)
+        self._held = Gauge("held_partitions", "Partitions that wait for a slow output.", **about)
+        self._waiting = Gauge("waiting_bytes", "Bytes of records that wait for Parquet outputs.", **about)
         self._lag = Gauge("lag_records", "Messages not processed yet.", ["partition"], **about)
         self._assigned = Gauge("assigned_partitions", "Partitions of this worker.", **about)
         self._rebalances = Gauge("rebalances", "Rebalances that the group went through.", **about)
@@ -64,6 +68,16 @@ class WorkerMetrics:
         self._bytes.inc(n_bytes)
         self._sizes.observe(n_records)
         self._encode.observe(seconds)
+
+    def dead(self, n_letters: int, reason: str) -> None:
+        """Records became dead letters; `reason` is that of the last one."""
+        self._dead_letters.inc(n_letters)
+        self.last_reason = reason
+
+    def waiting(self, n_held: int, n_bytes: int) -> None:
+        """Partitions that are held, and the bytes of the records that wait for slow outputs."""
+        self._held.set(n_held)
+        self._waiting.set(n_bytes)
 
     def committed(self, n_records: int, seconds: float, oldest: float) -> None:
         """Records are valid now; `oldest` is the time of the oldest, seconds since the epoch, or 0."""

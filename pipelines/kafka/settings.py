@@ -63,6 +63,8 @@ class WorkerSettings:
         max_memory: bytes that the process uses for records, about.
         max_dead_letters: the share of bad records that is tolerated.
         properties: of librdkafka.
+        embedded: whether the cluster is the one inside librdkafka, which knows neither transactions nor what
+            topics are like.
     """
 
     brokers: str
@@ -87,6 +89,7 @@ class WorkerSettings:
     max_memory: int = 1 << 30
     max_dead_letters: float = 0.1
     properties: dict[str, str] = field(default_factory=dict)
+    embedded: bool = False
 
     def __post_init__(self) -> None:
         """Check what can be checked without a cluster.
@@ -101,6 +104,10 @@ class WorkerSettings:
             )
         if len(set(topics)) < len(topics) or len(set(self.outputs)) < len(self.outputs):
             raise ConfigurationError("an output is named twice, or is the topic of the dead letters")
+        if self.embedded and self.delivery == "exactly-once":
+            raise ConfigurationError(
+                "the cluster inside librdkafka knows no transactions: use --delivery at-least-once"
+            )
         if not self.outputs:
             raise ConfigurationError("no output: name one with --output topic:NAME or --output parquet:URI")
         if len(self.parquet_outputs) > 1:

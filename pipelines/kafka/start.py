@@ -47,12 +47,16 @@ class Started:
         worker: to run.
         metrics: of it.
         inputs: its partitions.
+        follower: of its model.
     """
 
-    def __init__(self, worker: Worker, metrics: WorkerMetrics, inputs: Inputs) -> None:
+    def __init__(
+        self, worker: Worker, metrics: WorkerMetrics, inputs: Inputs, follower: ModelFollower
+    ) -> None:
         self.worker = worker
         self.metrics = metrics
         self.inputs = inputs
+        self.follower = follower
 
 
 class _Plan:
@@ -75,8 +79,8 @@ class _Plan:
                 **{key: value for key, value in settings.properties.items() if key.startswith(_ADMIN)},
             }
         )
-        self.partitions = check_topics(admin, [settings.input], self.written)
-        self.max_bytes = max_message_bytes(admin, self.written)
+        self.partitions = check_topics(admin, [settings.input], self.written, described=not settings.embedded)
+        self.max_bytes = max_message_bytes(admin, self.written, described=not settings.embedded)
         self.folders = {
             output.target: open_objects(output.target)
             for output in (*settings.parquet_outputs, letters)
@@ -190,7 +194,7 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
             commit_seconds=settings.commit_seconds,
             transaction_records=settings.transaction_records,
         )
-        yield Started(worker, metrics, inputs)
+        yield Started(worker, metrics, inputs, follower)
         closing()
 
 

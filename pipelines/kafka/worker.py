@@ -122,7 +122,7 @@ class Worker:
             files.tick()
             held.update(files.full)
         self._inputs.hold(held)
-        self._metrics.held.set(len(held))
+        self._metrics.waiting(len(held), sum(files.n_bytes for files in self._outputs.files))
         age = time.monotonic() - self._last_commit
         if (
             age >= self._commit_seconds * (_BEHIND_FACTOR if behind else 1)
@@ -156,7 +156,7 @@ class Worker:
         large, n_bytes = self._outputs.send(messages, made, fresh)
         letters = made.letters + large
         if letters:
-            self._metrics.dead_letters.inc(len(letters))
+            self._metrics.dead(len(letters), letters[-1].reason)
             self._outputs.send_letters(messages, letters, fresh)
         self._budget.spend(len(values), len(letters), letters[-1].reason if letters else "")
         self._n_records += len(values)

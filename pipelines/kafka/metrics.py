@@ -46,6 +46,8 @@ class WorkerMetrics:
         )
         self._dead_letters = Counter("dead_letters", "Records that could not be enriched.", **about)
         self.transactions = Counter("commits", "Commits by their outcome.", ["outcome"], **about)
+        for outcome in ("committed", "aborted", "refused"):
+            self.transactions.labels(outcome)  # 0 from the start: a rate needs what was before the first one
         self._held = Gauge("held_partitions", "Partitions that wait for a slow output.", **about)
         self._waiting = Gauge("waiting_bytes", "Bytes of records that wait for Parquet outputs.", **about)
         self._lag = Gauge("lag_records", "Messages not processed yet.", ["partition"], **about)

@@ -13,17 +13,19 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engines.downloads import maven_jars
 from engines.processes import JAVA_FLAGS, Server, children, wait_until
 from filelock import FileLock
 from servers import free_ports
 
-__all__ = ["FlinkCluster", "flink"]
+__all__ = ["FlinkCluster", "Victim", "flink"]
 
 ROOT = Path(__file__).parents[2]
 SLOTS = 2
+Victim = Literal["TaskManager", "Python worker"]
+_ENDED = ("FINISHED", "CANCELED", "FAILED")
 _CONFIG = """\
 jobmanager.rpc.address: 127.0.0.1
 jobmanager.rpc.port: {rpc}
@@ -109,18 +111,45 @@ class FlinkCluster:
         java, *rest = self._java
         self._start("taskmanager", [java, *flags, *rest, *runner, *arguments], self._rest)
 
-    def replace_task_manager(self) -> None:
-        """`kill -9` the TaskManager, and start another."""
-        self._servers["taskmanager"].kill()
-        self.start_task_manager()
+    def kill(self, victim: Victim, seconds: float = 120.0) -> None:
+        """`kill -9` a part of the cluster under a running job, and wait until Flink has begun the job again.
+
+        Args:
+            victim: the TaskManager, after whose end another one is started; or the newest Python worker.
+            seconds: to wait for a worker to kill, and then for the job.
+
+        Raises:
+            RuntimeError: there was nothing to kill, or the job went on as if nothing had happened.
+        """
+        workers: list[int] = []
+        wait_until(lambda: bool(workers.extend(self.python_workers()) or workers), seconds, "a worker runs")
+        before = self._restarted()
+        if victim == "TaskManager":
+            self._servers["taskmanager"].kill()
+            self.start_task_manager()
+        else:
+            with suppress(ProcessLookupError):  # it has just been stopped: then the job does not begin again
+                os.kill(workers[-1], signal.SIGKILL)
+        wait_until(lambda: self._restarted() > before, seconds, f"the job begins again, its {victim} killed")
+        # The workers of the first attempt may write for a moment longer.
+        wait_until(lambda: not {*workers} & {*self.python_workers()}, seconds, "the job has other workers")
+
+    def _restarted(self) -> int:
+        """When the running job was begun again last, in milliseconds since the epoch; 0 for never."""
+        found: list[dict[str, int]] = []
+
+        def asked() -> bool:
+            jobs = self.rest("jobs").get("jobs", [])
+            running = [job["id"] for job in jobs if job["status"] not in _ENDED]
+            found.extend(self.rest(f"jobs/{one}").get("timestamps", {}) for one in running)
+            return any(found)
+
+        wait_until(asked, 30, "Flink tells of a running job")
+        return max(times.get("RESTARTING", 0) for times in found)
 
     def python_workers(self) -> list[int]:
-        """The processes of the Python workers."""
+        """The processes of the Python workers, the newest last."""
         return children(self._servers["workers"].process.pid)
-
-    def kill_python_worker(self) -> None:
-        """`kill -9` the newest Python worker."""
-        os.kill(max(self.python_workers()), signal.SIGKILL)
 
     def wait_for_slots(self, seconds: float = 60.0) -> None:
         """Wait until all slots are free."""
@@ -133,7 +162,7 @@ class FlinkCluster:
     def cancel_jobs(self) -> None:
         """End the jobs that are left, so that the slots are free."""
         for job in self.rest("jobs").get("jobs", []):
-            if job["status"] not in ("FINISHED", "CANCELED", "FAILED"):
+            if job["status"] not in _ENDED:
                 self.rest(f"jobs/{job['id']}?mode=cancel", "PATCH")
         self.wait_for_slots()
 

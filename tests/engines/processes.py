@@ -38,12 +38,23 @@ def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and that live."""
-    return [
-        int(child)
+    """The processes that a process has started and that live, the newest last."""
+    found = [
+        (began, int(child))
         for task in Path(f"/proc/{pid}/task").glob("*/children")
         for child in task.read_text().split()
+        if (began := _began(child)) is not None
     ]
+    return [child for _, child in sorted(found)]
+
+
+def _began(pid: str) -> int | None:
+    """When a process began, in ticks of the system's clock; None if it has ended, waited for or not."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return None
+    return None if state in "ZX" else int(rest[18])
 
 
 class Server:

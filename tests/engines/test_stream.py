@@ -156,17 +156,14 @@ def test_flink_writes_windows_and_changes_models(stream, store, tiny_model, tmp_
 
 @pytest.mark.server
 @pytest.mark.parametrize("victim", ["TaskManager", "Python worker"])
-def test_a_stream_on_flink_survives_kills(victim, stream, tmp_path, flink_cluster, flink_options):
+def test_a_stream_on_flink_survives_kills(victim, kills, stream, tmp_path, flink_cluster, flink_options):
     output = tmp_path / "out"
     with Producer(tmp_path / "in") as producer:
         job = stream("--", *flink_options, "--checkpointing_interval=1000")
-        for _ in range(3):
+        for _ in range(kills):
             before = len(rows(output))
             wait_for(lambda before=before: len(rows(output)) >= before + 3, SECONDS, job)
-            if victim == "TaskManager":
-                flink_cluster.replace_task_manager()
-            else:
-                flink_cluster.kill_python_worker()
+            flink_cluster.kill(victim)
         n = producer.stop()
         wait_for(lambda: len(set(ids(output))) == n, SECONDS, job)
         time.sleep(5)  # for what would come twice
@@ -218,10 +215,10 @@ def test_a_topic_on_flink_survives_kills(topic_stream, tmp_path, kafka, flink_cl
     output = tmp_path / "out"
     with TopicProducer(kafka, topic) as producer:
         job = start("--", *flink_options, "--checkpointing_interval=1000")
-        for kill in (flink_cluster.kill_python_worker, flink_cluster.replace_task_manager):
+        for victim in ("Python worker", "TaskManager"):
             before = len(rows(output))
             wait_for(lambda before=before: len(rows(output)) >= before + 3, SECONDS, job)
-            kill()
+            flink_cluster.kill(victim)
         n = producer.stop()
         wait_for(lambda: len(set(ids(output))) == n, SECONDS, job)
         time.sleep(5)  # for what would come twice

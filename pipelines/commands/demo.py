@@ -17,7 +17,7 @@ from encoder.errors import CorruptVersion, MillstreamError, MissingExtra, Output
 from pipelines.commands.console import ErrorConsole
 from pipelines.commands.tables import print_table, size_text
 
-__all__ = ["demo"]
+__all__ = ["demo", "distil", "teacher_folder"]
 
 TEMPLATE = "{message}{reason}"
 """The text of an event: a log line's message or a payment's reason."""
@@ -38,15 +38,13 @@ def demo(
     seed: Annotated[int, typer.Option(help="Of the events.")] = 1,
 ) -> None:
     """Show the main job: distil all-MiniLM-L6-v2, publish it, embed events into Parquet, find neighbours."""
-    teacher = _teacher_folder()
+    teacher = teacher_folder()
     console = ErrorConsole()
     inputs, output = folder / "events", folder / "vectors"
     _clear(output)
     console.print(f"making {records:,} events in {inputs}/")
     texts = _make_events(inputs, records, seed)
-    distilled = _run(
-        "distill", str(teacher), "--store", str(folder / "models"), "--name", "minilm", "--dtype", "int8"
-    )
+    distilled = distil(teacher, folder)
     done = _run(
         *("backfill", "--model", distilled["ref"], "--input", str(inputs), "--output", str(output)),
         *("--text", TEMPLATE, "--keep", "id,kind,message,reason"),
@@ -69,8 +67,20 @@ def demo(
     _print_neighbours(output)
 
 
-def _teacher_folder() -> Path:
-    """The folder of the packaged teacher, after a look at its weights."""
+def distil(teacher: Path, folder: Path) -> dict[str, Any]:
+    """Distil the teacher and publish the model in `folder`; what `millstream distill` says of it."""
+    return _run(
+        "distill", str(teacher), "--store", str(folder / "models"), "--name", "minilm", "--dtype", "int8"
+    )
+
+
+def teacher_folder() -> Path:
+    """The folder of the packaged teacher, after a look at its weights.
+
+    Raises:
+        MissingExtra: its package is not installed.
+        CorruptVersion: its weights are others.
+    """
     spec = importlib.util.find_spec(_TEACHER)
     if spec is None or spec.origin is None:
         raise MissingExtra(_TEACHER, "demo")

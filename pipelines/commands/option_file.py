@@ -9,7 +9,7 @@ import typer
 
 from encoder.errors import ConfigurationError
 
-__all__ = ["from_file"]
+__all__ = ["from_file", "set_defaults"]
 
 
 def from_file(context: typer.Context, path: Path | None) -> Path | None:
@@ -20,20 +20,37 @@ def from_file(context: typer.Context, path: Path | None) -> Path | None:
         options = tomllib.loads(path.read_text("utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"cannot read {path}: {error}") from error
-    by_flag = {
-        flag.removeprefix("--"): parameter for parameter in context.command.params for flag in parameter.opts
-    }
-    unknown = [key for key in options if key not in by_flag or key == "config"]
+    unknown = [key for key in options if key not in _by_flag(context) or key == "config"]
     if unknown:
         raise ConfigurationError(
             f"{path} has the unknown option {unknown[0]!r}: options are named as on the command line, "
             "without the dashes"
         )
-    context.default_map = {
+    set_defaults(context, options)
+    return path
+
+
+def set_defaults(context: typer.Context, options: dict[str, Any], *, over: bool = True) -> None:
+    """Give options other defaults.
+
+    Args:
+        context: of the command.
+        options: by their flags, without the dashes; values as TOML has them.
+        over: whether they go before defaults that were set in this way before.
+    """
+    by_flag = _by_flag(context)
+    new = {
         by_flag[key].name or key: _option(value, several=getattr(by_flag[key], "multiple", False))
         for key, value in options.items()
     }
-    return path
+    before = dict(context.default_map or {})
+    context.default_map = before | new if over else new | before
+
+
+def _by_flag(context: typer.Context) -> dict[str, Any]:
+    return {
+        flag.removeprefix("--"): parameter for parameter in context.command.params for flag in parameter.opts
+    }
 
 
 def _option(value: Any, *, several: bool) -> Any:

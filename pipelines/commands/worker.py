@@ -8,6 +8,7 @@ import typer
 from encoder.errors import MissingExtra
 from pipelines.commands.option_file import from_file
 from pipelines.commands.tables import print_table
+from pipelines.commands.worker_demo import for_demo, refuse_brokers, run_demo
 
 __all__ = ["worker"]
 
@@ -15,6 +16,7 @@ _MIB = 1 << 20
 
 
 def worker(
+    context: typer.Context,
     brokers: Annotated[str, typer.Option(help="HOST:PORT of the brokers, separated by commas.")],
     group: Annotated[str, typer.Option(help="Consumer group; workers of a group share the partitions.")],
     input_topic: Annotated[str, typer.Option("--input", help="Topic to read.")],
@@ -92,6 +94,20 @@ def worker(
         float, typer.Option(min=1, help="End the process when a call does not return for so long.")
     ] = 60.0,
     log_format: Annotated[Literal["json", "text"], typer.Option(help="Of log lines.")] = "json",
+    ui: Annotated[bool, typer.Option("--ui", help="Show what the worker does on this terminal.")] = False,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            callback=for_demo,
+            is_eager=True,
+            help="Made-up card payments through a broker inside this process; needs no other option.",
+        ),
+    ] = False,
+    demo_seconds: Annotated[
+        float | None, typer.Option(min=1, help="End the demonstration by itself.  [default: at Ctrl-C]")
+    ] = None,
+    demo_rate: Annotated[int, typer.Option(min=1, help="Payments a second of the demonstration.")] = 2000,
     check: Annotated[
         bool, typer.Option("--check", help="Look at configuration, model, topics and outputs, and end.")
     ] = False,
@@ -140,6 +156,17 @@ def worker(
         max_dead_letters=parse_budget(max_dead_letters),
         properties=parse_properties(properties or [], property_files or []),
     )
+    if demo:
+        refuse_brokers(context)
+        run_demo(
+            settings,
+            seconds=demo_seconds,
+            rate=demo_rate,
+            log_format=log_format,
+            listen=listen,
+            stuck_seconds=stuck_seconds,
+        )
+        return
     if check:
         from pipelines.kafka.start import check as look  # noqa: PLC0415 - as above
 
@@ -148,4 +175,4 @@ def worker(
     from pipelines.commands.worker_run import log_as, run  # noqa: PLC0415 - as above
 
     log_as(log_format)
-    run(settings, listen=listen, stuck_seconds=stuck_seconds)
+    run(settings, listen=listen, stuck_seconds=stuck_seconds, ui=ui)

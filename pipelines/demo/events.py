@@ -1,13 +1,14 @@
 """Events made with a seed: lines of server logs and events of card payments, in several wordings each."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-__all__ = ["WORDINGS", "make_events", "text_of", "write_events"]
+__all__ = ["WORDINGS", "make_events", "make_payments", "text_of", "write_events"]
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "password guessing": (
@@ -79,11 +80,19 @@ def make_events(n: int, seed: int) -> Iterator[dict[str, Any]]:
     A log line has `host` and `message`; a payment has `card`, `merchant`, `amount` and `reason`; all
     have `id` and `kind`.
     """
+    return _make(range(n), tuple(WORDINGS), seed)
+
+
+def make_payments(seed: int) -> Iterator[dict[str, Any]]:
+    """Yield payments without end; the same seed gives the same ones. They are as those of `make_events`."""
+    return _make(count(), tuple(WORDINGS)[_LOGS:], seed)
+
+
+def _make(numbers: Iterable[int], kinds: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
     rng = random.Random(seed)  # noqa: S311 - events, not secrets
-    kinds = list(WORDINGS)
-    for i in range(n):
-        number = rng.randrange(len(kinds))
-        kind = kinds[number]
+    logs = set(tuple(WORDINGS)[:_LOGS])
+    for i in numbers:
+        kind = kinds[rng.randrange(len(kinds))]
         values = {name: rng.choice(choices) for name, choices in _FILLERS.items()}
         values |= {
             "ip": f"10.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(256)}",
@@ -96,7 +105,7 @@ def make_events(n: int, seed: int) -> Iterator[dict[str, Any]]:
         }
         text = rng.choice(WORDINGS[kind]).format(**values)
         event: dict[str, Any] = {"id": i, "kind": kind}
-        if number < _LOGS:
+        if kind in logs:
             event |= {"host": values["host"], "message": text}
         else:
             card = {"last4": f"{rng.randrange(10_000):04d}", "country": "PT"}

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-__all__ = ["Neighbour", "nearest_wordings"]
+__all__ = ["Neighbour", "nearest", "nearest_wordings"]
 
 
 class Neighbour(NamedTuple):
@@ -37,13 +37,22 @@ def nearest_wordings(folder: Path, kinds: tuple[str, ...], n: int) -> dict[Neigh
     found = {}
     for kind in kinds:
         row = labels.index(kind)
-        found[Neighbour(texts[row], kind, 1.0)] = _nearest(row, texts, labels, vectors, n)
+        found[Neighbour(texts[row], kind, 1.0)] = nearest(row, texts, labels, vectors, n)
     return found
 
 
-def _nearest(
+def nearest(
     row: int, texts: list[str], labels: list[str], vectors: NDArray[np.float32], n: int
 ) -> list[Neighbour]:
+    """The nearest events that say it in other words than one of them, nearest first.
+
+    Args:
+        row: the one that is asked for.
+        texts: `n_events`.
+        labels: `n_events`, their kinds.
+        vectors: `(n_events, dim)` float32, normalised.
+        n: how many.
+    """
     cosines = vectors @ vectors[row]
     shown, near = [_words(texts[row])], []
     for other in np.argsort(-cosines):

@@ -27,7 +27,7 @@ def test_other_weights_are_refused(millstream, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_not_the_demonstrations_is_left_alone(millstream, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "_teacher_folder", lambda: tmp_path)
+    monkeypatch.setattr(demo, "teacher_folder", lambda: tmp_path)
     (tmp_path / "demo/vectors").mkdir(parents=True)
     (tmp_path / "demo/vectors/mine.parquet").write_bytes(b"x")
     assert "give another --folder" in millstream("demo", "--folder", tmp_path / "demo").error

@@ -1,0 +1,118 @@
+"""What runs beside a demonstration's worker: a writer of payments, a reader of outputs, and the clock."""
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import typer
+
+from pipelines.demo.payments import PaymentWriter
+from pipelines.demo.watcher import Watcher
+from pipelines.kafka.readings import Readings
+from pipelines.kafka.settings import WorkerSettings
+
+__all__ = ["Session"]
+
+_TURN = 0.25
+_LINE_SECONDS = 2.0
+_CATCH_UP_SECONDS = 10.0
+
+
+class Session:
+    """A context: in it payments are written and the outputs are read; `begin` starts the clock.
+
+    Args:
+        settings: of the worker.
+        rate: payments a second.
+        seconds: how long, or None.
+    """
+
+    def __init__(self, settings: WorkerSettings, *, rate: int, seconds: float | None) -> None:
+        letters = settings.dead_letters
+        self._settings = settings
+        self._seconds = seconds
+        self._writer = PaymentWriter(settings.brokers, settings.input, rate=rate)
+        self._watcher = Watcher(
+            settings.brokers,
+            [output.target for output in settings.topic_outputs],
+            letters.target if letters.kind == "topic" else None,
+            form=settings.format,
+            dtype=settings.vectors.dtype,
+        )
+        self.extra = self._watcher.shown
+        self._thread: threading.Thread | None = None
+        self._readings: Readings | None = None
+
+    def __enter__(self) -> Self:
+        self._writer.start()
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is None:
+            self._writer.stop()
+        else:
+            self._thread.join()
+        self._watcher.stop(self._processed() if kind is None else 0)
+
+    def begin(self, readings: Readings, stopping: threading.Event, *, lines: bool) -> None:
+        """Go on until `stopping` is set, which this does itself when the time is over.
+
+        Args:
+            readings: of the worker.
+            stopping: of the worker.
+            lines: whether to print how it goes now and then.
+        """
+        self._readings = readings
+        self._thread = threading.Thread(target=self._go, args=(stopping, lines), name="demo", daemon=True)
+        self._thread.start()
+
+    def _go(self, stopping: threading.Event, lines: bool) -> None:
+        begin = told = time.monotonic()
+        while not stopping.wait(_TURN):
+            now = time.monotonic()
+            if lines and now - told >= _LINE_SECONDS:
+                told = now
+                typer.echo(self._line())
+            if self._seconds is not None and now - begin >= self._seconds:
+                break
+        self._writer.stop()
+        deadline = time.monotonic() + _CATCH_UP_SECONDS
+        while self._processed() < self._writer.written and time.monotonic() < deadline:
+            if stopping.wait(_TURN):
+                break
+        stopping.set()
+
+    def _processed(self) -> int:
+        if self._readings is None:
+            return 0
+        self._readings.look()
+        return int(self._readings.value("millstream_records_total"))
+
+    def _line(self) -> str:
+        processed = self._processed()
+        readings = self._readings
+        assert readings is not None  # noqa: S101 - the thread begins with them
+        found = readings.quantiles("millstream_latency_seconds", (0.5, 0.99))
+        latency = (
+            ""
+            if found is None
+            else f", committed after {1000 * found[0]:.0f} ms, 99 % {1000 * found[1]:.0f} ms"
+        )
+        dead = readings.value("millstream_dead_letters_total")
+        return (
+            f"{readings.rate('millstream_records_total'):,.0f} records/s, {processed:,} in all, "
+            f"{dead:,.0f} dead letters{latency}"
+        )
+
+    def summary(self) -> str:
+        """What happened, for the end."""
+        return (
+            f"{self._writer.written:,} payments were written, {self._writer.spoilt:,} of them spoilt; "
+            f"readers found {self._watcher.records:,} records with vectors and {self._watcher.letters:,} "
+            f"dead letters. Delivery was {self._settings.delivery}: the broker inside this process knows no "
+            "transactions."
+        )

@@ -1,0 +1,137 @@
+"""A reader of what a worker writes: the newest records, neighbours among them, and dead letters."""
+
+import base64
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from confluent_kafka import Consumer
+from numpy.typing import NDArray
+from rich.text import Text
+
+from pipelines.demo.neighbours import nearest
+
+__all__ = ["Watcher"]
+
+_DECODE: dict[str, Callable[[bytes], Any]] = {"json": msgspec.json.decode, "msgpack": msgspec.msgpack.decode}
+_KEPT = 2000
+_NEIGHBOURS = 3
+_ASK_SECONDS = 4.0  # between two events that are shown
+_DULL = ("ordinary purchase", "insufficient funds")
+
+
+class Watcher:
+    """Reads from `start` until `stop`.
+
+    Args:
+        brokers: HOST:PORT.
+        outputs: topics of records.
+        dead_letters: the topic of dead letters, or None.
+        form: of the records: `json` and `msgpack` are read, others only counted.
+        dtype: of vectors that are bytes.
+
+    Attributes:
+        records: how many messages were read from the outputs.
+        letters: how many dead letters.
+    """
+
+    def __init__(
+        self, brokers: str, outputs: Sequence[str], dead_letters: str | None, *, form: str, dtype: str
+    ) -> None:
+        self.records = self.letters = 0
+        self._topics = [*outputs, *([dead_letters] if dead_letters else [])]
+        self._dead_letters = dead_letters
+        self._decode = _DECODE.get(form)
+        self._dtype = dtype
+        self._kept: deque[tuple[str, str, NDArray[np.float32]]] = deque(maxlen=_KEPT)
+        self._letter = b""
+        self._shown: list[Text] = []
+        self._shown_at = 0.0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="watcher", daemon=True)
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": "watcher",
+                "group.protocol": "consumer",  # gets its partitions at once from the embedded cluster
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": "false",
+                "log_level": "3",
+            }
+        )
+
+    def start(self) -> None:
+        """Begin to read."""
+        if self._topics:
+            self._consumer.subscribe(self._topics)
+            self._thread.start()
+
+    def stop(self, n_messages: int = 0, seconds: float = 5.0) -> None:
+        """Stop when so many messages were read, or after some seconds."""
+        deadline = time.monotonic() + seconds
+        while self._topics and self.records + self.letters < n_messages and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._over.set()
+        if self._topics:
+            self._thread.join()
+        self._consumer.close()
+
+    def _read(self) -> None:
+        while not self._over.is_set():
+            for message in self._consumer.consume(500, 0.1):
+                if message.error() is not None:
+                    continue
+                if message.topic() == self._dead_letters:
+                    self.letters += 1
+                    self._letter = message.value() or b""
+                else:
+                    self.records += 1
+                    self._keep(message.value() or b"")
+
+    def _keep(self, value: bytes) -> None:
+        if self._decode is None:
+            return
+        record = self._decode(value)
+        text = str(record.get("reason") or record)
+        self._kept.append((text, str(record.get("kind", "")), self._vector(record["embedding"])))
+
+    def _vector(self, value: Any) -> NDArray[np.float32]:
+        """`(dim,)` float32, of length 1, from any of the ways in which vectors are written."""
+        if isinstance(value, list):
+            vector = np.array(value, np.float32)
+        else:
+            raw = base64.b64decode(value) if isinstance(value, str) else value
+            vector = np.frombuffer(raw, self._dtype).astype(np.float32)
+        length = float(np.linalg.norm(vector))
+        return vector / length if length else vector
+
+    def shown(self) -> tuple[str, list[Text]]:
+        """An event, those that are nearest to it, and the newest dead letter: a title and lines."""
+        if time.monotonic() - self._shown_at > _ASK_SECONDS:
+            self._shown_at = time.monotonic()
+            self._shown = self._neighbours()
+        lines = list(self._shown)
+        if self._letter:
+            letter = self._letter.decode(errors="replace")
+            lines.append(Text.assemble(("  dead ", "yellow"), letter))
+        return "an event in the output, and its nearest neighbours", lines
+
+    def _neighbours(self) -> list[Text]:
+        kept = list(self._kept)
+        rows = [row for row, (_, kind, _) in enumerate(kept) if kind not in _DULL]
+        if not rows:
+            return [Text("  none yet", "dim")]
+        texts, kinds, vectors = zip(*kept, strict=True)
+        near = nearest(rows[-1], list(texts), list(kinds), np.stack(vectors), _NEIGHBOURS)
+        asked = Text.assemble(f"       {kinds[rows[-1]]}: ", (texts[rows[-1]], "bold"))
+        return [
+            asked,
+            *(
+                Text.assemble((f"  {one.cosine:.2f} ", "cyan"), (f"{one.kind}: ", "dim"), one.text)
+                for one in near
+            ),
+        ]

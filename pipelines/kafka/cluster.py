@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
 
 from encoder.errors import ConfigurationError, TransientError
@@ -12,6 +12,12 @@ __all__ = ["check_topics", "max_message_bytes", "sample_values"]
 
 _ASK_SECONDS = 20.0
 _DEFAULT_BYTES = 1_048_588
+# Errors that starting again does not mend.
+_OURS = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 _SAMPLE_MESSAGES, _SAMPLE_SECONDS = 2000, 1.0
 
 
@@ -62,7 +68,8 @@ def _check_rights(admin: AdminClient, wanted: Mapping[str, tuple[AclOperation, s
         try:
             allowed = future.result().authorized_operations
         except KafkaException as error:
-            raise ConfigurationError(f"cannot look at topic {name!r}: {error.args[0].str()}") from error
+            kind = ConfigurationError if error.args[0].code() in _OURS else TransientError
+            raise kind(f"cannot look at topic {name!r}: {error.args[0].str()}") from error
         if allowed and operation not in allowed:
             raise ConfigurationError(f"this user may not {verb} topic {name!r}: grant it {operation.name}")
 

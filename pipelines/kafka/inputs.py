@@ -207,6 +207,7 @@ class Inputs:
             self._paused.discard(number)
             self._fresh.add(number)
         self._consumer.incremental_assign([TopicPartition(self._topic, *begin) for begin in begins.items()])
+        self._consumer.resume(self._parts(begins))  # held when it went, it would come back held
         _log.info("assigned %s", begins)
 
     def _starts(self, parts: list[TopicPartition]) -> list[TopicPartition]:

@@ -1,0 +1,138 @@
+"""One node of an Apache Kafka cluster in KRaft mode, from Maven Central's jars."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+__all__ = ["VERSION", "Node", "free_ports"]
+
+VERSION = "4.3.0"
+POM = Path(__file__).parents[1] / "deploy/kafka/pom.xml"
+FETCH_SECONDS = 600.0
+_NEEDS = "an Apache Kafka broker needs Java 17 and Maven: apt-get install openjdk-17-jre-headless maven"
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id={node}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{proxied}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+log.dirs={folder}/data
+auto.create.topics.enable=false
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={replicas}
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync}
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.consumer.min.session.timeout.ms=1000
+group.consumer.session.timeout.ms=6000
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.heartbeat.interval.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+log.cleaner.enable=false
+"""
+
+
+class Node:
+    """A process that is broker and controller, and keeps its data when it is stopped and started again.
+
+    Args:
+        folder: where its data and its log go; empty at first.
+        properties: what is filled into its configuration.
+        cluster: the cluster's identifier.
+    """
+
+    def __init__(self, folder: Path, properties: dict[str, object], cluster: str) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._jars = _jars()
+        self._process: subprocess.Popen[bytes] | None = None
+        (folder / "server.properties").write_text(_PROPERTIES.format(folder=folder, **properties))
+        storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"]
+        subprocess.run([*self._command(), *storage], cwd=folder, check=True, capture_output=True)
+
+    def start(self) -> None:
+        """Start it, without waiting for anything."""
+        with (self._folder / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._command(), "kafka.Kafka", "server.properties"],
+                cwd=self._folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a person's Ctrl-C ends it in order, through `end`
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def end(self, number: signal.Signals) -> None:
+        """Send a signal to it and wait until it has ended."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def log(self) -> str:
+        """What it logged."""
+        return (self._folder / "broker.log").read_text(errors="replace")
+
+    def _command(self) -> list[str]:
+        memory = ["-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4"]
+        quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+        return ["java", *memory, quiet, "-cp", f"{self._jars}/*"]
+
+
+def _jars() -> Path:
+    """The folder of the broker's jars, fetched by Maven if it is not there yet."""
+    folder = user_cache_path("millstream", appauthor=False) / f"kafka-{VERSION}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if shutil.which("java") is None:
+        raise RuntimeError(_NEEDS)
+    with FileLock(f"{folder}.lock"):
+        if folder.is_dir():
+            return folder
+        if shutil.which("mvn") is None:
+            raise RuntimeError(_NEEDS)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
+            where = f"-DoutputDirectory={staging}/lib"
+            copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", where]
+            done = subprocess.run(
+                ["mvn", "--quiet", "--batch-mode", "--file", POM, *copy],
+                capture_output=True,
+                text=True,
+                timeout=FETCH_SECONDS,
+                check=False,
+            )
+            if done.returncode:
+                raise RuntimeError(f"Maven cannot fetch Kafka's jars:\n{done.stdout[-2000:]}")
+            (Path(staging) / "lib").rename(folder)
+    return folder
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that are free now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports

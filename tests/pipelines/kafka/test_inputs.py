@@ -1,0 +1,74 @@
+"""Partitions that come and go, on a real broker."""
+
+import time
+
+import pytest
+from confluent_kafka import Consumer, Producer
+from topics import unique
+
+from pipelines.kafka.inputs import Inputs
+
+pytestmark = pytest.mark.server
+SECONDS = 30.0
+
+
+class Listener:
+    """Takes partitions as they come."""
+
+    def assigned(self, _partition, offset, _metadata):
+        return offset
+
+    def revoked(self, _partitions):
+        pass
+
+    lost = revoked
+
+
+def write(address, topic, numbers):
+    producer = Producer({"bootstrap.servers": address})
+    for i in numbers:
+        producer.produce(topic, str(i), partition=i % 4)
+    assert producer.flush(10) == 0
+
+
+@pytest.fixture
+def consumer(kafka):
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.address,
+            "group.id": unique("group"),
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "heartbeat.interval.ms": 300,
+        }
+    )
+    yield consumer
+    consumer.close()
+
+
+def until(condition, step):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        step()
+        assert time.monotonic() < deadline
+
+
+def read(inputs, found):
+    batch = inputs.consume(100, 0.05)
+    found += [int(message.value()) for message in batch.messages]
+
+
+def test_a_partition_that_was_held_when_it_went_is_read_when_it_comes_back(kafka, consumer):
+    topic, found = kafka.create_topic(unique("held"), 4), []
+    write(kafka.address, topic, range(40))
+    inputs = Inputs(consumer, topic, latest=False)
+    inputs.subscribe(Listener())
+    until(lambda: len(found) == 40, lambda: read(inputs, found))
+    inputs.idle()  # holds them all
+    consumer.unsubscribe()
+    until(lambda: not inputs.positions.owned, inputs.idle)
+    inputs.subscribe(Listener())
+    until(lambda: len(inputs.positions.owned) == 4, inputs.idle)
+    write(kafka.address, topic, range(40, 80))
+    until(lambda: set(found) == set(range(80)), lambda: (inputs.hold([]), read(inputs, found)))

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -54,14 +55,25 @@ class Node:
         folder: where its data and its log go; empty at first.
         properties: what is filled into its configuration.
         cluster: the cluster's identifier.
+        more: properties that go before these; `{port}` and the like are filled in as well.
+        options: of the Java process.
     """
 
-    def __init__(self, folder: Path, properties: dict[str, object], cluster: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        properties: dict[str, object],
+        cluster: str,
+        *,
+        more: str = "",
+        options: Sequence[str] = (),
+    ) -> None:
         folder.mkdir()
         self._folder = folder
         self._jars = _jars()
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        (folder / "server.properties").write_text(_PROPERTIES.format(folder=folder, **properties))
+        (folder / "server.properties").write_text((_PROPERTIES + more).format(folder=folder, **properties))
         storage = ["kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties"]
         subprocess.run([*self._command(), *storage], cwd=folder, check=True, capture_output=True)
 
@@ -99,7 +111,7 @@ class Node:
     def _command(self) -> list[str]:
         memory = ["-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4"]
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        return ["java", *memory, quiet, "-cp", f"{self._jars}/*"]
+        return ["java", *memory, quiet, *self._options, "-cp", f"{self._jars}/*"]
 
 
 def _jars() -> Path:

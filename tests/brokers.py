@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class KafkaBroker:
     Args:
         folder: where the data and the logs go; empty at first.
         nodes: how many brokers; of three, every partition is on all, and two must have what is written.
+        more: see `Node`, and so is `options`.
 
     Attributes:
         address: of all nodes.
@@ -39,7 +40,7 @@ class KafkaBroker:
         proxied: the address through the proxies.
     """
 
-    def __init__(self, folder: Path, nodes: int = 1) -> None:
+    def __init__(self, folder: Path, nodes: int = 1, *, more: str = "", options: Sequence[str] = ()) -> None:
         ports = free_ports(4 * nodes)
         own, controllers, behind, proxies = (ports[i * nodes : (i + 1) * nodes] for i in range(4))
         self.address, self.proxied = (
@@ -65,6 +66,8 @@ class KafkaBroker:
                     **everywhere,
                 },
                 cluster,
+                more=more,
+                options=options,
             )
             for i in range(nodes)
         ]
@@ -124,13 +127,13 @@ class KafkaBroker:
 
 
 @contextmanager
-def kafka(nodes: int = 1) -> Iterator[KafkaBroker]:
+def kafka(nodes: int = 1, *, more: str = "", options: Sequence[str] = ()) -> Iterator[KafkaBroker]:
     """Start brokers on free ports of 127.0.0.1, and stop them and remove their data at the end."""
     folder = Path(tempfile.mkdtemp(prefix="millstream-kafka-"))
     broker = None
     try:
         with FileLock(Path(tempfile.gettempdir()) / "millstream-kafka.lock"):  # or two take the same ports
-            broker = KafkaBroker(folder, nodes)
+            broker = KafkaBroker(folder, nodes, more=more, options=options)
             broker.start()
         yield broker
     finally:

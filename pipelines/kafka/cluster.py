@@ -12,12 +12,6 @@ __all__ = ["check_topics", "max_message_bytes", "sample_values"]
 
 _ASK_SECONDS = 20.0
 _DEFAULT_BYTES = 1_048_588
-# Errors that starting again does not mend.
-_OURS = (
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-)
 _SAMPLE_MESSAGES, _SAMPLE_SECONDS = 2000, 1.0
 
 
@@ -43,6 +37,8 @@ def check_topics(
         **dict.fromkeys(reads, (AclOperation.READ, "read")),
         **dict.fromkeys(writes, (AclOperation.WRITE, "write")),
     }
+    if described:
+        _check_rights(admin, wanted)
     try:
         known = admin.list_topics(timeout=_ASK_SECONDS).topics
     except KafkaException as error:
@@ -54,8 +50,6 @@ def check_topics(
         if name not in known or not known[name].partitions:
             raise ConfigurationError(f"there is no topic {name!r} to {verb}: create it, or correct the name")
         counts[name] = len(known[name].partitions)
-    if described:
-        _check_rights(admin, wanted)
     return counts
 
 
@@ -68,10 +62,21 @@ def _check_rights(admin: AdminClient, wanted: Mapping[str, tuple[AclOperation, s
         try:
             allowed = future.result().authorized_operations
         except KafkaException as error:
-            kind = ConfigurationError if error.args[0].code() in _OURS else TransientError
-            raise kind(f"cannot look at topic {name!r}: {error.args[0].str()}") from error
+            code, why = error.args[0].code(), error.args[0].str()
+            if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise ConfigurationError(
+                    f"this user may not see topic {name!r}: allow it DESCRIBE and {operation.name} on it"
+                ) from error
+            if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise ConfigurationError(
+                    f"there is no topic {name!r} to {verb}: create it, or correct the name"
+                ) from error
+            kind = ConfigurationError if code == KafkaError.CLUSTER_AUTHORIZATION_FAILED else TransientError
+            raise kind(f"cannot look at topic {name!r}: {why}") from error
         if allowed and operation not in allowed:
-            raise ConfigurationError(f"this user may not {verb} topic {name!r}: grant it {operation.name}")
+            raise ConfigurationError(
+                f"this user may not {verb} topic {name!r}: allow it {operation.name} on the topic"
+            )
 
 
 def max_message_bytes(admin: AdminClient, topics: Sequence[str], *, described: bool = True) -> dict[str, int]:

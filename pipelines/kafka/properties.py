@@ -9,7 +9,7 @@ from encoder.errors import ConfigurationError
 __all__ = ["consumer_properties", "parse_properties", "producer_properties", "shown"]
 
 _PREFIX = "MILLSTREAM_KAFKA_"
-_SECRET = ("password", "secret", "key.pem", "oauthbearer.config", "sasl.oauthbearer.client.secret", "token")
+_SECRET = ("password", "passphrase", "secret", "key.pem", "oauthbearer.config", "user.info", "auth.token")
 
 # What exactly-once rests on, and what has a flag of its own.
 _RESERVED = {

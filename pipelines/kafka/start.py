@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
 
 from encoder.errors import ConfigurationError, OutputConflict
 from encoder.store.objects import Objects, open_objects
 from encoder.store.publish import prove_create_only
 from pipelines.follow import ModelFollower
+from pipelines.kafka.access import check_group, check_transactions, connect
 from pipelines.kafka.budget import ErrorBudget
 from pipelines.kafka.cluster import check_topics, max_message_bytes, sample_values
 from pipelines.kafka.inputs import Inputs
@@ -37,7 +37,6 @@ __all__ = ["Started", "check", "collect_rarely", "start"]
 _log = logging.getLogger(__name__)
 _OBJECTS = 200_000
 _CLAIM = "_worker.json"
-_ADMIN = ("security.", "sasl.", "ssl.", "socket.", "broker.address", "client.id", "enable.ssl")
 
 
 class Started:
@@ -72,15 +71,12 @@ class _Plan:
         letters = settings.dead_letters
         self.letters_topic = letters.target if letters.kind == "topic" else None
         self.written = [*self.topics, *([self.letters_topic] if self.letters_topic else [])]
-        admin = AdminClient(
-            {
-                "bootstrap.servers": settings.brokers,
-                "log_level": "3",  # it has no logger, and what it asks is answered by errors
-                **{key: value for key, value in settings.properties.items() if key.startswith(_ADMIN)},
-            }
-        )
-        self.partitions = check_topics(admin, [settings.input], self.written, described=not settings.embedded)
-        self.max_bytes = max_message_bytes(admin, self.written, described=not settings.embedded)
+        admin = connect(settings.brokers, settings.properties)
+        described = not settings.embedded
+        if described:
+            check_group(admin, settings.group)
+        self.partitions = check_topics(admin, [settings.input], self.written, described=described)
+        self.max_bytes = max_message_bytes(admin, self.written, described=described)
         self.folders = {
             output.target: open_objects(output.target)
             for output in (*settings.parquet_outputs, letters)
@@ -290,6 +286,8 @@ def check(settings: WorkerSettings) -> list[tuple[str, str]]:
     follower = ModelFollower.start(settings.model, pin=True)
     follower.close()
     plan = _Plan(settings)
+    if plan.written and settings.delivery == "exactly-once" and settings.instance is None:
+        check_transactions(settings.brokers, settings.properties, f"{settings.group}-")
     found = [
         ("model", follower.current().label + (" (from the cache)" if follower.from_cache else "")),
         ("input", f"topic {settings.input}, {plan.partitions[settings.input]} partitions"),

@@ -52,23 +52,16 @@ def topics(kafka):
 
 
 @pytest.fixture
-def worker(topics, model):
+def run_worker(model):
     """Run a worker in a thread of this process; at the end of the block it stops in order."""
 
     @contextmanager
-    def run(outputs=(), dead_letters=None, **options):
+    def run(outputs, dead_letters, properties, **options):
         settings = WorkerSettings(
-            **{
-                "brokers": topics.broker.address,
-                "group": topics.group,
-                "input": topics.input,
-                "text": "text",
-                "model": str(model),
-                "properties": SHORT,
-                **options,
-            },
-            outputs=tuple(Output.parse(output) for output in outputs or [f"topic:{topics.output}"]),
-            dead_letters=Output.parse(dead_letters or f"topic:{topics.dead}"),
+            **{"text": "text", "model": str(model), **options},
+            properties={**SHORT, **properties},
+            outputs=tuple(Output.parse(output) for output in outputs),
+            dead_letters=Output.parse(dead_letters),
         )
         stopping, errors = threading.Event(), []
 
@@ -89,5 +82,20 @@ def worker(topics, model):
                 assert not thread.is_alive()
         if errors:
             raise errors[0]
+
+    return run
+
+
+@pytest.fixture
+def worker(topics, run_worker):
+    """Run a worker on the topics."""
+
+    def run(outputs=(), dead_letters=None, **options):
+        about = {"brokers": topics.broker.address, "group": topics.group, "input": topics.input}
+        return run_worker(
+            outputs or [f"topic:{topics.output}"],
+            dead_letters or f"topic:{topics.dead}",
+            **{**about, "properties": {}, **options},
+        )
 
     return run

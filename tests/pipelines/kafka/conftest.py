@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from secure_brokers import secure_kafka
 from topics import read_topic, unique, values_of, write_topic
 
 from encoder.errors import MillstreamError
@@ -49,6 +50,12 @@ def topics(kafka):
     kafka.create_topic(made.output, 2)
     kafka.create_topic(made.dead, 1)
     return made
+
+
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory):
+    with secure_kafka(tmp_path_factory.mktemp("certificates")) as broker:
+        yield broker
 
 
 @pytest.fixture

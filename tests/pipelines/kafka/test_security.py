@@ -1,17 +1,11 @@
 """Brokers that ask who we are: SASL, TLS and OAUTHBEARER with access-control lists, on a real broker."""
 
 import pytest
-from secure_brokers import PASSWORD, secure_kafka
+from secure_brokers import PASSWORD
 from topics import read_topic, unique, values_of, write_topic
 
 pytestmark = pytest.mark.server
 N = 200
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory):
-    with secure_kafka(tmp_path_factory.mktemp("certificates")) as broker:
-        yield broker
 
 
 def sasl(secure, mechanism, password=PASSWORD, ca="ca.pem"):

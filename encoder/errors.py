@@ -10,6 +10,7 @@
     │   ├── UnsafeStore            the store ignores create-only writes: it cannot hold versions
     │   ├── OutputConflict         the output folder holds something else
     │   └── MissingExtra           an optional part is not installed
+    ├── QualityTooLow          a model is below what was required of it: make a better one, or ask for less
     ├── TransientError         try again later
     │   └── StoreUnavailable       the object store does not answer
     └── IntegrityError         stop: something that must not happen did
@@ -30,6 +31,7 @@ __all__ = [
     "ModelFormatError",
     "NotInStore",
     "OutputConflict",
+    "QualityTooLow",
     "StoreUnavailable",
     "TemplateError",
     "TransientError",
@@ -79,6 +81,10 @@ class MissingExtra(ConfigurationError):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed: pip install 'millstream[{extra}]'")
+
+
+class QualityTooLow(MillstreamError):
+    """A model is below what was required of it: nothing was published."""
 
 
 class TransientError(MillstreamError):

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
-from pipelines.commands import backfill, demo, distill, models, stream, warm, worker
+from pipelines.commands import backfill, demo, distill, evaluate, models, stream, warm, worker
 
 __all__ = ["app", "main"]
 
@@ -28,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MILLSTREAM"},
 )
 app.command("distill")(distill.distill)
+app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.command("backfill")(backfill.backfill)
 app.command("stream")(stream.stream)

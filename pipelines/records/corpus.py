@@ -1,6 +1,6 @@
-"""Texts alone, out of files of records: what a distillation is fitted to."""
+"""Texts alone, out of files of records: what a distillation is fitted to, what a model is measured on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
@@ -9,21 +9,27 @@ from pipelines.records.formats import InputFile
 from pipelines.records.splits import split_file
 from pipelines.records.template import TextTemplate
 
-__all__ = ["iterate_texts"]
+__all__ = ["iterate_rows", "iterate_texts"]
+
+OnChunk = Callable[[int, int, int], None]
 
 
 def iterate_texts(
-    files: list[InputFile],
-    schema: pa.Schema,
-    template: TextTemplate,
-    on_chunk: Callable[[int, int, int], None],
+    files: list[InputFile], schema: pa.Schema, template: TextTemplate, on_chunk: OnChunk
 ) -> Iterator[str | None]:
-    """The text of each record of some files, as a backfill would embed it, in the files' order.
+    """The text of each record of some files, as a backfill would embed it; see `iterate_rows`."""
+    return (text for (text,) in iterate_rows(files, schema, [template], on_chunk))
+
+
+def iterate_rows(
+    files: list[InputFile], schema: pa.Schema, templates: Sequence[TextTemplate], on_chunk: OnChunk
+) -> Iterator[tuple[str | None, ...]]:
+    """Some texts of each record of some files, in the files' order.
 
     Args:
         files: what to read.
-        schema: the columns that the template needs (`records.schema.infer_schema`).
-        template: the text of a record.
+        schema: the columns that the templates need (`records.schema.infer_schema`).
+        templates: each gives one text of a record.
         on_chunk: called after each chunk of records with the bytes of the files that it took, its records,
             and the rows in it that could not be read, which are passed over.
 
@@ -34,5 +40,6 @@ def iterate_texts(
     for file in files:
         for split in split_file(file):
             for chunk in read_split(split, schema):
-                yield from template.apply(chunk.batch).to_pylist()
+                columns = [template.apply(chunk.batch).to_pylist() for template in templates]
+                yield from zip(*columns, strict=True)
                 on_chunk(chunk.n_bytes, chunk.batch.num_rows, len(chunk.bad))

@@ -1,0 +1,227 @@
+"""Reading what a model is measured on: the user's own records, and standard sets in their files."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from encoder.errors import ConfigurationError, InputError, TemplateError
+from pipelines.records.corpus import iterate_rows
+from pipelines.records.formats import FORMATS, find_inputs
+from pipelines.records.schema import infer_schema
+from pipelines.records.template import TextTemplate
+
+if TYPE_CHECKING:
+    from distill.evaluation import Classification, Labelled, Pairs, Records, Retrieval, Sets
+
+__all__ = ["RECORDS", "SetFiles"]
+
+RECORDS = "records"
+"""The name of the user's own records among the sets."""
+
+_Row = tuple[str, ...]
+_ENDINGS = {ending for endings in FORMATS.values() for ending in endings} | {".gz", ".zst", ".zstd"}
+_TITLE = "title"  # the one field that a record may lack
+_TRAIN_AND_TEST, _CORPUS_QUERIES_AND_QRELS = 2, 3  # files that are named with commas between them
+
+
+@dataclass(frozen=True)
+class SetFiles:
+    """Where the sets are: what the flags of the same names say.
+
+    Attributes:
+        input: the user's own records, or None.
+        text: their text.
+        label: the field of their label, or None.
+        input_format: their format, or None to go by the extensions.
+        sts: files of pairs.
+        classification: files or folders of labelled texts.
+        retrieval: folders of passages, queries and relevance.
+        per_label: training texts of each label.
+        sample: so many distinct texts of the records are used.
+        seed: of the sample.
+    """
+
+    input: str | None = None
+    text: str = "text"
+    label: str | None = None
+    input_format: str | None = None
+    sts: Sequence[str] = ()
+    classification: Sequence[str] = ()
+    retrieval: Sequence[str] = ()
+    per_label: int = 8
+    sample: int = 2000
+    seed: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.input or self.sts or self.classification or self.retrieval)
+
+    def read(self, say: Callable[[str], None]) -> "Sets":
+        """Read all sets.
+
+        Args:
+            say: called with what was passed over.
+
+        Raises:
+            ConfigurationError: flags contradict one another, or two sets have the same name.
+            InputError: a file is not there, is damaged, or is no such set.
+        """
+        from distill.evaluation import Sets  # noqa: PLC0415 - torch takes seconds to import
+
+        if self.label is not None and self.input is None:
+            raise ConfigurationError("--label is a field of the records: give them by --input")
+        sets = Sets(
+            records=self._records(self.input, say) if self.input is not None else None,
+            pairs=tuple(_pairs(file, say) for file in self.sts),
+            classifications=tuple(
+                _classification(files, self.per_label, say) for files in self.classification
+            ),
+            retrievals=tuple(_retrieval(files, say) for files in self.retrieval),
+        )
+        for names in (sets.pairs, sets.classifications, sets.retrievals):
+            _check_names([each.name for each in names])
+        return sets
+
+    def _records(self, pattern: str, say: Callable[[str], None]) -> "Records":
+        from distill.corpus import sample_distinct  # noqa: PLC0415 - torch takes seconds to import
+        from distill.evaluation import Records  # noqa: PLC0415 - as above
+
+        templates = [self.text] if self.label is None else [self.text, self.label]
+        rows = _rows(pattern, templates, say, self.input_format)
+        drawn = sample_distinct(((row[0], row[-1]) for row in rows), self.sample, seed=self.seed)
+        labels = None if self.label is None else [label for _, label in drawn]
+        return Records(RECORDS, [text for text, _ in drawn], labels)
+
+
+def _rows(
+    pattern: str, templates: Sequence[str], say: Callable[[str], None], input_format: str | None = None
+) -> Iterator[_Row]:
+    """Texts of the records that have all of them; the number of the others is said at the end."""
+    parsed = [TextTemplate.parse(template) for template in templates]
+    files = find_inputs(pattern, input_format)
+    fields = list(dict.fromkeys(chain.from_iterable(template.fields for template in parsed)))
+    schema = infer_schema(files, fields, ())
+    n_unread = n_incomplete = 0
+
+    def on_chunk(_bytes: int, _records: int, bad: int) -> None:
+        nonlocal n_unread
+        n_unread += bad
+
+    for row in iterate_rows(files, schema, parsed, on_chunk):
+        complete = [
+            text or ""
+            for text, field in zip(row, templates, strict=True)
+            if text is not None or field == _TITLE
+        ]
+        if len(complete) == len(row):
+            yield tuple(complete)
+        else:
+            n_incomplete += 1
+    if n_unread or n_incomplete:
+        say(
+            f"{pattern}: passed over {n_unread:,} rows that cannot be read and {n_incomplete:,} without "
+            f"{' or '.join(templates)}"
+        )
+
+
+def _pairs(pattern: str, say: Callable[[str], None]) -> "Pairs":
+    from distill.evaluation import Pairs  # noqa: PLC0415 - torch takes seconds to import
+
+    rows = _all(pattern, _rows(pattern, ["sentence1", "sentence2", "score"], say))
+    first, second, scores = zip(*rows, strict=True)
+    return Pairs(_name(pattern), first, second, [_number(pattern, "score", score) for score in scores])
+
+
+def _classification(spec: str, per_label: int, say: Callable[[str], None]) -> "Classification":
+    from distill.evaluation import Classification, Labelled  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation.labelled import halves  # noqa: PLC0415 - as above
+
+    def read(pattern: str) -> "Labelled":
+        texts, labels = zip(*_all(pattern, _rows(pattern, ["text", "label"], say)), strict=True)
+        return Labelled(texts, labels)
+
+    parts = spec.split(",")
+    if len(parts) == 1 and _is_file(spec):
+        whole = read(spec)
+        sides = halves(whole.labels)
+        train, test = (
+            Labelled([whole.texts[i] for i in rows], [whole.labels[i] for i in rows]) for rows in sides
+        )
+        return Classification(_name(spec), train, test, per_label)
+    if len(parts) == 1:
+        parts = [f"{spec.rstrip('/')}/train.*", f"{spec.rstrip('/')}/test.*"]
+    if len(parts) != _TRAIN_AND_TEST:
+        raise ConfigurationError(f"--classification {spec}: give a folder, a file, or TRAIN,TEST")
+    train, test = (read(part) for part in parts)
+    return Classification(_name(spec.partition(",")[0]), train, test, per_label)
+
+
+def _retrieval(spec: str, say: Callable[[str], None]) -> "Retrieval":
+    from distill.evaluation import Retrieval  # noqa: PLC0415 - torch takes seconds to import
+
+    parts = spec.split(",")
+    if len(parts) == 1:
+        root = spec.rstrip("/")
+        parts = [f"{root}/corpus.*", f"{root}/queries.*", f"{root}/qrels.*"]
+    if len(parts) != _CORPUS_QUERIES_AND_QRELS:
+        raise ConfigurationError(f"--retrieval {spec}: give a folder, or CORPUS,QUERIES,QRELS")
+    corpus, queries, qrels = parts
+    passages = _first_that_fits(
+        [["id", _TITLE, "text"], ["_id", _TITLE, "text"], ["id", "text"], ["_id", "text"]], corpus, say
+    )
+    asked = _first_that_fits([["id", "text"], ["_id", "text"]], queries, say)
+    relevant: dict[str, dict[str, float]] = {}
+    for query, passage, score in _all(qrels, _rows(qrels, ["query-id", "corpus-id", "score"], say)):
+        gain = _number(qrels, "score", score)
+        if gain > 0:
+            relevant.setdefault(query, {})[passage] = gain
+    texts = {row[0]: " ".join(part for part in row[1:] if part).strip() for row in passages}
+    found = Retrieval(_name(spec.partition(",")[0]), texts, {row[0]: row[1] for row in asked}, relevant)
+    if not any(query in relevant for query in found.queries):
+        raise InputError(f"no query of {queries} is in {qrels}: do the files belong together?")
+    return found
+
+
+def _first_that_fits(
+    choices: Sequence[Sequence[str]], pattern: str, say: Callable[[str], None]
+) -> list[_Row]:
+    """The rows, read by the first of several ways to name their fields that the files have."""
+    for fields in choices[:-1]:
+        try:
+            return _all(pattern, _rows(pattern, fields, say))
+        except TemplateError:
+            continue
+    return _all(pattern, _rows(pattern, choices[-1], say))
+
+
+def _all(pattern: str, rows: Iterator[_Row]) -> list[_Row]:
+    found = list(rows)
+    if not found:
+        raise InputError(f"{pattern} has no complete record")
+    return found
+
+
+def _number(pattern: str, field: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{pattern}: {field} {text!r} is no number") from None
+
+
+def _is_file(pattern: str) -> bool:
+    return PurePosixPath(pattern).suffix in _ENDINGS
+
+
+def _name(pattern: str) -> str:
+    """The name of a set: its file's without extensions, or its folder's."""
+    path = PurePosixPath(pattern)
+    name = path.name
+    while PurePosixPath(name).suffix in _ENDINGS:
+        name = PurePosixPath(name).stem
+    return path.parent.name if name in ("train", "corpus") and path.parent.name else name
+
+
+def _check_names(names: list[str]) -> None:
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigurationError(f"two sets are called {twice!r}: rename one of the files")

@@ -1,0 +1,78 @@
+"""The gate."""
+
+import pytest
+
+from distill.evaluation import Figure, Pairs, Records, Requirement, Sets, check_measurable, unmet
+from encoder.errors import ConfigurationError
+
+STS = Figure("sts", "stsb", 74.2, 72.0, 76.0, 1500)
+OVERLAP = Figure("overlap@10", "records", 0.5, 0.48, 0.52, 900)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("sts>=75", ("sts", None, ">=", 75)),
+        (" overlap@10 > 0.5 ", ("overlap@10", None, ">", 0.5)),
+        ("sts:stsb dev-2>=75.5", ("sts", "stsb dev-2", ">=", 75.5)),
+        ("rank-correlation>=-0.1", ("rank-correlation", None, ">=", -0.1)),
+    ],
+)
+def test_what_can_be_required(text, parts):
+    found = Requirement.parse(text)
+    assert (found.metric, found.dataset, found.sign, found.threshold) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot read the requirement ''"),
+        ("sts", "write METRIC>=NUMBER"),
+        ("sts=75", "write METRIC>=NUMBER"),
+        ("sts<=75", "write METRIC>=NUMBER"),
+        ("sts>=high", "write METRIC>=NUMBER"),
+        ("accuracy>=75", "names no metric: use one of overlap@10, "),
+        ("sts>=101", "can never be met: sts is at most 100"),
+        ("overlap@10>=50", "can never be met: overlap@10 is at most 1"),
+        ("sts>=0.75", "sts is of 100, so write sts>=75"),
+    ],
+)
+def test_what_cannot_is_said_in_one_line(text, message):
+    with pytest.raises(ConfigurationError) as caught:
+        Requirement.parse(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_met_is_named_with_value_and_interval():
+    required = [Requirement.parse(text) for text in ("sts>=75", "overlap@10>=0.5")]
+    assert unmet(required, [STS, OVERLAP]) == ["sts>=75: stsb has 74.2 [72.0, 76.0]"]
+    assert unmet([Requirement.parse("overlap@10>0.5")], [OVERLAP]) == [
+        "overlap@10>0.5: records has 0.500 [0.480, 0.520]"
+    ]
+
+
+def test_one_without_a_set_is_about_every_set():
+    other = Figure("sts", "other", 80, 79, 81, 10)
+    assert unmet([Requirement.parse("sts>=75")], [STS, other]) == ["sts>=75: stsb has 74.2 [72.0, 76.0]"]
+    assert unmet([Requirement.parse("sts:other>=75")], [STS, other]) == []
+
+
+def test_a_figure_that_is_no_number_or_not_there_meets_nothing():
+    nothing = Figure("sts", "stsb", float("nan"), float("nan"), float("nan"), 2)
+    assert len(unmet([Requirement.parse("sts>=-100")], [nothing])) == 1
+    assert unmet([Requirement.parse("sts>=-100")], []) == ["sts>=-100: not measured"]
+
+
+def test_what_will_not_be_measured_is_refused_beforehand():
+    sets = Sets(records=Records("records", ["a"]), pairs=(Pairs("stsb", ["a"], ["b"], [1.0]),))
+    check_measurable([Requirement.parse("sts>=75")], sets, reference=False)
+    check_measurable([Requirement.parse("overlap@10>=0.5")], sets, reference=True)
+    for text, message in [
+        ("overlap@10>=0.5", "cannot be measured: give --against and --input"),
+        ("knn>=50", "cannot be measured: give --input and --label"),
+        ("ndcg@10>=50", "cannot be measured: give --retrieval"),
+        ("sts:x>=50", "names no set: sts is measured on stsb"),
+    ]:
+        with pytest.raises(ConfigurationError, match=message):
+            check_measurable([Requirement.parse(text)], sets, reference=False)

@@ -114,12 +114,14 @@ def neighbours_vote(
 
 
 def average_precision(scores: NDArray[Any], is_label: NDArray[np.bool_]) -> float:
-    """The mean over labels of the average precision of their scores (`sklearn.metrics`' definition).
+    """The average precision of labels' scores, each label counting as often as it comes.
+
+    It is `sklearn.metrics.average_precision_score(average="weighted")`. Rare labels, which one record more or
+    less changes much, so count little.
 
     Args:
         scores: `(n_records, n_labels)`.
-        is_label: `(n_records, n_labels)`, what is true. Labels that no record has are left out; NaN if none
-            is left.
+        is_label: `(n_records, n_labels)`, what is true; NaN if nothing is.
     """
     order = np.argsort(-scores, axis=0, kind="stable")
     ranked, true = np.take_along_axis(scores, order, 0), np.take_along_axis(is_label, order, 0)
@@ -129,8 +131,5 @@ def average_precision(scores: NDArray[Any], is_label: NDArray[np.bool_]) -> floa
     for column in range(scores.shape[1]):
         last = np.searchsorted(-ranked[:, column], -ranked[:, column], side="right") - 1
         precision[:, column] = precision[last, column]
-    total = found[-1]
-    there = total > 0
-    if not there.any():
-        return float("nan")
-    return float(((precision * true).sum(axis=0)[there] / total[there]).mean())
+    total = int(true.sum())
+    return float((precision * true).sum() / total) if total else float("nan")

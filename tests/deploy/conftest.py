@@ -1,0 +1,99 @@
+"""What is deployed, read as its users' tools read it: manifests, compose file, the worker's options."""
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_tokenizers
+import yaml
+from engines.downloads import go_program, needed
+from prometheus import ADVICE
+
+from encoder.model import StaticModel, save_model
+from pipelines import cli
+from pipelines.commands import worker_run
+
+ROOT = Path(__file__).parents[2]
+KUSTOMIZE = "5.8.2"
+
+
+@pytest.fixture(scope="session")
+def kustomize():
+    """Build a kustomization of `deploy/kubernetes`; its objects."""
+    module = f"sigs.k8s.io/kustomize/kustomize/v5@v{KUSTOMIZE}"
+
+    @functools.cache
+    def build(name):
+        program = go_program(f"kustomize-{KUSTOMIZE}", module) / "kustomize"
+        done = subprocess.run(
+            [program, "build", ROOT / "deploy/kubernetes" / name], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return list(yaml.safe_load_all(done.stdout))
+
+    return build
+
+
+@pytest.fixture
+def promtool():
+    """Run promtool; what it says."""
+
+    def run(*arguments):
+        program = needed("promtool", ADVICE)
+        done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def settings_of(monkeypatch):
+    """The settings that `millstream ARGUMENTS…` starts a worker with, read by the command itself."""
+
+    def read(arguments, environment=None):
+        started = []
+        monkeypatch.setattr(
+            worker_run, "run", lambda settings, **options: started.append((settings, options))
+        )
+        monkeypatch.setattr(worker_run, "log_as", lambda _form: None)
+        for name, value in (environment or {}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["millstream", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        [(settings, options)] = started
+        return settings, options
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """The folder of a tiny model."""
+    tokenizer = tiny_tokenizers.named("uncased")
+    table = np.random.default_rng(7).normal(size=(tokenizer.get_vocab_size(), 16)).astype(np.float32)
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    return save_model(StaticModel(table, tokenizer.to_str(), {"normalize": True}), folder)
+
+
+@pytest.fixture
+def worker(tmp_path):
+    """Start `millstream worker …` in a process of its own, which does not outlive the test."""
+    started = []
+
+    def start(*arguments):
+        with (tmp_path / "worker.log").open("ab") as log:
+            command = [sys.executable, "-m", "pipelines", "worker", *map(str, arguments)]
+            started.append(subprocess.Popen(command, stderr=log, env={**os.environ}))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()

@@ -1,0 +1,198 @@
+"""The manifests: built by kustomize, held against the schemas of Kubernetes and of the operators."""
+
+import re
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
+from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+KINDS = {
+    "ScaledObject": ScaledObject,
+    "TriggerAuthentication": TriggerAuthentication,
+    "PodMonitor": PodMonitor,
+    "PrometheusRule": PrometheusRule,
+}
+VERSIONS = ("1.30", kubernetes_validate.latest_version())
+OVERLAYS = ("base", "example")
+# https://keda.sh/docs/2.18/scalers/apache-kafka/: the trigger's metadata have no schema.
+KAFKA_TRIGGER = {
+    *("bootstrapServers", "consumerGroup", "topic", "lagThreshold", "activationLagThreshold"),
+    *("offsetResetPolicy", "allowIdleConsumers", "scaleToZeroOnInvalidOffset", "excludePersistentLag"),
+    *("limitToPartitionsWithLag", "ensureEvenDistributionOfPartitions", "version", "partitionLimitation"),
+    *("sasl", "saslTokenProvider", "tls", "unsafeSsl", "awsRegion"),
+}
+
+
+def of_kind(objects, kind):
+    [found] = [
+        one for one in objects if one["kind"] == kind and one["metadata"]["name"] != "millstream-dashboard"
+    ]
+    return found
+
+
+@pytest.fixture(params=OVERLAYS)
+def objects(request, kustomize):
+    return kustomize(request.param)
+
+
+@pytest.fixture
+def pod(objects):
+    return of_kind(objects, "StatefulSet")["spec"]["template"]
+
+
+@pytest.fixture
+def container(pod):
+    [found] = pod["spec"]["containers"]
+    return found
+
+
+@pytest.fixture
+def settings(objects, pod, container, settings_of, tmp_path):
+    """What the pod millstream-worker-1 is started with: arguments, environment and mounted files."""
+    text = of_kind(objects, "ConfigMap")["data"]["worker.toml"]
+    for name in ("username", "password"):
+        (tmp_path / name).write_text(f"the {name}\n")
+    for mount in container["volumeMounts"]:
+        volume = next(volume for volume in pod["spec"]["volumes"] if volume["name"] == mount["name"])
+        if "secret" in volume:
+            text = text.replace(mount["mountPath"], str(tmp_path))
+    (tmp_path / "worker.toml").write_text(text)
+    arguments = [word.replace("/etc/millstream/", f"{tmp_path}/") for word in container["args"]]
+    fields = {"metadata.name": "millstream-worker-1"}
+    environment = {one["name"]: fields[one["valueFrom"]["fieldRef"]["fieldPath"]] for one in container["env"]}
+    return settings_of(arguments, environment)
+
+
+def test_kubernetes_takes_every_object(objects):
+    for one in objects:
+        if one["kind"] not in KINDS:
+            for version in VERSIONS:
+                kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_the_operators_take_theirs_and_know_every_field(kustomize):
+    found = [one for one in kustomize("example") if one["kind"] in KINDS]
+    assert {one["kind"] for one in found} == set(KINDS)
+    for one in found:
+        read = KINDS[one["kind"]].model_validate(one)
+        assert read.model_dump(mode="json", by_alias=True, exclude_unset=True) == one
+
+
+def test_a_field_that_is_not_known_is_seen(kustomize):
+    scaled = of_kind(kustomize("example"), "ScaledObject")
+    wrong = {**scaled, "spec": {**scaled["spec"], "minReplicas": 1}}
+    assert ScaledObject.model_validate(wrong).model_dump(by_alias=True, exclude_unset=True) != wrong
+    stateful = of_kind(kustomize("base"), "StatefulSet")
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(
+            {**stateful, "spec": {**stateful["spec"], "replica": 1}}, VERSIONS[-1], strict=True
+        )
+
+
+def test_the_worker_reads_its_options(settings, container):
+    read, options = settings
+    [port] = container["ports"]
+    assert options["listen"] == f"0.0.0.0:{port['containerPort']}"
+    assert read.instance == "millstream-worker-1"
+    assert read.delivery == "exactly-once"
+    assert read.properties["session.timeout.ms"] == "20000"
+
+
+def test_secrets_come_from_files_and_are_in_no_manifest(objects, settings):
+    assert not [one for one in objects if one["kind"] == "Secret"]
+    read, _ = settings
+    if read.properties.get("security.protocol") == "SASL_SSL":
+        assert read.properties["sasl.password"] == "the password"
+
+
+def test_keda_looks_at_what_the_worker_reads(objects, settings):
+    scaled = [one for one in objects if one["kind"] == "ScaledObject"]
+    file = yaml.safe_load((ROOT / "deploy/kubernetes/keda/scaledobject.yaml").read_text())
+    [trigger] = (scaled[0] if scaled else file)["spec"]["triggers"]
+    about, (read, _) = trigger["metadata"], settings
+    assert trigger["type"] == "kafka"
+    assert set(about) <= KAFKA_TRIGGER
+    assert (about["bootstrapServers"], about["consumerGroup"]) == (read.brokers, read.group)
+    assert about["topic"] in str(read)
+    assert about["offsetResetPolicy"] == read.properties.get("auto.offset.reset", "earliest")
+    assert (about.get("tls") == "enable") == (read.properties.get("security.protocol") == "SASL_SSL")
+    mechanism = read.properties.get("sasl.mechanism", "")
+    assert about.get("sasl", "") == mechanism.lower().replace("-", "_").replace("sha_", "sha")
+
+
+def test_keda_alone_says_how_many_workers_there_are(kustomize):
+    assert of_kind(kustomize("base"), "StatefulSet")["spec"]["replicas"] == 2
+    stateful, scaled = (of_kind(kustomize("example"), kind) for kind in ("StatefulSet", "ScaledObject"))
+    assert "replicas" not in stateful["spec"]
+    target = scaled["spec"]["scaleTargetRef"]
+    assert (target["apiVersion"], target["kind"]) == (stateful["apiVersion"], stateful["kind"])
+    assert target["name"] == stateful["metadata"]["name"]
+
+
+def test_every_name_leads_somewhere(objects, pod, container):
+    names = {(one["kind"], one["metadata"]["name"]) for one in objects}
+    stateful = of_kind(objects, "StatefulSet")
+    assert ("Service", stateful["spec"]["serviceName"]) in names
+    assert ("ServiceAccount", pod["spec"]["serviceAccountName"]) in names
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+    assert ("ConfigMap", volumes["config"]["configMap"]["name"]) in names
+    labels = pod["metadata"]["labels"].items()
+    selectors = [stateful["spec"]["selector"]["matchLabels"], of_kind(objects, "Service")["spec"]["selector"]]
+    selectors.append(of_kind(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"])
+    selectors += [one["spec"]["selector"]["matchLabels"] for one in objects if one["kind"] == "PodMonitor"]
+    assert all(selector.items() <= labels for selector in selectors)
+    ports = {port["name"] for port in container["ports"]}
+    probes = [container[f"{name}Probe"]["httpGet"]["port"] for name in ("startup", "liveness", "readiness")]
+    scraped = [
+        end["port"]
+        for one in objects
+        if one["kind"] == "PodMonitor"
+        for end in one["spec"]["podMetricsEndpoints"]
+    ]
+    assert {*probes, *scraped, of_kind(objects, "Service")["spec"]["ports"][0]["targetPort"]} <= ports
+
+
+def test_a_change_of_the_options_restarts_the_workers(objects):
+    assert re.search(r"-[a-z0-9]{10}$", of_kind(objects, "ConfigMap")["metadata"]["name"])
+
+
+def test_the_pod_is_restricted(pod, container):
+    # What the Pod Security Standard `restricted` asks for, and a root that is read-only.
+    own, whole = container["securityContext"], pod["spec"]["securityContext"]
+    assert whole["runAsNonRoot"] is True
+    assert whole["runAsUser"] == 10001  # the image's
+    assert whole["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert own == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod["spec"])
+    assert not [volume for volume in pod["spec"]["volumes"] if "hostPath" in volume]
+
+
+def test_there_is_time_and_memory_enough(pod, container, settings):
+    read, _ = settings
+    assert pod["spec"]["terminationGracePeriodSeconds"] > 10
+    limit = int(container["resources"]["limits"]["memory"].removesuffix("Mi")) << 20
+    assert limit >= read.max_memory + (768 << 20)  # see statefulset.yaml
+
+
+def test_the_operators_rules_are_those_of_the_file():
+    monitoring = ROOT / "deploy/monitoring"
+    rules, file = (
+        yaml.safe_load((monitoring / name).read_text()) for name in ("prometheusrule.yaml", "alerts.yaml")
+    )
+    assert rules["spec"] == file
+
+
+def test_the_dashboard_is_what_grafanas_sidecar_looks_for(kustomize):
+    [found] = [one for one in kustomize("example") if one["metadata"]["name"] == "millstream-dashboard"]
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert found["data"]["dashboard.json"] == (ROOT / "deploy/monitoring/dashboard.json").read_text()

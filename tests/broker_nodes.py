@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-__all__ = ["VERSION", "Node", "free_ports"]
+__all__ = ["VERSION", "Node", "free_ports", "kafka_jars"]
 
 VERSION = "4.3.0"
 POM = Path(__file__).parents[1] / "deploy/kafka/pom.xml"
@@ -70,7 +70,7 @@ class Node:
     ) -> None:
         folder.mkdir()
         self._folder = folder
-        self._jars = _jars()
+        self._jars = kafka_jars()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         (folder / "server.properties").write_text((_PROPERTIES + more).format(folder=folder, **properties))
@@ -114,7 +114,7 @@ class Node:
         return ["java", *memory, quiet, *self._options, "-cp", f"{self._jars}/*"]
 
 
-def _jars() -> Path:
+def kafka_jars() -> Path:
     """The folder of the broker's jars, fetched by Maven if it is not there yet."""
     folder = user_cache_path("millstream", appauthor=False) / f"kafka-{VERSION}"
     folder.parent.mkdir(parents=True, exist_ok=True)

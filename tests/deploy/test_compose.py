@@ -1,0 +1,87 @@
+"""The compose file, read by Docker Compose itself (which needs no engine for that)."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import compose
+import pytest
+import yaml
+from broker_nodes import VERSION, kafka_jars
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+@pytest.fixture(scope="module")
+def services():
+    program = Path(compose.__file__).with_name("docker-compose")
+    done = subprocess.run(
+        [program, "--file", DEPLOY / "compose.yaml", "config", "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["services"]
+
+
+def test_files_that_it_names_are_there(services):
+    build = services["worker"]["build"]
+    assert (Path(build["context"]) / build["dockerfile"]).samefile(DEPLOY / "image/Dockerfile")
+    binds = [
+        Path(volume["source"])
+        for service in services.values()
+        for volume in service.get("volumes", [])
+        if volume["type"] == "bind"
+    ]
+    there = [path for path in binds if path.is_relative_to(DEPLOY)]
+    assert all(path.exists() for path in there)
+    assert [path for path in binds if path not in there] == [DEPLOY.parent / "store"]  # the user's
+
+
+def test_the_worker_reads_its_options(services, settings_of):
+    settings, options = settings_of(services["worker"]["command"])
+    assert settings.brokers == "kafka:9092"
+    assert settings.instance
+    assert options["listen"] == "0.0.0.0:9108"
+    made = services["topics"]["command"][-1]
+    topics = [output.target for output in (*settings.topic_outputs, settings.dead_letters)]
+    assert all(f" {topic}" in made for topic in topics)
+
+
+def test_the_worker_has_no_rights_and_time_to_end(services):
+    worker = services["worker"]
+    assert worker["read_only"] is True
+    assert worker["cap_drop"] == ["ALL"]
+    assert int(worker["stop_grace_period"].removesuffix("s")) > 10
+
+
+def test_prometheus_and_grafana_find_their_files(services):
+    config = yaml.safe_load((DEPLOY / "monitoring/prometheus.yaml").read_text())
+    mounted = {v["target"]: Path(v["source"]) for s in services.values() for v in s.get("volumes", [])}
+    folder = Path("/etc/prometheus")
+    assert all(str(folder / name) in mounted for name in config["rule_files"])
+    assert f"--config.file={folder}/prometheus.yaml" in services["prometheus"]["command"]
+    [target] = config["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert target == f"worker:{services['worker']['ports'][0]['target']}"
+    provisioning = mounted["/etc/grafana/provisioning"]
+    [provider] = yaml.safe_load((provisioning / "dashboards/millstream.yaml").read_text())["providers"]
+    assert f"{provider['options']['path']}/dashboard.json" in mounted
+    [source] = yaml.safe_load((provisioning / "datasources/prometheus.yaml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+
+
+@pytest.mark.server
+def test_the_broker_understands_its_configuration(services, tmp_path):
+    service = services["kafka"]
+    assert service["image"].endswith(f":{VERSION}")
+    lines = [
+        f"{name.removeprefix('KAFKA_').lower().replace('_', '.')}={value}"
+        for name, value in service["environment"].items()
+    ]
+    (tmp_path / "server.properties").write_text("\n".join([*lines, f"log.dirs={tmp_path}/data"]))
+    tool = ["kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", "server.properties"]
+    done = subprocess.run(
+        ["java", "-cp", f"{kafka_jars()}/*", *tool], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

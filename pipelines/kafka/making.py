@@ -1,5 +1,6 @@
 """Messages become records with vectors: decoding and enrichment of one batch, without any I/O."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from pipelines.enrich import ADDED, Enrichment
 from pipelines.follow import FollowedModel
 from pipelines.kafka.letters import Letter
 from pipelines.kafka.settings import WorkerSettings
+from pipelines.kafka.tracing import OFF, Spans
 from pipelines.records.json_lines import JsonDecoder
 from pipelines.records.template import TextTemplate
 from pipelines.records.values import Value, columns_seen, decode_columns, decode_objects, text_columns
@@ -42,9 +44,11 @@ class RecordMaker:
     Args:
         settings: of the worker.
         schema: the columns of the records, where an output needs columns; see `output_schema`.
+        spans: for tracing.
     """
 
-    def __init__(self, settings: WorkerSettings, schema: pa.Schema | None) -> None:
+    def __init__(self, settings: WorkerSettings, schema: pa.Schema | None, spans: Spans = OFF) -> None:
+        self._spans = spans
         self._template = TextTemplate.parse(settings.text)
         self._kind = settings.input_format
         self._needs_objects = settings.needs_objects
@@ -60,6 +64,7 @@ class RecordMaker:
 
     def __call__(self, values: Sequence[Value], model: FollowedModel) -> Made:
         """Decode and enrich values."""
+        began = time.time_ns()
         records: list[dict[str, Any]] | None = None
         reasons: dict[int, str] = {}
         rows = np.arange(len(values))
@@ -76,7 +81,9 @@ class RecordMaker:
         if self._schema is None:
             batch = text_columns(records or [], self._template.fields)
         letters = [Letter(row, "VALUE_CONVERTER", reason) for row, reason in reasons.items()]
-        enriched = self._enrichment(batch, model.encoder, model.label)
+        self._spans.passed("decode", began)
+        with self._spans.step("encode"):
+            enriched = self._enrichment(batch, model.encoder, model.label)
         if enriched.bad:
             letters += [Letter(int(rows[i]), "TRANSFORMATION", why) for i, why in enriched.bad.items()]
             kept = np.setdiff1d(np.arange(len(rows)), list(enriched.bad))

@@ -26,6 +26,7 @@ from pipelines.kafka.metrics import WorkerMetrics
 from pipelines.kafka.outputs import Outputs
 from pipelines.kafka.properties import consumer_properties, producer_properties, shown
 from pipelines.kafka.settings import WorkerSettings
+from pipelines.kafka.tracing import open_spans
 from pipelines.kafka.transaction import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.kafka.worker import Worker
 from pipelines.records.template import TextTemplate
@@ -161,6 +162,8 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
             plan.partitions[settings.input],
             shown(settings.properties),
         )
+        spans = open_spans(settings.group)
+        stack.callback(spans.close)
         metrics = WorkerMetrics()
         metrics.follow(follower)
         callbacks = {"stats_cb": metrics.on_statistics, "error_cb": _on_error}
@@ -180,7 +183,7 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
         worker = Worker(
             inputs=inputs,
             topic=settings.input,
-            maker=RecordMaker(settings, plan.schema),
+            maker=RecordMaker(settings, plan.schema, spans),
             follower=follower,
             outputs=outputs,
             commits=commits,
@@ -189,6 +192,7 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
             stopping=stopping,
             commit_seconds=settings.commit_seconds,
             transaction_records=settings.transaction_records,
+            spans=spans,
         )
         yield Started(worker, metrics, inputs, follower)
         closing()

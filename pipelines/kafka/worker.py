@@ -21,6 +21,7 @@ from pipelines.kafka.inputs import Inputs, Messages
 from pipelines.kafka.making import RecordMaker
 from pipelines.kafka.metrics import WorkerMetrics
 from pipelines.kafka.outputs import Outputs
+from pipelines.kafka.tracing import OFF, Spans
 from pipelines.kafka.transaction import Aborted, Commits, stop_error
 
 __all__ = ["Worker"]
@@ -52,6 +53,7 @@ class Worker:
         stopping: set when the worker is to stop.
         commit_seconds: between commits.
         transaction_records: after so many there is a commit as well.
+        spans: for tracing.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Worker:
         stopping: threading.Event,
         commit_seconds: float,
         transaction_records: int,
+        spans: Spans = OFF,
     ) -> None:
         self._inputs = inputs
         self._topic = topic
@@ -80,6 +83,7 @@ class Worker:
         self._stopping = stopping
         self._commit_seconds = commit_seconds if outputs.has_topics else max(commit_seconds, _FILES_SECONDS)
         self._transaction_records = transaction_records
+        self._spans = spans
         self._topics_from: dict[int, int] = {}  # partitions that are read again for files alone, up to here
         self._committed: dict[int, tuple[int, str]] = {}
         self._last_commit = time.monotonic()
@@ -108,13 +112,14 @@ class Worker:
 
     def _turn(self) -> None:
         """One round of the loop."""
-        begin = time.monotonic()
+        begin, began = time.monotonic(), time.time_ns()
         messages = self._inputs.consume(_BATCH, _WAIT_SECONDS)
         behind = len(messages) == _BATCH and time.monotonic() - begin < _BEHIND_SECONDS
         self._metrics.alive()
         if len(messages):
             try:
-                self._process(messages)
+                with self._spans.batch(messages.messages[0].topic(), messages.messages, began):
+                    self._process(messages)
             except KafkaException as error:
                 self._give_up(error)
         held: set[int] = set()
@@ -153,7 +158,8 @@ class Worker:
         fresh = self._fresh(messages)
         if self._outputs.has_topics:
             self._commits.begin()
-        large, n_bytes = self._outputs.send(messages, made, fresh)
+        with self._spans.step("send"):
+            large, n_bytes = self._outputs.send(messages, made, fresh)
         letters = made.letters + large
         if letters:
             self._metrics.dead(len(letters), letters[-1].reason)
@@ -186,7 +192,8 @@ class Worker:
         parts = [TopicPartition(self._topic, p, offset, metadata) for p, (offset, metadata) in new.items()]
         self._busy = True
         try:
-            done = self._commits.commit(parts)
+            with self._spans.commit(self._n_records):
+                done = self._commits.commit(parts)
         except Aborted:
             self._begin_anew("aborted")
         else:

@@ -1,0 +1,183 @@
+"""Spans for OpenTelemetry: one a batch with its steps, and one a commit; off unless the environment says so.
+
+    process payments        begins when the batch is asked for; links to the traces in its messages' headers
+      receive, decode, encode, send
+    commit
+
+It is on where `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) names a collector; the other variables
+are OpenTelemetry's own. Messages keep their headers, so a reader of the output finds its trace there.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
+
+__all__ = ["OFF", "Spans", "open_spans"]
+
+_log = logging.getLogger(__name__)
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_SERVICE = "millstream-worker"
+_MOST_LINKS = 32
+_CLOSE_SECONDS = 2.0
+_CONTEXT = ("traceparent", "tracestate")
+
+
+class Spans(Protocol):
+    """Where the time goes."""
+
+    def batch(self, topic: str, messages: list[Any], began: int) -> AbstractContextManager[Any]:
+        """A batch of messages, which was asked for at `began`, nanoseconds since the epoch."""
+
+    def step(self, name: str) -> AbstractContextManager[Any]:
+        """A part of a batch."""
+
+    def passed(self, name: str, began: int) -> None:
+        """A part of a batch that began at some time, nanoseconds since the epoch, and is over now."""
+
+    def commit(self, n_records: int) -> AbstractContextManager[Any]:
+        """A commit of so many records."""
+
+    def close(self) -> None:
+        """Send what is left."""
+
+
+class _Off:
+    """No spans, at no cost."""
+
+    _nothing = nullcontext()
+
+    def batch(self, _topic: str, _messages: list[Any], _began: int) -> AbstractContextManager[Any]:
+        return self._nothing
+
+    def step(self, _name: str) -> AbstractContextManager[Any]:
+        return self._nothing
+
+    def passed(self, _name: str, _began: int) -> None:
+        """Nobody wants to know."""
+
+    def commit(self, _n_records: int) -> AbstractContextManager[Any]:
+        return self._nothing
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
+OFF: Spans = _Off()
+"""No spans."""
+
+
+class _On:
+    """Spans of OpenTelemetry.
+
+    Args:
+        provider: gives tracers.
+        group: the consumer group.
+    """
+
+    def __init__(self, provider: Any, group: str) -> None:
+        from opentelemetry import trace  # noqa: PLC0415 - an extra
+        from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415 - as above
+            TraceContextTextMapPropagator,
+        )
+
+        self._api = trace
+        self._provider = provider
+        self._tracer = provider.get_tracer("millstream")
+        self._extract = TraceContextTextMapPropagator().extract
+        self._about = {"messaging.system": "kafka", "messaging.consumer.group.name": group}
+
+    @contextmanager
+    def batch(self, topic: str, messages: list[Any], began: int) -> Iterator[None]:
+        with self._tracer.start_as_current_span(
+            f"process {topic}",
+            kind=self._api.SpanKind.CONSUMER,
+            links=list(self._links(messages)),
+            start_time=began,
+            attributes={
+                **self._about,
+                "messaging.destination.name": topic,
+                "messaging.operation.type": "process",
+                "messaging.batch.message_count": len(messages),
+            },
+        ):
+            self.passed("receive", began)
+            yield
+
+    def _links(self, messages: Iterable[Any]) -> Iterator[Any]:
+        """Links to the traces that messages belong to, each trace once, the first few of them."""
+        seen: set[int] = set()
+        for message in messages:
+            if not (headers := message.headers()):
+                continue
+            carrier = {name: (value or b"").decode("latin-1") for name, value in headers if name in _CONTEXT}
+            if not carrier:
+                continue
+            context = self._api.get_current_span(self._extract(carrier)).get_span_context()
+            if context.is_valid and context.trace_id not in seen:
+                seen.add(context.trace_id)
+                yield self._api.Link(context)
+                if len(seen) == _MOST_LINKS:
+                    return
+
+    def step(self, name: str) -> AbstractContextManager[Any]:
+        step: AbstractContextManager[Any] = self._tracer.start_as_current_span(name)
+        return step
+
+    def passed(self, name: str, began: int) -> None:
+        self._tracer.start_span(name, start_time=began).end()
+
+    def commit(self, n_records: int) -> AbstractContextManager[Any]:
+        span: AbstractContextManager[Any] = self._tracer.start_as_current_span(
+            "commit",
+            kind=self._api.SpanKind.CLIENT,
+            attributes={
+                **self._about,
+                "messaging.operation.type": "settle",
+                "messaging.batch.message_count": n_records,
+            },
+        )
+        return span
+
+    def close(self) -> None:
+        """Send what is left, if the collector takes it in time: a worker that is told to stop must end."""
+        ending = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
+        ending.start()
+        ending.join(_CLOSE_SECONDS)
+
+
+def open_spans(group: str, environment: Mapping[str, str] = os.environ) -> Spans:
+    """Spans if the environment names a collector, none otherwise.
+
+    Args:
+        group: the consumer group.
+        environment: OpenTelemetry's variables; without the extra `otel` a log line says what is missing.
+    """
+    off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    if off or environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+        return OFF
+    if not any(environment.get(name) for name in _ENDPOINTS):
+        return OFF
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - an extra
+            OTLPSpanExporter,
+        )
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - as above
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        _log.warning(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set and %s is not installed: no traces are sent; "
+            "pip install 'millstream[otel]'",
+            error.name,
+        )
+        return OFF
+    named = environment.get("OTEL_SERVICE_NAME") or "service.name" in environment.get(
+        "OTEL_RESOURCE_ATTRIBUTES", ""
+    )
+    resource = Resource.create({} if named else {"service.name": _SERVICE})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # `close` does it, within limits
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return _On(provider, group)

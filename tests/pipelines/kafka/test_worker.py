@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from faults.s3 import lossy_proxy
 from topics import values_of
 
 from encoder.errors import ConfigurationError, InputError, OutputConflict
@@ -255,7 +257,7 @@ def test_a_newer_model_is_taken_between_batches(topics, worker, tmp_path, model,
     store = ModelStore.open((tmp_path / "store/minilm").as_uri())
     store.publish(model)
     topics.write(events())
-    with worker(model=store.uri, model_seconds=0.1) as started:
+    with worker(model=store.uri) as started:
         topics.read(least=N)
         store.publish(tiny_model(tmp_path / "next", seed=8))
         value = "millstream_model_version"
@@ -265,6 +267,25 @@ def test_a_newer_model_is_taken_between_batches(topics, worker, tmp_path, model,
         values = topics.read_values(least=2 * N)
     assert {v["model_version"] for v in values if v["id"] < N} == {"minilm@1"}
     assert {v["model_version"] for v in values if v["id"] >= N} == {"minilm@2"}
+
+
+def test_a_store_that_is_away_at_the_start_is_replaced_by_the_cache(
+    topics, worker, model, s3_environment, monkeypatch, caplog
+):
+    away = threading.Event()
+    with lossy_proxy(s3_environment.port, lambda *_: "503" if away.is_set() else "") as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        store = ModelStore.open(f"s3://{s3_environment.bucket}/{topics.group}/minilm")
+        store.publish(model)
+        with worker(model=store.uri):
+            pass
+        away.set()
+        topics.write(events())
+        with caplog.at_level("WARNING", "pipelines"), worker(model=store.uri) as started:
+            values = topics.read_values(least=N)
+            assert started.follower.from_cache
+    assert {value["model_version"] for value in values} == {"minilm@1"}
+    assert "beginning with minilm@1 from this machine's cache" in caplog.text
 
 
 @pytest.mark.parametrize("missing", ["input", "output", "dead"])
@@ -297,6 +318,11 @@ def test_endpoints(topics, worker):
     assert 'millstream_lag_records{partition="0"} 0.0' in text
     assert "millstream_assigned_partitions 4.0" in text
     assert 'millstream_commits_total{outcome="committed"}' in text
+    value = started.metrics.registry.get_sample_value
+    for histogram in ("batch_records", "encode_seconds", "commit_seconds", "latency_seconds"):
+        assert value(f"millstream_{histogram}_count") >= 1, histogram
+    assert value("millstream_bytes_total") == sum(len(message[1]) for message in events())
+    assert 0 <= time.time() - value("millstream_model_loaded_timestamp_seconds") < 600  # the model's age
     started.metrics.last_turn -= 100
     assert get(server.server_address, "/healthz")[0] == 503
     assert get(server.server_address, "/readyz")[0] == 503

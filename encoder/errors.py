@@ -12,6 +12,7 @@
     │   └── MissingExtra           an optional part is not installed
     ├── QualityTooLow          a model is below what was required of it: make a better one, or ask for less
     ├── TransientError         try again later
+    │   ├── RegistryUnavailable    the schema registry does not answer
     │   └── StoreUnavailable       the object store does not answer
     └── IntegrityError         stop: something that must not happen did
         ├── CorruptVersion         bytes that do not match the manifest's size or sha256
@@ -32,6 +33,7 @@ __all__ = [
     "NotInStore",
     "OutputConflict",
     "QualityTooLow",
+    "RegistryUnavailable",
     "StoreUnavailable",
     "TemplateError",
     "TransientError",
@@ -89,6 +91,10 @@ class QualityTooLow(MillstreamError):
 
 class TransientError(MillstreamError):
     """Something outside is away for the moment: try again."""
+
+
+class RegistryUnavailable(TransientError):
+    """The schema registry does not answer."""
 
 
 class StoreUnavailable(TransientError):

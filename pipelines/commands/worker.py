@@ -38,12 +38,20 @@ def worker(
         str, typer.Option(help="Field to embed, or a template: '{merchant} in {city}: {user.name}'.")
     ] = "text",
     input_format: Annotated[
-        Literal["json", "text"], typer.Option(help="Format of the values; text is one field, 'text'.")
+        Literal["json", "text", "avro", "protobuf"],
+        typer.Option(help="Format of the values; text is one field, 'text'."),
     ] = "json",
     output_format: Annotated[
-        Literal["json", "msgpack", "arrow"],
+        Literal["json", "msgpack", "avro", "arrow"],
         typer.Option("--format", help="Of output topics: a message a record, or Arrow IPC batches."),
     ] = "json",
+    schema_registry: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of the schema registry, for Avro and Protobuf; its properties are "
+            "--property schema.registry.KEY=VALUE, as in schema.registry.basic.auth.user.info=@FILE."
+        ),
+    ] = None,
     delivery: Annotated[
         Literal["exactly-once", "at-least-once"],
         typer.Option(help="Of output topics; Parquet holds every record exactly once."),
@@ -109,7 +117,8 @@ def worker(
     ] = None,
     demo_rate: Annotated[int, typer.Option(min=1, help="Payments a second of the demonstration.")] = 2000,
     check: Annotated[
-        bool, typer.Option("--check", help="Look at configuration, model, topics and outputs, and end.")
+        bool,
+        typer.Option("--check", help="Look at settings, model, topics, schemas and outputs, and end."),
     ] = False,
 ) -> None:
     """Embed the records of a Kafka topic into other topics and Parquet, as one of a group of workers.
@@ -155,6 +164,7 @@ def worker(
         max_memory=max_memory * _MIB,
         max_dead_letters=parse_budget(max_dead_letters),
         properties=parse_properties(properties or [], property_files or []),
+        schema_registry=schema_registry,
     )
     if demo:
         refuse_brokers(context)

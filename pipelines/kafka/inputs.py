@@ -153,6 +153,10 @@ class Inputs:
         """Go back to what is committed."""
         self._moved |= set(self.positions.rewind())
 
+    def give_back(self, messages: Messages) -> None:
+        """Read the messages that came last once more."""
+        self._moved |= set(self.positions.give_back(messages.partitions, messages.offsets))
+
     def idle(self) -> None:
         """Stay in the group while there is no time for messages."""
         self.hold(self.positions.owned)

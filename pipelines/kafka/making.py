@@ -13,11 +13,19 @@ from pipelines.follow import FollowedModel
 from pipelines.kafka.letters import Letter
 from pipelines.kafka.settings import WorkerSettings
 from pipelines.kafka.tracing import OFF, Spans
+from pipelines.records.framed import FieldTypes
 from pipelines.records.json_lines import JsonDecoder
 from pipelines.records.template import TextTemplate
-from pipelines.records.values import Value, columns_seen, decode_columns, decode_objects, text_columns
+from pipelines.records.values import (
+    InputFormat,
+    Value,
+    columns_seen,
+    decode_columns,
+    decode_objects,
+    text_columns,
+)
 
-__all__ = ["Made", "RecordMaker", "output_schema"]
+__all__ = ["Made", "RecordMaker", "fields_seen", "kept_columns", "output_schema"]
 
 
 class Made(NamedTuple):
@@ -29,6 +37,7 @@ class Made(NamedTuple):
         batch: `(n_good,)` the kept columns (none where no output needs them), `embedding`, `model_version`.
         label: of the model.
         letters: the other values, rising.
+        values: `(n_good,)` the values as they came, if they begin with the id of a schema.
     """
 
     rows: Any
@@ -36,6 +45,7 @@ class Made(NamedTuple):
     batch: pa.RecordBatch
     label: str
     letters: list[Letter]
+    values: Sequence[Value] = ()
 
 
 class RecordMaker:
@@ -50,7 +60,7 @@ class RecordMaker:
     def __init__(self, settings: WorkerSettings, schema: pa.Schema | None, spans: Spans = OFF) -> None:
         self._spans = spans
         self._template = TextTemplate.parse(settings.text)
-        self._kind = settings.input_format
+        self._kind: InputFormat = "text" if settings.input_format == "text" else "json"
         self._needs_objects = settings.needs_objects
         self._schema = schema
         self._decoder = (
@@ -58,7 +68,7 @@ class RecordMaker:
             if schema is not None and self._kind == "json"
             else None
         )
-        kept = () if schema is None else tuple(n for n in schema.names if n not in _unkept(settings, schema))
+        kept = () if schema is None else kept_columns(settings, schema)
         self._enrichment = Enrichment(self._template, kept, settings.vectors)
         self._n_before = 0
 
@@ -92,35 +102,50 @@ class RecordMaker:
         return Made(rows, records, enriched.batch, model.label, sorted(letters))
 
 
-def _unkept(settings: WorkerSettings, schema: pa.Schema) -> set[str]:
-    """Columns that are there for the text only, or that would clash with the added ones."""
-    if settings.fields is None:
-        return set(ADDED)
-    return set(schema.names) - set(settings.fields)
+def kept_columns(settings: WorkerSettings, schema: pa.Schema) -> tuple[str, ...]:
+    """The columns that go on: not those for the text only, and not those that would clash with added ones."""
+    wanted = schema.names if settings.fields is None else settings.fields
+    return tuple(name for name in schema.names if name in wanted and name not in ADDED)
 
 
-def output_schema(settings: WorkerSettings, sample: Sequence[Value]) -> pa.Schema:
-    """The columns of the records: those of a sample, with the types that are set.
+def output_schema(settings: WorkerSettings, seen: FieldTypes) -> pa.Schema:
+    """The columns of the records: those that were seen, with the types that are set.
+
+    Args:
+        settings: of the worker.
+        seen: the fields of the input; see `fields_seen`.
 
     Raises:
-        ConfigurationError: a field is in no record of the sample and has no type.
+        ConfigurationError: a field was not seen and has no type, or no column can hold it.
     """
-    seen = columns_seen(sample, settings.input_format)
-    fields = {field.name: field for field in seen}
-    for name, kind in settings.types.items():
-        fields[name] = pa.field(name, _type(name, kind))
+    types: FieldTypes = seen | {name: _type(name, kind) for name, kind in settings.types.items()}
     if settings.fields is None:
-        names = [name for name in fields if name not in ADDED]
+        names = [name for name in types if name not in ADDED]
     else:
         names = list(settings.fields)
-    columns = TextTemplate.parse(settings.text).columns
-    names += [name for name in columns if name in fields and name not in names]
-    if missing := [name for name in names if name not in fields]:
+    if not settings.framed:  # the text is made of the columns
+        columns = TextTemplate.parse(settings.text).columns
+        names += [name for name in columns if name in types and name not in names]
+    return pa.schema([pa.field(name, _column(name, types)) for name in names])
+
+
+def fields_seen(settings: WorkerSettings, sample: Sequence[Value]) -> FieldTypes:
+    """The fields of a sample of JSON or text."""
+    kind: InputFormat = "text" if settings.input_format == "text" else "json"
+    return {field.name: field.type for field in columns_seen(sample, kind)}
+
+
+def _column(name: str, types: FieldTypes) -> pa.DataType:
+    kind = types.get(name)
+    if kind is None:
         raise ConfigurationError(
-            f"no record of the sample has the field {missing[0]!r}: give its type, "
-            f"as in --fields {missing[0]}:string"
+            f"no record of the sample has the field {name!r}: give its type, as in --fields {name}:string"
         )
-    return pa.schema([fields[name] for name in names])
+    if isinstance(kind, str):
+        raise ConfigurationError(
+            f"the field {name!r} is {kind}, which no column holds: leave it out with --fields"
+        )
+    return kind
 
 
 def _type(name: str, kind: str) -> pa.DataType:

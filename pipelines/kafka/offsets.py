@@ -63,6 +63,22 @@ class Positions:
                 self._next[partition] = int(offsets[fresh[-1]]) + 1
         return wanted
 
+    def give_back(self, partitions: NDArray[np.int32], offsets: NDArray[np.int64]) -> list[int]:
+        """Move back to the first of a batch of records that was taken last.
+
+        Args:
+            partitions: `(n,)` int32, of each record.
+            offsets: `(n,)` int64, rising within a partition.
+
+        Returns:
+            The partitions that moved; those that are no longer owned are passed over.
+        """
+        numbers, first = np.unique(partitions, return_index=True)
+        owned = [(p, i) for p, i in zip(numbers.tolist(), first.tolist(), strict=True) if p in self._next]
+        back = {p: int(offsets[i]) for p, i in owned}
+        self._next |= back
+        return list(back)
+
     def pending(self) -> dict[int, int]:
         """The positions that are not committed yet."""
         return {p: offset for p, offset in self._next.items() if offset != self._committed[p]}

@@ -1,6 +1,6 @@
 """Where records and dead letters go: topics, through one producer, and Parquet files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,9 +12,12 @@ from pipelines.kafka.inputs import Messages
 from pipelines.kafka.letters import Letter, letter_batch, letter_message
 from pipelines.kafka.making import Made
 from pipelines.sinks.ranges import RangeFiles
-from pipelines.sinks.topic import Encode, Outgoing, TopicSink, arrow_messages
+from pipelines.sinks.topic import Outgoing, TopicSink, arrow_messages
 
-__all__ = ["Outputs"]
+__all__ = ["Encode", "Outputs"]
+
+Encode = Callable[[Made], list[bytes]]
+"""Makes enriched records into the values of messages."""
 
 _LEAST_RUN = 16
 Mask = NDArray[np.bool_] | None
@@ -75,7 +78,7 @@ class Outputs:
         if self._encode is None:
             return self._send_batches(made, fresh)
         rows: list[int] = made.rows.tolist()
-        values = self._encode(made.records or (), made.batch.column("embedding"), made.label)
+        values = self._encode(made)
         sources = messages.messages
         if len(rows) < len(sources):
             sources = [sources[row] for row in rows]

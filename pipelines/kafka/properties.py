@@ -24,7 +24,9 @@ _RESERVED = {
     "queue.buffering.max.messages": "--transaction-records",
     "queue.buffering.max.kbytes": "--transaction-records",
     "message.max.bytes": "the topics' own max.message.bytes",
+    "schema.registry.url": "--schema-registry",
 }
+_REGISTRY = "schema.registry."  # not librdkafka's
 _BATCH_BYTES = 1 << 18
 _COOPERATIVE = "cooperative-sticky"
 # Of the consumer alone or of the producer alone: the other one would warn.
@@ -139,7 +141,9 @@ def consumer_properties(
     }
     if properties.get("group.protocol", "classic") == "classic":
         own["partition.assignment.strategy"] = _COOPERATIVE
-    users = {key: value for key, value in properties.items() if not key.startswith(_PRODUCER_ONLY)}
+    users = {
+        key: value for key, value in properties.items() if not key.startswith((*_PRODUCER_ONLY, _REGISTRY))
+    }
     fixed = {
         "bootstrap.servers": brokers,
         "group.id": group,
@@ -174,7 +178,9 @@ def producer_properties(
         "partitioner": "murmur2_random",  # as Java's: records stay beside those of other writers
         "transaction.timeout.ms": "30000",
     }
-    users = {key: value for key, value in properties.items() if not key.startswith(_CONSUMER_ONLY)}
+    users = {
+        key: value for key, value in properties.items() if not key.startswith((*_CONSUMER_ONLY, _REGISTRY))
+    }
     fixed = {
         "bootstrap.servers": brokers,
         "enable.idempotence": "true",

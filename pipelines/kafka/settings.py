@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from encoder.errors import ConfigurationError
-from pipelines.records.values import InputFormat
 from pipelines.sinks.ranges import Rotation
 from pipelines.vectors import VectorFormat
 
 __all__ = ["Output", "WorkerSettings", "parse_budget", "parse_fields"]
 
-OutputFormat = Literal["json", "msgpack", "arrow"]
+InputFormat = Literal["json", "text", "avro", "protobuf"]
+OutputFormat = Literal["json", "msgpack", "avro", "arrow"]
 Delivery = Literal["exactly-once", "at-least-once"]
 _KINDS = ("topic", "parquet")
 _PERCENT = 100.0
@@ -62,7 +62,8 @@ class WorkerSettings:
         rotation: of Parquet files.
         max_memory: bytes that the process uses for records, about.
         max_dead_letters: the share of bad records that is tolerated.
-        properties: of librdkafka.
+        properties: of librdkafka, and of the schema registry where they begin with `schema.registry.`.
+        schema_registry: its URL, for Avro and Protobuf.
         embedded: whether the cluster is the one inside librdkafka, which knows neither transactions nor what
             topics are like.
     """
@@ -89,6 +90,7 @@ class WorkerSettings:
     max_memory: int = 1 << 30
     max_dead_letters: float = 0.1
     properties: dict[str, str] = field(default_factory=dict)
+    schema_registry: str | None = None
     embedded: bool = False
 
     def __post_init__(self) -> None:
@@ -107,6 +109,11 @@ class WorkerSettings:
         if self.embedded and self.delivery == "exactly-once":
             raise ConfigurationError(
                 "the cluster inside librdkafka knows no transactions: use --delivery at-least-once"
+            )
+        if self.schema_registry is None and (self.framed or self.avro_messages):
+            named = f"--input-format {self.input_format}" if self.framed else "--format avro"
+            raise ConfigurationError(
+                f"{named} needs the schemas: say where they are with --schema-registry URL"
             )
         if not self.outputs:
             raise ConfigurationError("no output: name one with --output topic:NAME or --output parquet:URI")
@@ -130,12 +137,26 @@ class WorkerSettings:
     @property
     def needs_objects(self) -> bool:
         """Whether records are needed with all their fields, whatever these are."""
-        return bool(self.topic_outputs) and self.format != "arrow"
+        return bool(self.topic_outputs) and self.format in ("json", "msgpack")
 
     @property
     def needs_columns(self) -> bool:
         """Whether records are needed as columns of one schema."""
-        return bool(self.parquet_outputs) or (bool(self.topic_outputs) and self.format == "arrow")
+        return (
+            bool(self.parquet_outputs)
+            or (bool(self.topic_outputs) and self.format == "arrow")
+            or (self.avro_messages and self.input_format != "avro")
+        )
+
+    @property
+    def framed(self) -> bool:
+        """Whether values begin with the id of their schema."""
+        return self.input_format in ("avro", "protobuf")
+
+    @property
+    def avro_messages(self) -> bool:
+        """Whether output topics have messages in Avro."""
+        return bool(self.topic_outputs) and self.format == "avro"
 
 
 def parse_fields(text: str | None) -> tuple[tuple[str, ...] | None, dict[str, str]]:

@@ -20,13 +20,15 @@ from pipelines.follow import ModelFollower
 from pipelines.kafka.access import check_group, check_transactions, connect
 from pipelines.kafka.budget import ErrorBudget
 from pipelines.kafka.cluster import check_topics, max_message_bytes, sample_values
+from pipelines.kafka.framed_making import FramedRecordMaker
 from pipelines.kafka.inputs import Inputs
-from pipelines.kafka.making import RecordMaker, output_schema
+from pipelines.kafka.making import RecordMaker, fields_seen, output_schema
 from pipelines.kafka.metrics import WorkerMetrics
-from pipelines.kafka.outputs import Outputs
+from pipelines.kafka.outputs import Encode, Outputs
 from pipelines.kafka.properties import consumer_properties, producer_properties, shown
+from pipelines.kafka.schemas import Schemas
 from pipelines.kafka.settings import WorkerSettings
-from pipelines.kafka.tracing import open_spans
+from pipelines.kafka.tracing import Spans, open_spans
 from pipelines.kafka.transaction import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.kafka.worker import Worker
 from pipelines.records.template import TextTemplate
@@ -85,7 +87,18 @@ class _Plan:
         }
         for objects in self.folders.values():
             prove_create_only(objects)
+        self.schemas = Schemas(settings) if settings.framed or settings.avro_messages else None
+        self.known = self.schemas.known([settings.input]) if self.schemas else []
         self.schema = self._schema() if settings.needs_columns else None
+        self.messages = (
+            self.schemas.messages(self.schema) if self.schemas and settings.avro_messages else None
+        )
+        if self.schemas and self.messages and settings.framed and not self.known:
+            self.known = self.schemas.of_sample(self._sample())
+
+    def _sample(self) -> list[bytes | None]:
+        n_partitions = self.partitions[self.settings.input]
+        return sample_values(self.consumer_properties, self.settings.input, n_partitions)
 
     def _schema(self) -> pa.Schema:
         """The columns: those that the output has already, or those of a sample."""
@@ -93,15 +106,35 @@ class _Plan:
         claimed = _claimed(claims[0], self.settings) if claims else None
         if claimed is not None:
             return claimed
-        n_partitions = self.partitions[self.settings.input]
-        sample = sample_values(self.consumer_properties, self.settings.input, n_partitions)
-        schema = output_schema(self.settings, sample)
+        sample = self._sample()
+        if self.schemas and self.settings.framed:
+            seen = self.schemas.fields(sample, [self.settings.input])
+        else:
+            seen = fields_seen(self.settings, sample)
+        schema = output_schema(self.settings, seen)
         if not schema.names:
             raise ConfigurationError(
                 f"topic {self.settings.input!r} is empty, so its fields are not known: name them with their "
                 "types, as in --fields id:int64,message:string"
             )
         return _claim(claims[0], self.settings, schema) if claims else schema
+
+    def maker(self, spans: Spans) -> RecordMaker | FramedRecordMaker:
+        """What makes records of values."""
+        if self.schemas and self.settings.framed:
+            return FramedRecordMaker(self.settings, self.schema, self.schemas.decoder(self.schema), spans)
+        return RecordMaker(self.settings, self.schema, spans)
+
+    def encode(self) -> Encode | None:
+        """What makes records into messages, its schemas registered; None for Arrow batches."""
+        settings = self.settings
+        if self.messages is not None:
+            self.messages.prepare(one.schema for one in self.known)
+            return self.messages
+        if settings.format in ("json", "msgpack"):
+            made = record_encoder(settings.format, settings.fields)
+            return lambda batch: made(batch.records or (), batch.batch.column("embedding"), batch.label)
+        return None
 
 
 def _claimed(objects: Objects, settings: WorkerSettings) -> pa.Schema | None:
@@ -183,7 +216,7 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
         worker = Worker(
             inputs=inputs,
             topic=settings.input,
-            maker=RecordMaker(settings, plan.schema, spans),
+            maker=plan.maker(spans),
             follower=follower,
             outputs=outputs,
             commits=commits,
@@ -259,7 +292,7 @@ def _outputs(plan: _Plan, producer: Any) -> Outputs:
     letters = settings.dead_letters
     return Outputs(
         topics=[TopicSink(producer, topic, plan.max_bytes[topic]) for topic in plan.topics],
-        encode=None if settings.format == "arrow" else record_encoder(settings.format, settings.fields),
+        encode=plan.encode(),
         files=files(settings.parquet_outputs[0].target) if settings.parquet_outputs else None,
         letters_topic=None
         if plan.letters_topic is None
@@ -304,6 +337,12 @@ def check(settings: WorkerSettings) -> list[tuple[str, str]]:
         for topic in plan.topics
     ]
     found += [("output", output.target) for output in settings.parquet_outputs]
+    if plan.schemas is not None:
+        found.append(("schema registry", plan.schemas.registry.url))
+        found += [("input schema", one.about) for one in plan.known]
+    if plan.messages is not None:
+        looks = plan.messages.look(one.schema for one in plan.known)
+        found += [("output schema", f"subject {subject}, {what}") for subject, what in looks]
     if plan.schema is not None:
         found.append(("columns", ", ".join(f"{field.name}: {field.type}" for field in plan.schema)))
     letters = settings.dead_letters

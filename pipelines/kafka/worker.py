@@ -14,9 +14,10 @@ import numpy as np
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from numpy.typing import NDArray
 
-from encoder.errors import InputError
+from encoder.errors import InputError, RegistryUnavailable
 from pipelines.follow import ModelFollower
 from pipelines.kafka.budget import ErrorBudget
+from pipelines.kafka.framed_making import FramedRecordMaker
 from pipelines.kafka.inputs import Inputs, Messages
 from pipelines.kafka.making import RecordMaker
 from pipelines.kafka.metrics import WorkerMetrics
@@ -35,6 +36,7 @@ _FILES_SECONDS = 1.0  # between commits where only files are written
 _TRANSACTION_BYTES = 64 << 20
 _BEHIND_SECONDS = 0.002  # a full batch that is there at once: there is more of it
 _BEHIND_FACTOR = 20  # then commits are rarer, since each one makes the worker wait
+_REGISTRY_SECONDS = 1.0  # between two tries to have a schema
 _METADATA = "files="
 
 
@@ -61,7 +63,7 @@ class Worker:
         *,
         inputs: Inputs,
         topic: str,
-        maker: RecordMaker,
+        maker: RecordMaker | FramedRecordMaker,
         follower: ModelFollower,
         outputs: Outputs,
         commits: Commits,
@@ -89,6 +91,7 @@ class Worker:
         self._last_commit = time.monotonic()
         self._n_records = self._n_bytes = 0
         self._oldest = 0.0
+        self._go_on_at = 0.0  # until then nothing is read
         self._busy = False  # in a commit: callbacks from there must not begin another one
 
     def run(self) -> None:
@@ -122,7 +125,9 @@ class Worker:
                     self._process(messages)
             except KafkaException as error:
                 self._give_up(error)
-        held: set[int] = set()
+            except RegistryUnavailable as error:
+                self._try_later(messages, error)
+        held = set(self._inputs.positions.owned if time.monotonic() < self._go_on_at else ())
         for files in self._outputs.files:
             files.tick()
             held.update(files.full)
@@ -143,6 +148,13 @@ class Worker:
         _log.warning("the transaction failed: %s", error.args[0].str())
         self._commits.abort()
         self._begin_anew("aborted")
+
+    def _try_later(self, messages: Messages, error: RegistryUnavailable) -> None:
+        """Read messages again in a moment: a schema of theirs cannot be had, and no record is at fault."""
+        _log.warning("trying again: %s", error)
+        self._inputs.give_back(messages)
+        self._commit()  # what came before them, so that it is not sent again and again
+        self._go_on_at = time.monotonic() + _REGISTRY_SECONDS
 
     def _begin_anew(self, outcome: str) -> None:
         self._metrics.transactions.labels(outcome).inc()
@@ -173,10 +185,8 @@ class Worker:
         if not self._topics_from:
             return None
         fresh = np.ones(len(messages), np.bool_)
-        for partition, offset in list(self._topics_from.items()):
+        for partition, offset in self._topics_from.items():
             fresh &= (messages.partitions != partition) | (messages.offsets >= offset)
-            if self._inputs.positions.next(partition) >= offset:
-                del self._topics_from[partition]
         return fresh
 
     def _commit(self) -> None:
@@ -201,6 +211,7 @@ class Worker:
             if done:
                 self._committed |= new
                 positions.commit({p: moved[p] for p in new})
+                self._topics_from = {p: at for p, at in self._topics_from.items() if at > moved.get(p, 0)}
                 self._metrics.committed(self._n_records, time.perf_counter() - begin, self._oldest)
         finally:
             self._busy = False

@@ -24,6 +24,7 @@ __all__ = [
     "columns_seen",
     "decode_columns",
     "decode_objects",
+    "object_columns",
     "text_columns",
 ]
 
@@ -103,7 +104,7 @@ def text_columns(records: Sequence[dict[str, Any]], fields: Sequence[str]) -> pa
     """The fields of a text template as string columns, null where a record lacks them.
 
     A field is found by its whole name, or by its dotted way down. Numbers, booleans, lists and objects are
-    written as JSON, whole numbers without a fraction.
+    written as JSON, whole numbers without a fraction, times in ISO 8601, bytes in base64.
     """
     arrays = [pa.array([_text(_field(r, name)) for r in records], pa.large_string()) for name in fields]
     return pa.RecordBatch.from_arrays(arrays, names=list(fields))
@@ -125,7 +126,45 @@ def _text(value: Any) -> str | None:
         return value
     if type(value) is float and value.is_integer() and abs(value) < _EXACT_INTEGERS:
         return str(int(value))
-    return msgspec.json.encode(value).decode()
+    text = msgspec.json.encode(value).decode()
+    return msgspec.json.decode(text, type=str) if text.startswith('"') else text  # times, decimals, bytes
+
+
+def object_columns(records: Sequence[dict[str, Any]], schema: pa.Schema) -> Columns:
+    """Records as columns, at least one; other fields are left out, missing ones are null.
+
+    What does not fit is bad.
+    """
+    kind = pa.struct(list(schema))
+    rows = list(range(len(records)))
+    if bad := _misfits(records, rows, kind):
+        rows = [row for row in rows if row not in bad]
+        records = [records[row] for row in rows]
+    structs = pa.array(records, kind)
+    arrays = [structs.field(name) for name in schema.names]
+    return Columns(pa.RecordBatch.from_arrays(arrays, schema=schema), rows, bad)
+
+
+def _misfits(records: Sequence[dict[str, Any]], rows: list[int], kind: pa.DataType) -> dict[int, str]:
+    """The rows whose records do not fit a type and why, found by halves."""
+    if _misfit([records[row] for row in rows], kind) is None:
+        return {}
+    if len(rows) > 1:
+        half = len(rows) // 2
+        return _misfits(records, rows[:half], kind) | _misfits(records, rows[half:], kind)
+    record = records[rows[0]]
+    for field in kind:
+        if reason := _misfit([record.get(field.name)], field.type):
+            return {rows[0]: f"field {field.name!r} is no {field.type}: {reason}"}
+    return {rows[0]: "it does not fit the columns"}
+
+
+def _misfit(values: Sequence[Any], kind: pa.DataType) -> str | None:
+    try:
+        pa.array(values, kind)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        return one_line(error)
+    return None
 
 
 def columns_seen(values: Sequence[Value], kind: InputFormat) -> pa.Schema:

@@ -6,7 +6,7 @@ import pytest
 
 from encoder.errors import ConfigurationError
 from pipelines.follow import FollowedModel
-from pipelines.kafka.making import RecordMaker, output_schema
+from pipelines.kafka.making import RecordMaker, fields_seen, output_schema
 from pipelines.kafka.settings import Output, WorkerSettings
 from pipelines.vectors import VectorFormat
 
@@ -28,6 +28,10 @@ def settings(*outputs, **options):
     )
 
 
+def schema_of(chosen):
+    return output_schema(chosen, fields_seen(chosen, VALUES))
+
+
 @pytest.fixture
 def followed(encoder):
     return FollowedModel(encoder, "tiny@7", 7, 0.0)
@@ -36,7 +40,7 @@ def followed(encoder):
 @pytest.mark.parametrize("outputs", [["topic:a"], ["parquet:x"], ["topic:a", "parquet:x"]])
 def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, followed, encoder):
     chosen = settings(*outputs)
-    schema = output_schema(chosen, VALUES) if chosen.needs_columns else None
+    schema = schema_of(chosen) if chosen.needs_columns else None
     made = RecordMaker(chosen, schema)(VALUES, followed)
     assert made.rows.tolist() == [0, 3]
     assert {letter.row: letter.stage for letter in made.letters} == BAD
@@ -61,7 +65,7 @@ def test_what_does_not_fit_a_column_leaves_all_outputs(followed):
 def test_every_value_may_be_bad(followed):
     for output in ("topic:a", "parquet:x"):
         chosen = settings(output)
-        schema = output_schema(chosen, VALUES) if chosen.needs_columns else None
+        schema = schema_of(chosen) if chosen.needs_columns else None
         made = RecordMaker(chosen, schema)([b"oops", None], followed)
         assert (len(made.rows), made.batch.num_rows) == (0, 0)
         assert [letter.row for letter in made.letters] == [0, 1]
@@ -74,9 +78,9 @@ def test_vectors_have_the_format_that_was_asked_for(followed):
 
 
 def test_columns_are_those_of_the_sample_with_the_types_that_were_set():
-    seen = output_schema(settings("parquet:x", types={"id": "float64", "rare": "string"}), VALUES)
+    seen = schema_of(settings("parquet:x", types={"id": "float64", "rare": "string"}))
     assert seen == pa.schema([("id", pa.float64()), ("text", pa.string()), ("rare", pa.string())])
-    chosen = output_schema(settings("parquet:x", fields=("id",)), VALUES)
+    chosen = schema_of(settings("parquet:x", fields=("id",)))
     assert chosen.names == ["id", "text"]
 
 
@@ -85,10 +89,17 @@ def test_columns_are_those_of_the_sample_with_the_types_that_were_set():
 )
 def test_fields_that_cannot_be_columns(types, says):
     with pytest.raises(ConfigurationError, match=says):
-        output_schema(settings("parquet:x", fields=("rare",), types=types), VALUES)
+        schema_of(settings("parquet:x", fields=("rare",), types=types))
 
 
 def test_a_field_for_the_text_alone_is_not_kept(followed):
     chosen = settings("parquet:x", fields=("id",))
-    made = RecordMaker(chosen, output_schema(chosen, VALUES))(VALUES, followed)
+    made = RecordMaker(chosen, schema_of(chosen))(VALUES, followed)
     assert made.batch.schema.names == ["id", "embedding", "model_version"]
+
+
+def test_a_field_that_no_column_holds():
+    seen = {"id": pa.int64(), "mixed": "a union of int32 and string"}
+    with pytest.raises(ConfigurationError, match="'mixed' is a union of int32 and string, which no column"):
+        output_schema(settings("parquet:x"), seen)
+    assert output_schema(settings("parquet:x", fields=("id",)), seen).names == ["id"]

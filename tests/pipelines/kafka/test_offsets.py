@@ -68,3 +68,20 @@ def test_every_record_is_committed_exactly_once(steps):
             open_ = []
             positions.rewind()
     assert committed == [(0, offset) for offset in log[: len(committed)]]
+
+
+def test_a_batch_that_is_given_back_is_taken_again():
+    positions = Positions()
+    positions.begin(0, 0)
+    positions.begin(1, 7)
+    take(positions, [(0, 0), (1, 7)])
+    positions.commit({0: 1, 1: 8})
+    batch = [(1, 8), (0, 1), (0, 4), (1, 9)]
+    assert take(positions, batch) == batch
+    columns = np.array([p for p, _ in batch], np.int32), np.array([o for _, o in batch], np.int64)
+    assert positions.give_back(*columns) == [0, 1]
+    assert positions.pending() == {}
+    assert take(positions, batch) == batch
+    positions.end([1])
+    assert positions.give_back(*columns) == [0]
+    assert positions.owned == (0,)

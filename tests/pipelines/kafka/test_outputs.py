@@ -37,6 +37,10 @@ def messages(n, partitions=1):
     return batch_of([FakeMessage(b"v", b"%d" % i, None, i % partitions, i) for i in range(n)])
 
 
+def as_json(made):
+    return record_encoder("json", None)(made.records, made.batch["embedding"], made.label)
+
+
 @pytest.fixture
 def producer():
     return FakeProducer()
@@ -52,14 +56,14 @@ def topics(producer, **limits):
 
 
 def test_records_go_to_every_topic(producer):
-    outputs = Outputs(topics=topics(producer, out=10_000, two=10_000), encode=record_encoder("json", None))
+    outputs = Outputs(topics=topics(producer, out=10_000, two=10_000), encode=as_json)
     letters, n_bytes = outputs.send(messages(4), made_of([1, 1], [1, 3]), None)
     assert (keys(producer), keys(producer, "two"), letters) == ([1, 3], [1, 3], [])
     assert n_bytes == sum(len(value) for name, value, _ in producer.sent if name == "out")
 
 
 def test_topics_do_not_get_twice_what_is_read_again_for_files(producer):
-    outputs = Outputs(topics=topics(producer), encode=record_encoder("json", None))
+    outputs = Outputs(topics=topics(producer), encode=as_json)
     fresh = np.array([False, False, True, True])
     outputs.send(messages(4), made_of([1] * 3, [0, 2, 3]), fresh)
     assert keys(producer) == [2, 3]
@@ -67,7 +71,7 @@ def test_topics_do_not_get_twice_what_is_read_again_for_files(producer):
 
 @pytest.mark.parametrize("fresh", [None, np.array([True, True, True, False])])
 def test_what_is_too_large_for_one_topic_is_a_letter(fresh, producer):
-    outputs = Outputs(topics=topics(producer, out=9000, small=2000), encode=record_encoder("json", None))
+    outputs = Outputs(topics=topics(producer, out=9000, small=2000), encode=as_json)
     letters, _ = outputs.send(messages(4), made_of([1, 5000, 1, 5000], [0, 1, 2, 3]), fresh)
     large = [1, 3] if fresh is None else [1]
     assert [letter.row for letter in letters] == large

@@ -83,3 +83,17 @@ def test_the_new_protocol_and_static_membership():
     made = consumer_properties({"group.protocol": "consumer"}, brokers="b:1", group="g", instance="w-0")
     assert "partition.assignment.strategy" not in made
     assert made["group.instance.id"] == "w-0"
+
+
+def test_properties_of_the_schema_registry_are_for_its_client_alone():
+    environment = {"MILLSTREAM_KAFKA_SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO": "me:hunter2"}
+    users = parse_properties(["schema.registry.bearer.auth.token=hunter2"], [], environment)
+    assert set(shown(users).values()) == {"(hidden)"}
+    assert "schema.registry.basic.auth.user.info" in users
+    consumer = consumer_properties(users, brokers="b:1", group="g", instance=None)
+    producer = producer_properties(
+        users, brokers="b:1", transactional_id=None, least_bytes=500, most_bytes=1000
+    )
+    assert not [key for key in (*consumer, *producer) if key.startswith("schema.registry.")]
+    with pytest.raises(ConfigurationError, match="set by --schema-registry"):
+        parse_properties(["schema.registry.url=http://x"], [], {})

@@ -60,3 +60,20 @@ def test_budgets():
     for text in ("one", "200%", "-1", "nan"):
         with pytest.raises(ConfigurationError, match=r"1% or 0\.01"):
             parse_budget(text)
+
+
+def test_formats_with_schemas_need_a_registry():
+    for options in ({"input_format": "avro"}, {"input_format": "protobuf"}, {"format": "avro"}):
+        with pytest.raises(ConfigurationError, match="--schema-registry URL"):
+            settings(**options)
+    assert not settings(["parquet:x"], format="avro").avro_messages  # no topic has messages
+
+
+def test_what_avro_is_made_of():
+    url = {"schema_registry": "http://x"}
+    passed_on = settings(input_format="avro", format="avro", **url)
+    assert (passed_on.framed, passed_on.avro_messages) == (True, True)
+    assert (passed_on.needs_objects, passed_on.needs_columns) == (False, False)
+    for kind in ("json", "text", "protobuf"):
+        made_anew = settings(input_format=kind, format="avro", **url)
+        assert (made_anew.needs_objects, made_anew.needs_columns) == (False, True)

@@ -43,6 +43,7 @@ class Session:
         self.extra = self._watcher.shown
         self._thread: threading.Thread | None = None
         self._readings: Readings | None = None
+        self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
         self._writer.start()
@@ -55,6 +56,7 @@ class Session:
         if self._thread is None:
             self._writer.stop()
         else:
+            self._stopping.set()  # a worker that ended by an error has not
             self._thread.join()
         self._watcher.stop(self._processed() if kind is None else 0)
 
@@ -66,7 +68,7 @@ class Session:
             stopping: of the worker.
             lines: whether to print how it goes now and then.
         """
-        self._readings = readings
+        self._readings, self._stopping = readings, stopping
         self._thread = threading.Thread(target=self._go, args=(stopping, lines), name="demo", daemon=True)
         self._thread.start()
 

@@ -161,7 +161,12 @@ class View:
         """The newest dead letter, what else there is, and the log, in `height` lines."""
         parts = []
         if reason := self._watched.last_reason():
-            parts.append(Layout(Text(f" newest dead letter: {reason}", "yellow", no_wrap=True), size=1))
+            parts.append(
+                Layout(
+                    Text(f" newest dead letter: {reason}", "yellow", no_wrap=True, overflow="ellipsis"),
+                    size=1,
+                )
+            )
             height -= 1
         if self._watched.extra is not None:
             title, lines = self._watched.extra()

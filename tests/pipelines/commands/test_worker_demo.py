@@ -8,7 +8,9 @@ import sys
 import pytest
 from terminals import OnTerminal
 
+from encoder import Encoder
 from encoder.store.store import ModelStore
+from pipelines.commands import worker_demo
 
 COMMAND = (sys.executable, "-m", "pipelines", "worker", "--demo")
 SUMMARY = (
@@ -75,6 +77,30 @@ def test_options_may_be_changed(processes, ended, model, tmp_path):
     )
     assert outcome.code == 0, outcome.err
     assert list((tmp_path / "out").glob("p*/*.parquet"))
+
+
+@pytest.mark.slow
+def test_a_worker_that_ends_by_an_error_ends_all_of_it(processes, ended, model):
+    outcome = ended(processes("worker", "--demo", "--model", model, "--text", "{no.such.field}"), seconds=60)
+    assert outcome.code == 1
+    assert "records are bad" in outcome.err.splitlines()[-1]
+
+
+def test_the_model_of_the_demonstration_is_made_once(model, tmp_path, monkeypatch):
+    made = []
+
+    def distil(teacher, folder):
+        made.append(teacher)
+        ModelStore.open((folder / "models/minilm").absolute().as_uri()).publish(model)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(worker_demo, "teacher_folder", lambda: "teacher")
+    monkeypatch.setattr(worker_demo, "distil", distil)
+    assert (
+        worker_demo._model() == worker_demo._model() == f"{tmp_path.as_uri()}/build/demo/models/minilm@latest"
+    )
+    assert made == ["teacher"]
+    assert Encoder.load(worker_demo._model()).encode("paid").shape == (16,)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """The model card: the README.md of a model folder, with the metadata that the Hugging Face Hub reads."""
 
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData, hf_hub_download
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from distill.corpus_fit import CorpusReport
+from distill.evaluation.evaluate import Evaluation
 from distill.teacher import teacher_name
 from encoder.model import StaticModel
 
@@ -39,11 +42,23 @@ from model2vec import StaticModel
 vectors = StaticModel.from_pretrained("path/to/this/folder").encode(["a text", "another"])
 ```
 {sentence_transformers}
+{quality}
 ## How it was made
 
 Every entry of the vocabulary went through the teacher by itself; the hidden states were pooled ({pooling}), \
 {made}.
 """
+
+_TASKS = {
+    "sts": "sentence-similarity",
+    "knn": "text-classification",
+    "logistic": "text-classification",
+    "average-precision": "text-classification",
+    "classification": "text-classification",
+    "ndcg@10": "text-retrieval",
+    "recall@10": "text-retrieval",
+}
+"""The Hub's names of the tasks; agreement with another model has none of its own."""
 
 _PLAIN = "reduced by PCA ({pca}), and weighted by smooth inverse frequency ({sif})"
 _FITTED = """\
@@ -71,6 +86,7 @@ def model_card(
     teacher: str | os.PathLike[str],
     revision: str | None = None,
     report: CorpusReport | None = None,
+    quality: Sequence[Evaluation] = (),
 ) -> str:
     """Write the model card of a distilled model.
 
@@ -80,6 +96,7 @@ def model_card(
         teacher: its teacher, as it was given to `distill`: licence and language come from the teacher's card.
         revision: the teacher's revision on the Hub.
         report: what the fit to a corpus came to, if there was one.
+        quality: what was measured, of the model and then of others beside it.
     """
     folder = Path(teacher).expanduser().is_dir()
     theirs = _teacher_card(teacher, revision)
@@ -90,6 +107,8 @@ def model_card(
         license_name=theirs.get("license_name"),
         license_link=theirs.get("license_link"),
         language=theirs.language,
+        model_name=name if quality else None,
+        eval_results=_results(quality[0]) if quality else None,
         tags=["embeddings", "static-embeddings", "sentence-transformers", "model2vec", "millstream"],
     )
     shown = teacher_name(teacher)
@@ -104,9 +123,48 @@ def model_card(
         dtype=dtype,
         # torch looks vectors up in float tables only
         sentence_transformers="" if dtype == "int8" else _SENTENCE_TRANSFORMERS,
+        quality=_table(quality) if quality else "",
         pooling=config["pooling"],
         made=_made(config, report),
     )
+
+
+def _results(measured: Evaluation) -> list[EvalResult]:
+    """The figures as the Hub's model-index has them."""
+    return [
+        EvalResult(
+            task_type=_TASKS.get(figure.metric, "feature-extraction"),
+            dataset_type=figure.dataset,
+            dataset_name=figure.dataset,
+            metric_type=figure.metric,
+            metric_value=round(figure.value, 4),
+        )
+        for figure in measured.figures
+        if not math.isnan(figure.value)
+    ]
+
+
+def _table(quality: Sequence[Evaluation]) -> str:
+    """The figures of all models as a table, with their intervals."""
+    by_name = [{(each.metric, each.dataset): each for each in one.figures} for one in quality]
+    lines = [
+        "",
+        "## Quality",
+        "",
+        "With the intervals that hold 95 % of the bootstrap's resamples.",
+        "",
+        f"| | set | {' | '.join(_cell(one.model) for one in quality)} |",
+        f"| --- | --- | {' | '.join('---:' for _ in quality)} |",
+    ]
+    for metric, dataset in dict.fromkeys(key for figures in by_name for key in figures):
+        cells = [str(figures.get((metric, dataset), "-")) for figures in by_name]
+        lines.append(f"| {metric} | {_cell(dataset)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """A text that cannot end its cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _made(config: dict[str, Any], report: CorpusReport | None) -> str:

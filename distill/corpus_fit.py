@@ -67,6 +67,7 @@ def fit_to_corpus(
     seed: int,
     cache: Path,
     on_progress: OnProgress | None = None,
+    on_held_out: Callable[[list[str]], None] | None = None,
 ) -> tuple[NDArray[np.float32], CorpusReport]:
     """Make the table of a static model that follows its teacher on a corpus.
 
@@ -81,6 +82,7 @@ def fit_to_corpus(
         seed: of the refinement.
         cache: folder for the teacher's vectors and for what an interruption must not lose.
         on_progress: see `OnProgress`.
+        on_held_out: called with the texts that are held out.
 
     Returns:
         The table, `(n_tokens, dim)` float32, and what it came to.
@@ -97,6 +99,8 @@ def fit_to_corpus(
     vectors = vectors_of(teacher, [texts[row] for row in kept], cache, tell("texts"))
     whole = MeanPooling(ids, len(tokens))
     n_held_out = min(max(len(kept) // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
+    if on_held_out:
+        on_held_out([texts[row] for row in kept[:n_held_out]])
     held = Texts(whole.part(0, n_held_out), vectors.part(slice(n_held_out)))
     learned = Texts(whole.part(n_held_out, len(kept)), vectors.part(slice(n_held_out, None)))
 

@@ -50,6 +50,7 @@ def distill(
     cache: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
     on_report: Callable[[CorpusReport], None] | None = None,
+    on_held_out: Callable[[list[str]], None] | None = None,
 ) -> StaticModel:
     r"""Distil a sentence transformer into a static model, by the method of model2vec or fitted to a corpus.
 
@@ -86,6 +87,7 @@ def distill(
         on_progress: called now and then with what is counted (`tokens`, `texts`, `fitting steps`, `refining
             steps`), the number done, and of all.
         on_report: called with what the fit to the corpus came to.
+        on_held_out: called with the texts of the corpus that were not fitted to.
 
     Raises:
         ConfigurationError: a parameter is out of its range, or the teacher cannot be loaded or used.
@@ -127,6 +129,7 @@ def distill(
         seed=seed,
         cache=Path(cache).expanduser() if cache is not None else cache_folder() / "teachers",
         on_progress=on_progress,
+        on_held_out=on_held_out,
     )
     if on_report:
         on_report(report)

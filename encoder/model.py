@@ -9,6 +9,7 @@ is missing.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,13 +176,20 @@ def _check(model: StaticModel, root: Path, n_tokens: int) -> None:
         raise ModelFormatError(f"{root} has weights of shape {weights.shape} for {n_tokens} tokens")
 
 
-def save_model(model: StaticModel, folder: str | os.PathLike[str], *, readme: str | None = None) -> Path:
+def save_model(
+    model: StaticModel,
+    folder: str | os.PathLike[str],
+    *,
+    readme: str | None = None,
+    more: Mapping[str, str] | None = None,
+) -> Path:
     """Write a model folder, whole or not at all.
 
     Args:
         model: what to write.
         folder: where; it must not exist, or be empty.
         readme: the text of a model card, written as `README.md`.
+        more: further files, by their names, and their texts.
 
     Raises:
         OutputConflict: the folder exists and is not empty.
@@ -189,6 +197,8 @@ def save_model(model: StaticModel, folder: str | os.PathLike[str], *, readme: st
     target = Path(folder).absolute()
     with new_folder(target) as staging:
         _write(model, staging, readme)
+        for name, text in (more or {}).items():
+            (staging / name).write_text(text, encoding="utf-8")
     return target
 
 

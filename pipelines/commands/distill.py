@@ -12,12 +12,25 @@ import typer
 
 from encoder.errors import ConfigurationError, OutputConflict
 from pipelines.commands.console import ErrorConsole, Stages
+from pipelines.commands.evaluation_flags import (
+    ClassificationSets,
+    Input,
+    Label,
+    PerLabel,
+    ReportRecords,
+    RetrievalSets,
+    Sts,
+)
+from pipelines.commands.evaluation_sets import SetFiles
+from pipelines.commands.new_model import REPORT_FILE, Measured, Plan, previous_version
 from pipelines.commands.tables import size_text
 
 if TYPE_CHECKING:
     from pyarrow import Schema
 
     from distill import CorpusReport
+    from distill.evaluation import EmbeddingModel
+    from distill.parameters import Precision
     from encoder.model import StaticModel
     from pipelines.records.formats import InputFile
     from pipelines.records.template import TextTemplate
@@ -101,6 +114,19 @@ def distill(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the teacher.")
     ] = False,
+    records: Input = None,
+    label: Label = None,
+    sts: Sts = None,
+    classification: ClassificationSets = None,
+    per_label: PerLabel = 8,
+    retrieval: RetrievalSets = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC>=NUMBER", help="Publish nothing where the model is below this, as sts>=75."
+        ),
+    ] = None,
+    report_records: ReportRecords = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
 ) -> None:
     """Distil a sentence transformer into a static model, and publish it or write it to a folder.
@@ -108,6 +134,9 @@ def distill(
     Give --store and --name to publish, or --output to write a folder. With --corpus the model is fitted to
     a sample of your own records: better, and in minutes instead of seconds. After an interruption, the same
     command goes on.
+
+    With a corpus, or with --input, --sts, --classification or --retrieval, the model is measured beside its
+    teacher and the version before; a report is published with it.
     """
     begin = time.monotonic()
     source = context.get_parameter_source("store")
@@ -125,10 +154,24 @@ def distill(
     }
 
     files = _Corpus.find(corpus, text, input_format) if corpus is not None else None
+    sets = SetFiles(
+        input=records,
+        text=text,
+        label=label,
+        input_format=input_format,
+        sts=sts or (),
+        classification=classification or (),
+        retrieval=retrieval or (),
+        per_label=per_label,
+        seed=seed,
+    )
     reports: list[CorpusReport] = []
+    held_out: list[str] = []
 
     from distill import distill as run  # noqa: PLC0415 - torch takes seconds to import
     from distill import model_card, teacher_bytes  # noqa: PLC0415 - as above
+
+    plan = Plan.make(sets, require or (), corpus=files is not None)
 
     with Stages(ErrorConsole()) as stages:
         model = run(
@@ -143,15 +186,36 @@ def distill(
             cache=cache,
             on_progress=stages.tell,
             on_report=reports.append,
+            on_held_out=held_out.extend,
             **parameters,
         )
     report = reports[0] if reports else None
     fitted = {**asdict(report), "text": text, "seed": seed} if report else None
     parameters |= {"own_words": len(words), "corpus": fitted}
-    card = model_card(model, name=target.name, teacher=teacher, revision=teacher_revision, report=report)
-    outcome = _deliver(model, card, target, parameters)
+    measured = Measured()
+    if plan.has_work(held_out):
+        measured = plan.measure(
+            model,
+            target.name,
+            held_out,
+            [_teacher(teacher, device, precision, teacher_revision, trust_remote_code), *_before(target)],
+            sample=sets.sample,
+            shown=report_records,
+            facts={"teacher": model.config["tokenizer_name"]},
+            parameters=parameters,
+        )
+    card = model_card(
+        model,
+        name=target.name,
+        teacher=teacher,
+        revision=teacher_revision,
+        report=report,
+        quality=measured.evaluations,
+    )
+    outcome = _deliver(model, card, target, parameters, measured)
     outcome |= {
         "corpus": fitted,
+        "quality": measured.quality,
         "teacher": model.config["tokenizer_name"],
         "teacher_bytes": teacher_bytes(teacher, teacher_revision),
         "tokens": len(model.table) if model.mapping is None else len(model.mapping),
@@ -218,6 +282,25 @@ def _target(store: str | None, name: str | None, output: Path | None, *, store_i
     return _Target(name, uri=objects.uri)
 
 
+def _teacher(
+    teacher: str, device: str, precision: "Precision", revision: str | None, trust_remote_code: bool
+) -> "EmbeddingModel":
+    from distill.evaluation import open_model  # noqa: PLC0415 - torch takes seconds to import
+
+    return open_model(
+        teacher,
+        device=device,
+        precision=precision,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def _before(target: _Target) -> "list[EmbeddingModel]":
+    """The version that the new one would replace."""
+    return [] if target.output is not None else previous_version(target.uri)
+
+
 def _number(option: str, text: str) -> int | float | None:
     """Parse a number or `none`."""
     if text.lower() == "none":
@@ -242,20 +325,27 @@ def _words(path: Path | None) -> list[str]:
     return words
 
 
-def _deliver(model: "StaticModel", card: str, target: _Target, parameters: dict[str, Any]) -> dict[str, Any]:
+def _deliver(
+    model: "StaticModel", card: str, target: _Target, parameters: dict[str, Any], measured: Measured
+) -> dict[str, Any]:
     """Write the folder or publish the version; what was made, as JSON."""
     from encoder.model import save_model  # noqa: PLC0415 - loaded only where it is used
     from encoder.reference import Reference  # noqa: PLC0415 - as above
     from encoder.store.store import ModelStore  # noqa: PLC0415 - as above
 
+    more = {} if measured.report is None else {REPORT_FILE: measured.report}
     if target.output is not None:
-        folder = save_model(model, target.output, readme=card)
+        folder = save_model(model, target.output, readme=card, more=more)
         size = sum(file.stat().st_size for file in folder.iterdir())
         return {"ref": str(target.output), "model_bytes": size}
     with tempfile.TemporaryDirectory(prefix="millstream-") as work:
-        folder = save_model(model, Path(work) / target.name, readme=card)
+        folder = save_model(model, Path(work) / target.name, readme=card, more=more)
         manifest = ModelStore.open(target.uri).publish(
-            folder, name=target.name, teacher=model.config["tokenizer_name"], parameters=parameters
+            folder,
+            name=target.name,
+            teacher=model.config["tokenizer_name"],
+            parameters=parameters,
+            quality=measured.quality,
         )
     return {
         "name": manifest.name,
@@ -279,10 +369,17 @@ def _in_words(outcome: dict[str, Any]) -> str:
             f"  fitted to {corpus['texts']:,} texts: cosine with the teacher {corpus['cosine_fitted']:.3f} "
             f"on {corpus['held_out']:,} others\n"
         )
+    figures = (outcome["quality"] or {}).get("figures", ())
+    measured = "".join(
+        "  {metric} on {dataset}: {value:.4g} [{low:.4g}, {high:.4g}]\n".format(**each)
+        for each in figures
+        if each["value"] is not None
+    )
     return (
         f"{done}\n"
         f"  {outcome['tokens']:,} tokens, {outcome['dim']} dimensions, {outcome['dtype']}\n"
         f"{fitted}"
+        f"{measured}"
         f"  {size_text(outcome['model_bytes'])}{of_teacher}, {outcome['seconds']} s\n"
         f"  use it as {outcome['ref']}"
     )

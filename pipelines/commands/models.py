@@ -9,6 +9,7 @@ import typer
 
 from encoder.errors import ConfigurationError, CorruptVersion, InvalidReference, OutputConflict
 from encoder.reference import Reference, parse, store_uri
+from pipelines.commands import model_push, model_report
 from pipelines.commands.tables import print_table, size_text, span_text, time_text, value_text
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ Store = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+
+
+app.command("report")(model_report.report)
+app.command("push")(model_push.push)
 
 
 @app.command("list")
@@ -77,7 +82,7 @@ def show(ref: Ref, as_json: AsJson = False) -> None:
         "teacher": manifest.teacher or "-",
         **({"rolls back to": manifest.rolls_back_to} if manifest.rolls_back_to else {}),
         **{f"parameter {key}": value for key, value in manifest.parameters.items()},
-        **{f"quality {key}": value for key, value in manifest.quality.items()},
+        **_quality(manifest.quality),
     }
     print_table(None, [[key, value_text(value)] for key, value in facts.items()])
     print_table(
@@ -203,6 +208,16 @@ def prune(
         todo = store.prune(keep=keep, grace=days)
     verb = "would delete" if dry_run else "deleted"
     typer.echo(f"{verb} {_summary(todo)}; newly marked as unused: {len(todo.marked)} files")
+
+
+def _quality(quality: dict[str, Any]) -> dict[str, Any]:
+    """Rows about quality: one a figure where there are figures, anything else as it is."""
+    rows = {f"quality {key}": value for key, value in quality.items() if key not in ("figures", "beside")}
+    for each in quality.get("figures", ()):
+        rows[f"quality {each['metric']} {each['dataset']}"] = (
+            "-" if each["value"] is None else "{value:.4g} [{low:.4g}, {high:.4g}], n = {n:,}".format(**each)
+        )
+    return rows
 
 
 def _open(ref: str) -> "tuple[ModelStore, Reference]":

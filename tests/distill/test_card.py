@@ -8,6 +8,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from distill import CorpusReport, distill, model_card
+from distill.evaluation import Evaluation, Figure
 from encoder.model import StaticModel
 
 
@@ -68,3 +69,23 @@ def test_the_card_of_a_fitted_model_says_what_it_was_fitted_to():
     assert "0.750 after the fit (0.700 before)" in card
     plain_fit = replace(report, loss_fitted=None, loss_refined=None)
     assert "refined" not in model_card(a_model(), name="tiny", teacher="org/model", report=plain_fit)
+
+
+def test_the_figures_are_a_table_and_the_hubs_model_index():
+    nothing = float("nan")
+    figures = (
+        Figure("sts", "stsb", 83.46, 82.1, 84.7, 1500),
+        Figure("overlap@10", "held|out", 0.51, 0.5, 0.52, 900),
+        Figure("knn", "records", nothing, nothing, nothing, 2),
+    )
+    own = Evaluation("tiny", "static", 16, 1, 1.0, "teacher", figures)
+    teacher = Evaluation("teacher", "teacher", 32, 1, 1.0, None, figures[:1])
+    card = model_card(a_model(), name="tiny", teacher="org/model", quality=[own, teacher])
+    assert "| sts | stsb | 83.5 [82.1, 84.7] | 83.5 [82.1, 84.7] |" in card
+    assert "| overlap@10 | held\\|out | 0.510 [0.500, 0.520] | - |" in card
+    found = {(each.metric_type, each.metric_value) for each in ModelCard(card).data.eval_results}
+    assert found == {("sts", 83.46), ("overlap@10", 0.51)}
+    index = metadata_of(card)["model-index"][0]
+    assert index["name"] == "tiny"
+    assert index["results"][0]["task"]["type"] == "sentence-similarity"
+    assert "model-index" not in metadata_of(model_card(a_model(), name="tiny", teacher="org/model"))

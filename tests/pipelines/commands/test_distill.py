@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from typer.testing import CliRunner
 
-from encoder.errors import ConfigurationError, InputError, InvalidReference, OutputConflict
+from encoder.errors import ConfigurationError, InputError, InvalidReference, OutputConflict, QualityTooLow
 from encoder.model import load_model
 from encoder.store.store import ModelStore
 from pipelines.cli import app
@@ -132,6 +133,101 @@ def test_the_manifest_says_what_the_corpus_gave_and_no_path(teacher, records, tm
     assert (fitted["texts"], fitted["held_out"], fitted["text"], fitted["seed"]) == (190, 10, "a.b", 3)
     assert fitted["loss_refined"] <= fitted["loss_fitted"]
     assert str(tmp_path) not in json.dumps(manifest.parameters)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Pairs of which the teacher's words are made, with scores that nobody gave."""
+    shuffler = random.Random(1)
+    lines = [f"word{shuffler.randrange(60)},word{shuffler.randrange(60)},{i % 6}" for i in range(40)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["sentence1,sentence2,score", *lines]))
+    return tmp_path / "pairs.csv"
+
+
+def test_a_model_below_what_is_required_is_not_published(teacher, pairs, tmp_path):
+    store = tmp_path / "store"
+    place = (teacher, "--dims", 8, "--sts", pairs, "--require", "sts>=99")
+    with pytest.raises(QualityTooLow) as caught:
+        run(*place, "--store", store, "--name", "tiny")
+    message = str(caught.value)
+    assert re.search(
+        r"nothing was published: sts>=99: pairs has -?\d+\.\d \[-?\d+\.\d, -?\d+\.\d\]$", message
+    )
+    assert ModelStore.open(str(store / "tiny")).versions() == []
+    with pytest.raises(QualityTooLow):
+        run(*place, "--output", tmp_path / "tiny")
+    assert not (tmp_path / "tiny").exists()
+
+
+def test_a_failed_gate_is_exit_code_one(teacher, pairs, tmp_path):
+    arguments = ["distill", teacher, "--output", tmp_path / "tiny", "--sts", pairs, "--require", "sts>=99"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "sts>=99" in done.stderr.splitlines()[-1]
+
+
+def test_a_model_that_is_good_enough_is_published_with_its_figures_and_its_report(teacher, pairs, tmp_path):
+    store = tmp_path / "store"
+    arguments = (teacher, "--store", store, "--name", "tiny", "--dims", 8, "--sts", pairs)
+    result = run(*arguments, "--require", "sts>=-100")
+    assert "sts on pairs: " in result.stdout
+    run(*arguments)
+    first, second = (ModelStore.open(str(store / "tiny")).manifest(version) for version in (1, 2))
+    (figure,) = first.quality["figures"]
+    assert (figure["metric"], figure["dataset"], figure["n"]) == ("sts", "pairs", 40)
+    assert figure["low"] <= figure["value"] <= figure["high"]
+    assert [beside["model"] for beside in first.quality["beside"]] == ["tiny-bert"]
+    assert [beside["model"] for beside in second.quality["beside"]] == ["tiny-bert", "tiny@1"]
+    assert str(tmp_path) not in json.dumps(first.quality)
+    assert {"report.html", "README.md"} <= {file.path for file in first.files}
+    folder = ModelStore.open(str(store / "tiny")).fetch(second, tmp_path / "fetched")
+    assert "tiny@1" in (folder / "report.html").read_text()
+    assert "| sts | pairs | " in (folder / "README.md").read_text()
+    assert load_model(folder).dim == 8
+    shown = CliRunner().invoke(app, ["models", "show", str(store / "tiny@1")]).stdout
+    assert re.search(r"quality sts pairs +-?\d+(\.\d+)? \[", shown)
+
+
+def test_what_a_corpus_leaves_over_is_measured_without_labels(teacher, tmp_path):
+    shuffler = random.Random(0)
+    texts = [" ".join(f"word{shuffler.randrange(60)}" for _ in range(5)) for _ in range(1200)]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    arguments = ("--corpus", tmp_path / "texts.txt", "--cache", tmp_path / "cache", "--no-refine", "--json")
+    result = run(
+        teacher, "--output", tmp_path / "tiny", "--dims", 8, *arguments, "--require", "overlap@10>=0.01"
+    )
+    figures = {figure["metric"]: figure for figure in json.loads(result.stdout)["quality"]["figures"]}
+    assert set(figures) == {"overlap@10", "rank-correlation"}
+    assert (figures["overlap@10"]["dataset"], figures["overlap@10"]["n"]) == ("held-out", 60)
+    page = (tmp_path / "tiny/report.html").read_text()
+    assert not any(text in page for text in texts)
+    shown = ("--report-records", 30)
+    run(teacher, "--output", tmp_path / "shown", "--dims", 8, *arguments, *shown)
+    page = (tmp_path / "shown/report.html").read_text()
+    assert sum(text in page for text in texts) == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--require", "sts>=75"], "sts>=75 cannot be measured: give --sts"),
+        (["--require", "overlap@10>=0.5"], "cannot be measured: give --against and --input"),
+        (["--sts", "pairs.csv", "--require", "sts>=0.75"], "sts is of 100"),
+        (["--sts", "missing.csv"], "no input files at 'missing.csv'"),
+        (["--label", "kind"], "give them by --input"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.usefixtures("pairs")
+def test_what_cannot_be_measured_is_refused_before_the_teacher_is_loaded(
+    arguments, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ConfigurationError, InputError)) as caught:
+        run("no/such-teacher", "--output", "x", *arguments)
+    assert message in str(caught.value)
 
 
 def test_own_words_are_added(teacher, tmp_path):

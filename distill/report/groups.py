@@ -1,0 +1,73 @@
+"""Groups of records, which colour the map: their labels, or clusters of their vectors."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from distill.evaluation.cosines import unit
+
+__all__ = ["MOST_GROUPS", "Groups", "by_cluster", "by_label"]
+
+MOST_GROUPS = 8
+"""As many as colours that can be told apart; further labels are one group."""
+
+_OTHER = "other labels"
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_WORDS = 3  # of a cluster's name
+
+
+class Groups(NamedTuple):
+    """Groups.
+
+    Attributes:
+        names: of each group, the largest first.
+        numbers: the group of each record, `(n_records,)`.
+    """
+
+    names: list[str]
+    numbers: NDArray[np.int64]
+
+
+def by_label(labels: Sequence[str]) -> Groups:
+    """One group a label; of more labels than colours, the rarest share the last one."""
+    ranked = [label for label, _ in Counter(labels).most_common()]
+    names = ranked if len(ranked) <= MOST_GROUPS else [*ranked[: MOST_GROUPS - 1], _OTHER]
+    place = {label: min(i, len(names) - 1) for i, label in enumerate(ranked)}
+    return Groups(names, np.array([place[label] for label in labels]))
+
+
+def by_cluster(vectors: NDArray[Any], texts: Sequence[str] | None = None) -> Groups:
+    """Clusters of vectors (k-means).
+
+    Args:
+        vectors: `(n_records, dim)`.
+        texts: of the records: then a cluster is called by the words that set it apart, otherwise by a number.
+    """
+    rows = unit(vectors)
+    n_clusters = min(MOST_GROUPS, len(np.unique(rows, axis=0)))
+    with threadpool_limits(1):  # threads wait for one another on busy machines
+        found = KMeans(n_clusters, n_init=3, random_state=0).fit_predict(rows)
+    order = np.argsort(-np.bincount(found, minlength=n_clusters), kind="stable")
+    numbers = np.argsort(order)[found]
+    names = [f"cluster {i + 1}" for i in range(n_clusters)]
+    return Groups(names if texts is None else _telling_words(texts, numbers, names), numbers)
+
+
+def _telling_words(texts: Sequence[str], numbers: NDArray[np.int64], names: list[str]) -> list[str]:
+    """The words that come in more of a cluster's texts than in those of all."""
+    words = [set(_WORD.findall(text.lower())) for text in texts]
+    overall = Counter(word for each in words for word in each)
+    named = []
+    for number, name in enumerate(names):
+        own = np.flatnonzero(numbers == number)
+        inside = Counter(word for i in own for word in words[i])
+        ranked = [(-(count**2) / overall[word], word) for word, count in inside.items()]
+        telling = [word for _, word in sorted(ranked)[:_WORDS]]
+        named.append(", ".join(telling) or name)
+    return named

@@ -1,0 +1,121 @@
+"""`millstream models report`: the page about a version, as it was published or made anew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from encoder.errors import ConfigurationError, NotInStore, OutputConflict
+from encoder.reference import parse
+from pipelines.commands.console import ErrorConsole
+from pipelines.commands.evaluation_flags import (
+    Against,
+    ClassificationSets,
+    Input,
+    Label,
+    PerLabel,
+    ReportRecords,
+    RetrievalSets,
+    Sts,
+)
+from pipelines.commands.evaluation_sets import SetFiles
+from pipelines.commands.new_model import REPORT_FILE, quality_of
+
+__all__ = ["report"]
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A model folder, and what its manifest says if it is a version in a store."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+
+
+def report(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="A version in a store, or a model folder.")],
+    output: Annotated[Path, typer.Option("--output", help="Write the page to this new file.")] = Path(
+        REPORT_FILE
+    ),
+    against: Against = None,
+    records: Input = None,
+    text: Annotated[str, typer.Option(help="The records' text: a column, or a template.")] = "text",
+    label: Label = None,
+    input_format: Annotated[
+        Literal["parquet", "jsonl", "csv", "text"] | None,
+        typer.Option("--format", help="Format of the records.  [default: by the files' extensions]"),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Use so many records with distinct texts.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    sts: Sts = None,
+    classification: ClassificationSets = None,
+    per_label: PerLabel = 8,
+    retrieval: RetrievalSets = None,
+    report_records: ReportRecords = 0,
+) -> None:
+    """Write the report of a version: the one published with it, or with sets given a new one."""
+    if output.exists():
+        raise OutputConflict(f"{output} exists already: name another file by --output")
+    files = SetFiles(
+        input=records,
+        text=text,
+        label=label,
+        input_format=input_format,
+        sts=sts or (),
+        classification=classification or (),
+        retrieval=retrieval or (),
+        per_label=per_label,
+        sample=sample,
+        seed=seed,
+    )
+    if not files and (against or report_records):
+        raise ConfigurationError(
+            "a new report needs sets: give --input, --sts, --classification or --retrieval"
+        )
+    version = _open(ref)
+    if files:
+        page = _made_anew(ref, version, files, against or [], report_records)
+    elif (version.folder / REPORT_FILE).is_file():
+        page = (version.folder / REPORT_FILE).read_text(encoding="utf-8")
+    else:
+        raise NotInStore(f"{ref} has no report: give --input or --sts to make one")
+    output.write_text(page, encoding="utf-8")
+    typer.echo(str(output))
+
+
+def _open(ref: str) -> _Version:
+    reference = parse(ref)
+    if reference.kind == "folder":
+        return _Version(Path(reference.location), {}, {})
+    from encoder.store.cache import cached_model  # noqa: PLC0415 - obstore is loaded only where it is used
+
+    folder, manifest = cached_model(reference)
+    facts = {
+        "teacher": manifest.teacher or "-",
+        "version": f"{manifest.name}@{manifest.version}",
+        "digest": manifest.digest,
+        "published": manifest.created_at.isoformat(timespec="seconds"),
+        "by": manifest.created_by,
+    }
+    return _Version(folder, facts, manifest.parameters)
+
+
+def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str], shown: int) -> str:
+    from distill.evaluation import open_model  # noqa: PLC0415 - torch takes seconds to import
+    from distill.report import render_report  # noqa: PLC0415 - as above
+    from encoder.model import load_model  # noqa: PLC0415 - loaded only where it is used
+
+    sets = files.read(ErrorConsole().print)
+    models = [open_model(each, texts=sets.texts) for each in (ref, *against)]
+    return render_report(
+        load_model(version.folder),
+        quality_of(models[0], models[1:], sets),
+        texts=sets.texts(),
+        records=sets.records,
+        shown=shown,
+        facts=version.facts,
+        parameters=version.parameters,
+    )

@@ -1,0 +1,56 @@
+"""A report of a small model, for the tests of reports."""
+
+import numpy as np
+from tiny_tokenizers import named
+
+from distill.bootstrap import Estimate
+from distill.evaluation import Records
+from distill.evaluation.evaluate import Evaluation
+from distill.evaluation.figures import figure
+from distill.report import render_report
+from encoder.encoder import Encoder
+from encoder.model import StaticModel
+
+WORDS = {
+    "payment": "card refused payment terminal wrong pin",
+    "disk": "disk full server log restarted failed",
+}
+HOSTILE = (
+    "</script><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">'\"&"
+)
+
+
+def make_report(shown, *, hostile=False, labels=True):
+    """The page of a model and its reference on 120 records of two kinds."""
+    random = np.random.default_rng(0)
+    tokenizer = named("uncased")
+    table = random.standard_normal((tokenizer.get_vocab_size(), 12)).astype(np.float32)
+    model = StaticModel(table, tokenizer.to_str(), {"normalize": True})
+    kinds = list(WORDS) * 60
+    texts = [f"{' '.join(random.choice(WORDS[kind].split(), 5))} {i}" for i, kind in enumerate(kinds)]
+    if hostile:
+        texts = [f"{text} {HOSTILE}" for text in texts]
+        kinds = [f"{kind} {HOSTILE}" for kind in kinds]
+    name = HOSTILE if hostile else "events@7"
+    records = Records("records", texts, kinds if labels else None)
+    vectors = Encoder(model).encode(texts)
+    figures = (
+        figure("overlap@10", "records", Estimate(0.6, 0.55, 0.65, 120)),
+        figure("sts", name, Estimate(0.8, 0.7, 0.9, 50)),
+        figure("knn", "records", Estimate(float("nan"), float("nan"), float("nan"), 2)),
+    )
+    own = Evaluation(name, "static", 12, 9_000_000, 1e6, "teacher", figures, vectors)
+    noisy = vectors @ random.standard_normal((12, 20)).astype(np.float32)
+    teacher = Evaluation("teacher", "teacher", 20, None, 400.0, None, figures[1:], noisy)
+    before = Evaluation("events@6", "static", 12, 9_000_000, 1e6, "teacher", figures[:1])
+    facts = {"teacher": HOSTILE if hostile else "all-MiniLM-L6-v2"}
+    parameters = {"text": HOSTILE if hostile else "{merchant}", "dims": 12}
+    return render_report(
+        model,
+        [own, teacher, before],
+        texts=texts,
+        records=records,
+        shown=shown,
+        facts=facts,
+        parameters=parameters,
+    )

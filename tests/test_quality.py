@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from benchmarks.tasks.protocol import classification, draw, retrieval, sts
+from benchmarks.tasks.protocol import classification, retrieval, sts
 
 VECTORS = {"a": [1.0, 0.0], "b": [0.9, 0.1], "c": [0.5, 0.5], "d": [0.0, 1.0], "": [0.0, 0.0]}
 
@@ -48,11 +48,3 @@ def test_classification_draws_as_many_of_each_label_and_scores_the_test_texts(tm
     assert classification(tmp_path, noting, 4) == 1
     assert len(asked[0]) <= 40
     assert len(asked[1]) == 6
-
-
-def test_draws_differ_and_hold_so_many_of_each():
-    labels = ["x"] * 30 + ["y"] * 5
-    random, order = np.random.RandomState(42), list(range(35))
-    first, second = (draw(labels, 8, random, order) for _ in range(2))
-    assert sorted(labels[i] for i in first) == ["x"] * 8 + ["y"] * 5
-    assert set(first) != set(second)

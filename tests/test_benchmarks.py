@@ -164,3 +164,15 @@ def test_varied_texts_hold_words_that_were_not_written():
     varied = {word for text in texts for word in text.split()}
     assert texts == vary(SAMPLE, 300)
     assert len(varied - words) > 50
+
+
+@pytest.mark.slow
+def test_the_formats_of_messages_are_measured(tmp_path):
+    program, file = ROOT / "tests/benchmarks/formats.py", tmp_path / "formats.json"
+    subprocess.run(
+        [sys.executable, program, "--rounds=2", f"--json={file}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    rates = json.loads(file.read_text())
+    assert rates["Avro from Avro, array of float"] > 3 * rates["fastavro alone, array of float"]

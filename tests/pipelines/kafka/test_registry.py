@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 
 import pytest
 from confluent_kafka.schema_registry import Schema as Sent
@@ -221,3 +223,37 @@ def test_no_message_shows_a_password(status, server):
 
 def test_urls_for_people():
     assert shown_url("http://u:p@a:1/x, https://b") == "http://a:1/x,https://b"
+
+
+BLOCK = "import sys; sys.modules.update(dict.fromkeys({names}, None)); "
+MISSING = {
+    "the registry's client": (
+        ["authlib"],
+        "from pipelines.kafka.registry import open_registry; open_registry('http://x', {})",
+    ),
+    "fastavro": (["fastavro"], "settings(input_format='avro')"),
+    "Protobuf": (["google.protobuf"], "settings(input_format='protobuf')"),
+    "Avro out": (["fastavro"], "settings(input_format='json', format='avro').messages(None)"),
+}
+SETTINGS = """
+from pipelines.kafka.schemas import Schemas
+from pipelines.kafka.settings import Output, WorkerSettings
+def settings(**options):
+    return Schemas(WorkerSettings(
+        brokers='b:1', group='g', input='in', text='text', model='m', outputs=(Output.parse('topic:a'),),
+        dead_letters=Output.parse('topic:b'), schema_registry='mock://x', **options))
+"""
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_the_extra_that_is_missing_is_named(what):
+    names, program = MISSING[what]
+    blocked = BLOCK.format(names=names) + "import pipelines.kafka.start"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{blocked}\n{SETTINGS}\n{program}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "MissingExtra" in done.stderr
+    assert "is not installed: pip install 'millstream[kafka-schemas]'" in done.stderr

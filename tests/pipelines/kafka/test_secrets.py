@@ -63,7 +63,7 @@ def in_a_file(folder, **more):
         ("--property", "group.id=s3cr3t-sasl"),
         ("--property", "no.such.property=s3cr3t-sasl"),
         ("--property", "ssl.key.pem=s3cr3t-key"),
-        ("--schema-registry", "http://someone:s3cr3t-registry@127.0.0.1:1"),
+        ("--schema-registry", "http://someone:s3cr3t-registry@127.0.0.1:1", "--input-format", "avro"),
         ("--help",),
     ],
 )

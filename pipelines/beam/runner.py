@@ -1,16 +1,13 @@
-"""Run a job on any Beam runner; by default in this process, with one thread a core."""
+"""Run a job on any Beam runner, and wait for its end or not."""
 
-import io
-import os
 import re
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import apache_beam as beam
 import msgspec
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
 from encoder import errors
@@ -22,43 +19,52 @@ from pipelines.beam.progress import Watch
 from pipelines.beam.stream import StreamJob, stream
 from pipelines.sinks.parquet import ParquetParts
 
-__all__ = ["beam_options", "run_backfill", "run_stream", "stream_options"]
-
-LOCAL_RUNNER = "FnApiRunner"
-_CHECKPOINT_MS = 10_000
+__all__ = ["run_backfill", "run_stream", "start_backfill", "start_stream"]
 
 # Workers behind a connection send their errors as text: the traceback, and Beam's step behind the last line.
 _OURS = re.compile(r"^(?:.*: )?encoder\.errors\.(\w+): (.*?)(?: \[while running '.*)?$", re.MULTILINE)
 _STEP = re.compile(r" \[while running '.*")
 
 
-def beam_options(arguments: Sequence[str], workers: int | None) -> PipelineOptions:
-    """Options for Beam.
+def start_backfill(job: BackfillJob, options: PipelineOptions) -> Any:
+    """Hand a backfill to its runner, which makes all parts that are not there yet.
 
     Args:
-        arguments: Beam's own, as on its command line; with `--runner` among them they are all that counts.
-        workers: threads of the local runner (the encoder and Arrow hold no interpreter lock); None takes one
-            for each core that this process may use.
+        job: what to do; its output must have been claimed.
+        options: for Beam.
+
+    Returns:
+        Beam's result, of a job that may be running still.
 
     Raises:
-        ConfigurationError: Beam cannot read them.
+        MillstreamError: what went wrong, in one line.
     """
-    local: list[str] = []
-    if not any(argument.split("=")[0] == "--runner" for argument in arguments):
-        n = workers or len(os.sched_getaffinity(0))
-        mode = "in_memory" if n == 1 else "multi_threading"
-        local = [f"--runner={LOCAL_RUNNER}", f"--direct_num_workers={n}", f"--direct_running_mode={mode}"]
-    said = io.StringIO()
+    written = frozenset(ParquetParts(job.output).names())
+    return _start(options, lambda pipeline: backfill(pipeline, job, written))
+
+
+def start_stream(job: StreamJob, options: PipelineOptions) -> Any:
+    """Hand a streaming job to its runner.
+
+    Returns:
+        Beam's result, of a job that runs.
+
+    Raises:
+        MillstreamError: what went wrong, in one line.
+    """
+    return _start(options, lambda pipeline: stream(pipeline, job))
+
+
+def _start(options: PipelineOptions, build: Callable[[beam.Pipeline], Any]) -> Any:
     try:
-        with redirect_stderr(said):
-            options = PipelineOptions([*local, *arguments])
-            options.get_all_options()
-    except SystemExit as end:
-        if not end.code:  # --help
-            raise
-        reason = said.getvalue().strip().rpartition("error: ")[2]
-        raise ConfigurationError(f"Beam cannot read the options behind --: {reason}") from None
-    return options
+        pipeline = beam.Pipeline(options=options)
+    except ValueError as error:  # no such runner
+        raise ConfigurationError(f"Beam cannot use the options behind --: {error}") from error
+    try:
+        build(pipeline)
+        return pipeline.run()
+    except Exception as error:
+        raise _cause(error) from error
 
 
 def run_backfill(job: BackfillJob, options: PipelineOptions, tell: Callable[[Counts], None]) -> Counts:
@@ -77,17 +83,12 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, tell: Callable[[Cou
         KeyboardInterrupt: somebody stopped it.
     """
     parts = ParquetParts(job.output)
-    written = frozenset(parts.names())
     watch = Watch(job, tell)
     tell(watch.look())
     with watch:
+        result = start_backfill(job, options)
         try:
-            pipeline = beam.Pipeline(options=options)
-        except ValueError as error:  # no such runner
-            raise ConfigurationError(f"Beam cannot use the options behind --: {error}") from error
-        try:
-            backfill(pipeline, job, written)
-            state = pipeline.run().wait_until_finish()
+            state = result.wait_until_finish()
         except Exception as error:
             raise _cause(error) from error
     found = watch.look()
@@ -101,37 +102,6 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, tell: Callable[[Cou
     return found
 
 
-def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
-    """Options for a streaming job.
-
-    Flink loses the source of a job whose first bundle meets a checkpoint, unless it is told to finish
-    bundles first; and it keeps no checkpoints, unless it is told how often. Both are added; other runners
-    ignore them.
-
-    Args:
-        arguments: Beam's own, as on its command line.
-        ends: whether the job's source ends.
-
-    Raises:
-        ConfigurationError: Beam cannot read them, or the local runner would never write anything.
-    """
-    options = beam_options(arguments, 1)
-    if options.view_as(StandardOptions).runner == LOCAL_RUNNER:
-        if not ends:
-            raise ConfigurationError(
-                f"{LOCAL_RUNNER} writes windows only when the source ends: add --stop-at-end, or name "
-                "another runner behind --, as --runner=PrismRunner"
-            )
-        return options
-    names = {argument.split("=")[0] for argument in arguments}
-    more = (
-        "--streaming",
-        "--finish_bundle_before_checkpointing",
-        f"--checkpointing_interval={_CHECKPOINT_MS}",
-    )
-    return PipelineOptions([*arguments, *(one for one in more if one.split("=")[0] not in names)])
-
-
 def run_stream(job: StreamJob, options: PipelineOptions) -> None:
     """Run a streaming job until its source ends, or until somebody stops it.
 
@@ -139,14 +109,9 @@ def run_stream(job: StreamJob, options: PipelineOptions) -> None:
         MillstreamError: what went wrong, in one line.
         KeyboardInterrupt: somebody stopped it; the job is cancelled.
     """
-    try:
-        pipeline = beam.Pipeline(options=options)
-    except ValueError as error:  # no such runner
-        raise ConfigurationError(f"Beam cannot use the options behind --: {error}") from error
     result = None
     try:
-        stream(pipeline, job)
-        result = pipeline.run()
+        result = start_stream(job, options)
         state = result.wait_until_finish()
     except KeyboardInterrupt:
         if result is not None:

@@ -57,6 +57,9 @@ def backfill(
         int | None, typer.Option(min=1, help="Threads of the local runner.  [default: one a core]")
     ] = None,
     rows_per_file: Annotated[int, typer.Option(min=1, help="Records of an output file.")] = 65_536,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when the runner has the job; for runners elsewhere.")
+    ] = False,
     beam_arguments: Annotated[
         list[str] | None,
         typer.Argument(metavar="[-- BEAM OPTIONS]", help="Any Beam runner and its options, behind `--`."),
@@ -70,13 +73,15 @@ def backfill(
     """
     try:
         from pipelines.beam.job import Counts, claim_output  # noqa: PLC0415 - Beam is heavy and optional
+        from pipelines.beam.options import beam_options, check_detachable  # noqa: PLC0415 - as above
         from pipelines.beam.plan import plan_backfill  # noqa: PLC0415 - as above
-        from pipelines.beam.runner import beam_options  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "apache_beam", "beam") from error
 
     console = ErrorConsole()
     options = beam_options(beam_arguments or [], workers)
+    if detach:
+        check_detachable(options)
     with console.status("reading the model and the inputs' schema"):
         job = plan_backfill(
             model=model,
@@ -92,6 +97,9 @@ def backfill(
         done = claim_output(job)
     begin = time.monotonic()
     earlier = 0
+    if done is None and detach:
+        _start(job, options, console)
+        return
     if done is None:
         counts, earlier = _run(job, options, console)
     else:
@@ -104,6 +112,16 @@ def backfill(
         typer.echo(json.dumps(outcome))
     else:
         _print_summary(job, counts, earlier, seconds)
+
+
+def _start(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> None:
+    from pipelines.beam.runner import start_backfill  # noqa: PLC0415 - Beam is heavy and optional
+
+    with hushed():
+        start_backfill(job, options)
+    console.print(
+        f"the runner has it; {job.output}/_summary.json appears at the end, and the same command says so"
+    )
 
 
 def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> "tuple[Counts, int]":

@@ -72,6 +72,9 @@ def stream(
     stop_at_end: Annotated[
         bool, typer.Option("--stop-at-end", help="End when everything that is there has been read.")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when the runner has the job; for runners elsewhere.")
+    ] = False,
     beam_arguments: Annotated[
         list[str] | None,
         typer.Argument(metavar="[-- BEAM OPTIONS]", help="The Beam runner and its options, behind `--`."),
@@ -83,7 +86,8 @@ def stream(
     whole. Rows that cannot be read, that have no time or come too late go to `dead_letters/`.
     """
     try:
-        from pipelines.beam.runner import run_stream, stream_options  # noqa: PLC0415 - Beam is heavy and optional
+        from pipelines.beam.options import check_detachable, stream_options  # noqa: PLC0415 - Beam is an extra
+        from pipelines.beam.runner import run_stream, start_stream  # noqa: PLC0415 - as above
         from pipelines.beam.stream_inputs import StreamInput, Timing  # noqa: PLC0415 - as above
         from pipelines.beam.stream_plan import claim_stream, plan_stream  # noqa: PLC0415 - as above
         from pipelines.kafka.properties import parse_properties  # noqa: PLC0415 - as above
@@ -92,6 +96,8 @@ def stream(
 
     console = ErrorConsole()
     options = stream_options(beam_arguments or [], ends=stop_at_end)
+    if detach:
+        check_detachable(options)
     timing = Timing(
         field=event_time,
         window=seconds(window, "--window"),
@@ -114,7 +120,13 @@ def stream(
             follow=seconds(every, "--every") if follow else None,
         )
         claim_stream(job)
-    console.print(f"{source} -> {job.file.output}, windows of {timing.window:g} s; Ctrl-C stops")
+    what = f"{source} -> {job.file.output}, windows of {timing.window:g} s"
+    if detach:
+        with _telling(), hushed():
+            start_stream(job, options)
+        console.print(f"{what}; the runner has it")
+        return
+    console.print(f"{what}; Ctrl-C stops")
     try:
         with _telling(), hushed():
             run_stream(job, options)

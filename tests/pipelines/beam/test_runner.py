@@ -1,8 +1,6 @@
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
 
 from encoder.errors import (
-    ConfigurationError,
     CorruptVersion,
     InputError,
     IntegrityError,
@@ -12,8 +10,9 @@ from encoder.errors import (
 from encoder.store.objects import open_objects
 from pipelines.beam import runner
 from pipelines.beam.job import SUMMARY_FILE, claim_output
+from pipelines.beam.options import beam_options
 from pipelines.beam.plan import plan_backfill
-from pipelines.beam.runner import _cause, beam_options, run_backfill, stream_options
+from pipelines.beam.runner import _cause, run_backfill
 
 TRACEBACK = """Traceback (most recent call last):
   File "decode.py", line 46, in read_split
@@ -33,31 +32,6 @@ def job(tmp_path, model):
     (tmp_path / "in.txt").write_text("login failed\npaid\n")
     pattern, output = str(tmp_path / "in.txt"), str(tmp_path / "out")
     return plan_backfill(model=str(model), pattern=pattern, output=output, text="text")
-
-
-def local(options):
-    direct = options.view_as(DirectOptions)
-    return options.view_as(StandardOptions).runner, direct.direct_num_workers, direct.direct_running_mode
-
-
-def test_the_local_runner_has_a_thread_for_each_worker(monkeypatch):
-    assert local(beam_options([], 1)) == ("FnApiRunner", 1, "in_memory")
-    assert local(beam_options([], 3)) == ("FnApiRunner", 3, "multi_threading")
-    monkeypatch.setattr(runner.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
-    assert local(beam_options([], None)) == ("FnApiRunner", 4, "multi_threading")
-    more = ["--direct_running_mode=multi_processing", "--direct_num_workers", "2"]
-    assert local(beam_options(more, 7)) == ("FnApiRunner", 2, "multi_processing")
-
-
-@pytest.mark.parametrize("arguments", [["--runner=FlinkRunner"], ["--runner", "FlinkRunner"]])
-def test_another_runner_is_what_counts(arguments):
-    assert local(beam_options(arguments, 3)) == ("FlinkRunner", 1, "in_memory")
-
-
-def test_options_that_beam_cannot_read_are_one_line(capsys):
-    with pytest.raises(ConfigurationError, match=r"^Beam cannot read .*--direct_num_workers: .*'x'$"):
-        beam_options(["--direct_num_workers=x"], 1)
-    assert capsys.readouterr() == ("", "")
 
 
 def test_an_error_of_ours_is_found_behind_beams():
@@ -136,19 +110,3 @@ def test_a_part_that_got_lost_is_an_error(seen, job, monkeypatch, tmp_path):
     with pytest.raises(IntegrityError, match="not complete"):
         run_backfill(job, beam_options([], 1), lambda _: None)
     assert open_objects(job.output).stat(SUMMARY_FILE)
-
-
-def test_a_stream_gets_what_flink_needs_unless_it_is_given():
-    given = ["--runner=PortableRunner", "--checkpointing_interval=7"]
-    options = stream_options(given, ends=False)
-    assert options.view_as(StandardOptions).streaming
-    assert options._flags == [*given, "--streaming", "--finish_bundle_before_checkpointing"]
-    assert "--checkpointing_interval=10000" in stream_options(given[:1], ends=False)._flags
-
-
-def test_the_local_runner_takes_only_streams_that_end():
-    assert local(stream_options([], ends=True)) == ("FnApiRunner", 1, "in_memory")
-    with pytest.raises(
-        ConfigurationError, match=r"writes windows only when the source ends: add --stop-at-end"
-    ):
-        stream_options([], ends=False)

@@ -1,0 +1,108 @@
+"""Options for Beam: the user's, and those that our jobs need on each runner."""
+
+import argparse
+import io
+import os
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
+
+from encoder.errors import ConfigurationError
+from pipelines.beam.dataflow import RUNNER as DATAFLOW
+from pipelines.beam.dataflow import dataflow_arguments
+
+__all__ = ["LOCAL_RUNNER", "beam_options", "check_detachable", "named_runner", "stream_options"]
+
+LOCAL_RUNNER = "FnApiRunner"
+"""Beam's runner in this process, which a job without `--runner` gets."""
+
+_CHECKPOINT_MS = 10_000
+_OF_THIS_PROCESS = (LOCAL_RUNNER, "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
+
+
+def beam_options(arguments: Sequence[str], workers: int | None) -> PipelineOptions:
+    """Options for Beam.
+
+    Args:
+        arguments: Beam's own, as on its command line; with `--runner` among them they are all that counts.
+        workers: threads of the local runner (the encoder and Arrow hold no interpreter lock); None takes one
+            for each core that this process may use.
+
+    Raises:
+        ConfigurationError: Beam cannot read them, or the workers would not have Millstream.
+        MissingExtra: the runner is Dataflow, and Google's libraries are not installed.
+    """
+    arguments = _with_needs(arguments)
+    local: list[str] = []
+    if named_runner(arguments) is None:
+        n = workers or len(os.sched_getaffinity(0))
+        mode = "in_memory" if n == 1 else "multi_threading"
+        local = [f"--runner={LOCAL_RUNNER}", f"--direct_num_workers={n}", f"--direct_running_mode={mode}"]
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            options = PipelineOptions([*local, *arguments])
+            options.get_all_options()
+    except SystemExit as end:
+        if not end.code:  # --help
+            raise
+        reason = said.getvalue().strip().rpartition("error: ")[2]
+        raise ConfigurationError(f"Beam cannot read the options behind --: {reason}") from None
+    return options
+
+
+def named_runner(arguments: Sequence[str]) -> str | None:
+    """The runner that Beam's arguments name, as `--runner=R` or `--runner R`."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner")
+    named: str | None = parser.parse_known_args(arguments)[0].runner
+    return named
+
+
+def _with_needs(arguments: Sequence[str]) -> Sequence[str]:
+    return dataflow_arguments(arguments) if named_runner(arguments) == DATAFLOW else arguments
+
+
+def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
+    """Options for a streaming job.
+
+    Flink loses the source of a job whose first bundle meets a checkpoint, unless it is told to finish
+    bundles first; and it keeps no checkpoints, unless it is told how often. Both are added; other runners
+    ignore them, and Dataflow does not get them.
+
+    Args:
+        arguments: Beam's own, as on its command line.
+        ends: whether the job's source ends.
+
+    Raises:
+        ConfigurationError: Beam cannot read them, or the local runner would never write anything.
+    """
+    arguments = _with_needs(arguments)
+    options = beam_options(arguments, 1)
+    if options.view_as(StandardOptions).runner == LOCAL_RUNNER:
+        if not ends:
+            raise ConfigurationError(
+                f"{LOCAL_RUNNER} writes windows only when the source ends: add --stop-at-end, or name "
+                "another runner behind --, as --runner=PrismRunner"
+            )
+        return options
+    names = {argument.split("=")[0] for argument in arguments}
+    flink = ("--finish_bundle_before_checkpointing", f"--checkpointing_interval={_CHECKPOINT_MS}")
+    more = ("--streaming", *(() if named_runner(arguments) == DATAFLOW else flink))
+    return PipelineOptions([*arguments, *(one for one in more if one.split("=")[0] not in names)])
+
+
+def check_detachable(options: PipelineOptions) -> None:
+    """Refuse to leave a job alone that would end with this process.
+
+    Raises:
+        ConfigurationError: its runner or its workers are this process or children of it.
+    """
+    runner = options.view_as(StandardOptions).runner
+    workers = options.view_as(PortableOptions).environment_type
+    if runner in _OF_THIS_PROCESS or workers == "LOOPBACK":
+        raise ConfigurationError(
+            f"--detach: a job on {runner}{' with LOOPBACK workers' if workers == 'LOOPBACK' else ''} ends "
+            "with this process: leave --detach out, or name a runner that is elsewhere"
+        )

@@ -19,12 +19,12 @@ _EXPERIMENTS, _SEED, _MOST_ITERATIONS = 10, 42, 100
 def few_shot_draws(labels: Sequence[str], per_label: int) -> list[list[int]]:
     """Numbers of the texts that each of the ten experiments learns from, up to `per_label` of every label.
 
-    The order is shuffled further from draw to draw, as MTEB does, so later draws differ from earlier ones.
+    They are MTEB's: each draw shuffles the order that the draw before left, always by the same seed.
     """
-    random, order = np.random.RandomState(_SEED), list(range(len(labels)))
+    order = list(range(len(labels)))
     draws = []
     for _ in range(_EXPERIMENTS):
-        random.shuffle(order)
+        np.random.RandomState(_SEED).shuffle(order)
         taken: Counter[str] = Counter()
         drawn = []
         for number in order:

@@ -1,7 +1,7 @@
 """The tasks of the quality benchmark: their files, and how MTEB scores each (`distill.evaluation`).
 
-MTEB itself is not used, so how far this is the same is measured: by the teacher's figures, which are known.
-Which training texts are drawn may differ, and moves the classification tasks by several tenths.
+MTEB itself is not used: its draws of training texts were compared with ours, and how far the rest is the
+same is measured by the teacher's figures, which are known.
 """
 
 import json

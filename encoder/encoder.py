@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError
+from encoder.heads import Heads
 from encoder.kernels.pool import pool_texts
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
@@ -31,6 +32,7 @@ class Encoder:
     Attributes:
         dim: the number of dimensions.
         manifest: the version's manifest, or None for a model from a folder.
+        heads: what scores its vectors; none where the model has none.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Encoder:
     ) -> None:
         self.manifest = manifest
         self.dim = model.dim
+        self.heads = Heads(model.heads, unit=model.normalize)
         self._normalize = model.normalize
         self._table = _token_table(model)
         self._tokenizer = BlockTokenizer(model.tokenizer_json, model.max_length, model.tables)

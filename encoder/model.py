@@ -4,13 +4,13 @@ The folder holds `model.safetensors` (`embeddings` and, with a quantised vocabul
 `mapping`), `tokenizer.json`, `config.json` and `modules.json`. What is written here loads in model2vec and
 in sentence-transformers, and what they write loads here, the sentence-transformers layouts included. The
 compiled tokenizer (`encoder.tokenizer.tables`) is one more file, which they ignore and which is made where it
-is missing.
+is missing; so are heads (`encoder.head_files`).
 """
 
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from encoder.errors import ModelFormatError
+from encoder.head_files import head_path, pack_head, read_heads, vectors_digest
+from encoder.heads import Head
 from encoder.mapped import map_tensors
 from encoder.store.files import new_folder
 from encoder.tokenizer.tables import (
@@ -60,6 +62,7 @@ class StaticModel:
         weights: `(n_tokens,)` float, a factor per token id, or None.
         mapping: `(n_tokens,)` integers, the table's row of each token id, or None where they are equal.
         tables: the compiled tokenizer, or None where it is not made yet.
+        heads: what scores its vectors.
     """
 
     table: NDArray[Any]
@@ -68,6 +71,7 @@ class StaticModel:
     weights: NDArray[Any] | None = None
     mapping: NDArray[Any] | None = None
     tables: TokenizerTables | None = None
+    heads: tuple[Head, ...] = ()
 
     @property
     def dim(self) -> int:
@@ -85,6 +89,13 @@ class StaticModel:
         value = self.config.get("max_length", DEFAULT_MAX_LENGTH)
         return None if value is None else int(value)
 
+    def vectors_digest(self) -> str:
+        """See `encoder.head_files.vectors_digest`."""
+        arrays = (self.table, self.weights, self.mapping)
+        return vectors_digest(
+            arrays, self.tokenizer_json, normalize=self.normalize, max_length=self.max_length
+        )
+
 
 def load_model(folder: str | os.PathLike[str]) -> StaticModel:
     """Load a model folder; its arrays are memory-mapped, so processes of one machine share their pages.
@@ -92,7 +103,8 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
     The compiled tokenizer is read as well, or made where the folder has none that fits.
 
     Raises:
-        ModelFormatError: the folder is missing, is no static model, or its parts do not fit together.
+        ModelFormatError: the folder is missing, is no static model, or its parts do not fit together, such as
+            a head that was fitted to other vectors.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -123,7 +135,8 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
         tables=tables,
     )
     _check(model, root, tables.n_tokens)
-    return model
+    heads = read_heads(root, model.vectors_digest, model.dim)
+    return replace(model, heads=heads) if heads else model
 
 
 def _tensors(path: Path) -> dict[str, NDArray[Any]]:
@@ -219,6 +232,10 @@ def _write(model: StaticModel, folder: Path, readme: str | None) -> None:
     (folder / "tokenizer.json").write_text(model.tokenizer_json, encoding="utf-8")
     for name, data in packed_tables(model).items():
         (folder / name).write_bytes(data)
+    for head in model.heads:
+        path = folder / head_path(head.name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(pack_head(head, model.vectors_digest()))
     config = {**model.config, "normalize": model.normalize, "max_length": model.max_length}
     config["embedding_dtype"] = model.table.dtype.name
     config.pop("vocabulary_quantization", None)

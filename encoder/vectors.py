@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, InputError
+from encoder.kernels.output import convert
 
-__all__ = ["VectorType", "vectors_for"]
+__all__ = ["VectorType", "converted", "vectors_for"]
 
 VectorType = Literal["float32", "float16", "int8", "binary"]
 """What a vector is made of; see `Encoder.encode`."""
@@ -33,3 +34,24 @@ def vectors_for(n_texts: int, dims: int, dtype: VectorType, out: NDArray[Any] | 
             f"{columns} columns and {n_texts} rows or more"
         )
     return out[:n_texts]
+
+
+def converted(
+    vectors: NDArray[np.float32], dtype: VectorType, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Float32 vectors in another type, as `Encoder.encode` would have given them at once.
+
+    float16 has the same bits; a component of int8 that lies between two numbers may be the other one.
+
+    Args:
+        vectors: `(n, dim)` float32.
+        dtype: of the result.
+        out: see `Encoder.encode`.
+
+    Raises:
+        InputError: `out` does not fit.
+        ConfigurationError: there is no such dtype.
+    """
+    found = vectors_for(len(vectors), vectors.shape[1], dtype, out)
+    convert(vectors, found.view(np.uint16) if dtype == "float16" else found)  # kernels know it by its bits
+    return found

@@ -10,13 +10,16 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder.encoder import Encoder
+from encoder.heads import Prototypes
 from encoder.kernels.compiled import compilations, folders_used, processor
 from encoder.model import StaticModel
-from encoder.vectors import VectorType
+from encoder.vectors import VectorType, converted
 
 __all__ = ["Warmed", "warm_kernels"]
 
 _WORDS = ["card", "declined", "a", "c", "r", "d"]
+_DIM = 8
+_HEAD = Prototypes("any", ("any",), np.ones((1, _DIM), np.float32), 0.0)
 _TEXTS = ["card declined, twice", "Card é ☃ 中文 e\u0301", "[UNK] card", "declined" * 9, "", None]
 
 
@@ -42,10 +45,14 @@ def warm_kernels() -> Warmed:
     begin, before = time.monotonic(), compilations()
     for tokenizer in _tokenizers():
         for kind in (np.int8, np.float32):
-            table = np.ones((tokenizer.get_vocab_size(), 8), kind)
-            encoder = Encoder(StaticModel(table, tokenizer.to_str(), {"normalize": True}), threads=1)
+            table = np.ones((tokenizer.get_vocab_size(), _DIM), kind)
+            model = StaticModel(table, tokenizer.to_str(), {"normalize": True}, heads=(_HEAD,))
+            encoder = Encoder(model, threads=1)
+            vectors = encoder.encode(_TEXTS)
+            encoder.heads(vectors)
             for dtype in get_args(VectorType):
                 encoder.encode(_TEXTS, dtype=dtype)
+                converted(vectors, dtype)
     return Warmed(compilations() - before, time.monotonic() - begin, folders_used(), processor())
 
 

@@ -8,7 +8,7 @@ from numba.extending import overload
 
 from encoder.kernels.compiled import njit
 
-__all__ = ["store"]
+__all__ = ["convert", "store"]
 
 
 @njit(nogil=True, cache=True)
@@ -81,3 +81,10 @@ def _store(row: Any, factor: Any, out: Any) -> Any:  # noqa: ARG001 - the type o
         kernel(row, factor, out)
 
     return call
+
+
+@njit(nogil=True, cache=True)
+def convert(vectors: Any, out: Any) -> None:
+    """Write `(n, dim)` float32 vectors to `(n, columns)` of another type, as `store` does it for each."""
+    for r in range(vectors.shape[0]):
+        store(vectors[r], np.float32(1), out[r])

@@ -15,7 +15,7 @@ from encoder.store.blobs import claim_blob
 from encoder.store.manifest import File, Manifest, encode, key_of
 from encoder.store.objects import Objects
 
-__all__ = ["commit", "prove_create_only", "upload"]
+__all__ = ["commit", "prove_create_only", "store_bytes", "upload"]
 
 _RACES = 1000
 """Numbers that others may take before we give up; each one is a version that somebody published."""
@@ -70,12 +70,13 @@ def upload(objects: Objects, folder: Path, made: Mapping[str, bytes] | None = No
     made = made or {}
     paths = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     return [
-        _upload(objects, made[name] if name in made else paths[name].read_bytes(), name)
+        store_bytes(objects, made[name] if name in made else paths[name].read_bytes(), name)
         for name in sorted({*paths, *made})
     ]
 
 
-def _upload(objects: Objects, data: bytes, name: str) -> File:
+def store_bytes(objects: Objects, data: bytes, name: str) -> File:
+    """Store the bytes of one file under their sha256; the file, as a manifest has it."""
     file = File(name, hashlib.sha256(data).hexdigest(), len(data))
     claim_blob(objects, file, lambda _: data)
     return file

@@ -1,7 +1,7 @@
 """The store of one model: read versions and publish them."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as installed_version
 from os import PathLike
@@ -28,7 +28,7 @@ from encoder.store.manifest import (
 )
 from encoder.store.objects import Objects, open_objects
 from encoder.store.prune import Pruned, prune
-from encoder.store.publish import commit, prove_create_only, upload
+from encoder.store.publish import commit, prove_create_only, store_bytes, upload
 
 __all__ = ["DEFAULT_GRACE", "ModelStore", "list_models"]
 
@@ -137,6 +137,41 @@ class ModelStore:
         draft = self._draft(name, files, teacher=teacher, parameters=parameters or {}, quality=quality or {})
         return commit(self._objects, draft, max(self.versions(), default=0))
 
+    def extend(
+        self,
+        base: Manifest,
+        files: Mapping[str, bytes],
+        *,
+        parameters: dict[str, Any] | None = None,
+        quality: dict[str, Any] | None = None,
+    ) -> Manifest:
+        """Publish a version's files again with more files beside them, as the next version.
+
+        Args:
+            base: the version.
+            files: more files by their paths; they stand before those of the base.
+            parameters: what is different in how it was made; the base's, and the base itself as `based_on`,
+                are kept beside.
+            quality: more about how well it does.
+
+        Raises:
+            CorruptVersion: one of the base's blobs is damaged or missing; nothing is published.
+            UnsafeStore: the storage cannot keep a version from being overwritten.
+        """
+        prove_create_only(self._objects)
+        kept = [file for file in base.files if file.path not in files]
+        for file in kept:
+            claim_blob(self._objects, file, self._bytes)
+        made = [store_bytes(self._objects, data, path) for path, data in files.items()]
+        draft = self._draft(
+            base.name,
+            sorted([*kept, *made], key=lambda file: file.path),
+            teacher=base.teacher,
+            parameters={**base.parameters, "based_on": base.version, **(parameters or {})},
+            quality={**base.quality, **(quality or {})},
+        )
+        return commit(self._objects, draft, max(self.versions(), default=0))
+
     def rollback(self, version: int) -> Manifest:
         """Publish an old version's files again, as the next version: numbers never go back.
 
@@ -238,7 +273,7 @@ class ModelStore:
         data = bytearray()
         problem = read_blob(self._objects, file, data.extend)
         if problem:
-            raise CorruptVersion(f"{self.uri} cannot roll back: {problem}")
+            raise CorruptVersion(f"{self.uri} cannot publish these files again: {problem}")
         return bytes(data)
 
 

@@ -17,9 +17,11 @@ import numpy as np
 import pyarrow as pa
 import tiny_tokenizers
 from encoder import Encoder
+from encoder.heads import Classifier, Heads
 from encoder.kernels.compiled import compilations
 from encoder.model import StaticModel, load_model, save_model
-from encoder.vectors import VectorType
+from encoder.vectors import VectorType, converted
+head = Classifier("a", ("b", "c"), np.ones((2, 40), np.float32), np.ones(2, np.float32))
 for name in ("uncased", "cased", "Unigram", "byte-level BPE", "BPE with Metaspace", "WordLevel"):
     tokenizer = tiny_tokenizers.named(name)
     for kind in ("int8", "float16", "float32"):
@@ -34,6 +36,10 @@ for name in ("uncased", "cased", "Unigram", "byte-level BPE", "BPE with Metaspac
                         encoder.encode(texts, dtype=dtype)
                 encoder.encode(tiny_tokenizers.SAMPLE, dims=7)
                 encoder.encode_tokens(["card [MASK]"])
+                vectors = encoder.encode(tiny_tokenizers.SAMPLE)
+                Heads([head], unit=normalize)(vectors)
+                for dtype in get_args(VectorType):
+                    converted(vectors, dtype)
 print(compilations())
 """
 

@@ -118,7 +118,7 @@ def test_a_damaged_version_is_not_rolled_back_to(store, uri, make_model):
     manifest = store.publish(make_model(1.0))
     store.publish(make_model(2.0))
     open_objects(uri).delete(f"blobs/{manifest.files[1].sha256}")
-    with pytest.raises(CorruptVersion, match="cannot roll back"):
+    with pytest.raises(CorruptVersion, match="cannot publish these files again"):
         store.rollback(1)
     assert store.versions() == [1, 2]
 
@@ -214,3 +214,27 @@ def test_numbers_above_the_gap_that_somebody_made_are_kept(make_model):
     first = store.publish(make_model())
     objects.create(key_of(5), encode(msgspec.structs.replace(first, version=5)))
     assert store.publish(make_model()).version == 6
+
+
+def test_a_version_is_extended_with_the_same_blobs_and_one_more(store, make_model):
+    first = store.publish(make_model(1.0), teacher="t", parameters={"dim": 4}, quality={"sts": 0.5})
+    store.publish(make_model(2.0))
+    made = store.extend(first, {"more/file": b"1"}, parameters={"x": 1}, quality={"y": 2})
+    assert (made.version, made.name, made.teacher) == (3, first.name, "t")
+    assert made.parameters == {"dim": 4, "based_on": 1, "x": 1}
+    assert (made.quality, made.rolls_back_to) == ({"sts": 0.5, "y": 2}, None)
+    assert {file.path for file in made.files} - {file.path for file in first.files} == {"more/file"}
+    assert set(first.files) < set(made.files)
+    again = store.extend(made, {"more/file": b"22"})
+    assert (again.version, again.parameters["based_on"], len(again.files)) == (4, 3, len(made.files))
+    assert store.verify(again) == []
+    assert store.verify(made) == []
+
+
+def test_a_damaged_version_is_not_extended(store, uri, make_model):
+    manifest = store.publish(make_model(1.0))
+    objects = open_objects(uri)
+    objects.delete(f"blobs/{manifest.files[0].sha256}")
+    with pytest.raises(CorruptVersion, match="cannot publish these files again"):
+        store.extend(manifest, {"more": b"1"})
+    assert store.versions() == [1]

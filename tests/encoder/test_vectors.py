@@ -1,0 +1,39 @@
+"""Vectors in another type are those that the encoder would have given at once."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from tiny_tokenizers import SAMPLE, named
+
+from encoder import Encoder
+from encoder.errors import ConfigurationError, InputError
+from encoder.model import StaticModel
+from encoder.vectors import VectorType, converted
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("dtype", get_args(VectorType))
+def test_they_are_those_of_the_encoder(dtype, normalize):
+    tokenizer = named("uncased")
+    table = np.random.default_rng(0).normal(size=(tokenizer.get_vocab_size(), 40)).astype(np.float32)
+    encoder = Encoder(StaticModel(table, tokenizer.to_str(), {"normalize": normalize}))
+    texts = [*SAMPLE, ""]
+    expected = encoder.encode(texts, dtype=dtype)
+    room = np.empty((len(texts) + 5, expected.shape[1]), expected.dtype)
+    for out in (None, room):
+        found = converted(encoder.encode(texts), dtype, out)
+        assert found.dtype == expected.dtype
+        if dtype == "int8":
+            assert np.abs(found.astype(int) - expected).max() <= 1
+        else:
+            assert np.array_equal(found, expected)
+    assert np.shares_memory(found, room)
+
+
+def test_what_does_not_fit_is_refused():
+    vectors = np.ones((3, 8), np.float32)
+    with pytest.raises(InputError, match="out is float32"):
+        converted(vectors, "float16", np.empty((3, 8), np.float32))
+    with pytest.raises(ConfigurationError, match="dtype is 'float64'"):
+        converted(vectors, "float64")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
-from pipelines.commands import backfill, demo, distill, evaluate, models, stream, warm, worker
+from pipelines.commands import backfill, demo, distill, evaluate, head, models, stream, warm, worker
 
 __all__ = ["app", "main"]
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command("distill")(distill.distill)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
+app.add_typer(head.app, name="head")
 app.command("backfill")(backfill.backfill)
 app.command("stream")(stream.stream)
 app.command("warm")(warm.warm)

@@ -14,14 +14,22 @@ from numpy.typing import NDArray
 
 from encoder import Encoder
 from encoder.errors import ConfigurationError
+from encoder.heads import Heads
+from encoder.vectors import converted
 from pipelines.records.template import TextTemplate
 from pipelines.records.utf8 import not_utf8
+from pipelines.scores import score_columns, score_fields
 from pipelines.vectors import VectorFormat
 
-__all__ = ["ADDED", "Enriched", "Enrichment"]
+__all__ = ["ADDED", "Enriched", "Enrichment", "chosen_heads"]
 
 ADDED = ("embedding", "model_version")
-"""The columns that enrichment adds."""
+"""The columns that enrichment adds with any model; those of heads (`pipelines.scores`) stand behind them."""
+
+
+def chosen_heads(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of heads as `Enrichment` takes them: each once, sorted; None for all."""
+    return None if names is None else tuple(sorted(set(names)))
 
 
 class Enriched(NamedTuple):
@@ -44,31 +52,50 @@ class Enrichment:
         template: the text of a record.
         keep: columns of the record to keep, or None for all.
         vectors: how vectors are written.
+        heads: the heads whose scores are added, or None for all that the model has.
     """
 
     template: TextTemplate
     keep: tuple[str, ...] | None = None
     vectors: VectorFormat = field(default_factory=VectorFormat)
+    heads: tuple[str, ...] | None = None
 
-    def schema(self, records: pa.Schema, dim: int) -> pa.Schema:
+    def schema(self, records: pa.Schema, encoder: Encoder) -> pa.Schema:
         """The schema of enriched batches.
 
         Args:
             records: the schema of the batches that come in.
-            dim: the model's dimensions.
+            encoder: the model.
 
         Raises:
-            ConfigurationError: a kept column is missing, or has the name of an added one.
+            ConfigurationError: a kept column is missing, or has the name of an added one; or the model lacks
+                one of the heads.
         """
-        kept = [records.field(name) for name in self._kept(records)]
-        return pa.schema([*kept, self.vectors.field(dim), pa.field("model_version", _LABEL, nullable=False)])
+        scores = score_fields(self._heads(encoder))
+        kept = [records.field(name) for name in self._kept(records, scores)]
+        label = pa.field("model_version", _LABEL, nullable=False)
+        return pa.schema([*kept, self.vectors.field(encoder.dim), label, *scores])
 
-    def _kept(self, records: pa.Schema) -> Sequence[str]:
+    def accept(self, encoder: Encoder) -> None:
+        """Check that this can be done with a model: one that is to take the place of another.
+
+        Raises:
+            ConfigurationError: it lacks one of the heads, or adds a column that is kept.
+        """
+        scores = score_fields(self._heads(encoder))
+        self._kept(pa.schema([pa.field(name, pa.null()) for name in self.keep or ()]), scores)
+
+    def _heads(self, encoder: Encoder) -> Heads:
+        return encoder.heads if self.heads is None else encoder.heads.only(self.heads)
+
+    def _kept(self, records: pa.Schema, scores: Sequence[pa.Field]) -> Sequence[str]:
         names = records.names if self.keep is None else self.keep
+        added = {*ADDED, *(one.name for one in scores)}
         for name in names:
-            if name in ADDED:
+            if name in added:
                 raise ConfigurationError(
-                    f"the input has a column {name!r}, which Millstream adds: leave it out with --keep"
+                    f"the input has a column {name!r}, which Millstream adds: leave it out with --keep or "
+                    "--fields"
                 )
             if name not in records.names:
                 raise ConfigurationError(f"--keep names {name!r}; the input has {', '.join(records.names)}")
@@ -92,11 +119,23 @@ class Enrichment:
             good = np.ones(len(texts), bool)
             good[list(bad)] = False
             batch, texts = batch.filter(pa.array(good)), texts.filter(pa.array(good))
-        columns = [batch.column(name) for name in self._kept(batch.schema)]
+        schema = self.schema(batch.schema, encoder)
+        columns = [batch.column(name) for name in schema.names if name in batch.schema.names]
         labels = pa.DictionaryArray.from_arrays(np.zeros(len(texts), np.int32), pa.array([label]))
-        embedding = self.vectors.column(encoder.encode(texts, dtype=self.vectors.dtype, out=room))
-        schema = self.schema(batch.schema, encoder.dim)
-        return Enriched(pa.RecordBatch.from_arrays([*columns, embedding, labels], schema=schema), bad)
+        vectors, scores = self._scored(texts, encoder, room)
+        columns += [self.vectors.column(vectors), labels, *scores]
+        return Enriched(pa.RecordBatch.from_arrays(columns, schema=schema), bad)
+
+    def _scored(
+        self, texts: pa.Array, encoder: Encoder, room: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], list[pa.Array]]:
+        """The vectors as they are written, and the heads' columns, which do not depend on how that is."""
+        heads, dtype = self._heads(encoder), self.vectors.dtype
+        if not len(heads) or dtype == "float32":
+            vectors = encoder.encode(texts, dtype=dtype, out=room)
+            return vectors, score_columns(heads, vectors)
+        vectors = encoder.encode(texts)
+        return converted(vectors, dtype, room), score_columns(heads, vectors)
 
 
 def _bad_texts(texts: pa.Array, source: str) -> dict[int, str]:

@@ -10,13 +10,14 @@ owns a thread and cannot be pickled, so a Beam DoFn makes it in `setup` and clos
     ...
     follower.close()
 
-A version that cannot be used (damaged, no model) is refused: the one before it stays. While the store does
-not answer, nothing changes.
+A version that cannot be used (damaged, no model, without a head that is wanted) is refused: the one before it
+stays. While the store does not answer, nothing changes.
 """
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -31,6 +32,7 @@ from pipelines.model_version import folder_digest
 
 __all__ = ["FollowedModel", "ModelFollower"]
 
+Accept = Callable[[Encoder], None]
 _log = logging.getLogger(__name__)
 
 
@@ -61,7 +63,13 @@ class ModelFollower:
     """
 
     def __init__(
-        self, reference: Reference, model: FollowedModel, *, threads: int, from_cache: bool = False
+        self,
+        reference: Reference,
+        model: FollowedModel,
+        *,
+        threads: int,
+        from_cache: bool = False,
+        accept: Accept | None = None,
     ) -> None:
         self.refused = 0
         self.unanswered = 0
@@ -69,12 +77,21 @@ class ModelFollower:
         self._reference = reference
         self._model = model
         self._threads = threads
+        self._accept = accept
         self._refused: set[int] = set()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def start(cls, ref: str, *, pin: bool = False, every: float = 30.0, threads: int = 1) -> Self:
+    def start(
+        cls,
+        ref: str,
+        *,
+        pin: bool = False,
+        every: float = 30.0,
+        threads: int = 1,
+        accept: Accept | None = None,
+    ) -> Self:
         """Load a model, and follow it if the REF means the latest version of a store.
 
         Args:
@@ -82,6 +99,7 @@ class ModelFollower:
             pin: stay with the version that is the latest now.
             every: seconds between two looks into the store.
             threads: threads of the encoder.
+            accept: see `only_if`.
 
         Raises:
             MillstreamError: as `Encoder.load`; a `latest` that cannot be asked for is served from this
@@ -92,7 +110,9 @@ class ModelFollower:
             folder = Path(reference.location)
             label = f"{folder.absolute().name}@{folder_digest(folder)[:19]}"
             encoder = _warm(Encoder(load_model(folder), threads=threads))
-            return cls(reference, FollowedModel(encoder, label, 0, time.time()), threads=threads)
+            follower = cls(reference, FollowedModel(encoder, label, 0, time.time()), threads=threads)
+            follower.only_if(accept)
+            return follower
         from_cache = False
         try:
             model = _load(reference, threads)
@@ -101,9 +121,20 @@ class ModelFollower:
             from_cache = True
             _log.warning("%s: beginning with %s from this machine's cache", error, model.label)
         follower = cls(reference, model, threads=threads, from_cache=from_cache)
+        follower.only_if(accept)
         if reference.selector == "latest" and not pin:
             follower._follow(every)
         return follower
+
+    def only_if(self, accept: Accept | None) -> None:
+        """Refuse from now on the versions for which `accept` raises an error.
+
+        Raises:
+            MillstreamError: as `accept`, for the model of now.
+        """
+        if accept is not None:
+            accept(self._model.encoder)
+        self._accept = accept
 
     def current(self) -> FollowedModel:
         """The model to use for the next batch; never waits."""
@@ -129,6 +160,8 @@ class ModelFollower:
             if not newest or newest in self._refused:
                 return False
             model = _load(Reference("store", self._reference.location, newest), self._threads)
+            if self._accept is not None:
+                self._accept(model.encoder)
         except StoreUnavailable as error:
             self.unanswered += 1
             _log.warning("%s: staying with %s", error, self._model.label)

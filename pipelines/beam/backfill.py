@@ -134,7 +134,7 @@ class EmbedPart(beam.DoFn):
         encoder, bad, seconds = version.load(), list(part.bad), 0.0
         if self._room is None:
             self._room = np.empty((_PIECE, encoder.dim), self._job.enrichment.vectors.dtype)
-        with self._parts.new(part.name, self._job.enrichment.schema(batch.schema, encoder.dim)) as file:
+        with self._parts.new(part.name, self._job.enrichment.schema(batch.schema, encoder)) as file:
             for first in range(0, batch.num_rows, _PIECE):
                 piece = batch.slice(first, _PIECE)
                 begin = time.perf_counter()

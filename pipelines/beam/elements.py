@@ -13,7 +13,7 @@ from encoder.errors import InputError
 from pipelines.beam.failures import HandlesFailures, failure
 from pipelines.beam.metrics import BatchMetrics
 from pipelines.beam.transforms import Model, model_of
-from pipelines.enrich import ADDED, Enriched, Enrichment
+from pipelines.enrich import Enriched, Enrichment, chosen_heads
 from pipelines.model_version import ModelVersion
 from pipelines.records.template import TextTemplate
 
@@ -23,7 +23,9 @@ _NO_TEXT = (InputError, pa.ArrowException, UnicodeError)
 
 
 class Embed(HandlesFailures):
-    """Adds `embedding`, a list of floats, and `model_version` to dicts and to rows (`beam.Row`, NamedTuples).
+    """Adds `embedding`, a list of floats, `model_version` and heads' scores to dicts and rows.
+
+    Rows are `beam.Row`s and NamedTuples.
 
     A string becomes a dict with `text`, too. Elements are embedded `batch_size` at a time, across windows and
     at the latest at the end of a bundle; each keeps its own timestamp and window. Beam handles every element
@@ -33,29 +35,41 @@ class Embed(HandlesFailures):
         model: see `EmbedBatches`.
         text: a field (`message`, `user.name`) or a template; without effect for strings.
         batch_size: elements that are embedded together.
+        heads: the heads whose scores are added, by their names; None for all that the model has.
 
     Raises:
         TemplateError: the template cannot be read.
         MillstreamError: there is no such model; see `Encoder.load`.
     """
 
-    def __init__(self, model: Model, text: str = "text", *, batch_size: int = 1024) -> None:
+    def __init__(
+        self,
+        model: Model,
+        text: str = "text",
+        *,
+        batch_size: int = 1024,
+        heads: Sequence[str] | None = None,
+    ) -> None:
         super().__init__()
         self._template = TextTemplate.parse(text)
         self._batch_size = batch_size
+        self._heads = chosen_heads(heads)
         self._model = model_of(model)
 
     def expand(self, elements: Any) -> Any:
         """See the class."""
-        step = beam.ParDo(_Embed(self._template, self._batch_size, self._bad_tag), self._model)
+        step = beam.ParDo(_Embed(self._template, self._batch_size, self._heads, self._bad_tag), self._model)
         return self._outputs(elements, step, Any)
 
 
 class _Embed(beam.DoFn):
     _model: ModelVersion  # of the elements that wait
 
-    def __init__(self, template: TextTemplate, batch_size: int, bad_tag: str | None) -> None:
-        self._enrichment = Enrichment(TextTemplate(template.source, ("", ""), ("text",)), keep=())
+    def __init__(
+        self, template: TextTemplate, batch_size: int, heads: tuple[str, ...] | None, bad_tag: str | None
+    ) -> None:
+        text = TextTemplate(template.source, ("", ""), ("text",))
+        self._enrichment = Enrichment(text, keep=(), heads=heads)
         self._template = template
         self._batch_size = batch_size
         self._bad_tag = bad_tag
@@ -94,25 +108,24 @@ class _Embed(beam.DoFn):
         if bad and self._bad_tag is None:
             raise next(iter(bad.values()))
         good = (value for row, value in enumerate(waiting) if row not in bad)
-        for value, vector in zip(good, _vectors(enriched), strict=True):
-            yield value.with_value(_with(value.value, vector, label))
+        for value, added in zip(good, _added(enriched), strict=True):
+            yield value.with_value(_with(value.value, added))
         for row, error in bad.items():
             value = waiting[row]
             yield TaggedOutput(self._bad_tag, value.with_value(failure(value.value, error)))
         self._metrics.tell(label, len(waiting), len(bad), batch.nbytes, seconds)
 
 
-def _vectors(enriched: Enriched) -> list[list[float]]:
-    column = enriched.batch["embedding"]
-    vectors: list[list[float]] = (
-        column.flatten().to_numpy().reshape(len(column), column.type.list_size).tolist()
-    )
-    return vectors
+def _added(enriched: Enriched) -> list[dict[str, Any]]:
+    """What is added to each element; vectors are lists of floats."""
+    embedding, *others = enriched.batch.columns
+    vectors = embedding.flatten().to_numpy().reshape(len(embedding), embedding.type.list_size).tolist()
+    rows = zip(vectors, *(column.to_pylist() for column in others), strict=True)
+    return [dict(zip(enriched.batch.schema.names, row, strict=True)) for row in rows]
 
 
-def _with(element: Any, vector: list[float], label: str) -> Any:
-    """The element with its vector; the element itself is not changed."""
-    added = dict(zip(ADDED, (vector, label), strict=True))
+def _with(element: Any, added: dict[str, Any]) -> Any:
+    """The element with what is added; the element itself is not changed."""
     if isinstance(element, str):
         return {"text": element, **added}
     if isinstance(element, dict):

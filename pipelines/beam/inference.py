@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from encoder import Encoder
 from encoder.errors import InputError
 from pipelines.beam import coder
-from pipelines.enrich import Enrichment
+from pipelines.enrich import Enrichment, chosen_heads
 from pipelines.model_version import ModelVersion
 from pipelines.records.template import TextTemplate
 from pipelines.vectors import VectorFormat
@@ -89,7 +89,7 @@ class BatchModelHandler(_Handler):
 
     Args:
         model: a REF, whose version is fixed when the pipeline is built.
-        text, keep, vectors, dtype: see `EmbedBatches`.
+        text, keep, vectors, dtype, heads: see `EmbedBatches`.
     """
 
     def __init__(
@@ -100,11 +100,13 @@ class BatchModelHandler(_Handler):
         keep: Sequence[str] | None = None,
         vectors: Literal["list", "binary"] = "list",
         dtype: Literal["float32", "float16", "int8"] = "float32",
+        heads: Sequence[str] | None = None,
     ) -> None:
         super().__init__(model)
         coder.register()
         kept = None if keep is None else tuple(dict.fromkeys(keep))
-        self._enrichment = Enrichment(TextTemplate.parse(text), kept, VectorFormat(vectors, dtype))
+        form = VectorFormat(vectors, dtype)
+        self._enrichment = Enrichment(TextTemplate.parse(text), kept, form, chosen_heads(heads))
 
     def run_inference(
         self,

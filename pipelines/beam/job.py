@@ -56,6 +56,7 @@ class BackfillJob:
             "text": self.enrichment.template.source,
             "keep": self.enrichment.keep,
             "vectors": asdict(self.enrichment.vectors),
+            "heads": self.enrichment.heads,
             "chunk_rows": self.chunk_rows,
             "split_bytes": TARGET_BYTES,
         }
@@ -140,6 +141,6 @@ def _difference(found: bytes, wanted: bytes) -> str:
     old, new = msgspec.json.decode(found), msgspec.json.decode(wanted)
     key = next((key for key in new if old.get(key) != new[key]), "its description")
     short = hashlib.sha256(found).hexdigest()[:12]
-    if key in ("model", "text", "vectors"):
+    if key in ("model", "text", "vectors", "heads"):
         return f"{key}: {old.get(key)}, not {new[key]}"
     return f"with another {key}, {short}"

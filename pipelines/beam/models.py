@@ -8,9 +8,10 @@ from functools import lru_cache
 from apache_beam.metrics import Metrics
 
 from encoder import Encoder
-from encoder.errors import CorruptVersion, ModelFormatError
+from encoder.errors import ConfigurationError, CorruptVersion, ModelFormatError
 from encoder.reference import parse
 from encoder.store.store import ModelStore
+from pipelines.enrich import Enrichment
 from pipelines.follow import ModelFollower
 from pipelines.model_version import ModelVersion
 
@@ -45,10 +46,12 @@ class Followed:
     Attributes:
         ref: of the store, as `s3://bucket/models/minilm@latest`.
         every: seconds between two looks.
+        enrichment: what is done with the model: a version that lacks one of its heads is refused as well.
     """
 
     ref: str
     every: float
+    enrichment: Enrichment | None = None
 
     def current(self) -> tuple[Encoder, str]:
         """The encoder to use for the next batch, and its label; never waits but for the first."""
@@ -77,18 +80,25 @@ class _Process:
 
 
 def _follower(model: Followed) -> ModelFollower:
+    def accept(encoder: Encoder) -> None:
+        try:
+            if model.enrichment is not None:
+                model.enrichment.accept(encoder)
+        except ConfigurationError as error:  # of this version, not of the store
+            raise ModelFormatError(str(error)) from error
+
     try:
-        return ModelFollower.start(model.ref, every=model.every)
+        return ModelFollower.start(model.ref, every=model.every, accept=accept)
     except _NO_GOOD as error:
         _log.error("the latest version is refused: %s", error)
     reference = parse(model.ref)
     *lower, _latest = ModelStore.open(reference.location).versions()
     for number in reversed(lower):
         try:
-            good = ModelFollower.start(f"{reference.location}@{number}").current()
+            good = ModelFollower.start(f"{reference.location}@{number}", accept=accept).current()
         except _NO_GOOD:
             continue
-        follower = ModelFollower(reference, good, threads=1)
+        follower = ModelFollower(reference, good, threads=1, accept=accept)
         follower._follow(model.every)  # noqa: SLF001 - `start` knows no other beginning than the latest
         return follower
     raise CorruptVersion(f"{reference.location} has no version that is whole: publish one")

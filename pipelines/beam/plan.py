@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from encoder.errors import OutputConflict
 from encoder.reference import store_uri
 from pipelines.beam.job import BackfillJob
-from pipelines.enrich import Enrichment
+from pipelines.enrich import Enrichment, chosen_heads
 from pipelines.model_version import ModelVersion
 from pipelines.records.formats import InputFile, find_inputs
 from pipelines.records.schema import infer_schema
@@ -29,6 +29,7 @@ def plan_backfill(
     keep: Sequence[str] | None = None,
     vectors: Literal["list", "binary"] = "list",
     dtype: Literal["float32", "float16", "int8"] = "float32",
+    heads: Sequence[str] | None = None,
     input_format: str | None = None,
     chunk_rows: int = 65_536,
 ) -> BackfillJob:
@@ -42,6 +43,7 @@ def plan_backfill(
         keep: columns to keep, or None for all.
         vectors: layout of the vectors.
         dtype: type of their elements.
+        heads: the heads whose scores are added, or None for all.
         input_format: format of the inputs, or None to go by their extensions.
         chunk_rows: records of an output file.
 
@@ -58,8 +60,8 @@ def plan_backfill(
     check_apart(pattern, files, target)
     records = infer_schema(files, template.fields, kept)
     version = ModelVersion.resolve(model)
-    enrichment = Enrichment(template, kept, VectorFormat(vectors, dtype))
-    enrichment.schema(records, version.dim)  # refuses columns that cannot be kept
+    enrichment = Enrichment(template, kept, VectorFormat(vectors, dtype), chosen_heads(heads))
+    enrichment.schema(records, version.load())  # refuses columns that cannot be kept
     return BackfillJob(version, tuple(files), records, enrichment, target, chunk_rows)
 
 

@@ -13,7 +13,7 @@ from pipelines.beam.models import Fixed, Followed, StreamModel
 from pipelines.beam.stream import StreamJob
 from pipelines.beam.stream_inputs import StreamInput, Timing, place_of
 from pipelines.beam.window_files import FILE_NAME, WindowFile
-from pipelines.enrich import Enrichment
+from pipelines.enrich import Enrichment, chosen_heads
 from pipelines.model_version import ModelVersion
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.parquet import ParquetParts
@@ -34,6 +34,7 @@ def plan_stream(
     keep: Sequence[str] | None = None,
     vectors: Literal["list", "binary"] = "list",
     dtype: Literal["float32", "float16", "int8"] = "float32",
+    heads: Sequence[str] | None = None,
     timing: Timing | None = None,
     shards: int = 1,
     follow: float | None = None,
@@ -48,6 +49,7 @@ def plan_stream(
         keep: columns to keep, or None for all.
         vectors: layout of the vectors.
         dtype: type of their elements.
+        heads: the heads whose scores are added, or None for all.
         timing: windows and their times.
         shards: files of a window.
         follow: seconds between two looks for a newer version of the model; None stays with the one of now.
@@ -65,18 +67,19 @@ def plan_stream(
     wanted = [*template.fields, *([timing.field] if timing.field else [])]
     read = source.source(wanted, kept, timing, target)
     form = VectorFormat(vectors, dtype)
-    enrichment = Enrichment(template, tuple(read.records.names) if kept is None else kept, form)
+    columns = tuple(read.records.names) if kept is None else kept
+    enrichment = Enrichment(template, columns, form, chosen_heads(heads))
     version = ModelVersion.resolve(model)
-    enrichment.schema(read.records, version.dim)  # refuses columns that cannot be kept
+    enrichment.schema(read.records, version.load())  # refuses columns that cannot be kept
     return StreamJob(
         source=read,
         windows=timing.windows(),
         shards=shards,
-        file=WindowFile(_model(model, version, follow), enrichment, target),
+        file=WindowFile(_model(model, version, follow, enrichment), enrichment, target),
     )
 
 
-def _model(ref: str, version: ModelVersion, follow: float | None) -> StreamModel:
+def _model(ref: str, version: ModelVersion, follow: float | None, enrichment: Enrichment) -> StreamModel:
     if follow is None:
         return Fixed(version)
     reference = parse(ref)
@@ -84,7 +87,7 @@ def _model(ref: str, version: ModelVersion, follow: float | None) -> StreamModel
         raise ConfigurationError(
             f"{ref} always means the same model: name a store, as in ./store/minilm@latest"
         )
-    return Followed(str(reference), follow)
+    return Followed(str(reference), follow, enrichment)
 
 
 def claim_stream(job: StreamJob) -> None:
@@ -114,6 +117,7 @@ def _description(job: StreamJob) -> dict[str, Any]:
         "text": job.file.enrichment.template.source,
         "keep": job.file.enrichment.keep,
         "vectors": msgspec.to_builtins(job.file.enrichment.vectors),
+        "heads": job.file.enrichment.heads,
         "window": job.windows.size,
         "event_time": job.windows.field,
         "shards": job.shards,

@@ -13,7 +13,7 @@ from encoder.errors import InputError
 from pipelines.beam import coder
 from pipelines.beam.failures import OF_INPUT, HandlesFailures, failure
 from pipelines.beam.metrics import BatchMetrics
-from pipelines.enrich import Enrichment
+from pipelines.enrich import Enrichment, chosen_heads
 from pipelines.model_version import ModelVersion
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.dead_letters import fields_of
@@ -33,7 +33,7 @@ def model_of(model: Model) -> ModelVersion | AsSideInput:
 
 
 class EmbedBatches(HandlesFailures):
-    """Adds the columns `embedding` and `model_version` to record batches.
+    """Adds the columns `embedding`, `model_version` and those of heads to record batches.
 
     Takes `pa.RecordBatch`es, and `pa.Table`s such as `ReadFromParquetBatched` gives, which it cuts into
     batches of at most 8,192 rows; gives `pa.RecordBatch`es, which travel as Arrow IPC. Rows without a text
@@ -47,6 +47,7 @@ class EmbedBatches(HandlesFailures):
         keep: the columns to keep, or None for all.
         vectors: `list` (fixed-size lists) or `binary` (fixed-size bytes, faster to write).
         dtype: of the vectors' elements.
+        heads: the heads whose scores are added, by their names; None for all that the model has.
 
     Raises:
         TemplateError: the template cannot be read.
@@ -61,10 +62,12 @@ class EmbedBatches(HandlesFailures):
         keep: Sequence[str] | None = None,
         vectors: Literal["list", "binary"] = "list",
         dtype: Literal["float32", "float16", "int8"] = "float32",
+        heads: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         kept = None if keep is None else tuple(dict.fromkeys(keep))
-        self._enrichment = Enrichment(TextTemplate.parse(text), kept, VectorFormat(vectors, dtype))
+        form = VectorFormat(vectors, dtype)
+        self._enrichment = Enrichment(TextTemplate.parse(text), kept, form, chosen_heads(heads))
         self._model = model_of(model)
 
     def expand(self, batches: Any) -> Any:

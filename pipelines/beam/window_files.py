@@ -135,7 +135,7 @@ class _Write(beam.DoFn):
         encoder, label = self._file.model.current()  # once a file: all its rows are of one version
         begin = time.perf_counter()
         n_records = rows.num_rows + len(bad)
-        schema = self._file.enrichment.schema(rows.schema, encoder.dim)
+        schema = self._file.enrichment.schema(rows.schema, encoder)
         with self._parts.new(name, schema) as part:
             for batch in rows.to_batches(_PIECE):
                 enriched = self._file.enrichment(batch, encoder, label)

@@ -49,6 +49,10 @@ def backfill(
         Literal["float32", "float16", "int8"],
         typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
     ] = "float32",
+    heads: Annotated[
+        str | None,
+        typer.Option(help="Heads whose scores are added, separated by commas, or none.  [default: all]"),
+    ] = None,
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
         typer.Option("--format", help="Format of the input.  [default: by the files' extensions]"),
@@ -68,8 +72,9 @@ def backfill(
 ) -> None:
     """Embed files of records into Parquet, on this machine or on any Beam runner.
 
-    The output holds the kept columns, `embedding` and `model_version`. Rows that cannot be read go to
-    `dead_letters/` in the output with file, row and reason. After an interruption, the same command goes on.
+    The output holds the kept columns, `embedding`, `model_version` and heads' scores. Rows that cannot be
+    read go to `dead_letters/` in the output with file, row and reason. After an interruption, the same
+    command goes on.
     """
     try:
         from pipelines.beam.job import Counts, claim_output  # noqa: PLC0415 - Beam is heavy and optional
@@ -77,6 +82,8 @@ def backfill(
         from pipelines.beam.plan import plan_backfill  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "apache_beam", "beam") from error
+
+    from pipelines.scores import parse_heads  # noqa: PLC0415 - loaded only where it is used
 
     console = ErrorConsole()
     options = beam_options(beam_arguments or [], workers)
@@ -91,6 +98,7 @@ def backfill(
             keep=None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
             vectors=vectors,
             dtype=dtype,
+            heads=parse_heads(heads),
             input_format=input_format,
             chunk_rows=rows_per_file,
         )

@@ -38,6 +38,10 @@ def stream(
         Literal["float32", "float16", "int8"],
         typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
     ] = "float32",
+    heads: Annotated[
+        str | None,
+        typer.Option(help="Heads whose scores are added, separated by commas, or none.  [default: all]"),
+    ] = None,
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
         typer.Option("--format", help="Format of the input.  [default: by the files' extensions; jsonl]"),
@@ -94,6 +98,8 @@ def stream(
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "apache_beam", "beam") from error
 
+    from pipelines.scores import parse_heads  # noqa: PLC0415 - loaded only where it is used
+
     console = ErrorConsole()
     options = stream_options(beam_arguments or [], ends=stop_at_end)
     if detach:
@@ -115,6 +121,7 @@ def stream(
             keep=None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
             vectors=vectors,
             dtype=dtype,
+            heads=parse_heads(heads),
             timing=timing,
             shards=shards,
             follow=seconds(every, "--every") if follow else None,

@@ -68,6 +68,10 @@ def worker(
         Literal["float32", "float16", "int8"],
         typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
     ] = "float32",
+    heads: Annotated[
+        str | None,
+        typer.Option(help="Heads whose scores are added, separated by commas, or none.  [default: all]"),
+    ] = None,
     instance: Annotated[
         str | None,
         typer.Option(
@@ -123,9 +127,9 @@ def worker(
 ) -> None:
     """Embed the records of a Kafka topic into other topics and Parquet, as one of a group of workers.
 
-    Records keep their fields, key and headers, and get `embedding` and `model_version`. A record that cannot
-    be embedded goes to the dead letters and delays no other. SIGTERM ends the worker in order. Properties
-    also come from the environment: MILLSTREAM_KAFKA_SASL_PASSWORD is sasl.password.
+    Records keep their fields, key and headers, and get `embedding`, `model_version` and heads' scores. A
+    record that cannot be embedded goes to the dead letters and delays no other. SIGTERM ends the worker in
+    order. Properties also come from the environment: MILLSTREAM_KAFKA_SASL_PASSWORD is sasl.password.
     """
     del config  # its options have become defaults
     try:
@@ -136,6 +140,7 @@ def worker(
             parse_budget,
             parse_fields,
         )
+        from pipelines.scores import parse_heads  # noqa: PLC0415 - as above
         from pipelines.sinks.ranges import Rotation  # noqa: PLC0415 - as above
         from pipelines.vectors import VectorFormat  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
@@ -155,6 +160,7 @@ def worker(
         fields=names,
         types=types,
         vectors=VectorFormat(vectors, dtype),
+        heads=parse_heads(heads),
         instance=instance,
         pin=pin,
         model_seconds=model_seconds,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,10 @@ class FramedRecordMaker:
         self._columns: pa.Schema | None = None
         if schema is not None and (kept := kept_columns(settings, schema)):
             self._columns = pa.schema([schema.field(name) for name in kept])
-        self._enrichment = Enrichment(TextTemplate.parse(settings.text), (), settings.vectors)
+        template = TextTemplate.parse(settings.text)
+        self._enrichment = Enrichment(template, (), settings.vectors, settings.heads)
+        beside = () if self._columns is None else tuple(self._columns.names)
+        self.accept = replace(self._enrichment, keep=beside).accept
 
     def __call__(self, values: Sequence[Value], model: FollowedModel) -> Made:
         """Decode and enrich values.

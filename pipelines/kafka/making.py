@@ -34,7 +34,8 @@ class Made(NamedTuple):
     Attributes:
         rows: `(n_good,)` int64, which of the values have vectors, rising.
         records: `(n_good,)` dictionaries, or None where no output needs them.
-        batch: `(n_good,)` the kept columns (none where no output needs them), `embedding`, `model_version`.
+        batch: `(n_good,)` the kept columns (none where no output needs them), `embedding`, `model_version`,
+            the columns of heads.
         label: of the model.
         letters: the other values, rising.
         values: `(n_good,)` the values as they came, if they begin with the id of a schema.
@@ -46,6 +47,12 @@ class Made(NamedTuple):
     label: str
     letters: list[Letter]
     values: Sequence[Value] = ()
+
+    @property
+    def scores(self) -> list[tuple[str, pa.Array]]:
+        """The columns of heads, with their names."""
+        pairs = list(zip(self.batch.schema.names, self.batch.columns, strict=True))
+        return pairs[self.batch.schema.get_field_index(ADDED[-1]) + 1 :]
 
 
 class RecordMaker:
@@ -69,7 +76,8 @@ class RecordMaker:
             else None
         )
         kept = () if schema is None else kept_columns(settings, schema)
-        self._enrichment = Enrichment(self._template, kept, settings.vectors)
+        self._enrichment = Enrichment(self._template, kept, settings.vectors, settings.heads)
+        self.accept = self._enrichment.accept
         self._n_before = 0
 
     def __call__(self, values: Sequence[Value], model: FollowedModel) -> Made:

@@ -54,6 +54,7 @@ class WorkerSettings:
         fields: the fields to keep, or None for all.
         types: types of fields as Arrow names them, for Parquet and Arrow.
         vectors: how vectors are written.
+        heads: the heads whose scores are added, or None for all that the model has.
         instance: the name of this replica, for static membership and its transactions; or None.
         pin: stay with the version of the model that is the latest at the start.
         model_seconds: between two looks for a newer version.
@@ -81,6 +82,7 @@ class WorkerSettings:
     fields: tuple[str, ...] | None = None
     types: dict[str, str] = field(default_factory=dict)
     vectors: VectorFormat = field(default_factory=VectorFormat)
+    heads: tuple[str, ...] | None = None
     instance: str | None = None
     pin: bool = False
     model_seconds: float = 30.0
@@ -103,6 +105,10 @@ class WorkerSettings:
         if self.input in topics:
             raise ConfigurationError(
                 f"topic {self.input!r} is input and output: the worker would go in circles"
+            )
+        if self.heads and self.avro_messages and not self.parquet_outputs:
+            raise ConfigurationError(
+                "Avro messages carry no scores: leave --heads out, add a Parquet output, or choose another --format"
             )
         if len(set(topics)) < len(topics) or len(set(self.outputs)) < len(self.outputs):
             raise ConfigurationError("an output is named twice, or is the topic of the dead letters")

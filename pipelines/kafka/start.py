@@ -28,7 +28,7 @@ from pipelines.kafka.outputs import Encode, Outputs
 from pipelines.kafka.properties import consumer_properties, producer_properties, shown
 from pipelines.kafka.schemas import Schemas
 from pipelines.kafka.settings import WorkerSettings
-from pipelines.kafka.tracing import Spans, open_spans
+from pipelines.kafka.tracing import OFF, Spans, open_spans
 from pipelines.kafka.transaction import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.kafka.worker import Worker
 from pipelines.records.template import TextTemplate
@@ -133,7 +133,9 @@ class _Plan:
             return self.messages
         if settings.format in ("json", "msgpack"):
             made = record_encoder(settings.format, settings.fields)
-            return lambda batch: made(batch.records or (), batch.batch.column("embedding"), batch.label)
+            return lambda batch: made(
+                batch.records or (), batch.batch.column("embedding"), batch.label, batch.scores
+            )
         return None
 
 
@@ -210,13 +212,15 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
             inputs.idle()
 
         producer, commits = _commits(plan, consumer, idle, stopping.is_set)
+        maker = plan.maker(spans)
+        follower.only_if(maker.accept)
         outputs = _outputs(plan, producer)
         for files in outputs.files:
             stack.callback(files.close)
         worker = Worker(
             inputs=inputs,
             topic=settings.input,
-            maker=plan.maker(spans),
+            maker=maker,
             follower=follower,
             outputs=outputs,
             commits=commits,
@@ -323,10 +327,13 @@ def check(settings: WorkerSettings) -> list[tuple[str, str]]:
     follower = ModelFollower.start(settings.model, pin=True)
     follower.close()
     plan = _Plan(settings)
+    follower.only_if(plan.maker(OFF).accept)
     if plan.written and settings.delivery == "exactly-once" and settings.instance is None:
         check_transactions(settings.brokers, settings.properties, f"{settings.group}-")
+    heads = follower.current().encoder.heads.names if settings.heads is None else settings.heads
     found = [
         ("model", follower.current().label + (" (from the cache)" if follower.from_cache else "")),
+        ("heads", ", ".join(heads) or "none"),
         ("input", f"topic {settings.input}, {plan.partitions[settings.input]} partitions"),
     ]
     found += [

@@ -9,15 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from confluent_kafka import KafkaException
 
-__all__ = ["Encode", "Outgoing", "Producer", "TopicSink", "arrow_messages", "record_encoder"]
+__all__ = ["Encode", "Outgoing", "Producer", "Scores", "TopicSink", "arrow_messages", "record_encoder"]
 
 RecordFormat = Literal["json", "msgpack"]
 Headers = list[tuple[str, bytes | None]] | None
 Producer = Any
 """confluent_kafka's Producer, which has no types."""
 
-Encode = Callable[[Sequence[dict[str, Any]], pa.Array, str], list[bytes]]
-"""Records, their vectors and the model's label become message values."""
+Scores = Sequence[tuple[str, pa.Array]]
+"""The columns of heads, with their names."""
+
+Encode = Callable[[Sequence[dict[str, Any]], pa.Array, str, Scores], list[bytes]]
+"""Records, their vectors, the model's label and its heads' scores become message values."""
 
 _OVERHEAD = 256  # bytes that a batch of one message has beside its key, value and headers
 _PER_HEADER = 16
@@ -32,7 +35,7 @@ class Outgoing(NamedTuple):
 
 
 def record_encoder(kind: RecordFormat, fields: Sequence[str] | None) -> Encode:
-    """An encoder of records that adds `embedding` and `model_version` to them.
+    """An encoder of records that adds `embedding`, `model_version` and the scores to them.
 
     Args:
         kind: of the messages. Vectors that are fixed-size bytes are base64 text in JSON.
@@ -41,10 +44,15 @@ def record_encoder(kind: RecordFormat, fields: Sequence[str] | None) -> Encode:
     encoder = msgspec.json.Encoder() if kind == "json" else msgspec.msgpack.Encoder()
     encode = encoder.encode
 
-    def made(records: Sequence[dict[str, Any]], vectors: pa.Array, label: str) -> list[bytes]:
+    def made(
+        records: Sequence[dict[str, Any]], vectors: pa.Array, label: str, scores: Scores = ()
+    ) -> list[bytes]:
         if fields is not None:
             records = [{name: record[name] for name in fields if name in record} for record in records]
         messages = []
+        for name, column in scores:
+            for record, value in zip(records, _score_values(column, kind), strict=True):
+                record[name] = value
         for record, vector in zip(records, _values(vectors, kind), strict=True):
             record["embedding"] = vector
             record["model_version"] = label
@@ -69,6 +77,18 @@ def _values(vectors: pa.Array, kind: RecordFormat) -> Sequence[Any]:
     if pa.types.is_integer(flat.type):
         return flat.to_numpy().reshape(n, dim).tolist()  # type: ignore[no-any-return] # lists of ints
     return _msgpack_floats(flat.to_numpy(zero_copy_only=False).reshape(n, dim))
+
+
+def _score_values(column: pa.Array, kind: RecordFormat) -> Sequence[Any]:
+    """What stands in a record for each score: a float in JSON has the digits that a float32 needs."""
+    if pa.types.is_struct(column.type):
+        names = [field.name for field in column.type]
+        parts = (_score_values(part, kind) for part in column.flatten())
+        return [dict(zip(names, values, strict=True)) for values in zip(*parts, strict=True)]
+    if pa.types.is_floating(column.type) and kind == "json":
+        return [msgspec.Raw(text.encode()) for text in column.cast(pa.string()).to_pylist()]
+    values: list[Any] = column.to_pylist()
+    return values
 
 
 def _msgpack_floats(vectors: Any) -> list[msgspec.Raw]:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder import Encoder
-from encoder.model import StaticModel, save_model
+from encoder.heads import Classifier, Novelty, Prototypes, unit_vectors
+from encoder.model import StaticModel, load_model, save_model
 from pipelines.cli import main
 
 DIM = 16
@@ -71,6 +72,43 @@ def tiny_model():
 def model(tiny_model, tmp_path_factory):
     """The folder of a tiny model."""
     return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def heads(seed=0):
+    """A head of each kind for vectors of a tiny model."""
+    random = np.random.default_rng(seed)
+
+    def floats(*shape):
+        return random.normal(size=shape).astype(np.float32)
+
+    return (
+        Classifier("fraud", ("ham", "spam"), 5 * floats(2, DIM), floats(2)),
+        Prototypes("incident", ("fan", "disk"), unit_vectors(floats(2, DIM)), 0.2),
+        Novelty("odd", floats(4, DIM), floats(4) + 9, np.abs(floats(3)), 3.1),
+        Classifier("tags", ("a", "b.c", "ü"), 5 * floats(3, DIM), floats(3), "sigmoid", True),
+    )
+
+
+SCORES = ("fraud_label", "fraud_score", "incident_nearest", "incident_similarity")
+SCORES += ("odd_distance", "odd_novel", "tags_labels", "tags_scores")
+
+
+@pytest.fixture(scope="session")
+def headed(model, tmp_path_factory):
+    """The tiny model with a head of each kind; `headed(name, …)` has only some, `seed=` others."""
+
+    def make(*names, seed=0):
+        chosen = tuple(head for head in heads(seed) if not names or head.name in names)
+        folder = tmp_path_factory.mktemp("headed") / "tiny"
+        return save_model(replace(load_model(model), heads=chosen), folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def score_names():
+    """The columns of all heads of `headed`."""
+    return list(SCORES)
 
 
 @pytest.fixture(scope="session")

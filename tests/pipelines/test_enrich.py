@@ -2,9 +2,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from encoder import Encoder
 from encoder.errors import ConfigurationError
-from pipelines.enrich import Enrichment
+from pipelines.enrich import Enriched, Enrichment
 from pipelines.records.template import TextTemplate
+from pipelines.scores import score_columns
 from pipelines.vectors import VectorFormat
 
 LABEL = "tiny@7"
@@ -46,7 +48,7 @@ def test_a_batch_may_become_empty(texts, encoder):
     enriched = enrichment()(batch(texts), encoder, LABEL)
     assert enriched.batch.num_rows == 0
     assert list(enriched.bad) == list(range(len(texts)))
-    assert enriched.batch.schema == enrichment().schema(batch(texts).schema, encoder.dim)
+    assert enriched.batch.schema == enrichment().schema(batch(texts).schema, encoder)
 
 
 def test_bytes_that_are_no_text_leave_with_a_reason(encoder):
@@ -69,19 +71,72 @@ def test_any_batch_gives_the_schema_that_was_announced(encoder):
         for form in (VectorFormat(), VectorFormat("binary", "int8")):
             enrich = enrichment("{amount}{text}", keep=keep, vectors=form)
             made = enrich(records, encoder, LABEL).batch
-            assert made.schema == enrich.schema(records.schema, encoder.dim)
+            assert made.schema == enrich.schema(records.schema, encoder)
             kept = records.schema.names if keep is None else list(keep)
             assert made.schema.names == [*kept, "embedding", "model_version"]
 
 
 @pytest.mark.parametrize("name", ["embedding", "model_version"])
-def test_a_column_named_as_an_added_one_must_be_left_out(name):
+def test_a_column_named_as_an_added_one_must_be_left_out(name, encoder):
     records = pa.schema({"text": pa.string(), name: pa.int64()})
     with pytest.raises(ConfigurationError, match=f"'{name}'.*--keep"):
-        enrichment().schema(records, 16)
-    assert enrichment(keep=("text",)).schema(records, 16).names == ["text", "embedding", "model_version"]
+        enrichment().schema(records, encoder)
+    assert enrichment(keep=("text",)).schema(records, encoder).names == ["text", "embedding", "model_version"]
 
 
-def test_a_kept_column_must_exist():
+def test_a_kept_column_must_exist(encoder):
     with pytest.raises(ConfigurationError, match="'nope'; the input has text"):
-        enrichment(keep=("nope",)).schema(pa.schema({"text": pa.string()}), 16)
+        enrichment(keep=("nope",)).schema(pa.schema({"text": pa.string()}), encoder)
+
+
+TEXTS = ["login failed", "card used in tokyo", "", "login failed", "disk full", "order paid"]
+
+
+@pytest.fixture(scope="module")
+def headed_encoder(headed):
+    return Encoder.load(headed(), threads=1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("with_room", [False, True])
+def test_heads_add_their_columns_whatever_the_vectors_are_written_as(
+    dtype, with_room, headed_encoder, score_names
+):
+    form = VectorFormat("list", dtype)
+    room = np.empty((10, headed_encoder.dim), dtype) if with_room else None
+    records = batch([None, *TEXTS])
+    made = enrichment(vectors=form)(records, headed_encoder, LABEL, room).batch
+    assert made.schema.names == ["id", "text", "embedding", "model_version", *score_names]
+    assert made.schema == enrichment(vectors=form).schema(records.schema, headed_encoder)
+    made.validate(full=True)
+    plain = enrichment(vectors=form, heads=())(records, headed_encoder, LABEL).batch
+    assert plain.schema.names == ["id", "text", "embedding", "model_version"]
+    largest = np.abs(
+        vectors(Enriched(made, {})).astype(float) - vectors(Enriched(plain, {})).astype(float)
+    ).max()
+    assert largest <= (1 if dtype == "int8" else 0)
+    expected = score_columns(headed_encoder.heads, headed_encoder.encode(TEXTS))
+    assert [made[name].to_pylist() for name in score_names] == [column.to_pylist() for column in expected]
+
+
+def test_heads_are_chosen(headed_encoder):
+    made = enrichment(heads=("odd",))(batch(TEXTS), headed_encoder, LABEL).batch
+    assert made.schema.names[-3:] == ["model_version", "odd_distance", "odd_novel"]
+    with pytest.raises(ConfigurationError, match="no head 'nope': it has fraud, incident, odd, tags"):
+        enrichment(heads=("nope",))(batch(TEXTS), headed_encoder, LABEL)
+
+
+def test_a_column_named_as_a_heads_must_be_left_out(headed_encoder):
+    records = batch(TEXTS, odd_novel=pa.array([True] * len(TEXTS)))
+    with pytest.raises(ConfigurationError, match="'odd_novel', which Millstream adds: leave it out"):
+        enrichment().schema(records.schema, headed_encoder)
+    assert enrichment(heads=("fraud",)).schema(records.schema, headed_encoder).names[2] == "odd_novel"
+
+
+def test_a_model_is_accepted_if_it_has_the_heads_and_adds_nothing_that_is_kept(headed_encoder, encoder):
+    enrichment(heads=("odd",)).accept(headed_encoder)
+    enrichment(keep=("id",)).accept(encoder)
+    with pytest.raises(ConfigurationError, match="no head 'odd'"):
+        enrichment(heads=("odd",)).accept(encoder)
+    with pytest.raises(ConfigurationError, match="'tags_scores', which Millstream adds"):
+        enrichment(keep=("id", "tags_scores")).accept(headed_encoder)

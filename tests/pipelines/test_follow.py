@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from faults.doubles import DeadObjects
 
-from encoder.errors import NotInStore, StoreUnavailable
+from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable
 from encoder.store.objects import open_objects
 from encoder.store.store import ModelStore
+from pipelines.enrich import Enrichment
 from pipelines.follow import ModelFollower
+from pipelines.records.template import TextTemplate
 
 TEXT = ["login failed"]
 
@@ -135,3 +137,18 @@ def test_a_start_without_store_and_cache_fails(store, request):
 def test_a_store_without_the_model_fails(tmp_path):
     with pytest.raises(NotInStore):
         ModelFollower.start((tmp_path / "nothing").as_uri())
+
+
+def test_a_version_without_a_wanted_head_is_refused(store, follow, headed, model, caplog):
+    accept = Enrichment(TextTemplate.parse("text"), ("text",), heads=("odd",)).accept
+    with pytest.raises(ConfigurationError, match="no head 'odd': it has none"):
+        follow(store.uri, accept=accept)
+    store.publish(headed("odd"))
+    follower = follow(store.uri, accept=accept)
+    store.publish(model)
+    assert not follower.look()
+    assert (follower.current().version, follower.refused) == (2, 1)
+    assert "version 3 is refused, staying with minilm@2: the model has no head 'odd'" in caplog.text
+    store.publish(headed("odd", "fraud"))
+    assert follower.look()
+    assert follower.current().encoder.heads.names == ("fraud", "odd")

@@ -36,7 +36,8 @@ def test_a_plan_keeps_all_columns_unless_some_are_named(plan):
 def test_latest_may_be_followed(plan, model, tmp_path):
     store = ModelStore.open(str(tmp_path / "store/tiny"))
     store.publish(model)
-    assert plan(model=f"{store.uri}@latest", follow=5).file.model == Followed(f"{store.uri}@latest", 5)
+    file = plan(model=f"{store.uri}@latest", follow=5).file
+    assert file.model == Followed(f"{store.uri}@latest", 5, file.enrichment)
     for pinned in (str(model), f"{store.uri}@1"):
         with pytest.raises(
             ConfigurationError, match=r"always means the same model: name a store, as in .*@latest"

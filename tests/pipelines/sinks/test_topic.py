@@ -105,3 +105,26 @@ def test_keys_and_headers_count():
     assert not sink.too_large(Outgoing(b"x" * sink.max_bytes, None, None))
     assert sink.too_large(Outgoing(b"x" * sink.max_bytes, b"k", None))
     assert sink.too_large(Outgoing(b"x" * (sink.max_bytes - 5), None, [("h", b"v")]))
+
+
+@pytest.mark.parametrize("kind", ["json", "msgpack"])
+def test_scores_stand_beside_the_vectors(kind):
+    n = len(VECTORS)
+    pair = pa.struct([pa.field("a", pa.float32()), pa.field("b", pa.float32())])
+    scores = [
+        ("kind_label", pa.array(["x", None] * n)[:n].dictionary_encode()),
+        ("kind_score", pa.array([0.1] * n, pa.float32())),
+        ("odd_novel", pa.array([True] * n)),
+        ("tags_labels", pa.array([["a"]] * n)),
+        ("tags_scores", pa.array([{"a": 0.9, "b": 1e-9}] * n, pair)),
+    ]
+    column = VectorFormat().column(VECTORS)
+    values = record_encoder(kind, ["text"])(records(), column, LABEL, scores)
+    [one, two, *_] = decoded(kind, values)
+    assert list(one) == ["text", *(name for name, _ in scores), "embedding", "model_version"]
+    assert (one["kind_label"], two["kind_label"]) == ("x", None)
+    assert (one["odd_novel"], one["tags_labels"]) == (True, ["a"])
+    found = [one["kind_score"], one["tags_scores"]["a"], one["tags_scores"]["b"]]
+    assert np.array_equal(np.array(found, np.float32), np.array([0.1, 0.9, 1e-9], np.float32))
+    if kind == "json":  # the shortest digits of a float32
+        assert b'"kind_score":0.1,' in values[0]

@@ -158,9 +158,7 @@ def novelty(
 
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, sample)
-    head = fit_novelty(
-        name, examples, alert_rate=rate, axes=axes, seed=seed, facts=_facts(records)
-    )
+    head = fit_novelty(name, examples, alert_rate=rate, axes=axes, seed=seed, facts=_facts(records))
     outcome = {**target.deliver(head, {}), "records": len(examples), "threshold": head.threshold}
     said = f"  {len(examples):,} normal records; novel above a distance of {head.threshold:.3f}"
     _tell(outcome, said, as_json=as_json)

@@ -8,6 +8,7 @@ from test_readme import ROOT, environment
 from topics import write_topic
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SCORES = ("incident_nearest", "incident_similarity", "kind_label", "kind_score", "odd_distance", "odd_novel")
 SAID = {
     "beam.md": [
         "2 ['id', 'merchant', 'embedding', 'model_version']",
@@ -22,6 +23,7 @@ SAID = {
         "window-20260131T120700Z-60s-00000.parquet",
     ],
     "evaluation.md": ["small.html"],
+    "heads.md": [str(["id", "embedding", "model_version", *_SCORES]), "('kind',) pin"],
 }
 LAST = {"evaluation.md": r"would push \d+ files to org/small"}
 NEEDS_KAFKA = {"beam.md"}

@@ -15,9 +15,11 @@ import pytest
 from faults.s3 import lossy_proxy
 from topics import values_of
 
+from encoder import Encoder
 from encoder.errors import ConfigurationError, InputError, OutputConflict
 from encoder.store.store import ModelStore
 from pipelines.kafka.health import serve
+from pipelines.scores import score_columns
 from pipelines.sinks.ranges import Rotation
 from pipelines.vectors import VectorFormat
 
@@ -328,3 +330,88 @@ def test_endpoints(topics, worker):
     assert get(server.server_address, "/readyz")[0] == 503
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["json", "msgpack", "arrow"])
+def test_scores_of_heads_stand_in_messages_and_files(kind, topics, worker, headed, score_names, tmp_path):
+    topics.write(events())
+    model = headed()
+    outputs = [f"topic:{topics.output}", f"parquet:{tmp_path / 'out'}"]
+    with worker(outputs, model=str(model), format=kind, rotation=Rotation(seconds=0.2)):
+        found = topics.read(least=1 if kind == "arrow" else N)
+        wait_for(lambda: rows_of(tmp_path / "out") == N)
+    encoder = Encoder.load(model)
+    table = pq.read_table(tmp_path / "out").sort_by("id")
+    assert table.column_names == ["id", "text", "more", "embedding", "model_version", *score_names]
+    expected = score_columns(encoder.heads, encoder.encode(table["text"].to_pylist()))
+    for name, column in zip(score_names, expected, strict=True):
+        assert table[name].to_pylist() == column.to_pylist(), name
+    if kind == "arrow":
+        [first, *_] = [pa.ipc.open_stream(message.value()).read_all() for message in found]
+        assert first.column_names == table.column_names
+        return
+    decode = json.loads if kind == "json" else msgspec.msgpack.decode
+    for value in map(decode, (message.value() for message in found)):
+        row = {name: table[name][value["id"]].as_py() for name in score_names}
+        assert value["fraud_label"] == row["fraud_label"]
+        assert value["incident_nearest"] == row["incident_nearest"]
+        assert value["odd_novel"] == row["odd_novel"]
+        assert value["tags_labels"] == row["tags_labels"]
+        assert np.float32(value["fraud_score"]) == np.float32(row["fraud_score"])
+        assert list(value["tags_scores"]) == list(row["tags_scores"])
+
+
+def test_a_followed_version_with_other_heads_changes_fields_and_begins_a_new_file(
+    topics, worker, headed, tmp_path
+):
+    store = ModelStore.open((tmp_path / "store/tiny").as_uri())
+    store.publish(headed("fraud"))
+    outputs = [f"topic:{topics.output}", f"parquet:{tmp_path / 'out'}"]
+    options = {"model": f"{store.uri}@latest", "model_seconds": 0.1, "rotation": Rotation(seconds=60)}
+    with worker(outputs, **options) as started:
+        topics.write(events())
+        topics.read(least=N)
+        store.publish(headed("odd"))
+        wait_for(lambda: started.follower.current().version == 2)
+        topics.write(events(first=N))
+        found = topics.read_values(least=2 * N)
+    by_version = {"tiny@1": {"fraud_label", "fraud_score"}, "tiny@2": {"odd_distance", "odd_novel"}}
+    for value in found:
+        scores = set(value) - {"id", "text", "more", "embedding", "model_version"}
+        assert scores == by_version[value["model_version"]]
+    ids = []
+    for path in (tmp_path / "out").glob("p*/*.parquet"):
+        table = pq.read_table(path)
+        (label,) = set(table["model_version"].to_pylist())
+        assert by_version[label] == set(table.column_names[-2:])
+        ids += table["id"].to_pylist()
+    assert sorted(ids) == list(range(2 * N))
+
+
+def test_a_version_without_a_wanted_head_is_not_followed(topics, worker, headed, model, tmp_path):
+    store = ModelStore.open((tmp_path / "store/tiny").as_uri())
+    store.publish(headed("fraud"))
+    options = {"model": f"{store.uri}@latest", "model_seconds": 0.1}
+    with (
+        pytest.raises(ConfigurationError, match="no head 'odd': it has fraud"),
+        worker(heads=("odd",), **options),
+    ):
+        pass
+    with worker(heads=("fraud",), **options) as started:
+        store.publish(model)
+        wait_for(lambda: started.follower.refused == 1)
+        topics.write(events())
+        found = topics.read_values(least=N)
+    assert {value["model_version"] for value in found} == {"tiny@1"}
+    assert all("fraud_label" in value for value in found)
+
+
+def wait_for(done, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def rows_of(folder):
+    return sum(pq.read_metadata(path).num_rows for path in folder.glob("p*/*.parquet"))

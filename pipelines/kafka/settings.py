@@ -108,7 +108,8 @@ class WorkerSettings:
             )
         if self.heads and self.avro_messages and not self.parquet_outputs:
             raise ConfigurationError(
-                "Avro messages carry no scores: leave --heads out, add a Parquet output, or choose another --format"
+                "Avro messages carry no scores: leave --heads out, add a Parquet output, or choose another "
+                "--format"
             )
         if len(set(topics)) < len(topics) or len(set(self.outputs)) < len(self.outputs):
             raise ConfigurationError("an output is named twice, or is the topic of the dead letters")

@@ -368,8 +368,8 @@ def test_a_followed_version_with_other_heads_changes_fields_and_begins_a_new_fil
     store.publish(headed("fraud"))
     outputs = [f"topic:{topics.output}", f"parquet:{tmp_path / 'out'}"]
     options = {"model": f"{store.uri}@latest", "model_seconds": 0.1, "rotation": Rotation(seconds=60)}
+    topics.write(events())
     with worker(outputs, **options) as started:
-        topics.write(events())
         topics.read(least=N)
         store.publish(headed("odd"))
         wait_for(lambda: started.follower.current().version == 2)

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from test_readme import ROOT, environment
-from topics import write_topic
+from topics import read_topic, write_topic
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SCORES = ("incident_nearest", "incident_similarity", "kind_label", "kind_score", "odd_distance", "odd_novel")
@@ -39,6 +39,8 @@ def test_the_examples_run(page, tmp_path, request):
     if page in NEEDS_KAFKA:
         kafka = request.getfixturevalue("kafka")
         write_topic(kafka.address, kafka.create_topic("events"), [EVENT])
+        for name in ("vectors", "letters"):
+            kafka.create_topic(name)
         brokers = {"BROKERS": kafka.address}
     blocks = BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
     assert blocks
@@ -59,3 +61,6 @@ def test_the_examples_run(page, tmp_path, request):
     for line in SAID[page]:
         assert line in lines
     assert re.fullmatch(LAST.get(page, ".*"), lines[-1])
+    if page in NEEDS_KAFKA:
+        [vector] = read_topic(kafka.address, "vectors")
+        assert dict(vector.headers()) == {"millstream_id": b"events/0:0"}

@@ -144,8 +144,9 @@ class _Reader(UnboundedReader):
             for row, reason in sorted(found.bad.items())
         )
         times = self._source.windows.times(found.batch, own[rows])
+        keys = tuple(messages[row].key() for row in found.rows)
         watermark = self._watermark.micros
-        return Arrival(self._name, found.batch, offsets[rows], times, bad, watermark, int(own.max()))
+        return Arrival(self._name, found.batch, offsets[rows], times, bad, watermark, int(own.max()), keys)
 
     def get_current(self) -> Arrival:
         if self._current is None:

@@ -36,6 +36,7 @@ class Arrival:
         bad: rows that could not be read.
         watermark: microseconds since the epoch: the source has promised nothing older than that.
         own: microseconds since the epoch: the source's own time of it.
+        keys: `(n,)` keys of the messages, or None where the source has none.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Arrival:
     bad: tuple[BadRow, ...]
     watermark: int
     own: int
+    keys: tuple[bytes | None, ...] | None = None
 
     @property
     def latest(self) -> int:

@@ -121,7 +121,7 @@ def run_stream(job: StreamJob, options: PipelineOptions) -> None:
         raise _cause(error) from error
     if state not in (None, PipelineState.DONE):
         raise IntegrityError(f"the Beam job ended as {state}: look into its log, then start it again")
-    ParquetParts(job.file.output).sweep()
+    job.output.finish()
 
 
 def _summary(job: BackfillJob) -> dict[str, Any]:

@@ -1,15 +1,17 @@
-"""What the sources of streams have in common."""
+"""What the inputs and the outputs of streams have in common."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from typing import Any
 
+import apache_beam as beam
 import pyarrow as pa
-from apache_beam.io.unbounded_source import UnboundedSource
+from apache_beam.io.unbounded_source import ReadFromUnboundedSource, UnboundedSource
 
-__all__ = ["Source"]
+__all__ = ["Input", "Output", "Source"]
 
 
-class Source(UnboundedSource):
-    """A Beam source of `Arrival`s.
+class Input(ABC):
+    """Gives `Arrival`s.
 
     Attributes:
         records: the schema of its records.
@@ -21,3 +23,31 @@ class Source(UnboundedSource):
     @abstractmethod
     def place(self) -> str:
         """What the command line calls it."""
+
+    @abstractmethod
+    def arrivals(self, pipeline: beam.Pipeline) -> Any:
+        """Add the input to a pipeline; a PCollection of `Arrival`s."""
+
+
+class Source(Input, UnboundedSource):
+    """An input that is a Beam source."""
+
+    def arrivals(self, pipeline: beam.Pipeline) -> Any:
+        """See `Input`."""
+        return pipeline | "Read" >> ReadFromUnboundedSource(self, poll_interval=0.05)
+
+
+class Output(ABC):
+    """Takes `Arrival`s."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """What the command line calls it."""
+
+    @abstractmethod
+    def write(self, arrivals: Any) -> Any:
+        """Add the output to a pipeline, behind a PCollection of `Arrival`s; a PCollection."""
+
+    def finish(self) -> None:  # noqa: B027 - topics need none
+        """Clean up, once nobody writes any more."""

@@ -1,7 +1,10 @@
 """Where the records of a stream come from, and which columns they have."""
 
+import importlib.util
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -10,13 +13,14 @@ from encoder.errors import ConfigurationError, MissingExtra, TemplateError
 from pipelines.beam.file_source import FileSource
 from pipelines.beam.pieces import Windows
 from pipelines.beam.plan import check_apart
-from pipelines.beam.source import Source
+from pipelines.beam.source import Input, Source
 from pipelines.beam.watermark import Promise
 from pipelines.records.fields import field_names, field_path, prune
 from pipelines.records.formats import find_inputs
 from pipelines.records.schema import infer_schema
+from pipelines.records.values import columns_seen
 
-__all__ = ["StreamInput", "Timing", "place_of"]
+__all__ = ["StreamInput", "Timing", "check_pubsub"]
 
 _MICROS = 1_000_000
 
@@ -63,27 +67,36 @@ class StreamInput:
     """The words for an input.
 
     Attributes:
-        text: `files:GLOB` or `kafka:TOPIC`.
+        text: `files:GLOB`, `kafka:TOPIC`, or `pubsub:projects/PROJECT/subscriptions/NAME` or `…/topics/NAME`.
         format: of the files, or None to go by their extensions; of a topic's values, `jsonl` or `text`.
         brokers: of Kafka, `HOST:PORT`.
         properties: librdkafka's.
+        sample: a file of JSON lines that tells the columns where the input cannot: of Pub/Sub, and of a topic
+            that is empty.
+        attributes: of Pub/Sub, those that become columns of text.
+        time_attribute: of Pub/Sub, the one with the time of a record.
+        id_attribute: of Pub/Sub, the one with an id of a record that is the same if it is published again.
     """
 
     text: str
     format: str | None = None
     brokers: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
+    sample: str | None = None
+    attributes: tuple[str, ...] = ()
+    time_attribute: str | None = None
+    id_attribute: str | None = None
 
     def source(
-        self, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing, output: str
-    ) -> Source:
+        self, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing, output: str | None
+    ) -> Input:
         """The source.
 
         Args:
             wanted: dotted names of the fields that are needed.
             keep: the columns to keep, or None for all.
             timing: the times.
-            output: URI of the output.
+            output: URI of the output, if it is a folder.
 
         Raises:
             TemplateError: no record has one of the fields or columns.
@@ -91,11 +104,19 @@ class StreamInput:
             OutputConflict: the output lies among the inputs, or the other way round.
             ConfigurationError: the input is of no known kind, or there is no such topic.
         """
-        if self.text.startswith("kafka:"):
-            return self._topic(place_of(self.text, "kafka", "--input"), wanted, keep, timing)
-        pattern = place_of(self.text, "files", "--input")
+        kind, _, place = self.text.partition(":")
+        if kind not in ("files", "kafka", "pubsub") or not place:
+            raise ConfigurationError(f"cannot use --input {self.text}: write {_KINDS}")
+        if kind != "pubsub" and (self.attributes or self.time_attribute or self.id_attribute):
+            raise ConfigurationError("attributes are Pub/Sub's: leave their options out")
+        if kind == "kafka":
+            return self._topic(place, wanted, keep, timing)
+        if kind == "pubsub":
+            return self._pubsub(place, wanted, keep, timing)
+        pattern = place
         files = find_inputs(pattern, self.format)
-        check_apart(pattern, files, output)
+        if output is not None:
+            check_apart(pattern, files, output)
         records = infer_schema(files, wanted, keep)
         return FileSource(
             pattern,
@@ -114,22 +135,20 @@ class StreamInput:
             from pipelines.beam.kafka_source import KafkaSource  # noqa: PLC0415 - as above
             from pipelines.kafka.cluster import check_topics, sample_values  # noqa: PLC0415 - as above
             from pipelines.kafka.properties import consumer_properties  # noqa: PLC0415 - as above
-            from pipelines.records.values import columns_seen  # noqa: PLC0415 - as above
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
         if self.brokers is None:
             raise ConfigurationError(f"--input {self.text} needs --brokers HOST:PORT")
-        kind = _VALUES.get(self.format)
-        if kind is None:
-            raise ConfigurationError(f"--format {self.format} is not for topics: use jsonl or text")
+        kind = self._kind
         properties = consumer_properties(
             self.properties, brokers=self.brokers, group="millstream-stream", instance=None
         )
         n_partitions = check_topics(AdminClient({"log_level": "3", **properties}), [topic], [])[topic]
-        seen = columns_seen(sample_values(properties, topic, n_partitions), kind)
+        seen = self._sampled or columns_seen(sample_values(properties, topic, n_partitions), kind)
         if not seen.names:
             raise ConfigurationError(
-                f"topic {topic!r} is empty, so its fields are not known: write a record first"
+                f"topic {topic!r} is empty, so its fields are not known: write a record first, "
+                "or name a file of examples with --sample"
             )
         return KafkaSource(
             topic,
@@ -141,6 +160,66 @@ class StreamInput:
             timing.promise(),
             ends=timing.ends,
         )
+
+    @property
+    def _kind(self) -> Literal["json", "text"]:
+        kind = _VALUES.get(self.format)
+        if kind is None:
+            raise ConfigurationError(f"--format {self.format} is not for topics: use jsonl or text")
+        return kind
+
+    @property
+    def _sampled(self) -> pa.Schema | None:
+        """The columns of the sample, if there is one."""
+        if self.sample is None:
+            return None
+        try:
+            lines = Path(self.sample).read_bytes().splitlines()
+        except OSError as error:
+            raise ConfigurationError(f"cannot read --sample {self.sample}: {error.strerror}") from error
+        return columns_seen(lines, self._kind)
+
+    def _pubsub(self, path: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Input:
+        check_pubsub()
+        from pipelines.beam.pubsub_input import PubSubInput  # noqa: PLC0415 - Google's libraries are an extra
+
+        if not re.fullmatch("projects/[^/]+/(subscriptions|topics)/[^/]+", path):
+            raise ConfigurationError(f"cannot use --input {self.text}: write {_KINDS}")
+        if timing.ends:
+            raise ConfigurationError(
+                "Pub/Sub has no end: leave --stop-at-end out, and name a runner behind --"
+            )
+        if timing.field is not None and self.time_attribute is not None:
+            raise ConfigurationError("--event-time and --time-attribute are two times: name one")
+        fields = columns_seen([], "text") if self._kind == "text" else self._sampled
+        if fields is None:
+            raise ConfigurationError(
+                f"the fields of {self.text} are not known: name a file of examples with --sample"
+            )
+        if both := set(fields.names) & set(self.attributes):
+            raise ConfigurationError(
+                f"{min(both)!r} is a field and an attribute: leave it out of --attributes"
+            )
+        seen = pa.schema([*fields, *(pa.field(name, pa.string()) for name in self.attributes)])
+        return PubSubInput(
+            path,
+            self._kind,
+            _selected(seen, wanted, keep),
+            timing.windows(),
+            self.attributes,
+            self.time_attribute,
+            self.id_attribute,
+        )
+
+
+def check_pubsub() -> None:
+    """Look whether Google's libraries are there.
+
+    Raises:
+        MissingExtra: they are not.
+    """
+    if importlib.util.find_spec("google") is None or importlib.util.find_spec("google.cloud.pubsub") is None:
+        raise MissingExtra("google.cloud.pubsub", "gcp")
 
 
 _VALUES: dict[str | None, Literal["json", "text"]] = {None: "json", "jsonl": "json", "text": "text"}
@@ -166,16 +245,4 @@ def _selected(seen: pa.Schema, wanted: Sequence[str], keep: Sequence[str] | None
     return pa.schema([*(seen.field(name) for name in kept), *pruned])
 
 
-def place_of(text: str, kind: str, flag: str) -> str:
-    """What stands behind `kind:`.
-
-    Raises:
-        ConfigurationError: something else does.
-    """
-    found, separator, place = text.partition(":")
-    if found != kind or not separator or not place:
-        raise ConfigurationError(f"cannot use {flag} {text}: write {_KINDS[flag]}")
-    return place
-
-
-_KINDS = {"--input": "files:GLOB or kafka:TOPIC", "--output": "parquet:URI"}
+_KINDS = "files:GLOB, kafka:TOPIC or pubsub:projects/PROJECT/subscriptions/NAME (or …/topics/NAME)"

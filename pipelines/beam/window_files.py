@@ -3,36 +3,41 @@
 A file's name is its window and shard, and nothing else; it holds all rows of the window that have come so
 far, each once, in the order of their sources. When late rows come, the file is replaced by one with them. So
 whatever a runner repeats after a crash, and in whichever batches, the file ends up the same: rows are neither
-lost nor doubled. Beam's `WriteToParquet` has one writer for all windows and shards of a bundle, and loses
-rows.
+lost nor doubled. An attempt that was given up but still runs puts no older firing over a newer one: a file
+says how many rows of each source it holds, and is looked at before it is replaced.
+
+Beam's `WriteToParquet` has one writer for all windows and shards of a bundle, and loses rows.
 """
 
-import hashlib
+import logging
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
-import msgspec
-import numpy as np
 import pyarrow as pa
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
-from apache_beam.transforms.window import FixedWindows
-from apache_beam.utils.timestamp import Duration
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from apache_beam.utils.timestamp import Duration, Timestamp
 
 from encoder.errors import NotInStore
 from pipelines.beam import coder
 from pipelines.beam.metrics import BatchMetrics
 from pipelines.beam.models import StreamModel
-from pipelines.beam.pieces import ROW, SOURCE, Windows, bad_rows
+from pipelines.beam.pieces import ROW, SOURCE, Arrival, Windows, bad_rows
+from pipelines.beam.source import Output
+from pipelines.beam.window_rows import census, digest, is_older, ordered
 from pipelines.enrich import Enrichment
 from pipelines.records.decode import BadRow
 from pipelines.sinks.dead_letters import DeadLetters, record_of
 from pipelines.sinks.parquet import ParquetParts
 
-__all__ = ["FILE_NAME", "Sharded", "WindowFile", "WriteWindows", "window_name"]
+__all__ = ["FILE_NAME", "Sharded", "WindowFile", "WindowFiles", "WriteWindows", "window_name"]
+
+_log = logging.getLogger(__name__)
 
 FILE_NAME = r"window-\d{8}T\d{6}(\.\d{6})?Z-\d+s-\d{5,}\.parquet"
 """A pattern for the names of files."""
@@ -63,6 +68,41 @@ class WindowFile:
     model: StreamModel
     enrichment: Enrichment
     output: str
+
+
+@dataclass(frozen=True)
+class WindowFiles(Output):
+    """The output `parquet:URI`.
+
+    Attributes:
+        windows: of event time.
+        shards: files of a window.
+        file: how a window's file is made.
+    """
+
+    windows: Windows
+    shards: int
+    file: WindowFile
+
+    @property
+    def place(self) -> str:
+        """See `Output`."""
+        return f"parquet:{self.file.output}"
+
+    def write(self, arrivals: Any) -> Any:
+        """Gives the names of the files that were written."""
+        cut = beam.FlatMap(_pieces, self.windows, self.shards).with_output_types(Sharded)
+        return arrivals | "Cut" >> cut | "Files" >> WriteWindows(self.windows, self.file)
+
+    def finish(self) -> None:
+        """See `Output`."""
+        ParquetParts(self.file.output).sweep()
+
+
+def _pieces(arrival: Arrival, windows: Windows, shards: int) -> Iterator[TimestampedValue[Sharded]]:
+    shard = zlib.crc32(arrival.source.encode()) % shards  # the same wherever it is computed
+    for micros, piece in windows.pieces(arrival):
+        yield TimestampedValue((shard, piece), Timestamp(micros=micros))
 
 
 class WriteWindows(beam.PTransform[Any, Any]):
@@ -113,59 +153,55 @@ class _Write(beam.DoFn):
     ) -> Iterator[str]:
         shard, pieces = gathered[0], list(gathered[1])
         name = window_name(float(window.start), float(window.end - window.start), shard)
-        rows = _ordered([good for good, _ in pieces])
+        rows = ordered([good for good, _ in pieces])
         bad = bad_rows(bad for _, bad in pieces)
-        places = _digest(rows, bad)
+        places = digest(rows, bad)
         # Runners fire once more when a window ends for good, without anything new.
         if pane.index == 0 or self._found(name) != places:
-            if rows.num_rows:
-                self._write(name, rows, bad, places)
-            else:
+            if not rows.num_rows:
                 self._dead.write(name, bad)
-            yield name
+                yield name
+            elif self._write(name, rows, bad, places):
+                yield name
 
-    def _found(self, name: str) -> str | None:
+    def _found(self, name: str, key: str = "millstream.places") -> str | None:
         """What the file that is there says of its rows."""
         try:
-            return self._parts.metadata(name).get("millstream.places")
+            return self._parts.metadata(name).get(key)
         except NotInStore:
             return None
 
-    def _write(self, name: str, rows: pa.Table, bad: list[BadRow], places: str) -> None:
+    def _look(self, name: str, mine: str) -> None:
+        """Look whether the file that is there is of a later firing."""
+        if is_older(mine, self._found(name, "millstream.rows") or "{}"):
+            raise _Overtaken
+
+    def _write(self, name: str, rows: pa.Table, bad: list[BadRow], places: str) -> bool:
+        """Write a file; False if a newer one came in the meantime, and stays."""
         encoder, label = self._file.model.current()  # once a file: all its rows are of one version
         begin = time.perf_counter()
         n_records = rows.num_rows + len(bad)
-        schema = self._file.enrichment.schema(rows.schema, encoder)
-        with self._parts.new(name, schema) as part:
-            for batch in rows.to_batches(_PIECE):
-                enriched = self._file.enrichment(batch, encoder, label)
-                part.write(enriched.batch)
-                bad = [*bad, *(_bad(batch, row, reason) for row, reason in enriched.bad.items())]
-            self._dead.write(name, bad)
-            part.describe({"millstream.model": label, "millstream.places": places})
+        schema, mine = self._file.enrichment.schema(rows.schema, encoder), census(rows)
+        try:
+            with self._parts.new(name, schema) as part:
+                for batch in rows.to_batches(_PIECE):
+                    enriched = self._file.enrichment(batch, encoder, label)
+                    part.write(enriched.batch)
+                    bad = [*bad, *(_bad(batch, row, reason) for row, reason in enriched.bad.items())]
+                self._look(name, mine)
+                self._dead.write(name, bad)
+                part.describe(
+                    {"millstream.model": label, "millstream.places": places, "millstream.rows": mine}
+                )
+        except _Overtaken:
+            _log.warning("%s: another attempt has written more rows, which stay", name)
+            return False
         self._metrics.tell(label, n_records, len(bad), rows.nbytes, time.perf_counter() - begin)
+        return True
 
 
-def _digest(rows: pa.Table, bad: list[BadRow]) -> str:
-    """What tells whether two firings of a window hold the same rows."""
-    digest = hashlib.sha256(rows[ROW].to_numpy().tobytes())
-    sources = rows[SOURCE].combine_chunks().dictionary_encode()
-    digest.update(sources.indices.to_numpy().tobytes())
-    places = [(one.file, one.row) for one in bad]
-    digest.update(msgspec.json.encode([sources.dictionary.to_pylist(), places]))
-    return digest.hexdigest()
-
-
-def _ordered(batches: list[pa.RecordBatch]) -> pa.Table:
-    """The rows in the order of their sources, each once."""
-    rows = (
-        pa.Table.from_batches(batches).sort_by([(SOURCE, "ascending"), (ROW, "ascending")]).combine_chunks()
-    )
-    numbers = rows[ROW].to_numpy()
-    sources = rows[SOURCE].combine_chunks().dictionary_encode().indices.to_numpy()
-    first = np.ones(rows.num_rows, bool)
-    first[1:] = (numbers[1:] != numbers[:-1]) | (sources[1:] != sources[:-1])
-    return rows if first.all() else rows.filter(pa.array(first)).combine_chunks()
+class _Overtaken(Exception):
+    """The file that is there is of a later firing."""
 
 
 def _bad(batch: pa.RecordBatch, row: int, reason: str) -> BadRow:

@@ -21,9 +21,20 @@ def stream(
         str, typer.Option(help="REF of the model: a folder, or a version as in s3://bucket/models/minilm@7.")
     ],
     source: Annotated[
-        str, typer.Option("--input", help="files:GLOB, where files appear whole, or kafka:TOPIC.")
+        str,
+        typer.Option(
+            "--input",
+            help="files:GLOB, where files appear whole; kafka:TOPIC; "
+            "pubsub:projects/PROJECT/subscriptions/NAME.",
+        ),
     ],
-    output: Annotated[str, typer.Option(help="parquet:URI; a folder for one file a window and shard.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            help="parquet:URI, a folder for one file a window and shard; kafka:TOPIC; "
+            "pubsub:projects/PROJECT/topics/TOPIC."
+        ),
+    ],
     text: Annotated[
         str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
     ] = "text",
@@ -53,6 +64,19 @@ def stream(
         list[str] | None,
         typer.Option("--property", help="librdkafka's KEY=VALUE; KEY=@FILE reads the value from a file."),
     ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(help="JSON lines that tell the columns where the input cannot: of Pub/Sub."),
+    ] = None,
+    attributes: Annotated[
+        str | None, typer.Option(help="Of Pub/Sub: those that become columns, separated by commas.")
+    ] = None,
+    time_attribute: Annotated[
+        str | None, typer.Option(help="Of Pub/Sub: with the time of a record, instead of --event-time.")
+    ] = None,
+    id_attribute: Annotated[
+        str | None, typer.Option(help="Of Pub/Sub: with an id that is the same if it is published again.")
+    ] = None,
     event_time: Annotated[
         str | None,
         typer.Option(help="Field with the time of a record.  [default: that of its file or message]"),
@@ -67,7 +91,19 @@ def stream(
     idle: Annotated[
         str, typer.Option(help="After this time a silent source holds up no window any more.")
     ] = "1m",
-    shards: Annotated[int, typer.Option(min=1, help="Files of a window.")] = 1,
+    shards: Annotated[int, typer.Option(min=1, help="Parquet files of a window.")] = 1,
+    output_format: Annotated[
+        Literal["json", "msgpack", "arrow"],
+        typer.Option(help="Of a topic's messages: one a record, or as Arrow IPC many."),
+    ] = "json",
+    key: Annotated[
+        str | None,
+        typer.Option(help="Column or template for keys in Kafka.  [default: the input's, else the id]"),
+    ] = None,
+    dead_letters: Annotated[
+        str | None,
+        typer.Option(help="Of a topic: another topic, in the same words, or files:URI."),
+    ] = None,
     follow: Annotated[
         Literal["latest"] | None,
         typer.Option(help="latest: change to newer versions of the model while running."),
@@ -84,15 +120,17 @@ def stream(
         typer.Argument(metavar="[-- BEAM OPTIONS]", help="The Beam runner and its options, behind `--`."),
     ] = None,
 ) -> None:
-    """Embed records as they come, into one Parquet file for each window of event time.
+    """Embed records as they come, into one Parquet file for each window of event time, or into a topic.
 
-    Every record is in the output once, whatever crashes: a file is named by its window and is replaced as a
-    whole. Rows that cannot be read, that have no time or come too late go to `dead_letters/`.
+    In files every record is there once, whatever crashes: a file is named by its window and is replaced as a
+    whole. In topics it is there at least once, with its id in the header or attribute `millstream_id`. Rows
+    that cannot be read, that have no time or come too late go to `dead_letters/` or --dead-letters.
     """
     try:
         from pipelines.beam.options import check_detachable, stream_options  # noqa: PLC0415 - Beam is an extra
         from pipelines.beam.runner import run_stream, start_stream  # noqa: PLC0415 - as above
         from pipelines.beam.stream_inputs import StreamInput, Timing  # noqa: PLC0415 - as above
+        from pipelines.beam.stream_outputs import OutputWords  # noqa: PLC0415 - as above
         from pipelines.beam.stream_plan import claim_stream, plan_stream  # noqa: PLC0415 - as above
         from pipelines.kafka.properties import parse_properties  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
@@ -112,22 +150,32 @@ def stream(
         idle=seconds(idle, "--idle"),
         ends=stop_at_end,
     )
+    librdkafka = parse_properties(properties or [])
     with console.status("reading the model and the inputs' schema"):
         job = plan_stream(
             model=model,
-            source=StreamInput(source, input_format, brokers, parse_properties(properties or [])),
-            output=output,
+            source=StreamInput(
+                source,
+                input_format,
+                brokers,
+                librdkafka,
+                sample,
+                _names(attributes) or (),
+                time_attribute,
+                id_attribute,
+            ),
+            output=OutputWords(output, dead_letters, output_format, key, shards, brokers, librdkafka),
             text=text,
-            keep=None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
+            keep=_names(keep),
             vectors=vectors,
             dtype=dtype,
             heads=parse_heads(heads),
             timing=timing,
-            shards=shards,
             follow=seconds(every, "--every") if follow else None,
         )
         claim_stream(job)
-    what = f"{source} -> {job.file.output}, windows of {timing.window:g} s"
+    windows = f", windows of {timing.window:g} s" if output.startswith("parquet:") else ""
+    what = f"{source} -> {job.output.place}{windows}"
     if detach:
         with _telling(), hushed():
             start_stream(job, options)
@@ -138,8 +186,13 @@ def stream(
         with _telling(), hushed():
             run_stream(job, options)
     except KeyboardInterrupt:
-        console.print("stopped: the same command begins again and writes the same files")
+        console.print("stopped: the same command begins again at the first record")
         raise typer.Exit(130) from None
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Names that are separated by commas."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 @contextmanager

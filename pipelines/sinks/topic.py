@@ -7,7 +7,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from confluent_kafka import KafkaException
 
 __all__ = ["Encode", "Outgoing", "Producer", "Scores", "TopicSink", "arrow_messages", "record_encoder"]
 
@@ -168,4 +167,6 @@ class TopicSink:
             {"value": value, "key": key} for value, key in zip(values, keys, strict=True)
         ]
         if self._producer.produce_batch(self.topic, batch) < len(batch):
+            from confluent_kafka import KafkaException  # noqa: PLC0415 - Pub/Sub uses this module without Kafka
+
             raise KafkaException(next(message["_error"] for message in batch if "_error" in message))

@@ -12,6 +12,7 @@ from engines.flink import flink
 from engines.prism import prism
 
 from encoder.model import StaticModel, save_model
+from encoder.store.store import ModelStore
 
 DIM = 16
 
@@ -55,6 +56,14 @@ def tiny_model():
 @pytest.fixture(scope="session")
 def model(tiny_model, tmp_path_factory):
     return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def store(model, tmp_path):
+    """A store with one version of the model."""
+    store = ModelStore.open(str(tmp_path / "store/tiny"))
+    store.publish(model)
+    return store
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Beam's expansion service on this machine, which gives Python pipelines the KafkaIO of Java."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.downloads import maven_jars
-from engines.processes import JAVA_FLAGS, Server
+from engines.processes import JAVA_FLAGS, Server, wait_until
 from filelock import FileLock
 from servers import free_ports
 
@@ -17,25 +18,52 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def kafkaio() -> Iterator[str]:
-    """Start the service with a worker for its Java steps on a free port of 127.0.0.1; stop it at the end.
+def kafkaio(*, external: bool) -> Iterator[str]:
+    """Start the service on a free port of 127.0.0.1, with a worker for its Java steps; stop both at the end.
+
+    Args:
+        external: whether the runner asks for Java workers, as Flink does; else there is one, as Prism needs.
 
     Yields:
         Its address, for `ReadFromKafka(…, expansion_service=ADDRESS)`.
     """
     jars = maven_jars("kafkaio-2.73.0", ROOT / "deploy/kafkaio/pom.xml")
     folder = Path(tempfile.mkdtemp(prefix="millstream-kafkaio-"))
-    server = None
+    java = ["java", *JAVA_FLAGS, "--add-modules=jdk.net", "-Xmx1g", "-cp", f"{jars}/*"]
+    servers: list[Server] = []
     try:
         with FileLock(Path(tempfile.gettempdir()) / "millstream-kafkaio.lock"):  # or two take the same port
             [port] = free_ports(1)
-            java = ["java", *JAVA_FLAGS, "--add-modules=jdk.net", "-Xmx1g", "-cp", f"{jars}/*"]
-            service = "org.apache.beam.sdk.expansion.service.ExpansionService"
-            arguments = [str(port), "--javaClassLookupAllowlistFile=*", "--alsoStartLoopbackWorker"]
-            server = Server("expansion", [*java, service, *arguments], folder, port)
-            server.wait()
+            worker = ["--alsoStartLoopbackWorker"]
+            if external:
+                address = _start_workers(java, folder, servers)
+                worker = ["--defaultEnvironmentType=EXTERNAL", f"--defaultEnvironmentConfig={address}"]
+            service = ["org.apache.beam.sdk.expansion.service.ExpansionService", str(port)]
+            command = [*java, *service, "--javaClassLookupAllowlistFile=*", *worker]
+            servers.append(Server("expansion", command, folder, port))
+            servers[-1].wait()
         yield f"127.0.0.1:{port}"
     finally:
-        if server is not None:
+        for server in servers:
             server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start_workers(java: list[str], folder: Path, servers: list[Server]) -> str:
+    """Start the pool of Java workers; its address, which its log alone tells."""
+    pool = Server(
+        "workers",
+        [*java, "org.apache.beam.fn.harness.ExternalWorkerService"],
+        folder,
+        0,
+        {"PIPELINE_OPTIONS": "{}"},
+    )
+    servers.append(pool)
+    found: list[str] = []
+
+    def listens() -> bool:
+        found.extend(re.findall(r"localhost:(\d+)", pool.text()))
+        return bool(found)
+
+    wait_until(listens, 60, "the pool of Java workers listens")
+    return f"localhost:{found[0]}"

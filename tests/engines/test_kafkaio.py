@@ -1,4 +1,4 @@
-"""Beam's KafkaIO around our transforms: a topic in, vectors out to another topic, on Prism."""
+"""Beam's KafkaIO around our transforms: a topic in, vectors out to another topic, on Prism and on Flink."""
 
 import json
 
@@ -16,14 +16,15 @@ from pipelines import Embed
 N = 200
 
 
-@pytest.fixture(scope="module")
-def expansion_service():
-    with kafkaio() as address:
-        yield address
-
-
 @pytest.mark.server
-def test_a_topic_is_embedded_into_another(kafka, expansion_service, prism_options, model):
+@pytest.mark.parametrize("engine", ["prism", "flink"])
+def test_a_topic_is_embedded_into_another(engine, kafka, model, request):
+    options = PipelineOptions(request.getfixturevalue(f"{engine}_options"))
+    with kafkaio(external=engine == "flink") as expansion_service:
+        embed(kafka, model, options, expansion_service)
+
+
+def embed(kafka, model, options, expansion_service):
     source, target = (kafka.create_topic(unique(name)) for name in ("events", "vectors"))
     records = [{"id": i, "text": f"login failed {i}"} for i in range(N)]
     write_topic(kafka.address, source, [(str(one["id"]), json.dumps(one), None) for one in records])
@@ -34,7 +35,7 @@ def test_a_topic_is_embedded_into_another(kafka, expansion_service, prism_option
         expansion_service=expansion_service,
     )
     write = WriteToKafka({"bootstrap.servers": kafka.address}, target, expansion_service=expansion_service)
-    with beam.Pipeline(options=PipelineOptions(prism_options)) as p:
+    with beam.Pipeline(options=options) as p:
         _ = (
             p
             | read

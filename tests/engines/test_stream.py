@@ -1,68 +1,20 @@
 """Streams on Prism and on Flink: windows appear while records come, models change, and kills lose nothing."""
 
 import hashlib
-import json
-import signal
-import threading
 import time
 from collections import defaultdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from topics import unique, write_topic
+from engines.producers import SECONDS, Producer, TopicProducer, stop, wait_for
+from topics import unique
 
-from encoder.store.store import ModelStore
+from encoder.store.objects import open_objects
 
-PER_FILE = 20
-PACE = 0.25  # seconds between two files
-SECONDS = 240  # for anything to happen, on a machine with other work
 TIMES = ("--event-time", "at", "--window", "2s", "--disorder", "1s", "--idle", "2s", "--lateness", "1h")
-
-
-class Producer:
-    """Writes files of records that happen now, one after the other, until it is stopped."""
-
-    def __init__(self, folder):
-        self._folder = folder
-        folder.mkdir()
-        self._begin()
-
-    def _begin(self):
-        self.written = 0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._write()  # which tells the columns
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def stop(self):
-        """Write no more; how many records there are."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        return self.written
-
-    def _run(self):
-        while not self._stopped.wait(PACE):
-            self._write()
-
-    def _write(self):
-        ids = range(self.written, self.written + PER_FILE)
-        lines = [json.dumps({"id": i, "text": f"login failed {i}", "at": time.time()}) for i in ids]
-        self._records(lines)
-        self.written += PER_FILE
-
-    def _records(self, lines):
-        hidden = self._folder / "_next.jsonl"
-        hidden.write_text("\n".join(lines) + "\n")
-        hidden.rename(self._folder / f"{self.written:08d}.jsonl")
 
 
 def rows(output):
@@ -76,28 +28,6 @@ def rows(output):
 
 def ids(output):
     return sorted(i for file in rows(output).values() for i, _ in file)
-
-
-def wait_for(happened, seconds, job):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert job.poll() is None, job.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-def stop(job):
-    job.send_signal(signal.SIGINT)
-    _, err = job.communicate(timeout=60)
-    assert job.returncode == 130, err
-    return err
-
-
-@pytest.fixture
-def store(model, tmp_path):
-    store = ModelStore.open(str(tmp_path / "store/tiny"))
-    store.publish(model)
-    return store
 
 
 @pytest.fixture
@@ -150,6 +80,26 @@ def test_prism_writes_windows_and_changes_models(stream, store, tiny_model, tmp_
 
 
 @pytest.mark.server
+def test_prism_writes_windows_into_a_bucket(millstream, store, tmp_path, s3_environment, prism_options):
+    output = f"s3://{s3_environment.bucket}/{unique('windows')}"
+    objects = open_objects(output)
+
+    def found():
+        files = [info.key for info in objects.scan("") if info.key.endswith(".parquet")]
+        tables = [pq.read_table(pa.BufferReader(objects.read(key)), columns=["id"]) for key in files]
+        return sorted(i for table in tables for i in table["id"].to_pylist())
+
+    with Producer(tmp_path / "in") as producer:
+        own = ("--model", f"{store.uri}@latest", "--output", f"parquet:{output}", "--shards", 2)
+        job = millstream("stream", *own, "--input", f"files:{tmp_path / 'in'}", *TIMES, "--", *prism_options)
+        wait_for(lambda: len(found()) > 100, SECONDS, job)
+        n = producer.stop()
+        wait_for(lambda: len(set(found())) == n, SECONDS, job)
+        stop(job)
+    assert found() == list(range(n))
+
+
+@pytest.mark.server
 def test_flink_writes_windows_and_changes_models(stream, store, tiny_model, tmp_path, flink_options):
     check_swap(stream, store, tiny_model, tmp_path, [*flink_options, "--checkpointing_interval=1000"])
 
@@ -170,17 +120,6 @@ def test_a_stream_on_flink_survives_kills(victim, kills, stream, tmp_path, flink
         stop(job)
     assert ids(output) == list(range(n))
     assert not (output / "dead_letters").exists()
-
-
-class TopicProducer(Producer):
-    """Writes the same records to a topic."""
-
-    def __init__(self, kafka, topic):
-        self._address, self._topic = kafka.address, topic
-        self._begin()
-
-    def _records(self, lines):
-        write_topic(self._address, self._topic, [line.encode() for line in lines])
 
 
 @pytest.fixture

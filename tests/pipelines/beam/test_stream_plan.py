@@ -7,8 +7,12 @@ import pytest
 from encoder.errors import ConfigurationError, InputError, OutputConflict, TemplateError
 from encoder.store.store import ModelStore
 from pipelines.beam.models import Fixed, Followed
+from pipelines.beam.pieces import Windows
 from pipelines.beam.stream_inputs import StreamInput, Timing
+from pipelines.beam.stream_outputs import OutputWords
 from pipelines.beam.stream_plan import claim_stream, plan_stream
+
+SUBSCRIPTION = "pubsub:projects/acme/subscriptions/events"
 
 
 @pytest.fixture
@@ -19,24 +23,28 @@ def plan(tmp_path, model):
 
     def make(**changes):
         own = {"model": str(model), "source": StreamInput(f"files:{tmp_path / 'in'}"), "text": "text"}
-        return plan_stream(**{**own, "output": f"parquet:{tmp_path / 'out'}", **changes})
+        words = {
+            name: changes.pop(name) for name in ("output", "shards", "dead_letters", "key") if name in changes
+        }
+        output = OutputWords(**{"text": words.pop("output", f"parquet:{tmp_path / 'out'}"), **words})
+        return plan_stream(**{**own, "output": output, **changes})
 
     return make
 
 
 def test_a_plan_keeps_all_columns_unless_some_are_named(plan):
-    assert plan().file.enrichment.keep == ("id", "text", "at", "user")
+    assert plan().output.file.enrichment.keep == ("id", "text", "at", "user")
     job = plan(keep=["id", "id"], timing=Timing(field="user.seen", window=30, lateness=1.5))
-    assert job.file.enrichment.keep == ("id",)
+    assert job.output.file.enrichment.keep == ("id",)
     assert job.source.records.names == ["id", "text", "user"]
-    assert (job.windows.size, job.windows.lateness, job.windows.field) == (30_000_000, 1_500_000, "user.seen")
-    assert isinstance(job.file.model, Fixed)
+    assert job.output.windows == Windows(30_000_000, 1_500_000, "user.seen")
+    assert isinstance(job.output.file.model, Fixed)
 
 
 def test_latest_may_be_followed(plan, model, tmp_path):
     store = ModelStore.open(str(tmp_path / "store/tiny"))
     store.publish(model)
-    file = plan(model=f"{store.uri}@latest", follow=5).file
+    file = plan(model=f"{store.uri}@latest", follow=5).output.file
     assert file.model == Followed(f"{store.uri}@latest", 5, file.enrichment)
     for pinned in (str(model), f"{store.uri}@1"):
         with pytest.raises(
@@ -51,10 +59,24 @@ def test_latest_may_be_followed(plan, model, tmp_path):
         (
             {"source": StreamInput("kinesis:x")},
             ConfigurationError,
-            "--input kinesis:x: write files:GLOB or kafka:",
+            "--input kinesis:x: write files:GLOB, kafka:TOPIC or pubsub:",
         ),
         ({"output": "/tmp/out"}, ConfigurationError, "cannot use --output /tmp/out: write parquet:URI"),
-        ({"output": "parquet:"}, ConfigurationError, "write parquet:URI"),
+        ({"output": "parquet:"}, ConfigurationError, "write parquet:URI, kafka:TOPIC or pubsub:"),
+        ({"output": "kafka:a"}, ConfigurationError, "needs --dead-letters kafka:ANOTHER_TOPIC or files:URI"),
+        (
+            {"output": "kafka:a", "dead_letters": "pubsub:b"},
+            ConfigurationError,
+            "--output kafka:a needs --dead-letters kafka:ANOTHER_TOPIC or files:URI",
+        ),
+        ({"output": "kafka:a", "dead_letters": "kafka:a"}, ConfigurationError, "is the output: name another"),
+        (
+            {"output": "kafka:a", "dead_letters": "kafka:b"},
+            ConfigurationError,
+            "kafka:a needs --brokers HOST:PORT",
+        ),
+        ({"dead_letters": "files:/tmp/x"}, ConfigurationError, "--dead-letters is for topics"),
+        ({"key": "id"}, ConfigurationError, "--key is for the single records of a Kafka topic"),
         ({"text": "nope"}, TemplateError, "no record has the field 'nope'"),
         ({"timing": Timing(field="when")}, TemplateError, "no record has the field 'when'"),
         (
@@ -67,6 +89,49 @@ def test_latest_may_be_followed(plan, model, tmp_path):
             ConfigurationError,
             "--format csv is not for topics: use jsonl or text",
         ),
+        (
+            {"source": StreamInput("pubsub:events")},
+            ConfigurationError,
+            "--input pubsub:events: write files:GLOB, kafka:TOPIC or pubsub:projects/PROJECT/",
+        ),
+        (
+            {"source": StreamInput(SUBSCRIPTION)},
+            ConfigurationError,
+            "are not known: name a file of examples with --sample",
+        ),
+        (
+            {"source": StreamInput(SUBSCRIPTION, sample="/nowhere")},
+            ConfigurationError,
+            "cannot read --sample /nowhere: No such file",
+        ),
+        (
+            {"source": StreamInput(SUBSCRIPTION, "text", attributes=("text",))},
+            ConfigurationError,
+            "'text' is a field and an attribute",
+        ),
+        (
+            {"source": StreamInput(SUBSCRIPTION, "text"), "timing": Timing(ends=True)},
+            ConfigurationError,
+            "Pub/Sub has no end: leave --stop-at-end out",
+        ),
+        (
+            {
+                "source": StreamInput(SUBSCRIPTION, "text", time_attribute="at"),
+                "timing": Timing(field="text"),
+            },
+            ConfigurationError,
+            "--event-time and --time-attribute are two times: name one",
+        ),
+        (
+            {"source": StreamInput("files:/tmp", id_attribute="id")},
+            ConfigurationError,
+            "attributes are Pub/Sub's: leave their options out",
+        ),
+        (
+            {"output": "pubsub:vectors", "dead_letters": "files:/tmp/x"},
+            ConfigurationError,
+            "cannot publish to vectors: write projects/PROJECT/topics/TOPIC",
+        ),
         ({"timing": Timing(window=0.5)}, ConfigurationError, "a window of 0.5 s: give whole seconds"),
         ({"source": StreamInput("files:/nowhere/*.jsonl")}, InputError, "no input files"),
     ],
@@ -74,6 +139,19 @@ def test_latest_may_be_followed(plan, model, tmp_path):
 def test_what_cannot_be_is_said_at_once(changes, error, says, plan):
     with pytest.raises(error, match=says):
         plan(**changes)
+
+
+def test_columns_of_pubsub_come_from_a_sample_and_from_attributes(plan, tmp_path):
+    (tmp_path / "sample.jsonl").write_text(
+        '{"id": 1, "text": "paid", "user": {"name": "ana"}}\n{"at": 2.5}\n'
+    )
+    sample = str(tmp_path / "sample.jsonl")
+    source = StreamInput(SUBSCRIPTION, sample=sample, attributes=("region",), id_attribute="event")
+    job = plan(source=source, text="{user.name} in {region}")
+    assert job.source.records.names == ["id", "text", "user", "at", "region"]
+    assert job.output.file.enrichment.keep == ("id", "text", "user", "at", "region")
+    assert (job.source.place, job.source.id_attribute) == (SUBSCRIPTION, "event")
+    assert plan(source=source, text="region", keep=["id"]).source.records.names == ["id", "region"]
 
 
 def test_the_output_is_not_among_the_inputs(plan, tmp_path):

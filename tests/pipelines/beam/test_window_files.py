@@ -19,7 +19,7 @@ from pipelines.beam.models import Fixed
 from pipelines.beam.pieces import ROW, SOURCE, Windows, bad_batch
 from pipelines.beam.stream import StreamJob, stream
 from pipelines.beam.watermark import Promise
-from pipelines.beam.window_files import WindowFile, WriteWindows, _Write, window_name
+from pipelines.beam.window_files import WindowFile, WindowFiles, WriteWindows, _Write, window_name
 from pipelines.enrich import Enrichment
 from pipelines.model_version import ModelVersion
 from pipelines.records.decode import BadRow
@@ -96,7 +96,7 @@ def test_beams_own_sink_loses_rows(size, shards, folder, source):
 def test_ours_keeps_every_row_in_its_window(size, shards, folder, source, file, encoder):
     windows = Windows(size * SECOND, field="at")
     with pipeline() as p:
-        names = stream(p, StreamJob(source(windows), windows, shards, file))
+        names = stream(p, StreamJob(source(windows), WindowFiles(windows, shards, file)))
         assert_that(names | beam.Distinct(), lambda found: len(found) > max(1, N // size) - 1)
     seen = []
     for path in (folder / "out").glob("*.parquet"):

@@ -1,0 +1,179 @@
+"""Pub/Sub in and out over the wire: by a small server of our own, and by Google's emulator where it is."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from google.cloud import pubsub
+from pubsubs import emulator, emulator_jar, own_server
+from topics import unique
+
+N = 40
+PROJECT = "a-project"
+START = 1_800_000_000
+SECONDS = 240  # for anything to happen, on a machine with other work
+
+
+@pytest.fixture(scope="session", params=["own server", "Google's emulator"])
+def address(request):
+    if request.param == "own server":
+        with own_server() as address:
+            yield address
+        return
+    jar = emulator_jar()
+    if jar is None:
+        pytest.skip("Google's emulator is not installed; it comes with Google's command line tools alone")
+    with emulator(jar) as address:
+        yield address
+
+
+class Topic:
+    """A topic with a subscription, and what comes out of it."""
+
+    def __init__(self):
+        self._publisher, self._subscriber = pubsub.PublisherClient(), pubsub.SubscriberClient()
+        name = unique("topic")
+        self.path = self._publisher.topic_path(PROJECT, name)
+        self.subscription = self._subscriber.subscription_path(PROJECT, name)
+        self._publisher.create_topic(name=self.path)
+        self._subscriber.create_subscription(name=self.subscription, topic=self.path)
+
+    def publish(self, data, **attributes):
+        return self._publisher.publish(self.path, data, **attributes).result(60)
+
+    def read(self, least):
+        """At least so many messages, by their ids: `(data, attributes)`."""
+        found, deadline = {}, time.monotonic() + SECONDS
+        while len(found) < least and time.monotonic() < deadline:
+            answer = self._subscriber.pull(subscription=self.subscription, max_messages=100, timeout=20)
+            for one in answer.received_messages:
+                found[one.message.message_id] = (one.message.data, dict(one.message.attributes))
+            if answer.received_messages:
+                acks = [one.ack_id for one in answer.received_messages]
+                self._subscriber.acknowledge(subscription=self.subscription, ack_ids=acks)
+        return list(found.values())
+
+    def close(self):
+        self._publisher.stop()
+        self._publisher.transport.close()
+        self._subscriber.close()
+
+
+@pytest.fixture
+def topic(address, monkeypatch):
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", address)
+    made = []
+
+    def make():
+        made.append(Topic())
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def record(i):
+    return json.dumps({"id": i, "text": f"login failed {i}", "at": START + i}).encode()
+
+
+@pytest.fixture
+def sample(tmp_path):
+    (tmp_path / "sample.jsonl").write_bytes(record(0))
+    return tmp_path / "sample.jsonl"
+
+
+@pytest.fixture
+def stream(processes, model, sample, topic):
+    """Start a stream on the runner that has Beam's own source of Pub/Sub, until the test is over."""
+    del topic  # but for the address of the server
+
+    def start(*arguments):
+        runner = ("--", "--runner=BundleBasedDirectRunner")
+        return processes("stream", "--model", model, "--sample", sample, *arguments, *runner)
+
+    return start
+
+
+def wait_for(happened, job):
+    deadline = time.monotonic() + SECONDS
+    while not happened():
+        assert job.poll() is None, job.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_files_are_published_with_ids_and_times(topic, millstream, model, tmp_path, encoder):
+    target, letters = topic(), topic()
+    lines = [record(i) for i in range(N)]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*lines, b"oops"]))
+    own = ("--model", model, "--input", f"files:{tmp_path / 'a.jsonl'}", "--output", f"pubsub:{target.path}")
+    more = ("--dead-letters", f"pubsub:{letters.path}", "--event-time", "at", "--stop-at-end")
+    ended = millstream("stream", *own, *more)
+    assert ended.code == 0, ended.err
+    found = [(json.loads(data), about) for data, about in target.read(N)]
+    assert sorted(value["id"] for value, _ in found) == list(range(N))
+    for value, about in found:
+        assert about["millstream_id"] == f"{tmp_path / 'a.jsonl'}:{value['id'] + 1}"
+        assert about["millstream_time"].startswith("2027-01-15T08:00:")
+    vectors = np.float32([value["embedding"] for value, _ in found])
+    assert np.array_equal(vectors, encoder.encode([value["text"] for value, _ in found]))
+    [(data, about)] = letters.read(1)
+    assert data == b"oops"
+    assert "not JSON" in about["__connect.errors.exception.message"]
+
+
+@pytest.mark.slow
+def test_messages_become_messages(topic, stream, encoder, tmp_path, letters):
+    source, target = topic(), topic()
+    job = stream(
+        *("--input", f"pubsub:{source.subscription}", "--attributes", "region"),
+        *("--output", f"pubsub:{target.path}", "--dead-letters", f"files:{tmp_path / 'bad'}"),
+        *("--keep", "id,text,region"),
+    )
+    sent = {source.publish(record(i), region="tokyo"): i for i in range(N)}
+    source.publish(b"oops", region="lisbon")
+    source.publish(b'{"id": 99}', region="lisbon")
+    found = [(json.loads(data), about) for data, about in target.read(N)]
+    assert sorted(value["id"] for value, _ in found) == list(range(N))
+    assert {value["region"] for value, _ in found} == {"tokyo"}
+    vectors = np.float32([value["embedding"] for value, _ in found])
+    assert np.array_equal(vectors, encoder.encode([value["text"] for value, _ in found]))
+    for value, about in found:
+        assert sent[about["millstream_id"].rpartition(":")[2]] == value["id"]
+    wait_for(lambda: (tmp_path / "bad").is_dir() and len(letters(tmp_path / "bad")) == 2, job)
+    assert {one["reason"].partition(":")[0] for one in letters(tmp_path / "bad")} == {
+        "not JSON",
+        "the text is null",
+    }
+    job.send_signal(signal.SIGINT)
+    job.communicate(timeout=60)
+    assert job.returncode == 130
+
+
+@pytest.mark.slow
+def test_messages_become_windows_and_equal_ids_are_one_row(topic, stream, tmp_path):
+    source = topic()
+    output = tmp_path / "out"
+    job = stream(
+        *("--input", f"pubsub:{source.subscription}", "--output", f"parquet:{output}"),
+        *("--time-attribute", "happened", "--id-attribute", "event", "--window", "10s", "--lateness", "7d"),
+    )
+    begin = int(time.time()) // 10 * 10 - 600
+    for _ in range(2):  # a publisher that did not hear of its success
+        for i in range(N):
+            source.publish(record(i), event=f"event-{i}", happened=str((begin + i) * 1000))
+
+    def rows():
+        tables = [pq.read_table(path, columns=["id"]) for path in sorted(output.glob("*.parquet"))]
+        return [i for table in tables for i in table["id"].to_pylist()]
+
+    wait_for(lambda: sorted(set(rows())) == list(range(N)), job)
+    job.send_signal(signal.SIGINT)
+    job.communicate(timeout=60)
+    assert sorted(rows()) == list(range(N))
+    assert len(list(output.glob("*.parquet"))) == N // 10

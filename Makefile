@@ -47,7 +47,7 @@ flink: setup  ## Apache Flink on this machine, for a person; needs Java and Mave
 kafka: setup  ## an Apache Kafka broker on this machine until Ctrl-C; TOPICS="a b" makes topics
 	$(BIN)/python tests/brokers.py $(TOPICS)
 
-soak: setup  ## the Kafka worker under hundreds of faults; a table in build/soak.md
+soak: setup  ## the Kafka worker under hundreds of faults; a table in docs/worker-faults.md
 	$(BIN)/python tests/soak.py
 
 clean:  ## remove what was made here, the environment excepted

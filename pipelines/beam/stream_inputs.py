@@ -143,8 +143,8 @@ class StreamInput:
         properties = consumer_properties(
             self.properties, brokers=self.brokers, group="millstream-stream", instance=None
         )
-        n_partitions = check_topics(AdminClient({"log_level": "3", **properties}), [topic], [])[topic]
-        seen = self._sampled or columns_seen(sample_values(properties, topic, n_partitions), kind)
+        reads, _ = check_topics(AdminClient({"log_level": "3", **properties}), [topic], [])
+        seen = self._sampled or columns_seen(sample_values(properties, reads), kind)
         if not seen.names:
             raise ConfigurationError(
                 f"topic {topic!r} is empty, so its fields are not known: write a record first, "
@@ -152,7 +152,7 @@ class StreamInput:
             )
         return KafkaSource(
             topic,
-            tuple(range(n_partitions)),
+            tuple(range(reads[topic])),
             properties,
             kind,
             _selected(seen, wanted, keep),

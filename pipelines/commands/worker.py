@@ -19,7 +19,10 @@ def worker(
     context: typer.Context,
     brokers: Annotated[str, typer.Option(help="HOST:PORT of the brokers, separated by commas.")],
     group: Annotated[str, typer.Option(help="Consumer group; workers of a group share the partitions.")],
-    input_topic: Annotated[str, typer.Option("--input", help="Topic to read.")],
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", help="Topic to read, or ^REGEX of topics; may be given several times."),
+    ],
     model: Annotated[
         str,
         typer.Option(help="REF of the model; a store's latest version is followed while the worker runs."),
@@ -149,7 +152,7 @@ def worker(
     settings = WorkerSettings(
         brokers=brokers,
         group=group,
-        input=input_topic,
+        inputs=tuple(inputs),
         text=text,
         model=model,
         outputs=tuple(Output.parse(output) for output in outputs),

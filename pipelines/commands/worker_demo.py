@@ -87,7 +87,7 @@ def run_demo(
     log_as(log_format)
     letters = settings.dead_letters
     written = [output.target for output in (*settings.outputs, letters) if output.kind == "topic"]
-    with embedded_cluster([settings.input, *written]) as brokers:
+    with embedded_cluster([*settings.inputs, *written]) as brokers:
         settings = dataclasses.replace(settings, brokers=brokers)
         with Session(settings, rate=rate, seconds=seconds) as session:
             run(

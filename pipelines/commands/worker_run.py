@@ -80,7 +80,7 @@ def run(
 def _watched(settings: WorkerSettings, started: Started, log: LogLines, session: "Session | None") -> Watched:
     outputs = ", ".join(output.target for output in settings.outputs)
     return Watched(
-        title=f"{settings.group}: {settings.input} ▶ {outputs}, {settings.delivery}",
+        title=f"{settings.group}: {settings.input_names} ▶ {outputs}, {settings.delivery}",
         model=lambda: started.follower.current().label,
         last_reason=lambda: started.metrics.last_reason,
         log=lambda: list(log.lines),

@@ -32,7 +32,7 @@ class Session:
         letters = settings.dead_letters
         self._settings = settings
         self._seconds = seconds
-        self._writer = PaymentWriter(settings.brokers, settings.input, rate=rate)
+        self._writer = PaymentWriter(settings.brokers, settings.inputs[0], rate=rate)
         self._watcher = Watcher(
             settings.brokers,
             [output.target for output in settings.topic_outputs],

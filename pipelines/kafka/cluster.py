@@ -7,6 +7,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
 
 from encoder.errors import ConfigurationError, TransientError
+from pipelines.kafka.settings import matches
 
 __all__ = ["check_topics", "max_message_bytes", "sample_values"]
 
@@ -17,40 +18,48 @@ _SAMPLE_MESSAGES, _SAMPLE_SECONDS = 2000, 1.0
 
 def check_topics(
     admin: AdminClient, reads: Sequence[str], writes: Sequence[str], *, described: bool = True
-) -> dict[str, int]:
+) -> tuple[dict[str, int], dict[str, int]]:
     """Look whether topics are there and whether we may read and write them.
 
     Args:
         admin: confluent_kafka's.
-        reads: topics to read.
+        reads: topics to read, and regular expressions that begin with `^`.
         writes: topics to write.
         described: whether the cluster can say what we may do.
 
     Returns:
-        The number of partitions of each topic.
+        The topics to read, those that match included, and those to write, with their numbers of partitions.
 
     Raises:
-        ConfigurationError: a topic is missing, or is not for us.
+        ConfigurationError: a topic is missing, or is not for us; or none matches.
         TransientError: the cluster does not answer.
     """
-    wanted = {
-        **dict.fromkeys(reads, (AclOperation.READ, "read")),
-        **dict.fromkeys(writes, (AclOperation.WRITE, "write")),
-    }
+    reading, writing = (AclOperation.READ, "read"), (AclOperation.WRITE, "write")
+    named = [topic for topic in reads if not topic.startswith("^")]
     if described:
-        _check_rights(admin, wanted)
+        _check_rights(admin, dict.fromkeys(named, reading) | dict.fromkeys(writes, writing))
     try:
         known = admin.list_topics(timeout=_ASK_SECONDS).topics
     except KafkaException as error:
         raise TransientError(
             f"the brokers do not answer ({error.args[0].str()}): look at --brokers and the network"
         ) from error
-    counts = {}
-    for name, (_, verb) in wanted.items():
-        if name not in known or not known[name].partitions:
-            raise ConfigurationError(f"there is no topic {name!r} to {verb}: create it, or correct the name")
-        counts[name] = len(known[name].partitions)
-    return counts
+    there = {name: len(topic.partitions) for name, topic in known.items() if topic.partitions}
+    found: dict[str, int] = {}
+    for wanted in reads:
+        matching = [name for name in sorted(there) if matches(wanted, name)]
+        if not matching:
+            what = "that matches " if wanted.startswith("^") else ""
+            raise ConfigurationError(
+                f"there is no topic {what}{wanted!r} to read: create it, or correct --input"
+            )
+        found |= {name: there[name] for name in matching}
+    for name in writes:
+        if name not in there:
+            raise ConfigurationError(f"there is no topic {name!r} to write: create it, or correct the name")
+    if described and len(found) > len(named):
+        _check_rights(admin, dict.fromkeys(found, reading))
+    return found, {name: there[name] for name in writes}
 
 
 def _check_rights(admin: AdminClient, wanted: Mapping[str, tuple[AclOperation, str]]) -> None:
@@ -93,36 +102,42 @@ def max_message_bytes(admin: AdminClient, topics: Sequence[str], *, described: b
     return found
 
 
-def sample_values(properties: Mapping[str, str], topic: str, n_partitions: int) -> list[bytes | None]:
-    """The values of the last messages of a topic, some of each partition; none are committed.
+def sample_values(properties: Mapping[str, str], topics: Mapping[str, int]) -> list[bytes | None]:
+    """The values of the last messages of topics, some of each partition; none are committed.
+
+    Args:
+        properties: of the consumer.
+        topics: names, and their numbers of partitions.
 
     Raises:
         TransientError: the cluster does not answer.
     """
     consumer: Any = Consumer({**properties, "group.id": f"{properties['group.id']}-sample"})
     try:
-        return _last_values(consumer, topic, n_partitions)
+        return _last_values(consumer, [(name, number) for name, n in topics.items() for number in range(n)])
     except KafkaException as error:
-        raise TransientError(f"cannot read a sample of topic {topic!r}: {error.args[0].str()}") from error
+        raise TransientError(f"cannot read a sample of {', '.join(topics)}: {error.args[0].str()}") from error
     finally:
         consumer.close()
 
 
-def _last_values(consumer: Any, topic: str, n_partitions: int) -> list[bytes | None]:
+def _last_values(consumer: Any, partitions: Sequence[tuple[str, int]]) -> list[bytes | None]:
+    share = 1 + _SAMPLE_MESSAGES // len(partitions)
     parts, ends = [], {}
-    for number in range(n_partitions):
-        part = TopicPartition(topic, number)
+    for place in partitions:
+        part = TopicPartition(*place)
         low, high = consumer.get_watermark_offsets(part, timeout=_ASK_SECONDS)
-        part.offset = max(low, high - _SAMPLE_MESSAGES // n_partitions - 1)
+        part.offset = max(low, high - share)
         if high > low:
             parts.append(part)
-            ends[number] = high
+            ends[place] = high
     consumer.assign(parts)
     values: list[bytes | None] = []
     while ends and (messages := consumer.consume(_SAMPLE_MESSAGES, _SAMPLE_SECONDS)):
         for message in messages:
             if message.error() is None:
                 values.append(message.value())
-                if message.offset() + 2 >= ends.get(message.partition(), 0):  # a marker may be the last
-                    ends.pop(message.partition(), None)
+                place = message.topic(), message.partition()
+                if message.offset() + 2 >= ends.get(place, 0):  # a marker may be the last
+                    ends.pop(place, None)
     return values

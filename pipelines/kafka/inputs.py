@@ -1,8 +1,12 @@
-"""The input topic: which partitions are ours, where we are in them, and messages in batches."""
+"""The input topics: which partitions are ours, where we are in them, and messages in batches.
+
+Here and in all that follows, a partition is a number that this process gave to a topic's partition: see
+`Places`.
+"""
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +16,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, TransientError
 from pipelines.kafka.offsets import Positions
+from pipelines.kafka.places import Places
 from pipelines.kafka.transaction import stop_error
 
 __all__ = ["Inputs", "Messages", "Rebalanced"]
@@ -29,7 +34,7 @@ class Messages:
 
     Attributes:
         messages: confluent_kafka's.
-        partitions: `(n,)` int32.
+        partitions: `(n,)` int32, as `Places` numbers them.
         offsets: `(n,)` int64.
     """
 
@@ -66,19 +71,25 @@ class Rebalanced(Protocol):
 
 
 class Inputs:
-    """Reads one topic as a member of a group.
+    """Reads topics as a member of a group.
 
     Args:
         consumer: confluent_kafka's.
-        topic: the topic.
+        topics: names, and regular expressions that begin with `^`: topics that match are read from the next
+            rebalance on, whenever they appear.
         latest: whether a group that begins reads only what is new.
+
+    Attributes:
+        places: what the numbers of partitions mean.
+        positions: of the partitions that are ours.
     """
 
-    def __init__(self, consumer: Any, topic: str, *, latest: bool) -> None:
+    def __init__(self, consumer: Any, topics: Sequence[str], *, latest: bool) -> None:
+        self.places = Places()
         self.positions = Positions()
         self.rebalances = 0
         self._consumer = consumer
-        self._topic = topic
+        self._topics = list(topics)
         self._latest = latest
         self._paused: set[int] = set()
         self._moved: set[int] = set()  # to seek where their position is
@@ -90,7 +101,7 @@ class Inputs:
         """Join the group."""
         self._listener = listener
         self._consumer.subscribe(
-            [self._topic],
+            self._topics,
             on_assign=self._kept(self._on_assign),
             on_revoke=self._kept(lambda _, parts: self._leave(parts, "revoked")),
             on_lost=self._kept(lambda _, parts: self._leave(parts, "lost")),
@@ -125,7 +136,7 @@ class Inputs:
         self._raise_kept()
         if any([message.error() for message in messages]):  # noqa: C419 - a list is faster
             messages = [message for message in messages if not self._is_error(message)]
-        partitions = np.array([message.partition() for message in messages], np.int32)
+        partitions = self.places.of_messages(messages)
         offsets = np.array([message.offset() for message in messages], np.int64)
         batch = Messages(messages, partitions, offsets)
         self._moved |= self._fresh.intersection(partitions.tolist())
@@ -140,8 +151,8 @@ class Inputs:
             return False
         if error.fatal():
             raise stop_error(KafkaException(error))
-        if error.code() in _GONE:
-            raise ConfigurationError(f"cannot read topic {self._topic!r}: {error.str()}")
+        if error.code() in _GONE and message.topic() in self._topics:
+            raise ConfigurationError(f"cannot read topic {message.topic()!r}: {error.str()}")
         _log.warning("while reading: %s", error.str())
         return True
 
@@ -163,7 +174,7 @@ class Inputs:
         message = self._consumer.poll(0)
         self._raise_kept()
         if message is not None and not self._is_error(message):
-            self._moved.add(message.partition())
+            self._moved.add(self.places.number(message.topic(), message.partition()))
 
     def hold(self, partitions: Iterable[int]) -> None:
         """Read these partitions no further, and the others again."""
@@ -179,7 +190,7 @@ class Inputs:
     def _settle(self) -> None:
         """Seek where the positions are, for partitions that moved."""
         for partition in self._moved.intersection(self.positions.owned):
-            self._seek(TopicPartition(self._topic, partition, self.positions.next(partition)))
+            self._seek(self.places.part(partition, self.positions.next(partition)))
         self._moved.clear()
 
     def _seek(self, part: TopicPartition) -> None:
@@ -195,7 +206,7 @@ class Inputs:
                 return
 
     def _parts(self, partitions: Iterable[int]) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+        return [self.places.part(partition) for partition in sorted(partitions)]
 
     def _on_assign(self, _consumer: Any, parts: list[TopicPartition]) -> None:
         self.rebalances += 1
@@ -204,15 +215,15 @@ class Inputs:
         starts = self._starts(parts)
         begins = {}
         for part in starts:
-            number = part.partition
+            number = self.places.number(part.topic, part.partition)
             self.positions.begin(number, part.offset)
             begins[number] = self._listener.assigned(number, part.offset, part.metadata or "")
             self.positions.begin(number, begins[number])
             self._paused.discard(number)
             self._fresh.add(number)
-        self._consumer.incremental_assign([TopicPartition(self._topic, *begin) for begin in begins.items()])
+        self._consumer.incremental_assign([self.places.part(*begin) for begin in begins.items()])
         self._consumer.resume(self._parts(begins))  # held when it went, it would come back held
-        _log.info("assigned %s", begins)
+        _log.info("assigned %s", {str(self.places[number]): offset for number, offset in begins.items()})
 
     def _starts(self, parts: list[TopicPartition]) -> list[TopicPartition]:
         """The committed offset of each partition.
@@ -247,8 +258,8 @@ class Inputs:
 
     def _leave(self, parts: list[TopicPartition], how: str) -> None:
         self.rebalances += 1
-        partitions = [part.partition for part in parts]
-        _log.info("%s %s", how, partitions)
+        partitions = [self.places.number(part.topic, part.partition) for part in parts]
+        _log.info("%s %s", how, [str(self.places[number]) for number in partitions])
         if self._listener is not None:
             (self._listener.revoked if how == "revoked" else self._listener.lost)(partitions)
         self.positions.end(partitions)

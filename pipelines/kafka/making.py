@@ -71,7 +71,7 @@ class RecordMaker:
         self._needs_objects = settings.needs_objects
         self._schema = schema
         self._decoder = (
-            JsonDecoder(f"topic {settings.input}", schema)
+            JsonDecoder(f"topic {settings.input_names}", schema)
             if schema is not None and self._kind == "json"
             else None
         )

@@ -50,7 +50,7 @@ class WorkerMetrics:
             self.transactions.labels(outcome)  # 0 from the start: a rate needs what was before the first one
         self._held = Gauge("held_partitions", "Partitions that wait for a slow output.", **about)
         self._waiting = Gauge("waiting_bytes", "Bytes of records that wait for Parquet outputs.", **about)
-        self._lag = Gauge("lag_records", "Messages not processed yet.", ["partition"], **about)
+        self._lag = Gauge("lag_records", "Messages not processed yet.", ["topic", "partition"], **about)
         self._assigned = Gauge("assigned_partitions", "Partitions of this worker.", **about)
         self._rebalances = Gauge("rebalances", "Rebalances that the group went through.", **about)
         self._version = Gauge("model_version", "Number of the model's version, 0 for a folder.", **about)
@@ -100,9 +100,9 @@ class WorkerMetrics:
         self._rebalances.set(statistics.get("cgrp", {}).get("rebalance_cnt", 0))
         self._lag.clear()
         n_assigned = 0
-        for topic in statistics.get("topics", {}).values():
+        for name, topic in statistics.get("topics", {}).items():
             for number, partition in topic["partitions"].items():
                 if partition.get("fetch_state") not in (None, "none", "stopping", "stopped"):
                     n_assigned += 1
-                    self._lag.labels(number).set(max(0, partition.get("consumer_lag", 0)))
+                    self._lag.labels(name, number).set(max(0, partition.get("consumer_lag", 0)))
         self._assigned.set(n_assigned)

@@ -1,5 +1,7 @@
 """What a worker is told: one value, checked before anything is connected."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -7,7 +9,7 @@ from encoder.errors import ConfigurationError
 from pipelines.sinks.ranges import Rotation
 from pipelines.vectors import VectorFormat
 
-__all__ = ["Output", "WorkerSettings", "parse_budget", "parse_fields"]
+__all__ = ["Output", "WorkerSettings", "matches", "parse_budget", "parse_fields"]
 
 InputFormat = Literal["json", "text", "avro", "protobuf"]
 OutputFormat = Literal["json", "msgpack", "avro", "arrow"]
@@ -43,7 +45,7 @@ class WorkerSettings:
     Attributes:
         brokers: HOST:PORT, several separated by commas.
         group: the consumer group.
-        input: the topic to read.
+        inputs: the topics to read: names, and regular expressions that begin with `^`.
         text: the text template.
         model: the REF of the model.
         outputs: where enriched records go.
@@ -71,7 +73,7 @@ class WorkerSettings:
 
     brokers: str
     group: str
-    input: str
+    inputs: tuple[str, ...]
     text: str
     model: str
     outputs: tuple[Output, ...]
@@ -102,10 +104,7 @@ class WorkerSettings:
             ConfigurationError: the settings contradict each other.
         """
         topics = [output.target for output in (*self.outputs, self.dead_letters) if output.kind == "topic"]
-        if self.input in topics:
-            raise ConfigurationError(
-                f"topic {self.input!r} is input and output: the worker would go in circles"
-            )
+        self._check_inputs(topics)
         if self.heads and self.avro_messages and not self.parquet_outputs:
             raise ConfigurationError(
                 "Avro messages carry no scores: leave --heads out, add a Parquet output, or choose another "
@@ -130,6 +129,20 @@ class WorkerSettings:
             raise ConfigurationError(
                 "records and dead letters share a folder: name another one for the letters"
             )
+
+    def _check_inputs(self, topics: Sequence[str]) -> None:
+        if not self.inputs:
+            raise ConfigurationError("no input: name a topic with --input")
+        for topic in topics:
+            if any(matches(wanted, topic) for wanted in self.inputs):
+                raise ConfigurationError(
+                    f"topic {topic!r} is input and output: the worker would go in circles"
+                )
+
+    @property
+    def input_names(self) -> str:
+        """The inputs, for people."""
+        return ", ".join(self.inputs)
 
     @property
     def topic_outputs(self) -> tuple[Output, ...]:
@@ -164,6 +177,20 @@ class WorkerSettings:
     def avro_messages(self) -> bool:
         """Whether output topics have messages in Avro."""
         return bool(self.topic_outputs) and self.format == "avro"
+
+
+def matches(wanted: str, topic: str) -> bool:
+    """Whether an input is this topic, or a regular expression that matches it, as for librdkafka.
+
+    Raises:
+        ConfigurationError: the expression cannot be read.
+    """
+    if not wanted.startswith("^"):
+        return wanted == topic
+    try:
+        return re.search(wanted, topic) is not None
+    except re.error as error:
+        raise ConfigurationError(f"cannot read the regular expression {wanted!r}: {error}") from error
 
 
 def parse_fields(text: str | None) -> tuple[tuple[str, ...] | None, dict[str, str]]:

@@ -1,6 +1,5 @@
 """Putting a worker together from its settings."""
 
-import base64
 import gc
 import logging
 import threading
@@ -9,22 +8,23 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import msgspec
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
-from encoder.errors import ConfigurationError, OutputConflict
-from encoder.store.objects import Objects, open_objects
+from encoder.errors import ConfigurationError
+from encoder.store.objects import open_objects
 from encoder.store.publish import prove_create_only
 from pipelines.follow import ModelFollower
 from pipelines.kafka.access import check_group, check_transactions, connect
 from pipelines.kafka.budget import ErrorBudget
+from pipelines.kafka.claims import claim, claimed_schema
 from pipelines.kafka.cluster import check_topics, max_message_bytes, sample_values
 from pipelines.kafka.framed_making import FramedRecordMaker
 from pipelines.kafka.inputs import Inputs
 from pipelines.kafka.making import RecordMaker, fields_seen, output_schema
 from pipelines.kafka.metrics import WorkerMetrics
 from pipelines.kafka.outputs import Encode, Outputs
+from pipelines.kafka.places import Places
 from pipelines.kafka.properties import consumer_properties, producer_properties, shown
 from pipelines.kafka.schemas import Schemas
 from pipelines.kafka.settings import WorkerSettings
@@ -39,7 +39,6 @@ __all__ = ["Started", "check", "collect_rarely", "start"]
 
 _log = logging.getLogger(__name__)
 _OBJECTS = 200_000
-_CLAIM = "_worker.json"
 
 
 class Started:
@@ -78,7 +77,7 @@ class _Plan:
         described = not settings.embedded
         if described:
             check_group(admin, settings.group)
-        self.partitions = check_topics(admin, [settings.input], self.written, described=described)
+        self.reads, self.writes = check_topics(admin, settings.inputs, self.written, described=described)
         self.max_bytes = max_message_bytes(admin, self.written, described=described)
         self.folders = {
             output.target: open_objects(output.target)
@@ -88,7 +87,7 @@ class _Plan:
         for objects in self.folders.values():
             prove_create_only(objects)
         self.schemas = Schemas(settings) if settings.framed or settings.avro_messages else None
-        self.known = self.schemas.known([settings.input]) if self.schemas else []
+        self.known = self.schemas.known(list(self.reads)) if self.schemas else []
         self.schema = self._schema() if settings.needs_columns else None
         self.messages = (
             self.schemas.messages(self.schema) if self.schemas and settings.avro_messages else None
@@ -97,27 +96,26 @@ class _Plan:
             self.known = self.schemas.of_sample(self._sample())
 
     def _sample(self) -> list[bytes | None]:
-        n_partitions = self.partitions[self.settings.input]
-        return sample_values(self.consumer_properties, self.settings.input, n_partitions)
+        return sample_values(self.consumer_properties, self.reads)
 
     def _schema(self) -> pa.Schema:
         """The columns: those that the output has already, or those of a sample."""
         claims = [self.folders[output.target] for output in self.settings.parquet_outputs]
-        claimed = _claimed(claims[0], self.settings) if claims else None
+        claimed = claimed_schema(claims[0], self.settings) if claims else None
         if claimed is not None:
             return claimed
         sample = self._sample()
         if self.schemas and self.settings.framed:
-            seen = self.schemas.fields(sample, [self.settings.input])
+            seen = self.schemas.fields(sample, list(self.reads))
         else:
             seen = fields_seen(self.settings, sample)
         schema = output_schema(self.settings, seen)
         if not schema.names:
             raise ConfigurationError(
-                f"topic {self.settings.input!r} is empty, so its fields are not known: name them with their "
-                "types, as in --fields id:int64,message:string"
+                f"{self.settings.input_names}: no records, so their fields are not known: name them with "
+                "their types, as in --fields id:int64,message:string"
             )
-        return _claim(claims[0], self.settings, schema) if claims else schema
+        return claim(claims[0], self.settings, schema) if claims else schema
 
     def maker(self, spans: Spans) -> RecordMaker | FramedRecordMaker:
         """What makes records of values."""
@@ -139,40 +137,6 @@ class _Plan:
         return None
 
 
-def _claimed(objects: Objects, settings: WorkerSettings) -> pa.Schema | None:
-    """The columns that the output was begun with, or None if it was not begun."""
-    if objects.stat(_CLAIM) is None:
-        return None
-    found = msgspec.json.decode(objects.read(_CLAIM))
-    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["arrow_schema"])))
-    if found["topic"] != settings.input:
-        raise OutputConflict(
-            f"{objects.uri} holds records of topic {found['topic']!r}: name another folder for this topic"
-        )
-    wanted = settings.fields
-    missing = [name for name in wanted or () if name not in schema.names]
-    changed = [n for n, kind in settings.types.items() if n in schema.names and schema.field(n).type != kind]
-    if missing or changed:
-        raise OutputConflict(
-            f"{objects.uri} was begun without the field {(missing or changed)[0]!r} as it is wanted now: "
-            "name another folder, or the fields as before"
-        )
-    return schema
-
-
-def _claim(objects: Objects, settings: WorkerSettings, schema: pa.Schema) -> pa.Schema:
-    """Begin an output; where workers begin it together, one of them says what the columns are."""
-    claim = {
-        "topic": settings.input,
-        "text": settings.text,
-        "fields": [f"{field.name}: {field.type}" for field in schema],
-        "arrow_schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),
-    }
-    objects.create(_CLAIM, msgspec.json.encode(claim))
-    claimed = _claimed(objects, settings)
-    return schema if claimed is None else claimed
-
-
 @contextmanager
 def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Started]:
     """Put a worker together; at the end of the block its clients are closed.
@@ -191,10 +155,9 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
         stack.callback(follower.close)
         plan = _Plan(settings)
         _log.info(
-            "model %s, topic %s in %d partitions, properties %s",
+            "model %s, topics and their partitions %s, properties %s",
             follower.current().label,
-            settings.input,
-            plan.partitions[settings.input],
+            plan.reads,
             shown(settings.properties),
         )
         spans = open_spans(settings.group)
@@ -204,7 +167,7 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
         callbacks = {"stats_cb": metrics.on_statistics, "error_cb": _on_error}
         consumer = Consumer({**plan.consumer_properties, **callbacks}, logger=_log)
         latest = plan.consumer_properties["auto.offset.reset"] in ("latest", "largest", "end")
-        inputs = Inputs(consumer, settings.input, latest=latest)
+        inputs = Inputs(consumer, settings.inputs, latest=latest)
         closing = stack.enter_context(_closing(consumer, inputs))
 
         def idle() -> None:
@@ -214,12 +177,11 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
         producer, commits = _commits(plan, consumer, idle, stopping.is_set)
         maker = plan.maker(spans)
         follower.only_if(maker.accept)
-        outputs = _outputs(plan, producer)
+        outputs = _outputs(plan, producer, inputs.places)
         for files in outputs.files:
             stack.callback(files.close)
         worker = Worker(
             inputs=inputs,
-            topic=settings.input,
             maker=maker,
             follower=follower,
             outputs=outputs,
@@ -285,13 +247,13 @@ def _commits(
     return commits.producer, commits
 
 
-def _outputs(plan: _Plan, producer: Any) -> Outputs:
+def _outputs(plan: _Plan, producer: Any, places: Places) -> Outputs:
     settings = plan.settings
-    metadata = {"millstream.topic": settings.input, "millstream.text": settings.text}
+    metadata = {"millstream.text": settings.text}
     share = settings.max_memory // 2 // max(1, len(plan.folders))
 
     def files(uri: str) -> RangeFiles:
-        return RangeFiles(plan.folders[uri], settings.rotation, metadata, max_bytes=share)
+        return RangeFiles(plan.folders[uri], settings.rotation, metadata, places.__getitem__, max_bytes=share)
 
     letters = settings.dead_letters
     return Outputs(
@@ -334,12 +296,12 @@ def check(settings: WorkerSettings) -> list[tuple[str, str]]:
     found = [
         ("model", follower.current().label + (" (from the cache)" if follower.from_cache else "")),
         ("heads", ", ".join(heads) or "none"),
-        ("input", f"topic {settings.input}, {plan.partitions[settings.input]} partitions"),
+        *(("input", f"topic {topic}, {n} partitions") for topic, n in plan.reads.items()),
     ]
     found += [
         (
             "output",
-            f"topic {topic}, {plan.partitions[topic]} partitions, {plan.max_bytes[topic]:,} bytes a message",
+            f"topic {topic}, {plan.writes[topic]} partitions, {plan.max_bytes[topic]:,} bytes a message",
         )
         for topic in plan.topics
     ]

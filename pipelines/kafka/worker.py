@@ -11,7 +11,7 @@ import threading
 import time
 
 import numpy as np
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 from numpy.typing import NDArray
 
 from encoder.errors import InputError, RegistryUnavailable
@@ -44,8 +44,7 @@ class Worker:
     """Runs one member of the group.
 
     Args:
-        inputs: the input topic.
-        topic: its name.
+        inputs: the input topics.
         maker: makes records of values.
         follower: gives the model.
         outputs: where they go.
@@ -62,7 +61,6 @@ class Worker:
         self,
         *,
         inputs: Inputs,
-        topic: str,
         maker: RecordMaker | FramedRecordMaker,
         follower: ModelFollower,
         outputs: Outputs,
@@ -75,7 +73,6 @@ class Worker:
         spans: Spans = OFF,
     ) -> None:
         self._inputs = inputs
-        self._topic = topic
         self._make = maker
         self._follower = follower
         self._outputs = outputs
@@ -199,7 +196,7 @@ class Worker:
         self._last_commit = time.monotonic()
         if not new:
             return
-        parts = [TopicPartition(self._topic, p, offset, metadata) for p, (offset, metadata) in new.items()]
+        parts = [self._inputs.places.part(p, offset, metadata) for p, (offset, metadata) in new.items()]
         self._busy = True
         try:
             with self._spans.commit(self._n_records):

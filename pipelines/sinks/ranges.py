@@ -1,6 +1,6 @@
 """Parquet files of ranges of offsets: every record of a partition in exactly one of them, whoever writes.
 
-    p3/00000000000000120000.parquet    begins with the record at offset 120,000 of partition 3
+    payments/p3/00000000000000120000.parquet    begins with the record at offset 120,000 of partition 3
 
 A file's name is the offset of its first record, its metadata says which is its last one, and it is created,
 never replaced. A worker begins behind the last file that is there. So where two workers believe that a
@@ -104,6 +104,7 @@ class RangeFiles:
         objects: the folder or bucket.
         rotation: when a file is full.
         metadata: what every file's metadata say.
+        place: the topic and the number in it of a partition, which itself is any number of the caller's.
         max_bytes: above this much in memory, files are written before they are full.
         clock: gives seconds.
     """
@@ -113,6 +114,7 @@ class RangeFiles:
         objects: Objects,
         rotation: Rotation,
         metadata: dict[str, str],
+        place: Callable[[int], tuple[str, int]],
         *,
         max_bytes: int = 1 << 30,
         clock: Callable[[], float] = time.monotonic,
@@ -123,6 +125,7 @@ class RangeFiles:
         self._objects = objects
         self._rotation = rotation
         self._metadata = metadata
+        self._place = place
         self._max_bytes = max_bytes
         self._clock = clock
         self._partitions: dict[int, _Partition] = {}
@@ -138,7 +141,7 @@ class RangeFiles:
         Raises:
             StoreUnavailable: the storage does not answer.
         """
-        if found := self._objects.scan(_folder(partition)):
+        if found := self._objects.scan(self._folder(partition)):
             offset = max(offset, self._end_of(found[-1].key) + 1)
         self._partitions[partition] = _Partition(offset)
         return offset
@@ -223,7 +226,7 @@ class RangeFiles:
         except TransientError as error:
             self.failures += 1
             mine.retry_at = self._clock() + _RETRY_SECONDS
-            _log.warning("partition %d: not written, trying again: %s", number, error)
+            _log.warning("%s: not written, trying again: %s", self._folder(number), error)
             return
         self.written += 1
         # All of the first file, as a rule; where another worker was first, what that one has written.
@@ -257,15 +260,21 @@ class RangeFiles:
         table = pa.Table.from_batches(batches)
         with parquet_writer(sink, table.schema) as writer:
             writer.write_table(table, row_group_size=_ROW_GROUP)
+            topic, number = self._place(partition)
+            source = {"millstream.topic": topic, "millstream.partition": str(number)}
             spans = {"millstream.start": str(file.first), _END: str(file.last)}
-            writer.add_key_value_metadata({**self._metadata, **spans})
-        key = _key(partition, file.first)
+            writer.add_key_value_metadata({**self._metadata, **source, **spans})
+        key = f"{self._folder(partition)}/{file.first:020d}.parquet"
         if self._objects.create(key, sink.getvalue().to_pybytes()):
             return file.last
         end = self._end_of(key)
         if end != file.last:  # equal where the reply to our own request was lost
             _log.warning("%s is there already, up to offset %d: going on behind it", key, end)
         return end
+
+    def _folder(self, partition: int) -> str:
+        topic, number = self._place(partition)
+        return f"{topic}/p{number}"
 
     def _end_of(self, key: str) -> int:
         return int(file_metadata(self._objects, key)[_END])
@@ -286,11 +295,3 @@ def ranges(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int, int, in
     for first, last in pairwise(edges):
         if first < last:
             yield int(numbers[first]), first, last
-
-
-def _folder(partition: int) -> str:
-    return f"p{partition}"
-
-
-def _key(partition: int, offset: int) -> str:
-    return f"{_folder(partition)}/{offset:020d}.parquet"

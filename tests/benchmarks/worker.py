@@ -135,7 +135,7 @@ def ours(options):
     settings = WorkerSettings(
         brokers=options["address"],
         group=options["group"],
-        input=options["input"],
+        inputs=(options["input"],),
         text=TEMPLATE,
         model=options["model"],
         outputs=(Output.parse(f"topic:{options['output']}" if to_topic else f"parquet:{options['folder']}"),),

@@ -32,15 +32,12 @@ from encoder.store.objects import open_objects
 __all__ = ["SESSION_SECONDS", "TRANSACTION_SECONDS", "Rig", "Verdict"]
 
 SESSION_SECONDS, TRANSACTION_SECONDS = 3.0, 5.0
+START_SECONDS = 90.0  # of workers, on a busy machine
 PARTITIONS = 6
 POISON = 100  # every so many records one is poison
-_BAD = (b"{", b'{"seq":\xff}', b"[]", b'{"text":null}')
-_PROPERTIES = {
-    "session.timeout.ms": int(1000 * SESSION_SECONDS),
-    "heartbeat.interval.ms": 300,
-    "max.poll.interval.ms": 10_000,
-    "transaction.timeout.ms": int(1000 * TRANSACTION_SECONDS),
-}
+_BAD = (b"{", b'{"seq":\xff}', b"[]", b'{"text":null}', None)
+_MOST_BYTES = 20_000  # of a message in the output topic
+_LARGE = b'{"seq":-1,"text":"%s"}' % (b"large " * 5000)
 _CLASSIC = ("session.timeout.ms", "heartbeat.interval.ms")  # with the new protocol the broker says
 
 
@@ -64,41 +61,59 @@ class Rig:
         broker: a KafkaBroker.
         model: the REF of the model.
         folder: for logs and Parquet files.
-        output: `topic` or `parquet`, or the URI of Parquet files.
+        output: `topic`, `parquet`, `both`, or the URI of Parquet files.
         delivery: as the worker's flag.
         named: whether workers have names that outlive restarts (`--instance`).
         protocol: `classic` or `consumer`.
+        topics: how many are read, by a regular expression where there are several.
+        session: seconds after which a silent worker has left.
+        poll: seconds that a worker may work on a batch.
+        address: of the brokers for the workers, if not the broker's.
         options: more of the worker's flags.
         environment: of the workers.
     """
 
     def __init__(
         self, broker, model, folder, *, output="topic", delivery="exactly-once", named=False,
-        protocol="classic", options=(), environment=None,
+        protocol="classic", topics=1, session=SESSION_SECONDS, poll=10.0, address=None, options=(),
+        environment=None,
     ):  # fmt: skip
         self.broker = broker
         self.folder = folder
         self.exact = delivery == "exactly-once"
-        self.input, self.output, self.dead = (unique(name) for name in ("in", "out", "dead"))
-        broker.create_topic(self.input, PARTITIONS)
-        broker.create_topic(self.output, 3)
+        stem = unique("in")
+        self.inputs = [f"{stem}-{number}" for number in range(topics)]
+        self.output, self.dead = unique("out"), unique("dead")
+        for name in self.inputs:
+            broker.create_topic(name, PARTITIONS // topics)
+        broker.create_topic(self.output, 3, max_message_bytes=str(_MOST_BYTES))
         broker.create_topic(self.dead, 1)
-        self.parquet = None if output == "topic" else str(folder / "out") if output == "parquet" else output
+        own = {"topic": None, "parquet": str(folder / "out"), "both": str(folder / "out")}
+        self.parquet = own.get(output, output)
+        self.to_topic = output in ("topic", "both")
+        self._bad = (*_BAD, _LARGE) if output == "topic" else _BAD  # Parquet takes what is large
         self._named = named
-        properties = {"group.protocol": protocol, **_PROPERTIES}
-        if protocol == "consumer":
-            properties = {key: value for key, value in properties.items() if key not in _CLASSIC}
+        properties = {
+            "group.protocol": protocol,
+            "max.poll.interval.ms": int(1000 * poll),
+            "transaction.timeout.ms": int(1000 * TRANSACTION_SECONDS),
+        }
+        if protocol == "classic":  # with the new protocol the broker says
+            properties |= {"session.timeout.ms": int(1000 * session), "heartbeat.interval.ms": 300}
+        targets = [f"topic:{self.output}"] if self.to_topic else []
+        targets += [f"parquet:{self.parquet}"] if self.parquet else []
         self._command = [
-            *(sys.executable, "-m", "pipelines", "worker", "--brokers", broker.address),
-            *("--group", unique("group"), "--input", self.input, "--model", str(model)),
-            *("--output", f"parquet:{self.parquet}" if self.parquet else f"topic:{self.output}"),
+            *(sys.executable, "-m", "pipelines", "worker", "--brokers", address or broker.address),
+            *("--group", unique("group"), "--input", self.inputs[0] if topics == 1 else f"^{stem}-"),
+            *("--model", str(model), *(part for target in targets for part in ("--output", target))),
             *("--dead-letters", f"topic:{self.dead}", "--delivery", delivery, "--text", "{seq} {text}"),
             *("--fields", "seq:int64,text:string", "--rows-per-file", "2000", "--seconds-per-file", "2"),
             *(part for key, value in properties.items() for part in ("--property", f"{key}={value}")),
-            *("--stuck-seconds", "15"),
+            *("--stuck-seconds", "15", "--vectors", "binary", "--dtype", "float16"),
             *options,
         ]
-        self._environment = {**os.environ, **(environment or {})}
+        own_cache = {"MILLSTREAM_CACHE": str(folder / "cache")}
+        self._environment = {**os.environ, **own_cache, **(environment or {})}
         self._workers = {}
         self._wanted = 0
         self._stopped = set()  # by SIGSTOP: the supervisor leaves them alone
@@ -110,7 +125,7 @@ class Rig:
         self.n_written = 0
         self.versions = set()
         self._read = {}
-        self._random = random.Random(len(self.input))
+        self._random = random.Random(topics)
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
     def __enter__(self):
@@ -130,6 +145,20 @@ class Rig:
             self._wanted = n
             for number in [k for k in self._workers if k >= n]:
                 self._end(self._workers.pop(number))
+
+    def wait_until_ready(self):
+        """Wait until every worker has had its first partitions, or is in the group without any."""
+        self.wait_for('"message":"assigned', self._wanted, files=True)
+
+    def wait_for(self, text, times=1, files=False):
+        """Wait until workers have logged something so often; in so many files, if `files`."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            logs = [path.read_text(errors="replace") for path in self.folder.glob("worker-*.log")]
+            if sum(text in log if files else log.count(text) for log in logs) >= times:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"no worker logged {text!r}:\n{self.log()[-3000:]}")
 
     def _supervise(self):
         while not self._over.wait(0.1):
@@ -208,11 +237,11 @@ class Rig:
             seq = self.n_written + i
             key = str(seq)
             if seq % POISON == POISON - 1:
-                value = self._random.choice(_BAD)
+                value = self._random.choice(self._bad)
                 self.bad[key] = value
             else:
                 value = json.dumps({"seq": seq, "text": f"login failed {seq}"}).encode()
-            producer.produce(self.input, value, key)
+            producer.produce(self.inputs[seq % len(self.inputs)], value, key)
             if i % 100 == 0:
                 producer.poll(0)
                 time.sleep(max(0.0, begin + i / rate - time.monotonic()))
@@ -223,39 +252,42 @@ class Rig:
         """Wait until everything came out, and longer than both time-outs; then end the workers and count."""
         quiet = SESSION_SECONDS + TRANSACTION_SECONDS + 1
         good = {seq for seq in range(self.n_written) if str(seq) not in self.bad}
-        found = self._found(len(good), quiet, seconds)
+        outputs = [self._messages(len(good), quiet, seconds)] if self.to_topic else []
+        if self.parquet:
+            self._wait_for_rows(len(good), quiet, seconds)
         self.start(0)
         if self.parquet:
-            found = self._rows()
+            outputs.append(self._rows())
         dead = read_topic(self.broker.address, self.dead, quiet=quiet, least=len(self.bad), seconds=60)
-        counts = collections.Counter(found)
-        dead_counts = collections.Counter(message.key().decode() for message in dead)
-        wrong = sum(self.bad.get(message.key().decode()) != message.value() for message in dead)
+        counts = [collections.Counter(found) for found in outputs]
+        letters = collections.Counter(message.key().decode() for message in dead)
+        wrong = sum(self.bad.get(message.key().decode(), b"") != message.value() for message in dead)
         return Verdict(
-            records=len(found),
-            lost=len(good - set(counts)) + len(set(counts) - good),
-            repeated=sum(n - 1 for n in counts.values()),
-            dead_wrong=wrong + len(set(self.bad) - set(dead_counts)),
-            dead_repeated=sum(n - 1 for n in dead_counts.values()),
+            records=sum(map(len, outputs)),
+            lost=sum(len(good.symmetric_difference(found)) for found in counts),
+            repeated=sum(n - 1 for found in counts for n in found.values()),
+            dead_wrong=wrong + len(set(self.bad) - set(letters)),
+            dead_repeated=sum(n - 1 for n in letters.values()),
             restarts=self.restarts,
             codes=tuple(sorted(set(self.codes))),
         )
 
-    def _found(self, least, quiet, seconds):
-        if self.parquet is None:
-            messages = read_topic(self.broker.address, self.output, quiet=quiet, least=least, seconds=seconds)
-            records = [json.loads(message.value()) for message in messages]
-            self.versions = {record["model_version"] for record in records}
-            return [record["seq"] for record in records]
+    def _messages(self, least, quiet, seconds):
+        messages = read_topic(self.broker.address, self.output, quiet=quiet, least=least, seconds=seconds)
+        records = [json.loads(message.value()) for message in messages]
+        self.versions = {record["model_version"] for record in records}
+        return [record["seq"] for record in records]
+
+    def _wait_for_rows(self, least, quiet, seconds):
         deadline = time.monotonic() + seconds
-        while len(set(rows := self._rows())) < least and time.monotonic() < deadline:
+        while len(set(self._rows())) < least and time.monotonic() < deadline:
             time.sleep(1)
         time.sleep(quiet)
-        return rows
 
     def _rows(self):
         objects = open_objects(self.parquet)
-        for info in (info for p in range(PARTITIONS) for info in objects.scan(f"p{p}")):
+        folders = [f"{name}/p{number}" for name in self.inputs for number in range(PARTITIONS)]
+        for info in (info for folder in folders for info in objects.scan(folder)):
             if info.key not in self._read:  # a file never changes
                 self._read[info.key] = pq.read_table(
                     pa.BufferReader(objects.read(info.key)), columns=["seq", "model_version"]

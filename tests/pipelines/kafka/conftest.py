@@ -101,7 +101,7 @@ def worker(topics, run_worker):
     """Run a worker on the topics."""
 
     def run(outputs=(), dead_letters=None, **options):
-        about = {"brokers": topics.broker.address, "group": topics.group, "input": topics.input}
+        about = {"brokers": topics.broker.address, "group": topics.group, "inputs": (topics.input,)}
         return run_worker(
             outputs or [f"topic:{topics.output}"],
             dead_letters or f"topic:{topics.dead}",

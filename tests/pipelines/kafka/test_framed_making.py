@@ -64,7 +64,7 @@ def settings(*outputs, **options):
         **{
             "brokers": "b:1",
             "group": "g",
-            "input": "in",
+            "inputs": ("in",),
             "text": "{user.name} {text}",
             "model": "m",
             "input_format": "avro",

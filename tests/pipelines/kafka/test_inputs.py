@@ -41,6 +41,7 @@ def consumer(kafka):
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "heartbeat.interval.ms": 300,
+            "topic.metadata.refresh.interval.ms": 500,
         }
     )
     yield consumer
@@ -62,7 +63,7 @@ def read(inputs, found):
 def test_a_partition_that_was_held_when_it_went_is_read_when_it_comes_back(kafka, consumer):
     topic, found = kafka.create_topic(unique("held"), 4), []
     write(kafka.address, topic, range(40))
-    inputs = Inputs(consumer, topic, latest=False)
+    inputs = Inputs(consumer, [topic], latest=False)
     inputs.subscribe(Listener())
     until(lambda: len(found) == 40, lambda: read(inputs, found))
     inputs.idle()  # holds them all
@@ -72,3 +73,20 @@ def test_a_partition_that_was_held_when_it_went_is_read_when_it_comes_back(kafka
     until(lambda: len(inputs.positions.owned) == 4, inputs.idle)
     write(kafka.address, topic, range(40, 80))
     until(lambda: set(found) == set(range(80)), lambda: (inputs.hold([]), read(inputs, found)))
+
+
+def test_topics_that_match_are_read_also_those_that_appear_later(kafka, consumer):
+    stem, found = unique("several"), []
+    names = [kafka.create_topic(f"{stem}-{end}", 4) for end in ("a", "b")]
+    inputs = Inputs(consumer, [names[0], f"^{stem}-[b-d]$"], latest=False)
+    inputs.subscribe(Listener())
+    for n, name in enumerate(names):
+        write(kafka.address, name, range(40 * n, 40 * n + 40))
+    until(lambda: len(found) == 80, lambda: read(inputs, found))
+    late, other = (kafka.create_topic(f"{stem}-{end}", 4) for end in ("c", "e"))
+    for n, name in enumerate((late, other)):
+        write(kafka.address, name, range(80 + 40 * n, 120 + 40 * n))
+    until(lambda: len(inputs.positions.owned) == 12, lambda: read(inputs, found))
+    until(lambda: len(found) == 120, lambda: read(inputs, found))
+    assert sorted(found) == list(range(120))
+    assert {inputs.places[number].topic for number in inputs.positions.owned} == {*names, late}

@@ -22,7 +22,7 @@ BAD = {1: "VALUE_CONVERTER", 2: "TRANSFORMATION", 4: "VALUE_CONVERTER"}
 
 def settings(*outputs, **options):
     return WorkerSettings(
-        **{"brokers": "b:1", "group": "g", "input": "in", "text": "text", "model": "m", **options},
+        **{"brokers": "b:1", "group": "g", "inputs": ("in",), "text": "text", "model": "m", **options},
         outputs=tuple(Output.parse(output) for output in outputs),
         dead_letters=Output.parse("topic:dead"),
     )

@@ -34,12 +34,12 @@ def test_lag_is_that_of_the_partitions_that_are_read():
         json.dumps({"cgrp": {"rebalance_cnt": 3}, "topics": {"in": {"partitions": partitions}}})
     )
     lag = [
-        (sample.labels["partition"], sample.value)
+        (sample.labels["topic"], sample.labels["partition"], sample.value)
         for family in metrics.registry.collect()
         for sample in family.samples
         if sample.name == "millstream_lag_records"
     ]
-    assert lag == [("0", 7), ("1", 0)]
+    assert lag == [("in", "0", 7), ("in", "1", 0)]
     assert metrics.registry.get_sample_value("millstream_assigned_partitions") == 2
     assert metrics.registry.get_sample_value("millstream_rebalances") == 3
 

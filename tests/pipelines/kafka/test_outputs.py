@@ -88,7 +88,9 @@ def test_arrow_batches(producer):
 
 def test_files_get_the_rows_of_their_partitions():
     objects, dead = DictObjects(Clock()), DictObjects(Clock(), "dict://dead")
-    files, letter_files = (RangeFiles(one, Rotation(), {}) for one in (objects, dead))
+    files, letter_files = (
+        RangeFiles(one, Rotation(), {}, lambda partition: ("in", partition)) for one in (objects, dead)
+    )
     for one in (files, letter_files):
         for partition in range(3):
             one.begin(partition, 0)
@@ -99,8 +101,8 @@ def test_files_get_the_rows_of_their_partitions():
     outputs.send_letters(batch, [Letter(8, "TASK_PUT", "x"), Letter(7, "TASK_PUT", "x")], None)
     assert files.flush([0, 1, 2], 30)
     assert letter_files.flush([0, 1, 2], 30)
-    assert sorted(objects.content) == [f"p{p}/{p:020d}.parquet" for p in range(3)]
-    assert sorted(dead.content) == ["p1/00000000000000000007.parquet", "p2/00000000000000000008.parquet"]
+    assert sorted(objects.content) == [f"in/p{p}/{p:020d}.parquet" for p in range(3)]
+    assert sorted(dead.content) == [f"in/p{p}/{p + 6:020d}.parquet" for p in (1, 2)]
 
 
 def test_letters_go_to_their_topic_once(producer):

@@ -113,10 +113,10 @@ def test_memory_is_bounded_and_the_worker_stays_in_its_group(topics, command, sl
         worker.terminate()
         assert worker.wait(30) == 0
     assert (tmp_path / "log").read_text().count('"message":"assigned') == 1
-    assert rows_of(uri) == RECORDS
+    assert rows_of(uri, topics.input) == RECORDS
 
 
-def rows_of(uri):
+def rows_of(uri, topic):
     objects = open_objects(uri)
-    files = [info.key for p in range(4) for info in objects.scan(f"p{p}")]
+    files = [info.key for p in range(4) for info in objects.scan(f"{topic}/p{p}")]
     return sum(pq.read_metadata(pa.BufferReader(objects.read(key))).num_rows for key in files)

@@ -240,7 +240,7 @@ from pipelines.kafka.schemas import Schemas
 from pipelines.kafka.settings import Output, WorkerSettings
 def settings(**options):
     return Schemas(WorkerSettings(
-        brokers='b:1', group='g', input='in', text='text', model='m', outputs=(Output.parse('topic:a'),),
+        brokers='b:1', group='g', inputs=('in',), text='text', model='m', outputs=(Output.parse('topic:a'),),
         dead_letters=Output.parse('topic:b'), schema_registry='mock://x', **options))
 """
 

@@ -179,7 +179,7 @@ def test_avro_in_parquet_out(topics, worker, registry, encoder, tmp_path):
     topics.write(among(avro_messages(number), poison))
     with worker([f"parquet:{tmp_path}/out"], rotation=Rotation(seconds=0.5), **options(registry)):
         dead = topics.read_dead(least=len(poison))
-        rows = wait_for_rows(f"{tmp_path}/out", N)
+        rows = wait_for_rows(f"{tmp_path}/out", topics.input, N)
     assert_letters(dead, poison)
     assert rows.schema.field("amount").type == pa.decimal128(9, 2)
     assert rows.schema.field("at").type == pa.timestamp("ms", "UTC")
@@ -191,12 +191,12 @@ def test_avro_in_parquet_out(topics, worker, registry, encoder, tmp_path):
     assert np.array_equal(np.array(vectors, np.float32), encoder.encode(texts))
 
 
-def wait_for_rows(folder, n):
+def wait_for_rows(folder, topic, n):
     """The rows of a Parquet output, as soon as there are enough."""
     objects = open_objects(folder)
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
-        keys = [info.key for part in range(4) for info in objects.scan(f"p{part}")]
+        keys = [info.key for part in range(4) for info in objects.scan(f"{topic}/p{part}")]
         tables = [pq.read_table(pa.BufferReader(objects.read(key))) for key in keys]
         if sum(table.num_rows for table in tables) >= n:
             return pa.concat_tables(tables)
@@ -305,7 +305,7 @@ def settings_of(topics, model, registry, **more):
         **{
             "brokers": topics.broker.address,
             "group": topics.group,
-            "input": topics.input,
+            "inputs": (topics.input,),
             "model": str(model),
             "format": "avro",
             **options(registry),

@@ -121,7 +121,7 @@ def worker_of(run_worker):
         return run_worker(
             brokers=address,
             group=names["group"],
-            input=names["in"],
+            inputs=(names["in"],),
             outputs=(f"topic:{names['out']}",),
             dead_letters=f"topic:{names['dead']}",
             properties=properties,

@@ -6,7 +6,7 @@ from pipelines.kafka.settings import Output, WorkerSettings, parse_budget, parse
 
 def settings(outputs=("topic:out",), dead_letters="topic:dead", **options):
     return WorkerSettings(
-        **{"brokers": "b:1", "group": "g", "input": "in", "text": "text", "model": "m", **options},
+        **{"brokers": "b:1", "group": "g", "inputs": ("in",), "text": "text", "model": "m", **options},
         outputs=tuple(Output.parse(output) for output in outputs),
         dead_letters=Output.parse(dead_letters),
     )
@@ -21,6 +21,16 @@ def test_outputs():
     assert (arrow.needs_objects, arrow.needs_columns) == (False, True)
     plain = settings()
     assert (plain.needs_objects, plain.needs_columns) == (True, False)
+
+
+def test_a_regular_expression_must_not_match_an_output():
+    assert settings(inputs=("^in-", "other")).input_names == "^in-, other"
+    with pytest.raises(ConfigurationError, match="'out' is input and output"):
+        settings(inputs=("in", "^o"))
+    with pytest.raises(ConfigurationError, match=r"cannot read the regular expression '\^\('"):
+        settings(inputs=("^(",))
+    with pytest.raises(ConfigurationError, match="no input"):
+        settings(inputs=())
 
 
 @pytest.mark.parametrize("text", ["out", "topic:", "kafka:x", "", ":x"])

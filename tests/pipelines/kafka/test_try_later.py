@@ -14,6 +14,7 @@ from pipelines.kafka.budget import ErrorBudget
 from pipelines.kafka.making import Made
 from pipelines.kafka.metrics import WorkerMetrics
 from pipelines.kafka.offsets import Positions
+from pipelines.kafka.places import Places
 from pipelines.kafka.worker import Worker
 
 
@@ -21,12 +22,13 @@ class FakeInputs:
     """One partition, read from its position in batches of `size`."""
 
     def __init__(self, n, size, start, stopping):
-        self.positions = Positions()
+        self.places, self.positions = Places(), Positions()
         self.rebalances = 0
         self._n, self._size, self._start, self._stopping = n, size, start, stopping
         self._held = False
 
     def subscribe(self, listener):
+        self.places.number("in", 0)
         self.positions.begin(0, listener.assigned(0, *self._start))
 
     def consume(self, *_):
@@ -112,7 +114,6 @@ def run(monkeypatch):
         outputs, commits = FakeOutputs([FakeFiles(begin) for begin in files], away), FakeCommits()
         Worker(
             inputs=FakeInputs(60, 10, start, stopping),
-            topic="in",
             maker=make,
             follower=SimpleNamespace(current=lambda: None),
             outputs=outputs,

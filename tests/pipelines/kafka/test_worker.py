@@ -147,6 +147,13 @@ def test_a_letter_that_is_too_large_comes_without_its_value(kafka, topics, worke
     assert dict(letter.headers())["__connect.errors.value.omitted"] == b"30000 bytes"
 
 
+def until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def run_until_it_stops(worker, metric, value):
     """Run a worker until a metric has a value, which a worker that ends by itself reaches too."""
     with worker() as started:
@@ -163,7 +170,7 @@ def test_too_many_bad_records_stop_the_worker(topics, worker):
 
 
 def parquet_rows(folder):
-    return pq.read_table(folder).sort_by("id")
+    return pa.concat_tables(map(pq.read_table, folder.rglob("*.parquet"))).sort_by("id")
 
 
 @pytest.mark.parametrize("layout", ["list", "binary"])
@@ -200,9 +207,31 @@ def test_an_output_belongs_to_one_topic(topics, worker, tmp_path):
     topics.write(events())
     with worker([f"parquet:{tmp_path}/out"]):
         pass
-    topics.input = topics.output
+    topics.input, topics.output = topics.output, topics.input
     with pytest.raises(OutputConflict, match="name another folder"), worker([f"parquet:{tmp_path}/out"]):
         pass
+
+
+def test_several_topics_into_one_output_that_later_takes_more(kafka, topics, worker, tmp_path):
+    stem = topics.input
+    names = [kafka.create_topic(f"{stem}-{end}", 2) for end in ("a", "b", "c")]
+    for n, name in enumerate(names):
+        topics.input = name
+        topics.write(events(first=n * N))
+    outputs = [f"parquet:{tmp_path}/out", f"topic:{topics.output}"]
+    with worker(outputs, inputs=tuple(names[:2]), properties={"statistics.interval.ms": "100"}) as started:
+        assert len(topics.read(least=2 * N)) == 2 * N
+        value = started.metrics.registry.get_sample_value
+        lags = [{"topic": name, "partition": str(p)} for name in names[:2] for p in range(2)]
+        until(lambda: all(value("millstream_lag_records", lag) == 0 for lag in lags))
+    with worker(outputs, inputs=(f"^{stem}-",)):
+        values = topics.read_values(least=3 * N)
+    assert sorted(value["id"] for value in values) == list(range(3 * N))
+    assert parquet_rows(tmp_path / "out")["id"].to_pylist() == list(range(3 * N))
+    folders = {str(path.parent.relative_to(tmp_path / "out")) for path in tmp_path.rglob("*.parquet")}
+    assert folders <= {f"{name}/p{p}" for name in names for p in range(2)}
+    assert {folder.split("/")[0] for folder in folders} == set(names)
+    assert topics.read_dead(quiet=0.5) == []
 
 
 def test_an_empty_topic_needs_types(topics, worker, tmp_path):
@@ -297,6 +326,14 @@ def test_a_topic_that_is_not_there_is_named(missing, topics, worker):
         pass
 
 
+def test_a_regular_expression_that_matches_nothing_is_named(worker):
+    with (
+        pytest.raises(ConfigurationError, match="no topic that matches '\\^nothing'"),
+        worker(inputs=("^nothing",)),
+    ):
+        pass
+
+
 def get(address, path):
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}{path}", timeout=10) as answer:
@@ -317,7 +354,7 @@ def test_endpoints(topics, worker):
         status, text = get(server.server_address, "/metrics")
     assert status == 200
     assert f"millstream_records_total {float(N)}" in text
-    assert 'millstream_lag_records{partition="0"} 0.0' in text
+    assert f'millstream_lag_records{{partition="0",topic="{topics.input}"}} 0.0' in text
     assert "millstream_assigned_partitions 4.0" in text
     assert 'millstream_commits_total{outcome="committed"}' in text
     value = started.metrics.registry.get_sample_value

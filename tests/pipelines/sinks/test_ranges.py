@@ -39,6 +39,10 @@ class FlakyObjects(DictObjects):
         return done
 
 
+def place(partition):
+    return "in", partition
+
+
 def batch(offsets):
     return pa.record_batch({"offset": pa.array(offsets, pa.int64())})
 
@@ -50,7 +54,7 @@ def add(files, offsets, partition=0):
 
 def files_in(objects, rows=10, clock=None, **options):
     clock = clock or Seconds()
-    return RangeFiles(objects, Rotation(rows, **options), {"who": "test"}, clock=clock)
+    return RangeFiles(objects, Rotation(rows, **options), {"who": "test"}, place, clock=clock)
 
 
 def settle(files):
@@ -59,7 +63,7 @@ def settle(files):
 
 def written(objects, partition=0):
     """The offsets of each file."""
-    keys = [info.key for info in objects.scan(f"p{partition}")]
+    keys = [info.key for info in objects.scan(f"in/p{partition}")]
     return [pq.read_table(pa.BufferReader(objects.read(k)))["offset"].to_pylist() for k in keys]
 
 
@@ -85,14 +89,23 @@ def test_files_end_at_fixed_offsets(objects):
     assert written(objects) == [
         [3, 4, 8, 9], [10, 12, *range(13, 20)], list(range(20, 30)), list(range(30, 37))
     ]  # fmt: skip
-    [first, *_] = objects.scan("p0")
-    assert first.key == "p0/00000000000000000003.parquet"
+    [first, *_] = objects.scan("in/p0")
+    assert first.key == "in/p0/00000000000000000003.parquet"
     metadata = pq.read_metadata(pa.BufferReader(objects.read(first.key))).metadata
-    assert (metadata[b"who"], metadata[b"millstream.start"], metadata[b"millstream.end"]) == (
-        b"test",
-        b"3",
-        b"9",
-    )
+    about = ("who", "millstream.topic", "millstream.partition", "millstream.start", "millstream.end")
+    assert [metadata[name.encode()].decode() for name in about] == ["test", "in", "0", "3", "9"]
+
+
+def test_partitions_of_several_topics_have_folders_of_their_own(objects):
+    places = [("in", 3), ("in-2", 3)]
+    files = RangeFiles(objects, Rotation(10), {}, places.__getitem__)
+    for partition in (0, 1):
+        files.begin(partition, 0)
+        add(files, range(5), partition)
+    settle(files)
+    assert set(objects.content) == {f"{topic}/p3/{0:020d}.parquet" for topic in ("in", "in-2")}
+    again = RangeFiles(objects, Rotation(10), {}, [("in-2", 3), ("in-3", 3)].__getitem__)
+    assert [again.begin(0, 0), again.begin(1, 0)] == [5, 0]
 
 
 def wait_for(condition, files):
@@ -206,7 +219,7 @@ def test_a_slow_store_fills_partitions(objects):
     files.begin(1, 0)
     add(files, range(25))
     assert files.full == [0]
-    small = RangeFiles(objects, Rotation(), {}, max_bytes=160)
+    small = RangeFiles(objects, Rotation(), {}, place, max_bytes=160)
     small.begin(0, 0)
     small.begin(1, 0)
     add(small, range(20))
@@ -224,11 +237,11 @@ def test_what_is_revoked_is_dropped(objects):
 
 
 def test_files_in_a_folder_are_one_table(tmp_path):
-    files = RangeFiles(open_objects(str(tmp_path / "out")), Rotation(10), {})
+    files = RangeFiles(open_objects(str(tmp_path / "out")), Rotation(10), {}, place)
     for partition in (0, 1):
         files.begin(partition, 0)
         add(files, range(15), partition)
     settle(files)
     table = pq.read_table(tmp_path / "out")
     assert sorted(table["offset"].to_pylist()) == sorted([*range(15)] * 2)
-    assert len(open_objects(str(tmp_path / "out")).scan("p0")) == 2
+    assert len(open_objects(str(tmp_path / "out")).scan("in/p0")) == 2

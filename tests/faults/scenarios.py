@@ -1,0 +1,235 @@
+"""What may happen to workers while records go through: the faults of the tests, and of `make soak`.
+
+stage = Stage(broker=…, cluster=…, s3=…, model=folder)
+with stage.set(SCENARIOS["kill -9"], folder) as (rig, fault):
+    rig.start(2)
+    with rig.writing(40_000):
+        fault()
+    print(rig.verdict())
+"""
+
+import itertools
+import random
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faults.network import network
+from faults.s3 import lossy_proxy
+from faults.workers import Rig
+
+from encoder.store.store import ModelStore
+
+__all__ = ["SCENARIOS", "Scenario", "Stage"]
+
+CUT_SECONDS = 20.0
+CLOSED_SECONDS = 8.0
+_LASTS = {
+    "freeze": 7.0,
+    "restart": 8.0,
+    "crash": 12.0,
+    "cut": CUT_SECONDS,
+    "away": 9.0,
+    "closed": 8.0,
+    "damage": 3.0,
+}
+LATE = ("--model-seconds", "0.2")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A fault, and the workers that it happens to.
+
+    Attributes:
+        fault: one of `Stage`'s.
+        times: how often in a soak.
+        few: how often in a test.
+        options: of the `Rig`.
+        pause: seconds between two.
+    """
+
+    fault: str
+    times: int
+    few: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+    pause: float = 3.0
+
+    @property
+    def seconds(self) -> float:
+        """How long one takes, with the pause before it."""
+        return self.pause + _LASTS.get(self.fault, 0.0)
+
+
+LEAST = {"delivery": "at-least-once"}
+PARQUET = {"output": "parquet"}
+NEW = {"protocol": "consumer"}
+# No fault, but a busy machine: a worker that is told to end is to find the time to commit.
+PATIENT = {"session": 15.0, "poll": 20.0}
+SCENARIOS = {
+    "kill -9": Scenario("kill", 20, 3),
+    "kill -9, named workers": Scenario("kill", 20, 3, {"named": True}),
+    "kill -9, new group protocol": Scenario("kill", 20, 3, NEW),
+    "kill -9, at least once": Scenario("kill", 20, 3, LEAST),
+    "kill -9, Parquet": Scenario("kill", 20, 3, PARQUET),
+    "kill -9, Parquet, new group protocol, at least once": Scenario("kill", 20, 3, PARQUET | NEW | LEAST),
+    "kill -9, two topics, topic and Parquet at once": Scenario(
+        "kill", 20, 3, {"output": "both", "topics": 2}
+    ),
+    "SIGTERM": Scenario("terminate", 10, 3, PATIENT),
+    "SIGTERM, at least once": Scenario("terminate", 10, 3, PATIENT | LEAST),
+    "SIGTERM, Parquet, at least once": Scenario("terminate", 10, 3, PATIENT | PARQUET | LEAST),
+    "SIGSTOP past the session": Scenario("freeze", 5, 1),
+    "SIGSTOP past the session, at least once": Scenario("freeze", 5, 1, LEAST),
+    "SIGSTOP past the session, Parquet": Scenario("freeze", 5, 1, PARQUET),
+    "1 to 3 workers": Scenario("churn", 10, 4, pause=4.0),
+    "1 to 3 workers, at least once": Scenario("churn", 10, 4, LEAST, pause=4.0),
+    "1 to 3 workers, Parquet, new group protocol": Scenario("churn", 10, 4, PARQUET | NEW, pause=4.0),
+    "brokers restart in order": Scenario("restart", 3),
+    "brokers restart after kill -9": Scenario("crash", 3, 3),
+    "brokers restart after kill -9, at least once": Scenario("crash", 3, 1, LEAST),
+    "network cut for 20 s": Scenario("cut", 3),
+    "network cut for 20 s, at least once": Scenario("cut", 3, 1, LEAST),
+    "model store answers 503": Scenario("away", 3, 1, {"model": "s3", "options": LATE}),
+    "Parquet store answers 503": Scenario("closed", 3, 1, {"output": "s3"}),
+    "damaged new model": Scenario("damage", 3, 1, {"model": "file", "options": LATE}),
+}
+"""By name; exactly once into a topic where nothing else is said. 1 % of the records is poison."""
+
+
+class Stage:
+    """What faults need.
+
+    Args:
+        broker: gives a KafkaBroker of one node.
+        cluster: gives one of three nodes.
+        s3: gives an S3Server.
+        model: a model's folder.
+    """
+
+    def __init__(
+        self, *, broker: Callable[[], Any], cluster: Callable[[], Any], s3: Callable[[], Any], model: Path
+    ) -> None:
+        self._broker, self._cluster, self._s3, self._model = broker, cluster, s3, model
+
+    @contextmanager
+    def set(self, scenario: Scenario, folder: Path) -> Iterator[tuple[Rig, Callable[[], None]]]:
+        """Workers that are ready to start, and the fault to call."""
+        with ExitStack() as stack:
+            options = dict(scenario.options)
+            refused: list[str] = []  # the methods that S3 refuses
+            if "s3" in options.values():
+                options["environment"] = stack.enter_context(self._bucket(refused))
+            if options.get("output") == "s3":
+                options["output"] = f"s3://{self._s3().bucket}/{uuid.uuid4().hex}"
+            models = None
+            if (kind := options.pop("model", "")) == "s3":
+                models = Models(f"s3://{self._s3().bucket}/{uuid.uuid4().hex}/minilm", self._model, folder)
+            elif kind == "file":
+                models = Models((folder / "store/minilm").as_uri(), self._model, folder)
+            on_cluster = scenario.fault in ("restart", "crash")
+            broker = self._cluster() if on_cluster else self._broker()
+            net = None
+            if scenario.fault == "cut":
+                net = stack.enter_context(network(broker.gates))
+                options["address"] = broker.proxied
+            rig = Rig(broker, models.uri if models else self._model, folder, **options)
+            stack.enter_context(rig)
+            yield rig, self._fault(scenario.fault, rig, broker, net, models, refused)
+
+    def _fault(
+        self, name: str, rig: Rig, broker: Any, net: Any, models: Any, refused: list[str]
+    ) -> Callable[[], None]:
+        nodes = itertools.cycle(range(3))
+
+        def restart(stop: Callable[[int], None]) -> None:
+            stop(next(nodes))
+            broker.start()
+
+        def away() -> None:
+            said = "from this machine's cache"
+            times = rig.log().count(said)
+            refused[:] = ["GET", "HEAD", "PUT"]
+            rig.kill()
+            rig.wait_for(said, times + 1)  # its successor began with what was there
+            refused.clear()
+            models.publish()
+
+        def closed() -> None:
+            refused[:] = ["PUT"]
+            rig.kill()
+            time.sleep(CLOSED_SECONDS)
+            refused.clear()
+
+        def damage() -> None:
+            times = rig.log().count("is refused, staying with")
+            models.damage()
+            rig.wait_for("is refused, staying with", times + 1)
+            models.publish()
+
+        return {
+            "kill": rig.kill,
+            "terminate": rig.terminate,
+            "freeze": rig.freeze,
+            "churn": rig.churn,
+            "restart": lambda: restart(broker.stop),
+            "crash": lambda: restart(broker.kill),
+            "cut": lambda: net.cut(CUT_SECONDS),
+            "away": away,
+            "closed": closed,
+            "damage": damage,
+        }[name]
+
+    @contextmanager
+    def _bucket(self, refused: list[str]) -> Iterator[dict[str, str]]:
+        """The environment of workers whose S3 refuses some methods, and now and then loses a reply."""
+        chance = random.Random(1)
+
+        def hide(method: str, path: str, _status: int) -> str:
+            if method in refused:
+                return "503"
+            lost = method == "PUT" and path.endswith(".parquet")
+            return chance.choice(["", "", "503", "drop"]) if lost else ""
+
+        server = self._s3()
+        with lossy_proxy(server.port, hide) as port:
+            yield {**server.environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+
+
+class Models:
+    """A store with a model, whose next versions are good or damaged."""
+
+    def __init__(self, uri: str, model: Path, folder: Path) -> None:
+        self.uri = uri
+        self._model = model
+        self._folder = folder
+        self._numbers = itertools.count(2)
+        self._store = ModelStore.open(uri)
+        self._store.publish(model)
+
+    def _next(self) -> Path:
+        """A copy of the model with another card, so that it is another version."""
+        copy = self._folder / f"model-{next(self._numbers)}"
+        shutil.copytree(self._model, copy)
+        (copy / "README.md").write_text(f"{copy.name}\n")
+        return copy
+
+    def publish(self) -> None:
+        """Publish a good version."""
+        self._store.publish(self._next())
+
+    def damage(self) -> None:
+        """Publish a version whose card is not what its manifest says."""
+        store, staging = self._folder / "store/minilm", self._folder / f"staging-{next(self._numbers)}/minilm"
+        shutil.copytree(store, staging)
+        known = {path.name for path in (store / "blobs").iterdir()}
+        ModelStore.open(staging.as_uri()).publish(self._next())
+        for blob in (staging / "blobs").iterdir():
+            if blob.name not in known:
+                (store / "blobs" / blob.name).write_bytes(b"\0" * 100)
+        newest = max((staging / "v").iterdir())
+        shutil.copy(newest, store / "v")

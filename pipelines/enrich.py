@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from encoder import Encoder
 from encoder.errors import ConfigurationError
 from encoder.heads import Heads
-from encoder.vectors import converted
+from encoder.vectors import converted, vectors_for
 from pipelines.records.template import TextTemplate
 from pipelines.records.utf8 import not_utf8
 from pipelines.scores import score_columns, score_fields
@@ -25,6 +25,9 @@ __all__ = ["ADDED", "Enriched", "Enrichment", "chosen_heads"]
 
 ADDED = ("embedding", "model_version")
 """The columns that enrichment adds with any model; those of heads (`pipelines.scores`) stand behind them."""
+
+
+_SCORED = 1024  # texts whose float32 vectors stay in the cache until they are scored and converted
 
 
 def chosen_heads(names: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -134,8 +137,12 @@ class Enrichment:
         if not len(heads) or dtype == "float32":
             vectors = encoder.encode(texts, dtype=dtype, out=room)
             return vectors, score_columns(heads, vectors)
-        vectors = encoder.encode(texts)
-        return converted(vectors, dtype, room), score_columns(heads, vectors)
+        found, parts = vectors_for(len(texts), encoder.dim, dtype, room), []
+        for first in range(0, max(len(texts), 1), _SCORED):
+            vectors = encoder.encode(texts.slice(first, _SCORED))
+            converted(vectors, dtype, found[first : first + _SCORED])
+            parts.append(score_columns(heads, vectors))
+        return found, [pa.concat_arrays(columns) for columns in zip(*parts, strict=True)]
 
 
 def _bad_texts(texts: pa.Array, source: str) -> dict[int, str]:

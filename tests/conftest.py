@@ -10,6 +10,14 @@ settings.register_profile("millstream", deadline=None)
 settings.load_profile("millstream")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_user(tmp_path_factory):
+    """Versions are kept for these tests alone: earlier ones may have had other stores at the same paths."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MILLSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3():
     with seaweedfs() as server:

@@ -76,7 +76,7 @@ def test_options_may_be_changed(processes, ended, model, tmp_path):
         processes("worker", "--demo", "--demo-seconds", 3, "--model", tmp_path / "store/minilm", *more)
     )
     assert outcome.code == 0, outcome.err
-    assert list((tmp_path / "out").glob("p*/*.parquet"))
+    assert list((tmp_path / "out").glob("*/p*/*.parquet"))
 
 
 @pytest.mark.slow

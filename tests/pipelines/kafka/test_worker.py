@@ -417,7 +417,7 @@ def test_a_followed_version_with_other_heads_changes_fields_and_begins_a_new_fil
         scores = set(value) - {"id", "text", "more", "embedding", "model_version"}
         assert scores == by_version[value["model_version"]]
     ids = []
-    for path in (tmp_path / "out").glob("p*/*.parquet"):
+    for path in (tmp_path / "out").glob("*/p*/*.parquet"):
         table = pq.read_table(path)
         (label,) = set(table["model_version"].to_pylist())
         assert by_version[label] == set(table.column_names[-2:])
@@ -451,4 +451,4 @@ def wait_for(done, seconds=120):
 
 
 def rows_of(folder):
-    return sum(pq.read_metadata(path).num_rows for path in folder.glob("p*/*.parquet"))
+    return sum(pq.read_metadata(path).num_rows for path in folder.glob("*/p*/*.parquet"))

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from encoder.errors import CorruptVersion, MillstreamError, MissingExtra, Output
 from pipelines.commands.console import ErrorConsole
 from pipelines.commands.tables import print_table, size_text
 
-__all__ = ["demo", "distil", "teacher_folder"]
+__all__ = ["demo", "distil", "own_cache", "teacher_folder"]
 
 TEMPLATE = "{message}{reason}"
 """The text of an event: a log line's message or a payment's reason."""
@@ -46,6 +47,7 @@ def demo(
     texts = _make_events(inputs, records, seed)
     distilled = distil(teacher, folder)
     done = _run(
+        folder,
         *("backfill", "--model", distilled["ref"], "--input", str(inputs), "--output", str(output)),
         *("--text", TEMPLATE, "--keep", "id,kind,message,reason"),
     )
@@ -69,9 +71,8 @@ def demo(
 
 def distil(teacher: Path, folder: Path) -> dict[str, Any]:
     """Distil the teacher and publish the model in `folder`; what `millstream distill` says of it."""
-    return _run(
-        "distill", str(teacher), "--store", str(folder / "models"), "--name", "minilm", "--dtype", "int8"
-    )
+    store = ("--store", str(folder / "models"), "--name", "minilm")
+    return _run(folder, "distill", str(teacher), *store, "--dtype", "int8")
 
 
 def teacher_folder() -> Path:
@@ -110,11 +111,21 @@ def _make_events(folder: Path, records: int, seed: int) -> list[str]:
         return [text_of(json.loads(line)) for line, _ in zip(lines, range(_TEACHER_TEXTS), strict=False)]
 
 
-def _run(*arguments: str) -> dict[str, Any]:
+def own_cache(folder: Path) -> dict[str, str]:
+    """The environment in which versions are cached in `folder`, beside the store.
+
+    Who removes the folder removes both. The user's cache would remember the versions of the store that was
+    there before, and refuse those of a new one.
+    """
+    return {"MILLSTREAM_CACHE": str((folder / "cache").absolute())}
+
+
+def _run(folder: Path, *arguments: str) -> dict[str, Any]:
     """Run a command of ours as a person would, showing it; its outcome."""
     typer.secho(f"$ millstream {shlex.join(arguments)}", bold=True, err=True)
     command = [sys.executable, "-m", "pipelines", *arguments, "--json"]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - our own command
+    environment = {**os.environ, **own_cache(folder)}
+    ended = subprocess.run(command, stdout=subprocess.PIPE, check=False, env=environment)  # noqa: S603 - our own command
     if ended.returncode:
         raise MillstreamError(f"millstream {arguments[0]} failed: the reason stands above")
     outcome: dict[str, Any] = json.loads(ended.stdout)

@@ -1,6 +1,7 @@
 """`millstream worker --demo`: a broker, made-up card payments, a worker and its view, in one process."""
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from encoder.errors import ConfigurationError, MissingExtra
-from pipelines.commands.demo import distil, teacher_folder
+from pipelines.commands.demo import distil, own_cache, teacher_folder
 from pipelines.commands.option_file import set_defaults
 
 if TYPE_CHECKING:
@@ -111,4 +112,5 @@ def _model() -> str:
                 "--demo needs a model: name one with --model REF, or let one be distilled here, which takes "
                 "pip install 'millstream[demo]'"
             ) from error
+    os.environ.update(own_cache(FOLDER))
     return f"{made.absolute().as_uri()}@latest"

@@ -1,5 +1,6 @@
 import json
 import re
+import subprocess
 import sys
 
 import pytest
@@ -63,3 +64,17 @@ def test_the_demonstration_shows_its_table_and_neighbours(tmp_path, processes, e
     assert "$ millstream backfill" in shown.err
     demo._clear(tmp_path / "demo/vectors")  # it may be shown again
     assert not (tmp_path / "demo/vectors").exists()
+
+
+def test_a_store_that_is_made_anew_at_the_same_place_is_no_other_version_1(tmp_path, monkeypatch):
+    made = []
+
+    def run(command, *, env, **_):
+        made.append((command[3], env["MILLSTREAM_CACHE"]))
+        return subprocess.CompletedProcess(command, 0, b'{"ref": "", "records": 1}')
+
+    monkeypatch.setattr(subprocess, "run", run)
+    demo.distil(tmp_path, tmp_path / "demo")
+    demo._run(tmp_path / "demo", "backfill", "--model", "x")
+    cache = str(tmp_path / "demo/cache")  # it goes with the store
+    assert made == [("distill", cache), ("backfill", cache)]

@@ -115,7 +115,8 @@ class FlinkCluster:
         """`kill -9` a part of the cluster under a running job, and wait until Flink has begun the job again.
 
         Args:
-            victim: the TaskManager, after whose end another one is started; or the newest Python worker.
+            victim: the TaskManager, after whose end another one is started; or a Python worker, the newest
+                that Flink misses.
             seconds: to wait for a worker to kill, and then for the job.
 
         Raises:
@@ -128,11 +129,19 @@ class FlinkCluster:
             self._servers["taskmanager"].kill()
             self.start_task_manager()
         else:
-            with suppress(ProcessLookupError):  # it has just been stopped: then the job does not begin again
-                os.kill(workers[-1], signal.SIGKILL)
+            self._kill_workers(workers, before)
         wait_until(lambda: self._restarted() > before, seconds, f"the job begins again, its {victim} killed")
         # The workers of the first attempt may write for a moment longer.
         wait_until(lambda: not {*workers} & {*self.python_workers()}, seconds, "the job has other workers")
+
+    def _kill_workers(self, workers: list[int], before: int) -> None:
+        """Kill one after the other until Flink misses one: some serve idle subtasks only."""
+        for worker in reversed(workers):
+            with suppress(ProcessLookupError):  # it has just been stopped
+                os.kill(worker, signal.SIGKILL)
+            with suppress(RuntimeError):
+                wait_until(lambda: self._restarted() > before, 15, f"Flink misses worker {worker}")
+                break
 
     def _restarted(self) -> int:
         """When the running job was begun again last, in milliseconds since the epoch; 0 for never."""

@@ -11,7 +11,7 @@ from encoder.kernels.compiled import njit
 __all__ = ["convert", "store"]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _float32(row: Any, factor: Any, out: Any) -> None:
     for k in range(row.shape[0]):
         out[k] = row[k] * factor

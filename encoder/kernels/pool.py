@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
 from encoder.kernels.output import store
-from encoder.kernels.rows import LARGE, SMALL, add_large, add_small
+from encoder.kernels.rows import add_rows
 
 __all__ = ["pool_texts"]
 
@@ -18,22 +18,16 @@ _EXACT = 256  # int8 values whose sum always fits into int16; blocks keep float3
 _LONG = 1 << 16  # int8 values whose sum float32 always holds exactly
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _add_rows(ids: Any, first: int, last: int, table: Any, sums: Any) -> None:
-    column, dims = 0, sums.shape[0]
-    while column + LARGE // sums.itemsize <= dims:
-        add_large(ids, first, last, table, column, sums)
-        column += LARGE // sums.itemsize
-    while column + SMALL // sums.itemsize <= dims:
-        add_small(ids, first, last, table, column, sums)
-        column += SMALL // sums.itemsize
-    for k in range(column, dims):
+    column = add_rows(ids, first, last, table, sums)
+    for k in range(column, sums.shape[0]):
         sums[k] = 0
         for i in range(first, last):
             sums[k] += table[ids[i], k]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _add_blocks(ids: Any, first: int, last: int, table: Any, sums: Any, row: Any) -> None:
     for begin in range(first, last, _EXACT):
         _add_rows(ids, begin, min(last, begin + _EXACT), table, sums)
@@ -45,7 +39,7 @@ def _add_blocks(ids: Any, first: int, last: int, table: Any, sums: Any, row: Any
                 row[k] += np.float32(sums[k])
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, forceinline=True)
 def _pool(
     ids: Any, first: int, last: int, table: Any, normalize: bool, sums: Any, row: Any, total: Any
 ) -> Any:

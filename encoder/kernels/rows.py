@@ -1,6 +1,5 @@
 """Sums of rows of a table, some columns at a time, such that the sums stay in registers."""
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -8,55 +7,89 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["LARGE", "SMALL", "add_large", "add_small"]
+__all__ = ["add_rows"]
 
-LARGE, SMALL = 256, 64
-"""Bytes of sums that `add_large` and `add_small` write: 128 and 32 int16, or 64 and 16 float32."""
+_PASSES = (1024, 512, 256, 64)
+"""Bytes of sums that a pass over the rows adds up; the first are half of the registers of AVX-512.
 
-_new: Any = cgutils.alloca_once  # these have no types
-_tuple: Any = cgutils.unpack_tuple
+Fewer passes read a row in fewer pieces, and processors fetch what lies behind a piece by themselves.
+"""
+_AHEAD = 8
+"""So many rows before its turn a row is asked for: random rows of a large table come from the third cache."""
+_LINES = 128
+"""Bytes between two requests: processors fetch cache lines of 64 bytes in pairs."""
 
-
-def _adder(size: int) -> Callable[..., Any]:
-    def _add(typingctx: Any, ids: Any, first: Any, last: Any, table: Any, column: Any, sums: Any) -> Any:  # noqa: ARG001 - Numba's protocol
-        """Write the sum of some columns of rows; bounds are not checked.
-
-        `ids[first:last]` (int32) are the rows of `table`, `(n, dim)` int8 or float32, C-contiguous; written
-        are `sums`, `(dim,)` int16 for int8 and float32 for float32, from `column` on.
-        """
-        integers = table.dtype == types.int8
-        count = size // (2 if integers else 4)
-        values: Any = ir.VectorType(ir.IntType(8) if integers else ir.FloatType(), count)
-        added: Any = ir.VectorType(ir.IntType(16) if integers else ir.FloatType(), count)
-
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            arrays = [
-                context.make_array(kind)(context, builder, value)
-                for kind, value in zip(signature.args, args, strict=True)
-                if isinstance(kind, types.Array)
-            ]
-            rows, vectors, out = arrays
-            dim = _tuple(builder, vectors.shape)[1]
-            total = _new(builder, added)
-            builder.store(ir.Constant(added, None), total)
-            with cgutils.for_range_slice(builder, args[1], args[2], args[1].type(1)) as (place, _):
-                row = builder.zext(builder.load(builder.gep(rows.data, [place])), dim.type)
-                start = builder.add(builder.mul(row, dim), args[4])
-                source = builder.bitcast(builder.gep(vectors.data, [start]), values.as_pointer())
-                value = builder.load(source, align=1)
-                if integers:
-                    value = builder.add(builder.load(total), builder.sext(value, added))
-                else:
-                    value = builder.fadd(builder.load(total), value)
-                builder.store(value, total)
-            target = builder.bitcast(builder.gep(out.data, [args[4]]), added.as_pointer())
-            builder.store(builder.load(total), target, align=2)
-            return context.get_dummy_value()
-
-        return types.void(ids, types.int64, types.int64, table, types.int64, sums), generate
-
-    return _add
+_utils: Any = cgutils  # it has no types
+_ALWAYS = (ir.IntType(32)(0), ir.IntType(32)(3), ir.IntType(32)(1))  # for reading, into all caches, data
 
 
-add_large: Any = intrinsic(_adder(LARGE))
-add_small: Any = intrinsic(_adder(SMALL))
+def _add_rows(typingctx: Any, ids: Any, first: Any, last: Any, table: Any, sums: Any) -> Any:  # noqa: ARG001 - Numba's protocol
+    """Write the sums of rows, and say how many columns; bounds are not checked.
+
+    `ids[first:last]` (int32) are the rows of `table`, `(n, dim)` int8 or float32, C-contiguous; written is
+    the beginning of `sums`, `(dims,)` int16 for int8 and float32 for float32. The columns that are left,
+    fewer than 64 bytes of sums, are the caller's. Ids behind `last` are read as well, and may be anything.
+    """
+    integers = table.dtype == types.int8
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        arrays = [
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args, args, strict=True)
+            if isinstance(kind, types.Array)
+        ]
+        dims = _utils.unpack_tuple(builder, arrays[2].shape)[0]
+        column = dims.type(0)
+        for size in _PASSES:
+            count = dims.type(size // (2 if integers else 4))
+            passes = builder.udiv(builder.sub(dims, column), count)
+            with _utils.for_range(builder, passes) as loop:
+                begin = builder.add(column, builder.mul(loop.index, count))
+                _pass(builder, size, integers, arrays, args[1], args[2], begin)
+            column = builder.add(column, builder.mul(passes, count))
+        return column
+
+    return types.int64(ids, types.int64, types.int64, table, sums), generate
+
+
+add_rows: Any = intrinsic(_add_rows)
+
+
+def _pass(
+    builder: Any, size: int, integers: bool, arrays: list[Any], first: Any, last: Any, column: Any
+) -> None:
+    """Code that adds up `size` bytes of sums from a column on."""
+    rows, vectors, out = arrays
+    count = size // (2 if integers else 4)
+    values: Any = ir.VectorType(ir.IntType(8) if integers else ir.FloatType(), count)
+    added: Any = ir.VectorType(ir.IntType(16) if integers else ir.FloatType(), count)
+    dim, n_ids = _utils.unpack_tuple(builder, vectors.shape)[1], _utils.unpack_tuple(builder, rows.shape)[0]
+
+    def piece(place: Any) -> Any:
+        row = builder.zext(builder.load(builder.gep(rows.data, [place])), dim.type)
+        return builder.gep(vectors.data, [builder.add(builder.mul(row, dim), column)])
+
+    total = _utils.alloca_once_value(builder, ir.Constant(added, None))
+    builder.store(ir.Constant(added, None), total)  # for each pass
+    with _utils.for_range_slice(builder, first, last, first.type(1)) as (place, _):
+        later = builder.add(place, place.type(_AHEAD))
+        _fetch(builder, piece(builder.select(builder.icmp_signed("<", later, n_ids), later, place)), values)
+        value = builder.load(builder.bitcast(piece(place), values.as_pointer()), align=1)
+        if integers:
+            value = builder.add(builder.load(total), builder.sext(value, added))
+        else:
+            value = builder.fadd(builder.load(total), value)
+        builder.store(value, total)
+    target = builder.bitcast(builder.gep(out.data, [column]), added.as_pointer())
+    builder.store(builder.load(total), target, align=2)
+
+
+def _fetch(builder: Any, piece: Any, values: Any) -> None:
+    """Code that asks for a piece of a row."""
+    byte: Any = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, *(constant.type for constant in _ALWAYS)])
+    prefetch = _utils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    bytes_ = values.count * (1 if values.element == ir.IntType(8) else 4)
+    begin = builder.bitcast(piece, byte)
+    for line in range(0, bytes_, _LINES):
+        builder.call(prefetch, [builder.gep(begin, [ir.IntType(64)(line)]), *_ALWAYS])

@@ -61,8 +61,9 @@ _TASKS = {
 """The Hub's names of the tasks; agreement with another model has none of its own."""
 
 _PLAIN = "reduced by PCA ({pca}), and weighted by smooth inverse frequency ({sif})"
+_WEIGHTED = "weighted by smooth inverse frequency ({sif}), and "
 _FITTED = """\
-weighted by smooth inverse frequency ({sif}), and aligned by least squares to the teacher's vectors of \
+{weighted}aligned by least squares to the teacher's vectors of \
 texts, reduced by PCA ({pca}). From there the table was fitted to {texts:,} texts by ridge regression \
 (λ = {penalty:g}){refined}. On {held_out:,} other texts of that corpus the mean cosine between model and \
 teacher is {cosine_fitted:.3f} after the fit ({cosine_aligned:.3f} before)"""
@@ -174,7 +175,8 @@ def _made(config: dict[str, Any], report: CorpusReport | None) -> str:
     if report is None:
         return _PLAIN.format(**shown)
     refined = "" if report.loss_refined is None else _REFINED
-    return _FITTED.format(**shown, **asdict(report), refined=refined)
+    weighted = _WEIGHTED.format(**shown) if report.weights == "sif" else ""
+    return _FITTED.format(**shown, **asdict(report), weighted=weighted, refined=refined)
 
 
 def _teacher_card(teacher: str | os.PathLike[str], revision: str | None) -> ModelCardData:

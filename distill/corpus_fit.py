@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.corpus import FEWEST_TEXTS
-from distill.fit import HeldOut, align, fit_table
+from distill.fit import Fit, HeldOut, align, fit_table
 from distill.pooling import MeanPooling
 from distill.refine import Refined, Texts, refine_table
 from distill.sentences import SentenceTeacher
-from distill.table import corpus_weights
+from distill.table import sif_weights
 from distill.targets import Targets, principal_axes
 from distill.teacher_vectors import vectors_of
 from encoder.encoder import Encoder
@@ -37,6 +37,7 @@ class CorpusReport:
     Attributes:
         texts: the texts that were fitted to.
         held_out: the texts that were held out.
+        weights: of the token vectors that the fit began with, those that were best: `sif` or `none`.
         penalty: the λ that was best.
         steps: steps of conjugate gradients.
         cosine_aligned: mean cosine with the teacher's vectors when only aligned.
@@ -47,6 +48,7 @@ class CorpusReport:
 
     texts: int
     held_out: int
+    weights: str
     penalty: float
     steps: int
     cosine_aligned: float
@@ -77,7 +79,7 @@ def fit_to_corpus(
         teacher: gives the sentence vectors to follow.
         texts: distinct texts in random order; the first ones are held out.
         dims: dimensions of the table; below 1, the share of the squared lengths to keep; None for all.
-        sif: the constant of the SIF weights that the fit starts from, or None for none.
+        sif: the constant of the SIF weights that the fit may start from, or None for none.
         refine: whether to refine the fitted table.
         seed: of the refinement.
         cache: folder for the teacher's vectors and for what an interruption must not lose.
@@ -107,9 +109,7 @@ def fit_to_corpus(
     axes = principal_axes(learned.vectors, dims)
     targets = Targets(learned.vectors, axes)
     held_out = HeldOut(held.pooling, Targets(held.vectors, axes)[:])
-    weighted = tokens * corpus_weights(learned.pooling.counts(), sif)[:, None].astype(np.float32)
-    start = align(weighted, learned.pooling, targets, held_out)
-    fit = fit_table(start, learned.pooling, targets, held_out, tell("fitting steps"))
+    weights, fit = _best_fit(tokens, sif, learned.pooling, targets, held_out, tell("fitting steps"))
     refined: Refined | None = None
     if refine:
         refined = refine_table(
@@ -118,6 +118,7 @@ def fit_to_corpus(
     report = CorpusReport(
         texts=len(learned),
         held_out=len(held),
+        weights=weights,
         penalty=fit.penalty,
         steps=fit.steps,
         cosine_aligned=fit.aligned,
@@ -126,6 +127,33 @@ def fit_to_corpus(
         loss_refined=refined.after if refined else None,
     )
     return refined.table if refined else fit.table, report
+
+
+def _best_fit(
+    tokens: NDArray[np.float32],
+    sif: float | None,
+    pooling: MeanPooling,
+    targets: Targets,
+    held_out: HeldOut,
+    on_progress: Callable[[int, int], None] | None,
+) -> tuple[str, Fit]:
+    """Fit from token vectors with SIF weights and without; the one that is best on held-out texts, by name.
+
+    The tokens that a corpus lacks keep what they began with, so it matters most where a corpus is small.
+    """
+    ways = {"none": None} if sif is None else {"sif": sif, "none": None}
+    fits = {}
+    for number, (name, a) in enumerate(ways.items()):
+        weighted = tokens * sif_weights(len(tokens), a)[:, None].astype(np.float32)
+
+        def tell(done: int, most: int, before: int = number) -> None:
+            if on_progress:
+                on_progress(before * most + done, len(ways) * most)
+
+        start = align(weighted, pooling, targets, held_out)
+        fits[name] = fit_table(start, pooling, targets, held_out, tell)
+    best = max(fits, key=lambda name: fits[name].cosine)
+    return best, fits[best]
 
 
 def _tokenised(

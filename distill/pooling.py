@@ -42,10 +42,6 @@ class MeanPooling:
         some = TokenIds(ids[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first])
         return MeanPooling(some, self.n_tokens, threads=self._threads)
 
-    def counts(self) -> NDArray[np.int64]:
-        """How often each token occurs, `(n_tokens,)`."""
-        return np.bincount(self.tokens.ids, minlength=self.n_tokens)
-
     def means(self, table: Floats) -> Floats:
         """A · table: the texts' vectors, `(n_texts, dim)` float32, for a table of `(n_tokens, dim)`."""
         return self._by_columns(_means, table, len(self))

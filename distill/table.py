@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from distill.parameters import Dtype
 
-__all__ = ["as_dtype", "cluster", "corpus_weights", "principal_components", "sif_weights"]
+__all__ = ["as_dtype", "cluster", "principal_components", "sif_weights"]
 
 Floats = NDArray[np.floating[Any]]
 
@@ -68,25 +68,6 @@ def sif_weights(n_tokens: int, a: float | None) -> NDArray[np.float64]:
         return np.ones(n_tokens)
     inverse_ranks = 1 / np.arange(2, n_tokens + 2)
     weights: NDArray[np.float64] = a / (a + inverse_ranks / inverse_ranks.sum())
-    return weights
-
-
-def corpus_weights(counts: NDArray[np.int64], a: float | None) -> NDArray[np.float64]:
-    """Smooth inverse frequencies as in `sif_weights`, with the frequencies of a corpus.
-
-    Zipf's law counts as much as a corpus with one token for each entry, so that what a small corpus lacks is
-    not taken for rare.
-
-    Args:
-        counts: `(n_tokens,)`, how often each token occurs.
-        a: the constant, or None for no weights.
-    """
-    n_tokens = len(counts)
-    if a is None:
-        return np.ones(n_tokens)
-    inverse_ranks = 1 / np.arange(2, n_tokens + 2)
-    smoothed = counts + n_tokens * inverse_ranks / inverse_ranks.sum()
-    weights: NDArray[np.float64] = a / (a + smoothed / smoothed.sum())
     return weights
 
 

@@ -53,6 +53,19 @@ def test_a_fitted_model_follows_its_teacher_better_than_a_plain_one(teacher):
     assert report.loss_refined <= report.loss_fitted
 
 
+def test_weights_are_those_that_are_best_on_held_out_texts(teacher):
+    reports = {}
+    for sif in (1e-4, None):
+        some = {"dims": 16, "corpus": CORPUS, "refine": False}
+        distill(teacher, sif=sif, on_report=lambda told, sif=sif: reports.update({sif: told}), **some)
+    best, equal = reports[1e-4], reports[None]
+    assert equal.weights == "none"
+    if best.weights == "none":
+        assert best.cosine_fitted == equal.cosine_fitted
+    else:
+        assert best.cosine_fitted > equal.cosine_fitted
+
+
 @pytest.mark.parametrize("choice", [{"dtype": "float32"}, {"dtype": "int8", "vocabulary": ["chargeback"]}])
 def test_model2vec_gives_the_same_vectors(teacher, tmp_path, choice):
     folder = save_model(distill(teacher, dims=16, corpus=CORPUS, **choice), tmp_path / "model")

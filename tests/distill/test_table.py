@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
-from distill.table import as_dtype, cluster, corpus_weights, principal_components, sif_weights
+from distill.table import as_dtype, cluster, principal_components, sif_weights
 
 
 def some_vectors(n_rows=200, n_features=12, seed=0):
@@ -92,14 +92,3 @@ def test_each_row_belongs_to_its_nearest_centre():
     assert (centres.dtype, mapping.dtype) == (np.float32, np.int32)
     distances = np.linalg.norm(vectors[:, None] - centres[None], axis=2)
     np.testing.assert_allclose(distances[np.arange(200), mapping], distances.min(axis=1), rtol=1e-5)
-
-
-def test_corpus_weights_follow_the_counts_and_fall_back_on_ranks():
-    counts = np.array([5, 0, 1_000_000, 0, 50])
-    weights = corpus_weights(counts, 1e-3)
-    frequencies = counts / counts.sum()
-    assert weights[2] == pytest.approx(1e-3 / (1e-3 + frequencies[2]), rel=1e-3)
-    assert weights[2] < weights[4] < weights[0]
-    assert weights[1] < weights[3]  # neither is there, and the first comes first in the vocabulary
-    np.testing.assert_allclose(corpus_weights(np.zeros(9, np.int64), 1e-4), sif_weights(9, 1e-4))
-    assert (corpus_weights(counts, None) == 1).all()

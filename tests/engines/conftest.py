@@ -19,8 +19,8 @@ DIM = 16
 
 @pytest.fixture(scope="session")
 def kills():
-    """How many times a job loses a part of its cluster; `MILLSTREAM_KILLS=5` for a harder run."""
-    return int(os.environ.get("MILLSTREAM_KILLS", "3"))
+    """How many times a job loses a part of its cluster."""
+    return int(os.environ.get("MILLSTREAM_KILLS", "5"))
 
 
 @pytest.fixture(scope="session")

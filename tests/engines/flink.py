@@ -5,6 +5,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -37,7 +38,8 @@ rest.port: {rest}
 taskmanager.host: 127.0.0.1
 taskmanager.bind-host: 127.0.0.1
 taskmanager.numberOfTaskSlots: {slots}
-taskmanager.memory.process.size: 1728m
+taskmanager.memory.process.size: 4096m
+taskmanager.memory.task.off-heap.size: 512m
 state.checkpoints.dir: file://{folder}/checkpoints
 io.tmp.dirs: {folder}/tmp
 restart-strategy.type: fixed-delay
@@ -159,6 +161,18 @@ class FlinkCluster:
     def python_workers(self) -> list[int]:
         """The processes of the Python workers, the newest last."""
         return children(self._servers["workers"].process.pid)
+
+    def log(self) -> str:
+        """What the TaskManager and the Python workers have said."""
+        return "".join(self._servers[name].text() for name in ("taskmanager", "workers"))
+
+    def counter(self, name: str) -> int:
+        """A counter of Beam's of the running job: the largest that any of its tasks tells of."""
+        jobs = [job["id"] for job in self.rest("jobs").get("jobs", []) if job["status"] not in _ENDED]
+        told = [self.rest(f"jobs/{job}/accumulators").get("user-task-accumulators", []) for job in jobs]
+        values = [one["value"] for some in told for one in some]
+        found = re.findall(rf"{name}[^0-9]*([0-9]+)", "\n".join(values))
+        return max(map(int, found), default=0)
 
     def wait_for_slots(self, seconds: float = 60.0) -> None:
         """Wait until all slots are free."""

@@ -41,8 +41,8 @@ def stream(millstream, tmp_path, store):
     return start
 
 
-def check_swap(stream, store, tiny_model, tmp_path, options):
-    """A newer version takes over while the stream runs; a broken one does not."""
+def check_swap(stream, store, tiny_model, tmp_path, options, refused=lambda: True):
+    """A newer version takes over while the stream runs; a broken one does not, and `refused` becomes true."""
     output = tmp_path / "out"
     with Producer(tmp_path / "in") as producer:
         job = stream("--follow", "latest", "--every", "0.5s", "--", *options)
@@ -53,6 +53,7 @@ def check_swap(stream, store, tiny_model, tmp_path, options):
         publish_damaged(store, tiny_model(tmp_path / "broken", seed=9))
         before = len(rows(output))
         wait_for(lambda: len(rows(output)) >= before + 4, SECONDS, job)
+        wait_for(refused, SECONDS, job)
         n = producer.stop()
         wait_for(lambda: len(ids(output)) == n, SECONDS, job)
         said = stop(job)
@@ -100,8 +101,15 @@ def test_prism_writes_windows_into_a_bucket(millstream, store, tmp_path, s3_envi
 
 
 @pytest.mark.server
-def test_flink_writes_windows_and_changes_models(stream, store, tiny_model, tmp_path, flink_options):
-    check_swap(stream, store, tiny_model, tmp_path, [*flink_options, "--checkpointing_interval=1000"])
+def test_flink_writes_windows_and_changes_models(
+    stream, store, tiny_model, tmp_path, flink_cluster, flink_options
+):
+    def refused():
+        said = "version 3 is refused, staying with tiny@2" in flink_cluster.log()
+        return said and flink_cluster.counter("models_refused") > 0
+
+    options = [*flink_options, "--checkpointing_interval=1000"]
+    check_swap(stream, store, tiny_model, tmp_path, options, refused)
 
 
 @pytest.mark.server

@@ -5,7 +5,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -165,14 +164,6 @@ class FlinkCluster:
     def log(self) -> str:
         """What the TaskManager and the Python workers have said."""
         return "".join(self._servers[name].text() for name in ("taskmanager", "workers"))
-
-    def counter(self, name: str) -> int:
-        """A counter of Beam's of the running job: the largest that any of its tasks tells of."""
-        jobs = [job["id"] for job in self.rest("jobs").get("jobs", []) if job["status"] not in _ENDED]
-        told = [self.rest(f"jobs/{job}/accumulators").get("user-task-accumulators", []) for job in jobs]
-        values = [one["value"] for some in told for one in some]
-        found = re.findall(rf"{name}[^0-9]*([0-9]+)", "\n".join(values))
-        return max(map(int, found), default=0)
 
     def wait_for_slots(self, seconds: float = 60.0) -> None:
         """Wait until all slots are free."""

@@ -69,7 +69,7 @@ def _pass(
         row = builder.zext(builder.load(builder.gep(rows.data, [place])), dim.type)
         return builder.gep(vectors.data, [builder.add(builder.mul(row, dim), column)])
 
-    total = _utils.alloca_once_value(builder, ir.Constant(added, None))
+    total = _utils.alloca_once(builder, added)
     builder.store(ir.Constant(added, None), total)  # for each pass
     with _utils.for_range_slice(builder, first, last, first.type(1)) as (place, _):
         later = builder.add(place, place.type(_AHEAD))

@@ -17,7 +17,7 @@ import argparse
 import json
 import tomllib
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +64,14 @@ class Offer:
     core_hour: float
     gbit_per_core: float
     gbit_most: float
+    machines_most: float = inf
     fixed_hour: float = 0.0
     shuffle_gb: float = 0.0
     shuffles: bool = False
+
+    def machines(self, cores: int) -> tuple[int, int]:
+        """How many machines so many cores are, and the cores of each."""
+        return ceil(cores / self.machine_cores), min(cores, self.machine_cores)
 
     def limits(self, cores: int, rates: Rates, store: dict[str, float]) -> dict[str, float]:
         """Records a second that the cores, the network and the store allow, by name.
@@ -76,21 +81,20 @@ class Offer:
             rates: what was measured.
             store: `store_writes_per_second` and `store_gbit_per_second`.
         """
-        each, machines = min(cores, self.machine_cores), ceil(cores / self.machine_cores)
-        one_way = max(rates.bytes_in, rates.bytes_out) + (rates.bytes_in if self.shuffles else 0)
+        machines, each = self.machines(cores)
+        stored = max(rates.bytes_in, rates.bytes_out)  # the larger way
+        moved = stored + (rates.bytes_in if self.shuffles else 0)
         network = machines * min(self.gbit_most, self.gbit_per_core * each) * _BYTES_PER_GBIT
         return {
             "cores": machines * rates.machine(each),
-            "network": network / one_way,
-            "store's bytes": store["store_gbit_per_second"]
-            * _BYTES_PER_GBIT
-            / max(rates.bytes_in, rates.bytes_out),
+            "network": network / moved,
+            "store's bytes": store["store_gbit_per_second"] * _BYTES_PER_GBIT / stored,
             "store's objects": store["store_writes_per_second"] * _FILE_ROWS,
         }
 
     def billion(self, cores: int, rate: float, bytes_in: float) -> tuple[float, float]:
         """What a billion records cost in machines and in the shuffle, at a rate on so many cores."""
-        each, machines = min(cores, self.machine_cores), ceil(cores / self.machine_cores)
+        machines, each = self.machines(cores)
         hours = BILLION / rate / 3600
         shuffled = self.shuffle_gb * bytes_in if self.shuffles else 0.0  # a billion bytes are a gigabyte
         return hours * (machines * each * self.core_hour + self.fixed_hour), shuffled
@@ -117,7 +121,7 @@ def table(
     for offer in offers:
         known = rates[offer.rates]
         for n in cores:
-            if offer.name == "one machine" and n > offer.machine_cores:
+            if offer.machines(n)[0] > offer.machines_most:
                 continue
             limits = offer.limits(n, known, store)
             end = min(limits, key=lambda name: limits[name])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder import aligned
 from encoder.errors import ConfigurationError
 from encoder.heads import Heads
 from encoder.kernels.pool import pool_texts
@@ -15,7 +16,7 @@ from encoder.texts import Block, in_blocks, read_texts
 from encoder.threads import default_threads, share_out
 from encoder.tokenizer.ids import BlockTokenizer
 from encoder.tokens import TokenIds, TokenVectors
-from encoder.vectors import VectorType, vectors_for
+from encoder.vectors import VectorType, past_caches, vectors_for
 
 if TYPE_CHECKING:
     from encoder.store.manifest import Manifest
@@ -109,12 +110,13 @@ class Encoder:
         dims = self._checked_dims(dims)
         found = vectors_for(sum(len(part.offsets) - 1 for part in parts), dims, dtype, out)
         written = found.view(np.uint16) if dtype == "float16" else found  # kernels know it by its bits
+        streamed = past_caches(written)
 
         def encode(block: Block) -> None:
             ids, ends = self._tokenizer.tokenise(block.texts)
             sums: NDArray[Any] = np.empty(dims, np.int16 if self._table.dtype == np.int8 else np.float32)
             rows = written[block.first : block.first + len(ends)]
-            pool_texts(ids, ends, self._table, self._normalize, sums, rows)
+            pool_texts(ids, ends, self._table, self._normalize, sums, rows, streamed)
 
         share_out(encode, in_blocks(parts, self._threads), self._threads)
         return found[0] if isinstance(texts, str) else found
@@ -175,8 +177,11 @@ def _token_table(model: StaticModel) -> NDArray[Any]:
     if model.weights is not None:
         n_tokens = min(len(table), len(model.weights))  # either may have rows to spare
         table = table[:n_tokens].astype(np.float32) * model.weights[:n_tokens, None].astype(np.float32)
-    if table.dtype not in (np.int8, np.float32):
-        table = table.astype(np.float32)
+    kind = table.dtype if table.dtype in (np.int8, np.float32) else np.float32
+    if table is not model.table or table.dtype != kind:  # it needs memory of its own
+        own = aligned.empty(table.shape, kind)
+        own[:] = table
+        table = own
     table = np.ascontiguousarray(table).view(np.ndarray)
     table.flags.writeable = False  # as a memory map is: Numba compiles anew for arrays that may be written to
     return table

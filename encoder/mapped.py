@@ -1,14 +1,18 @@
-"""Arrays of a safetensors file as memory maps: read when they are touched, shared by all processes."""
+"""Arrays in safetensors files, read as memory maps: when they are touched, by all processes together."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
+from safetensors.numpy import save
 
-__all__ = ["map_tensors"]
+from encoder.aligned import LINE
+
+__all__ = ["map_tensors", "write_tensors"]
 
 _DTYPES = {
     "F64": "<f8",
@@ -47,3 +51,21 @@ def _map(path: Path, name: str, entry: dict[str, Any], start: int) -> NDArray[An
     if begin == end:  # nothing to map
         return np.zeros(shape, dtype)
     return np.memmap(path, dtype, "r", start + begin, shape)
+
+
+def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], rows: str) -> None:
+    """Write a safetensors file in which the array `rows` begins with a cache line.
+
+    Spaces behind the header, which the format allows, move it there; libraries that write such files let it
+    begin anywhere, so that a row of 256 bytes lies in five lines instead of four. It stays where it is when
+    another array, of an odd size, stands before it.
+    """
+    data = memoryview(save(dict(arrays)))
+    size = int.from_bytes(data[:8], "little")
+    header = bytes(data[8 : 8 + size])
+    spaces = -(8 + size + json.loads(header)[rows]["data_offsets"][0]) % LINE
+    if spaces % 8:  # where numbers begin
+        spaces = 0
+    with path.open("wb") as file:
+        file.write((size + spaces).to_bytes(8, "little") + header + b" " * spaces)
+        file.write(data[8 + size :])

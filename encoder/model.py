@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from encoder.errors import ModelFormatError
 from encoder.head_files import head_path, pack_head, read_heads, vectors_digest
 from encoder.heads import Head
-from encoder.mapped import map_tensors
+from encoder.mapped import map_tensors, write_tensors
 from encoder.store.files import new_folder
 from encoder.tokenizer.tables import (
     TABLES_FILE,
@@ -227,8 +226,7 @@ def _write(model: StaticModel, folder: Path, readme: str | None) -> None:
         tensors["weights"] = np.ascontiguousarray(model.weights)
     if model.mapping is not None:
         tensors["mapping"] = np.ascontiguousarray(model.mapping)
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "model.safetensors").chmod(0o644)  # safetensors lets nobody else read it
+    write_tensors(folder / "model.safetensors", tensors, "embeddings")
     (folder / "tokenizer.json").write_text(model.tokenizer_json, encoding="utf-8")
     for name, data in packed_tables(model).items():
         (folder / name).write_bytes(data)

@@ -5,10 +5,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder import aligned
+from encoder.aligned import LINE
 from encoder.errors import ConfigurationError, InputError
 from encoder.kernels.output import convert
 
-__all__ = ["VectorType", "converted", "vectors_for"]
+__all__ = ["VectorType", "converted", "past_caches", "vectors_for"]
+
+_CACHED = 16 << 20  # bytes, of which a processor's caches still hold the first when the last are written
 
 VectorType = Literal["float32", "float16", "int8", "binary"]
 """What a vector is made of; see `Encoder.encode`."""
@@ -26,7 +30,7 @@ def vectors_for(n_texts: int, dims: int, dtype: VectorType, out: NDArray[Any] | 
     kind = np.dtype(np.uint8 if dtype == "binary" else dtype)
     columns = -(-dims // 8) if dtype == "binary" else dims
     if out is None:
-        return np.empty((n_texts, columns), kind)
+        return aligned.empty((n_texts, columns), kind)
     fits = out.ndim == 2 and len(out) >= n_texts and out.shape[1] == columns  # noqa: PLR2004 - rows and columns
     if not (fits and out.dtype == kind and out.flags.c_contiguous and out.flags.writeable):
         raise InputError(
@@ -34,6 +38,11 @@ def vectors_for(n_texts: int, dims: int, dtype: VectorType, out: NDArray[Any] | 
             f"{columns} columns and {n_texts} rows or more"
         )
     return out[:n_texts]
+
+
+def past_caches(out: NDArray[Any]) -> bool:
+    """Whether vectors are too many for the caches, and lie such that they can be written past them."""
+    return out.nbytes > _CACHED and out.ctypes.data % LINE == out.strides[0] % LINE == 0
 
 
 def converted(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from encoder.kernels.compiled import njit
 from encoder.kernels.output import store
 from encoder.kernels.rows import add_rows
+from encoder.kernels.stream import finish, stream
 
 __all__ = ["pool_texts"]
 
@@ -73,6 +74,7 @@ def pool_texts(
     normalize: bool,
     sums: NDArray[np.float32] | NDArray[np.int16],
     out: NDArray[Any],
+    past_caches: bool,
 ) -> None:
     """Pool texts; sums of int8 rows are exact, so only the last scaling rounds.
 
@@ -85,10 +87,17 @@ def pool_texts(
             dimensions count.
         out: `(n_texts, columns)`, overwritten; what `encoder.kernels.output` makes of the vectors. Texts
             without tokens give zeros.
+        past_caches: write `out` with `encoder.kernels.stream`, whose conditions its rows fulfil.
     """
     first = 0
     row, total = np.empty(sums.shape[0], np.float32), np.empty(sums.shape[0], np.float64)
+    vector = np.empty(out.shape[1], out.dtype)
     for r in range(ends.shape[0]):
         factor = _pool(ids, first, ends[r], table, normalize, sums, row, total)
-        store(row, factor, out[r])
+        if past_caches:
+            store(row, factor, vector)
+            stream(vector, out[r])
+        else:
+            store(row, factor, out[r])
         first = ends[r]
+    finish()

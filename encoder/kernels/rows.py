@@ -7,6 +7,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from encoder.aligned import LINE
+
 __all__ = ["add_rows"]
 
 _PASSES = (1024, 512, 256, 64)
@@ -16,8 +18,6 @@ Fewer passes read a row in fewer pieces, and processors fetch what lies behind a
 """
 _AHEAD = 8
 """So many rows before its turn a row is asked for: random rows of a large table come from the third cache."""
-_LINES = 128
-"""Bytes between two requests: processors fetch cache lines of 64 bytes in pairs."""
 
 _utils: Any = cgutils  # it has no types
 _ALWAYS = (ir.IntType(32)(0), ir.IntType(32)(3), ir.IntType(32)(1))  # for reading, into all caches, data
@@ -91,5 +91,5 @@ def _fetch(builder: Any, piece: Any, values: Any) -> None:
     prefetch = _utils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
     bytes_ = values.count * (1 if values.element == ir.IntType(8) else 4)
     begin = builder.bitcast(piece, byte)
-    for line in range(0, bytes_, _LINES):
+    for line in range(0, bytes_, LINE):
         builder.call(prefetch, [builder.gep(begin, [ir.IntType(64)(line)]), *_ALWAYS])

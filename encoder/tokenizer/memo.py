@@ -3,11 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder import aligned
 from encoder.kernels.words import LONG_SLOT, SHORT_SLOT, Words, is_full
 
 __all__ = ["WordMemos", "new_words"]
-
-_CACHE_LINE = 64  # bytes
 
 
 class WordMemos:
@@ -36,10 +35,10 @@ class WordMemos:
 
 def new_words(n_short: int, n_long: int) -> Words:
     """Empty tables with so many slots, powers of two; no slot lies in two cache lines."""
-    return Words(_aligned(SHORT_SLOT * n_short), _aligned(LONG_SLOT * n_long), np.zeros(2, np.int64))
+    return Words(_zeros(SHORT_SLOT * n_short), _zeros(LONG_SLOT * n_long), np.zeros(2, np.int64))
 
 
-def _aligned(count: int) -> NDArray[np.uint64]:
-    memory = np.zeros(count + _CACHE_LINE // 8, np.uint64)
-    skip = -memory.ctypes.data % _CACHE_LINE // memory.itemsize
-    return memory[skip : skip + count]
+def _zeros(count: int) -> NDArray[np.uint64]:
+    numbers = aligned.empty((count,), np.uint64)
+    numbers[:] = 0
+    return numbers

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
+from encoder import aligned
 from encoder.errors import ModelFormatError
 from encoder.mapped import map_tensors
 from encoder.tokenizer.fallback import median_token_length
@@ -33,8 +34,8 @@ TABLES_FILE = "tokenizer_tables.safetensors"
 FORMAT = 1
 """The number of the arrays' layout; whoever changes what an array means gives it a new one."""
 
-_CACHE_LINE = 64  # bytes
 _ROWS = ".rows"
+_MOST_ZEROS = 64  # so many rows of zeros for each that is kept, or the file is no file of ours
 
 
 @dataclass(frozen=True)
@@ -131,13 +132,10 @@ def read_tables(path: Path, tokenizer_json: str) -> TokenizerTables | None:
 
 def _with_zeros(kept: NDArray[Any], rows: NDArray[np.int32], length: int) -> NDArray[Any]:
     """The array of which some rows were kept, at the beginning of a cache line."""
-    if not 0 <= length <= _CACHE_LINE * (len(kept) + _CACHE_LINE**2) or (rows.size and rows.min() < 0):
+    if not 0 <= length <= _MOST_ZEROS * (len(kept) + _MOST_ZEROS**2) or (rows.size and rows.min() < 0):
         raise ValueError("rows that do not fit")
-    shape = (length, *kept.shape[1:])
-    size = int(np.prod(shape)) * kept.itemsize
-    memory = np.zeros(size + _CACHE_LINE, np.uint8)
-    skip = -memory.ctypes.data % _CACHE_LINE
-    array = memory[skip : skip + size].view(kept.dtype).reshape(shape)
+    array = aligned.empty((length, *kept.shape[1:]), kept.dtype)
+    array[:] = 0
     array[rows] = kept
     return array
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tiny_tokenizers
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
-from encoder.mapped import map_tensors
+from encoder.mapped import map_tensors, write_tensors
 from encoder.model import StaticModel, save_model
 
 ARRAYS = {
@@ -49,6 +49,26 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path):
     (tmp_path / "a.safetensors").write_bytes(whole[:-1])
     with pytest.raises(SafetensorError):
         map_tensors(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"weights": np.ones(8, np.float64)}, {"weights": np.ones(7, np.float32)}]
+)
+@pytest.mark.parametrize("kind", [np.int8, np.float32])
+def test_the_rows_of_a_written_file_begin_with_a_cache_line(kind, more, tmp_path):
+    path = tmp_path / "a.safetensors"
+    for width in range(1, 40, 7):
+        arrays = {"rows": np.arange(3 * width).astype(kind).reshape(3, width), **more}
+        write_tensors(path, arrays, "rows")
+        found, _ = map_tensors(path)
+        theirs = load_file(path)
+        assert set(found) == set(theirs) == set(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[name], array)
+            np.testing.assert_array_equal(theirs[name], array)
+            assert found[name].flags.aligned
+        odd = kind == np.int8 and more and more["weights"].nbytes % 8
+        assert odd or found["rows"].ctypes.data % 64 == 0
 
 
 def _kilobytes(smaps, name):

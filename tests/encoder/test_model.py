@@ -293,7 +293,7 @@ def test_settings_say_what_was_saved(tmp_path):
 
 
 @pytest.mark.parametrize("exists", [False, True])
-@pytest.mark.parametrize("step", ["save_file", "write_text", "rename"])
+@pytest.mark.parametrize("step", ["write_tensors", "write_text", "rename"])
 def test_a_failing_write_leaves_nothing_behind(step, exists, tmp_path, monkeypatch):
     target = tmp_path / "minilm"
     if exists:
@@ -304,8 +304,8 @@ def test_a_failing_write_leaves_nothing_behind(step, exists, tmp_path, monkeypat
         calls.append(step)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    if step == "save_file":
-        monkeypatch.setattr(model_module, "save_file", fail)
+    if step == "write_tensors":
+        monkeypatch.setattr(model_module, "write_tensors", fail)
     else:
         monkeypatch.setattr(model_module.Path, step, fail)
     with pytest.raises((OSError, MillstreamError)):
@@ -320,7 +320,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     def interrupt(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model_module, "save_file", interrupt)
+    monkeypatch.setattr(model_module, "write_tensors", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_model(_model(), tmp_path / "minilm")
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from tiny_tokenizers import SAMPLE, named
 from encoder import Encoder
 from encoder.errors import ConfigurationError, InputError
 from encoder.model import StaticModel
-from encoder.vectors import VectorType, converted
+from encoder.vectors import VectorType, converted, past_caches
 
 
 @pytest.mark.parametrize("normalize", [True, False])
@@ -37,3 +37,20 @@ def test_what_does_not_fit_is_refused():
         converted(vectors, "float16", np.empty((3, 8), np.float32))
     with pytest.raises(ConfigurationError, match="dtype is 'float64'"):
         converted(vectors, "float64")
+
+
+@pytest.mark.parametrize("dtype", get_args(VectorType))
+def test_many_vectors_have_the_bits_of_few(dtype):
+    tokenizer = named("uncased")
+    table = np.random.default_rng(0).normal(size=(tokenizer.get_vocab_size(), 512)).astype(np.float32)
+    encoder = Encoder(StaticModel(table, tokenizer.to_str(), {"normalize": True}))
+    few = encoder.encode(SAMPLE, dtype=dtype)
+    times = (16 << 20) // few.nbytes + 1
+    many = encoder.encode(SAMPLE * times, dtype=dtype)
+    assert past_caches(many)
+    assert not past_caches(few)
+    np.testing.assert_array_equal(many, np.tile(few, (times, 1)))
+    # A room that begins elsewhere is written as well.
+    odd = np.empty(many.nbytes + 8, np.uint8)[8:].view(many.dtype).reshape(many.shape)
+    assert not past_caches(odd)
+    np.testing.assert_array_equal(encoder.encode(SAMPLE * times, dtype=dtype, out=odd), many)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encoder import aligned
 from encoder.kernels.pool import pool_texts
 
 
@@ -19,11 +20,12 @@ def _reference(ids, table, normalize):
     return mean
 
 
-def _pool(ids, ends, table, normalize, dims=None):
+def _pool(ids, ends, table, normalize, dims=None, past_caches=False):
     dims = dims or table.shape[1]
     sums = np.full(dims, 77, np.int16 if table.dtype == np.int8 else np.float32)
-    out = np.full((len(ends), dims), np.nan, np.float32)
-    pool_texts(np.asarray(ids, np.int32), np.asarray(ends), table, normalize, sums, out)
+    out = aligned.empty((len(ends), dims), np.float32)
+    out[:] = np.nan
+    pool_texts(np.asarray(ids, np.int32), np.asarray(ends), table, normalize, sums, out, past_caches)
     return out
 
 
@@ -98,3 +100,10 @@ def test_each_text_gets_its_own_row(kind):
     table = _table(kind, 10, 6)
     expected = [_reference([1, 2, 3], table, False), np.zeros(6), table[4]]
     np.testing.assert_allclose(_pool([1, 2, 3, 4], [3, 3, 4], table, False), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_vectors_are_the_same_past_the_caches(kind):
+    table = _table(kind, 10, 48)
+    ids, ends = [1, 2, 3, 4, 9, 9], [3, 3, 4, 6]
+    np.testing.assert_array_equal(_pool(ids, ends, table, True, None, True), _pool(ids, ends, table, True))

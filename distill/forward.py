@@ -2,6 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,7 @@ from encoder.errors import ConfigurationError
 
 __all__ = ["embed_sequences"]
 
-_CPU_BATCH, _GPU_BATCH = 256, 2048  # sequences; on a CPU the layers' inputs then stay in its cache
+_CPU_BATCH, _GPU_BATCH = 512, 2048  # sequences
 
 
 def embed_sequences(
@@ -48,18 +51,47 @@ def embed_sequences(
             "they do not belong together"
         )
     device = teacher.model.device
-    batch_size = _CPU_BATCH if device.type == "cpu" else _GPU_BATCH
+
+    batches = list(_batches(sequences, _CPU_BATCH if device.type == "cpu" else _GPU_BATCH))
     pieces, order = [], []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=teacher.bfloat16):
-        for rows in _batches(sequences, batch_size):
-            ids = torch.tensor([sequences[row] for row in rows], device=device)
-            output = teacher.model(input_ids=ids, attention_mask=torch.ones_like(ids))
-            pieces.append(_pool(output, pooling, teacher.name).float().cpu().numpy())
+    with _batch_map(device) as batch_map:
+        vectors_of = partial(_embed_batch, teacher, sequences, pooling)
+        for rows, piece in zip(batches, batch_map(vectors_of, batches), strict=True):
+            pieces.append(piece)
             order += rows
             if on_progress:
                 on_progress(len(order), len(sequences))
-    vectors: NDArray[np.float32] = np.nan_to_num(np.concatenate(pieces))
-    return vectors[np.argsort(order)]
+    vectors: NDArray[np.float32] = torch.cat(pieces)[torch.tensor(order).argsort()].numpy()
+    return vectors
+
+
+def _embed_batch(
+    teacher: Teacher, sequences: Sequence[list[int]], pooling: Pooling, rows: list[int]
+) -> torch.Tensor:
+    """The vectors of some sequences of one length, `(n, hidden_size)` float32."""
+    device = teacher.model.device
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=teacher.bfloat16):
+        ids = torch.tensor([sequences[row] for row in rows], device=device)
+        output = teacher.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        return _pool(output, pooling, teacher.name).float().nan_to_num_().cpu()
+
+
+@contextmanager
+def _batch_map(device: torch.device) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A `map` for batches. On a CPU each core takes batches of its own.
+
+    Sequences of three tokens make small operations, which cores that share each of them mostly wait for.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield map
+        return
+    torch.set_num_threads(1)  # of an operation, in this process and for each thread that begins
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _batches(sequences: Sequence[list[int]], size: int) -> Iterator[list[int]]:

@@ -87,7 +87,7 @@ class CloudObjects:
         self._large = large
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes | memoryview) -> bool:
         with _translated(self.uri, key):
             try:
                 self._put(key, data, "create")

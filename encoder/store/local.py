@@ -31,7 +31,7 @@ class FolderObjects:
         self.root = Path(root)
         self.uri = uri or self.root.absolute().as_uri()
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes | memoryview) -> bool:
         with self._translated(key), self._staged(data) as staged:
             target = self._folder_of(key) / Path(key).name
             try:

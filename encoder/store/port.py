@@ -27,7 +27,7 @@ class Objects(Protocol):
     uri: str
     """The root, without a slash at its end."""
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes | memoryview) -> bool:
         """Write an object that does not exist yet, whole or not at all; False if the key exists."""
 
     def overwrite(self, key: str, data: bytes | memoryview) -> None:

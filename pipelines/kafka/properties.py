@@ -137,6 +137,7 @@ def consumer_properties(
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": "100",
         "queued.max.messages.kbytes": "16384",  # of each partition
+        "fetch.queue.backoff.ms": "20",  # after a second, the default, a fast worker has been idle for long
         "statistics.interval.ms": "5000",
     }
     if properties.get("group.protocol", "classic") == "classic":

@@ -33,6 +33,7 @@ TEXT_FIELD = "text"
 
 InputFormat = Literal["json", "text"]
 Value = bytes | None
+_TEXT_TYPES = {str, type(None)}
 _EXACT_INTEGERS = 2.0**53
 _BLANKS = b" \t\r\n"
 
@@ -106,8 +107,17 @@ def text_columns(records: Sequence[dict[str, Any]], fields: Sequence[str]) -> pa
     A field is found by its whole name, or by its dotted way down. Numbers, booleans, lists and objects are
     written as JSON, whole numbers without a fraction, times in ISO 8601, bytes in base64.
     """
-    arrays = [pa.array([_text(_field(r, name)) for r in records], pa.large_string()) for name in fields]
+    arrays = [pa.array(_texts(records, name), pa.large_string()) for name in fields]
     return pa.RecordBatch.from_arrays(arrays, names=list(fields))
+
+
+def _texts(records: Sequence[dict[str, Any]], name: str) -> list[str | None]:
+    """A field of each record as text; the usual one, of strings on the top level, without a call for each."""
+    if "." in name:
+        found = [_field(record, name) for record in records]
+    else:
+        found = [record.get(name) for record in records]
+    return found if set(map(type, found)) <= _TEXT_TYPES else [_text(value) for value in found]
 
 
 def _field(record: dict[str, Any], name: str) -> Any:

@@ -265,7 +265,7 @@ class RangeFiles:
             spans = {"millstream.start": str(file.first), _END: str(file.last)}
             writer.add_key_value_metadata({**self._metadata, **source, **spans})
         key = f"{self._folder(partition)}/{file.first:020d}.parquet"
-        if self._objects.create(key, sink.getvalue().to_pybytes()):
+        if self._objects.create(key, memoryview(sink.getvalue()).cast("B")):
             return file.last
         end = self._end_of(key)
         if end != file.last:  # equal where the reply to our own request was lost

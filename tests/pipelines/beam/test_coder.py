@@ -79,3 +79,11 @@ def test_beam_takes_it_for_batches_and_for_pairs_with_batches():
 def test_half_a_batch_is_an_error(damage):
     with pytest.raises(pa.ArrowInvalid):
         CODER.decode(CODER.encode(big(3))[damage])
+
+
+def test_the_size_of_a_batch_is_known_without_encoding_it():
+    whole = big()
+    for batch in (whole, whole.slice(500, 1000)):
+        size = CODER.get_impl().estimate_size(batch)
+        assert size == batch.nbytes
+        assert abs(size - len(CODER.encode(batch))) < 0.05 * size

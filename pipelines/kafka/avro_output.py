@@ -1,8 +1,8 @@
 """Enriched records as Avro messages with the id of their schema in front.
 
-From Avro to Avro a record is not made anew: the bytes of its fields stay as they came, and the vector and the
-model's label are added behind them, in a schema that has these fields too. Other records are encoded from
-their columns.
+From Avro to Avro a record is not made anew: the bytes of its fields stay as they came, and the vector, the
+model's label and the scores are added behind them, in a schema that has these fields too. Other records are
+encoded from their columns. A model with other heads makes another schema.
 """
 
 import re
@@ -21,7 +21,7 @@ from pipelines.records.avro_added import kept_fields, with_vectors
 from pipelines.records.avro_types import avro_columns, avro_schema
 from pipelines.records.framed import Schema, Unreadable
 from pipelines.records.wire import HEADER, header, schema_id
-from pipelines.sinks.avro import encoded_records, encoded_vectors
+from pipelines.sinks.avro import encoded_records, encoded_vectors, score_batch
 from pipelines.vectors import VectorFormat
 
 __all__ = ["AvroFromAvro", "AvroFromColumns", "subject_of"]
@@ -69,6 +69,16 @@ class _Subjects:
         return header(ids.pop())
 
 
+def _added_fields(made: Made, scores: pa.RecordBatch) -> list[bytes]:
+    """The bytes of what is added to each record."""
+    tails = encoded_vectors(made.batch.column("embedding"), made.label)
+    if not scores.num_columns:
+        return tails
+    kind: Any = fastavro.parse_schema(avro_schema(scores.schema, "scores"))
+    more = encoded_records(scores.to_pylist(maps_as_pydicts="strict"), kind)
+    return [tail + scored for tail, scored in zip(tails, more, strict=True)]
+
+
 class AvroFromAvro:
     """Makes messages of records that came as Avro.
 
@@ -77,11 +87,18 @@ class AvroFromAvro:
         topics: where the messages go.
         fields: to keep, or None for all.
         vectors: how vectors are written.
+        scores: the columns of heads that are expected; see `pipelines.sinks.avro.score_columns`.
     """
 
     def __init__(
-        self, registry: Registry, topics: Sequence[str], fields: Sequence[str] | None, vectors: VectorFormat
+        self,
+        registry: Registry,
+        topics: Sequence[str],
+        fields: Sequence[str] | None,
+        vectors: VectorFormat,
+        scores: pa.Schema,
     ) -> None:
+        self._scores = scores
         self._registry = registry
         self._subjects = _Subjects(registry, topics)
         self._fields = fields
@@ -99,7 +116,7 @@ class AvroFromAvro:
 
     def _added(self, schema: Schema) -> Schema:
         try:
-            return with_vectors(schema, self._fields, self._vectors)
+            return with_vectors(schema, self._fields, self._vectors, self._scores)
         except Unreadable as error:
             raise ConfigurationError(f"the schema of the input cannot be enriched: {error}") from error
 
@@ -111,8 +128,11 @@ class AvroFromAvro:
             ConfigurationError: it refuses the enriched schema.
         """
         messages = []
-        tails = encoded_vectors(made.batch.column("embedding"), made.label)
-        for value, tail in zip(made.values, tails, strict=True):
+        scores = score_batch(made.scores)
+        if scores.schema != self._scores:  # another model
+            self._scores = scores.schema
+            self._plans.clear()
+        for value, tail in zip(made.values, _added_fields(made, scores), strict=True):
             assert value is not None  # noqa: S101 - it has become a record
             head, cut = self._plans.get(value[:HEADER]) or self._plan(value)
             body = value[HEADER:] if cut is None else cut(value)
@@ -122,7 +142,7 @@ class AvroFromAvro:
     def _plan(self, value: bytes) -> tuple[bytes, AvroSlices | None]:
         schema = self._registry.schema(schema_id(value) or 0)
         assert schema is not None  # noqa: S101 - the value was decoded by it
-        keep = kept_fields(schema, self._fields)
+        keep = kept_fields(schema, self._fields, self._scores)
         whole = keep == kept_fields(schema, None) and not set(_names(schema)) - set(keep)
         plan = self._subjects.header(self._added(schema)), None if whole else AvroSlices(schema, keep)
         self._plans[value[:HEADER]] = plan
@@ -141,40 +161,52 @@ class AvroFromColumns:
         topics: where the messages go; the first one gives the schema its name.
         columns: of the records, without the added ones.
         vectors: how vectors are written.
+        scores: as for `AvroFromAvro`.
 
     Raises:
         ConfigurationError: Avro lacks the name or the type of a column.
     """
 
     def __init__(
-        self, registry: Registry, topics: Sequence[str], columns: pa.Schema, vectors: VectorFormat
+        self,
+        registry: Registry,
+        topics: Sequence[str],
+        columns: pa.Schema,
+        vectors: VectorFormat,
+        scores: pa.Schema,
     ) -> None:
+        self._scores, self._vectors = scores, vectors
         self._subjects = _Subjects(registry, topics)
         self._columns = pa.schema([field.with_type(avro_columns(field.type)) for field in columns])
         self._same = self._columns == columns
         plain = avro_schema(self._columns, _record_name(topics[0]))
         self._parsed: Any = fastavro.parse_schema(plain)
-        self._schema = with_vectors(Schema("AVRO", msgspec.json.encode(plain).decode()), None, vectors)
+        self._plain = Schema("AVRO", msgspec.json.encode(plain).decode())
         self._header: bytes | None = None
 
     def look(self, known: Iterable[Schema] = ()) -> list[tuple[str, str]]:  # noqa: ARG002 - the columns are known
         """What would become of the schema; see `_Subjects.look`."""
-        return self._subjects.look(self._schema)
+        return self._subjects.look(self._schema())
 
     def prepare(self, known: Iterable[Schema] = ()) -> None:  # noqa: ARG002 - as above
         """Register the schema; the errors are those of `Registry.register`."""
-        self._header = self._subjects.header(self._schema)
+        self._header = self._subjects.header(self._schema())
+
+    def _schema(self) -> Schema:
+        return with_vectors(self._plain, None, self._vectors, self._scores)
 
     def __call__(self, made: Made) -> list[bytes]:
         """The messages of records."""
-        if self._header is None:
+        scores = score_batch(made.scores)
+        if self._header is None or scores.schema != self._scores:
+            self._scores = scores.schema
             self.prepare()
         batch = made.batch.select(self._columns.names)
         if not self._same:
             batch = batch.cast(self._columns)
         head = self._header or b""
         bodies = encoded_records(batch.to_pylist(maps_as_pydicts="strict"), self._parsed)
-        tails = encoded_vectors(made.batch.column("embedding"), made.label)
+        tails = _added_fields(made, scores)
         return [head + body + tail for body, tail in zip(bodies, tails, strict=True)]
 
 

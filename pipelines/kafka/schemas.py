@@ -109,11 +109,14 @@ class Schemas:
                 raise ConfigurationError(f"the schema of the input: {error}") from error
         return types
 
-    def messages(self, columns: pa.Schema | None) -> "AvroFromAvro | AvroFromColumns":
+    def messages(
+        self, columns: pa.Schema | None, heads: Sequence[pa.Field]
+    ) -> "AvroFromAvro | AvroFromColumns":
         """What makes records into Avro messages.
 
         Args:
             columns: of the records, where they do not come as Avro.
+            heads: the columns of the model's heads.
 
         Raises:
             MissingExtra: fastavro is not installed.
@@ -124,11 +127,12 @@ class Schemas:
                 AvroFromAvro,
                 AvroFromColumns,
             )
+            from pipelines.sinks.avro import score_columns  # noqa: PLC0415 - as above
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "fastavro", EXTRA) from error
         settings = self._settings
-        topics = [output.target for output in settings.topic_outputs]
+        topics, scores = [output.target for output in settings.topic_outputs], score_columns(heads)
         if settings.input_format == "avro" or columns is None:
-            return AvroFromAvro(self.registry, topics, settings.fields, settings.vectors)
+            return AvroFromAvro(self.registry, topics, settings.fields, settings.vectors, scores)
         kept = pa.schema([columns.field(name) for name in kept_columns(settings, columns)])
-        return AvroFromColumns(self.registry, topics, kept, settings.vectors)
+        return AvroFromColumns(self.registry, topics, kept, settings.vectors, scores)

@@ -105,11 +105,6 @@ class WorkerSettings:
         """
         topics = [output.target for output in (*self.outputs, self.dead_letters) if output.kind == "topic"]
         self._check_inputs(topics)
-        if self.heads and self.avro_messages and not self.parquet_outputs:
-            raise ConfigurationError(
-                "Avro messages carry no scores: leave --heads out, add a Parquet output, or choose another "
-                "--format"
-            )
         if len(set(topics)) < len(topics) or len(set(self.outputs)) < len(self.outputs):
             raise ConfigurationError("an output is named twice, or is the topic of the dead letters")
         if self.embedded and self.delivery == "exactly-once":

@@ -12,6 +12,7 @@ import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from encoder.errors import ConfigurationError
+from encoder.heads import Heads
 from encoder.store.objects import open_objects
 from encoder.store.publish import prove_create_only
 from pipelines.follow import ModelFollower
@@ -32,6 +33,7 @@ from pipelines.kafka.tracing import OFF, Spans, open_spans
 from pipelines.kafka.transaction import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.kafka.worker import Worker
 from pipelines.records.template import TextTemplate
+from pipelines.scores import score_fields
 from pipelines.sinks.ranges import RangeFiles
 from pipelines.sinks.topic import TopicSink, record_encoder
 
@@ -63,7 +65,7 @@ class Started:
 class _Plan:
     """What is known after a look at the model, the cluster and the outputs."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, heads: Heads) -> None:
         TextTemplate.parse(settings.text)
         self.settings = settings
         self.consumer_properties = consumer_properties(
@@ -90,7 +92,9 @@ class _Plan:
         self.known = self.schemas.known(list(self.reads)) if self.schemas else []
         self.schema = self._schema() if settings.needs_columns else None
         self.messages = (
-            self.schemas.messages(self.schema) if self.schemas and settings.avro_messages else None
+            self.schemas.messages(self.schema, score_fields(heads))
+            if self.schemas and settings.avro_messages
+            else None
         )
         if self.schemas and self.messages and settings.framed and not self.known:
             self.known = self.schemas.of_sample(self._sample())
@@ -153,7 +157,7 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
             settings.model, pin=settings.pin, every=settings.model_seconds, threads=1
         )
         stack.callback(follower.close)
-        plan = _Plan(settings)
+        plan = _Plan(settings, _heads(settings, follower))
         _log.info(
             "model %s, topics and their partitions %s, properties %s",
             follower.current().label,
@@ -267,6 +271,12 @@ def _outputs(plan: _Plan, producer: Any, places: Places) -> Outputs:
     )
 
 
+def _heads(settings: WorkerSettings, follower: ModelFollower) -> Heads:
+    """The heads of the model whose scores are added."""
+    heads = follower.current().encoder.heads
+    return heads if settings.heads is None else heads.only(settings.heads)
+
+
 def collect_rarely() -> None:
     """Let Python look for garbage rarely; for a process that does nothing but run a worker.
 
@@ -288,11 +298,11 @@ def check(settings: WorkerSettings) -> list[tuple[str, str]]:
     """
     follower = ModelFollower.start(settings.model, pin=True)
     follower.close()
-    plan = _Plan(settings)
+    plan = _Plan(settings, _heads(settings, follower))
     follower.only_if(plan.maker(OFF).accept)
     if plan.written and settings.delivery == "exactly-once" and settings.instance is None:
         check_transactions(settings.brokers, settings.properties, f"{settings.group}-")
-    heads = follower.current().encoder.heads.names if settings.heads is None else settings.heads
+    heads = _heads(settings, follower).names
     found = [
         ("model", follower.current().label + (" (from the cache)" if follower.from_cache else "")),
         ("heads", ", ".join(heads) or "none"),

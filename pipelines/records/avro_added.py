@@ -1,33 +1,45 @@
-"""The Avro schema of enriched records: that of the records with `embedding` and `model_version` behind."""
+"""The Avro schema of enriched records: that of the records with the vector, the label and scores behind."""
 
 from collections.abc import Collection
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 
 from pipelines.enrich import ADDED
 from pipelines.records.avro import parsed
+from pipelines.records.avro_types import avro_schema
 from pipelines.records.framed import Schema
 from pipelines.vectors import VectorFormat
 
 __all__ = ["kept_fields", "with_vectors"]
 
 
-def kept_fields(schema: Schema, wanted: Collection[str] | None) -> list[str]:
+_NO_SCORES = pa.schema([])
+
+
+def kept_fields(schema: Schema, wanted: Collection[str] | None, scores: pa.Schema = _NO_SCORES) -> list[str]:
     """The fields of a schema's records that go on, in their order.
 
     Args:
         schema: of Avro records.
         wanted: the fields to keep, or None for all.
+        scores: see `with_vectors`.
 
     Raises:
         Unreadable: it is no such schema.
     """
     names = [field["name"] for field in parsed(schema)[0]["fields"]]
-    return [name for name in names if name not in ADDED and (wanted is None or name in wanted)]
+    added = {*ADDED, *scores.names}
+    return [name for name in names if name not in added and (wanted is None or name in wanted)]
 
 
-def with_vectors(schema: Schema, wanted: Collection[str] | None, vectors: VectorFormat) -> Schema:
+def with_vectors(
+    schema: Schema,
+    wanted: Collection[str] | None,
+    vectors: VectorFormat,
+    scores: pa.Schema = _NO_SCORES,
+) -> Schema:
     """The schema of enriched records.
 
     A record's bytes are its fields one after the other, so those of an enriched record are those of the
@@ -37,18 +49,20 @@ def with_vectors(schema: Schema, wanted: Collection[str] | None, vectors: Vector
         schema: of the records.
         wanted: the fields to keep, or None for all.
         vectors: how vectors are written.
+        scores: the columns of heads, of `pipelines.sinks.avro.score_columns`.
 
     Raises:
         Unreadable: it is no Avro schema of a record.
     """
     found, names = parsed(schema)
-    keep = kept_fields(schema, wanted)
+    keep = kept_fields(schema, wanted, scores)
+    added = [*_added(vectors), *avro_schema(scores, found["name"])["fields"]]
     if len(keep) == len(found["fields"]) and not _mentions(found["fields"], found["name"]):
         whole = msgspec.json.decode(schema.text)  # as it came, with its comments
-        whole["fields"] += _added(vectors)
+        whole["fields"] += added
     else:
         whole = _part(found, keep, names, set(_foreign(schema)))
-        whole["fields"] += _added(vectors)
+        whole["fields"] += added
     return schema._replace(text=msgspec.json.encode(whole).decode())
 
 

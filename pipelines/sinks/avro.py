@@ -1,4 +1,4 @@
-"""Vectors as the last fields of Avro records, written column by column.
+"""Vectors and scores as the last fields of Avro records, written column by column.
 
 A field is its bytes, with nothing around it, so what is added to a record is added to its bytes. A vector of
 floats in Avro is its count, the bytes that it has in memory, and a zero.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.records.wire import varint
 
-__all__ = ["encoded_records", "encoded_vectors"]
+__all__ = ["encoded_records", "encoded_vectors", "score_batch", "score_columns"]
 
 
 def encoded_vectors(vectors: pa.Array, label: str) -> list[bytes]:
@@ -65,6 +65,34 @@ def _zigzag(numbers: NDArray[np.int8]) -> tuple[memoryview, NDArray[np.int64]]:
     there[..., 1] = long
     edges = np.concatenate([[0], np.cumsum(there.sum(axis=(1, 2)))])
     return memoryview(pairs[there].tobytes()), edges
+
+
+def score_columns(fields: Sequence[pa.Field]) -> pa.Schema:
+    """The columns of heads with types that Avro has: names as strings, scores by label as maps."""
+    return pa.schema([pa.field(field.name, _score_type(field.type)) for field in fields])
+
+
+def _score_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):  # labels may be any text, which the names of Avro's fields may not
+        return pa.map_(pa.string(), pa.float32())
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def score_batch(scores: Sequence[tuple[str, pa.Array]]) -> pa.RecordBatch:
+    """The columns of heads, `(n,)` each with its name, as those of `score_columns`."""
+    schema = score_columns([pa.field(name, column.type) for name, column in scores])
+    columns = [_as_map(one) if pa.types.is_struct(one.type) else one for _, one in scores]
+    columns = [one.cast(kind) for one, kind in zip(columns, schema.types, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _as_map(column: pa.StructArray) -> pa.MapArray:
+    """`(n,)` structs of floats as maps from their names."""
+    names = [field.name for field in column.type]
+    items = np.stack([part.to_numpy() for part in column.flatten()], axis=1).ravel()
+    keys = pa.array(names * len(column), pa.string())
+    offsets = np.arange(len(column) + 1, dtype=np.int32) * len(names)
+    return pa.MapArray.from_arrays(offsets, keys, pa.array(items, pa.float32()))
 
 
 def encoded_records(records: Sequence[dict[str, Any]], schema: Any) -> list[bytes]:

@@ -63,7 +63,8 @@ def cases(server):
     def batch(vectors):
         column = vectors.column(numbers.astype(vectors.dtype))
         both = pa.RecordBatch.from_arrays(
-            [*columns.columns, column], names=[*columns.schema.names, "embedding"]
+            [*columns.columns, column, pa.array(["minilm@1"] * N)],
+            names=[*columns.schema.names, "embedding", "model_version"],
         )
         return Made(np.arange(N), [dict(record) for record in records], both, "minilm@1", [], as_avro)
 
@@ -73,10 +74,13 @@ def cases(server):
 
     def passed_on(vectors, fields=None):
         topic = f"{vectors.layout}-{len(fields or ())}"
-        encode, of = AvroFromAvro(registry, [topic], fields, vectors), batch(vectors)
+        encode, of = AvroFromAvro(registry, [topic], fields, vectors, pa.schema([])), batch(vectors)
         return lambda: encode(of)
 
-    anew, of_columns = AvroFromColumns(registry, ["new"], columns.schema, halves), batch(halves)
+    anew, of_columns = (
+        AvroFromColumns(registry, ["new"], columns.schema, halves, pa.schema([])),
+        batch(halves),
+    )
     added = [
         {"name": "embedding", "type": {"type": "array", "items": "float"}},
         {"name": "model_version", "type": "string"},

@@ -16,13 +16,16 @@ from google.protobuf.message_factory import GetMessageClass
 from registry import schema_registry
 from topics import values_of
 
+from encoder import Encoder
 from encoder.errors import ConfigurationError, RegistryUnavailable
 from encoder.store.objects import open_objects
+from encoder.store.store import ModelStore
 from pipelines.kafka.settings import Output, WorkerSettings
 from pipelines.kafka.start import check
 from pipelines.records.framed import Schema
 from pipelines.records.protobuf_schema import message_type, schema_file
 from pipelines.records.wire import HEADER, header, schema_id
+from pipelines.scores import score_columns
 from pipelines.sinks.ranges import Rotation
 from pipelines.vectors import VectorFormat
 
@@ -354,3 +357,42 @@ def test_schemas_of_a_topic_without_a_subject_are_those_of_its_records(topics, m
     found = check(settings_of(topics, model, registry))
     assert ("input schema", "id 1") in found
     assert ("output schema", f"subject {topics.output}-value, to be registered") in found
+
+
+@pytest.mark.parametrize("kind", ["avro", "json"])
+def test_scores_of_heads_stand_in_avro_messages(kind, topics, worker, registry, headed, score_names):
+    model = headed()
+    if kind == "avro":
+        topics.write(avro_messages(registry.add(f"{topics.input}-value", PAID)))
+    else:
+        topics.write([(str(i), json.dumps({"id": i, "reason": f"login failed {i}"}), None) for i in range(N)])
+    made = options(registry, text="reason", input_format=kind, model=str(model))
+    with worker(format="avro", vectors=VectorFormat("list", "float32"), **made):
+        found = [read_avro(registry, message.value()) for message in topics.read(least=N)]
+    encoder = Encoder.load(model)
+    found.sort(key=lambda record: record["id"])
+    assert [record["id"] for record in found] == list(range(N))
+    expected = score_columns(encoder.heads, encoder.encode([f"login failed {i}" for i in range(N)]))
+    for name, column in zip(score_names, expected, strict=True):
+        assert [record[name] for record in found] == column.to_pylist(), name
+    assert registry.count(f"/subjects/{topics.output}-value/versions") == 1  # with the scores from the start
+
+
+def test_a_followed_version_with_other_heads_makes_another_schema(topics, worker, registry, headed, tmp_path):
+    store = ModelStore.open((tmp_path / "store/tiny").as_uri())
+    store.publish(headed("fraud"))
+    number = registry.add(f"{topics.input}-value", PAID)
+    followed = {"model": f"{store.uri}@latest", "model_seconds": 0.1}
+    topics.write(avro_messages(number))
+    with worker(format="avro", **options(registry, **followed)) as started:
+        topics.read(least=N)
+        store.publish(headed("odd"))
+        deadline = time.monotonic() + 60
+        while started.follower.current().version != 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        topics.write(avro_messages(number, first=N))
+        found = [read_avro(registry, message.value()) for message in topics.read(least=2 * N)]
+    scores = {"tiny@1": {"fraud_label", "fraud_score"}, "tiny@2": {"odd_distance", "odd_novel"}}
+    for record in found:
+        assert set(record) - {*paid(0), "embedding", "model_version"} == scores[record["model_version"]]
+    assert sorted(record["id"] for record in found) == list(range(2 * N))

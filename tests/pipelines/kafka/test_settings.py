@@ -87,11 +87,3 @@ def test_what_avro_is_made_of():
     for kind in ("json", "text", "protobuf"):
         made_anew = settings(input_format=kind, format="avro", **url)
         assert (made_anew.needs_objects, made_anew.needs_columns) == (False, True)
-
-
-def test_avro_messages_carry_no_scores():
-    avro = {"format": "avro", "schema_registry": "http://registry"}
-    with pytest.raises(ConfigurationError, match="Avro messages carry no scores"):
-        settings(heads=("fraud",), **avro)
-    assert settings(["topic:out", "parquet:x"], heads=("fraud",), **avro).heads == ("fraud",)
-    assert settings(heads=(), **avro).heads == ()

@@ -4,6 +4,7 @@ import io
 import json
 
 import fastavro
+import pyarrow as pa
 import pytest
 
 from pipelines.records.avro import AvroSlices
@@ -123,3 +124,18 @@ def test_the_vector_says_what_it_is(vectors, kind, doc):
     embedding, label = json.loads(with_vectors(schema_of(PAID), ["id"], vectors).text)["fields"][1:]
     assert embedding == {"name": "embedding", "type": kind, "doc": doc}
     assert label == {"name": "model_version", "type": "string"}
+
+
+def test_scores_take_the_place_of_fields_of_their_names():
+    own = {**PAID, "fields": [*PAID["fields"], {"name": "fraud_score", "type": "string"}]}
+    scores = pa.schema([("fraud_label", pa.string()), ("fraud_score", pa.float32())])
+    assert kept_fields(schema_of(own), None, scores) == ["id", "user", "friend", "more"]
+    made = with_vectors(schema_of(own), None, BINARY, scores)
+    label, score = json.loads(made.text)["fields"][-2:]
+    assert label == {"name": "fraud_label", "type": ["null", "string"], "default": None}
+    assert score == {"name": "fraud_score", "type": ["null", "float"], "default": None}
+    data = AvroSlices(schema_of(own), ["id"])(header(1) + bytes_of(own, {**RECORD, "fraud_score": "high"}))
+    made = with_vectors(schema_of(own), ["id"], BINARY, scores)
+    found = read(made, data + TAIL + b"\x02\x08spam" + b"\x00")
+    assert found["fraud_label"] == "spam"
+    assert found["fraud_score"] is None

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sinks.avro import encoded_vectors
+from encoder import Encoder
+from pipelines.records.avro_types import avro_schema
+from pipelines.scores import score_columns as heads_columns
+from pipelines.scores import score_fields
+from pipelines.sinks.avro import encoded_records, encoded_vectors, score_batch, score_columns
 from pipelines.vectors import VectorFormat
 
 LABEL = "tiny@sha256:ü"
@@ -68,3 +72,23 @@ def test_vectors_without_numbers():
         [],
         [],
     ]
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_scores_are_read_as_the_heads_gave_them(n, headed):
+    encoder = Encoder.load(headed(), threads=1)
+    fields = score_fields(encoder.heads)
+    columns = heads_columns(encoder.heads, encoder.encode(["login failed", "disk full", "", "x", "y"])[:n])
+    batch = score_batch(list(zip([field.name for field in fields], columns, strict=True)))
+    assert batch.schema == score_columns(fields)
+    batch.validate(full=True)
+    kind = fastavro.parse_schema(avro_schema(batch.schema, "scores"))
+    encoded = encoded_records(batch.to_pylist(maps_as_pydicts="strict"), kind)
+    found = [fastavro.schemaless_reader(io.BytesIO(one), kind, None) for one in encoded]
+    for field, column in zip(fields, columns, strict=True):
+        assert [record[field.name] for record in found] == column.to_pylist()
+
+
+def test_without_heads_nothing_is_added():
+    assert score_batch([]).num_columns == 0
+    assert score_columns([]) == pa.schema([])

@@ -187,7 +187,7 @@ def worker(
         )
         return
     if check:
-        from pipelines.kafka.start import check as look  # noqa: PLC0415 - as above
+        from pipelines.kafka.check import check as look  # noqa: PLC0415 - as above
 
         print_table(None, [list(row) for row in look(settings)])
         return

@@ -20,8 +20,8 @@ from encoder import Encoder
 from encoder.errors import ConfigurationError, RegistryUnavailable
 from encoder.store.objects import open_objects
 from encoder.store.store import ModelStore
+from pipelines.kafka.check import check
 from pipelines.kafka.settings import Output, WorkerSettings
-from pipelines.kafka.start import check
 from pipelines.records.framed import Schema
 from pipelines.records.protobuf_schema import message_type, schema_file
 from pipelines.records.wire import HEADER, header, schema_id

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from encoder import Encoder
 from pipelines.beam.messages import Messages
 from pipelines.beam.metrics import BatchMetrics
 from pipelines.beam.models import Fixed
@@ -15,6 +16,7 @@ from pipelines.enrich import Enrichment
 from pipelines.model_version import ModelVersion
 from pipelines.records.decode import BadRow
 from pipelines.records.template import TextTemplate
+from pipelines.scores import score_columns
 
 TEXTS = ["login failed", None, "disk full"]
 
@@ -98,3 +100,26 @@ def test_what_is_too_large_is_a_bad_row(make, kind):
 def test_nothing_is_made_of_nothing(make):
     assert make(arrival([None]))[0] == []
     assert make(arrival([None]), format="arrow")[0] == []
+
+
+@pytest.mark.parametrize("kind", ["json", "msgpack", "arrow"])
+def test_messages_carry_the_scores_of_heads(kind, headed, score_names):
+    folder, texts = headed(), ["login failed", "disk full"]
+    encoder = Encoder.load(folder, threads=1)
+    fixed = Fixed(ModelVersion.resolve(str(folder)))
+    messages = Messages(fixed, Enrichment(TextTemplate.parse("text"), ("id",)), format=kind)
+    made, bad = messages.make(arrival(texts), 10**6, BatchMetrics())
+    assert not bad
+    if kind == "arrow":
+        found = [row for one in made for row in pa.ipc.open_stream(one.value).read_all().to_pylist()]
+    else:
+        decode = json.loads if kind == "json" else msgspec.msgpack.decode
+        found = [decode(one.value) for one in made]
+    columns = score_columns(encoder.heads, encoder.encode(texts))
+    for name, column in zip(score_names, columns, strict=True):
+        values = [row[name] for row in found]
+        if kind == "json" and pa.types.is_floating(column.type):
+            values = np.float32(values).tolist()
+        if kind == "json" and pa.types.is_struct(column.type):
+            values = [{label: float(np.float32(score)) for label, score in row.items()} for row in values]
+        assert values == column.to_pylist(), name

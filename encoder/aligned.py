@@ -1,5 +1,6 @@
 """Arrays that begin with a cache line, so that no row lies in one more of them than it must."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ LINE = 64
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """As `numpy.empty`, whose arrays begin anywhere."""
     kind = np.dtype(dtype)
-    size = int(np.prod(shape)) * kind.itemsize
+    size = math.prod(shape) * kind.itemsize
     memory = np.empty(size + LINE, np.uint8)
     begin = -memory.ctypes.data % LINE
     return memory[begin : begin + size].view(kind).reshape(shape)

@@ -85,7 +85,7 @@ def encoded(number, schema, record):
 def maker_of(chosen, mock, sample=()):
     schemas = Schemas(chosen, mock.registry)
     columns = output_schema(chosen, schemas.fields(sample, ["in"])) if chosen.needs_columns else None
-    return FramedRecordMaker(chosen, columns, schemas.decoder(columns)), schemas.messages(columns)
+    return FramedRecordMaker(chosen, columns, schemas.decoder(columns)), schemas.messages(columns, ())
 
 
 @pytest.mark.parametrize("outputs", [["topic:a"], ["parquet:x"], ["topic:a", "parquet:x"]])
@@ -229,7 +229,7 @@ def test_json_to_avro(mock, followed):
         b"oops",
     ]
     columns = output_schema(chosen, fields_seen(chosen, values))
-    messages = Schemas(chosen, mock.registry).messages(columns)
+    messages = Schemas(chosen, mock.registry).messages(columns, ())
     assert messages.look() == [("1.pay-ments-value", "to be registered")]
     assert mock.client.get_subjects() == []
     made = RecordMaker(chosen, columns)(values, followed)

@@ -233,7 +233,7 @@ MISSING = {
     ),
     "fastavro": (["fastavro"], "settings(input_format='avro')"),
     "Protobuf": (["google.protobuf"], "settings(input_format='protobuf')"),
-    "Avro out": (["fastavro"], "settings(input_format='json', format='avro').messages(None)"),
+    "Avro out": (["fastavro"], "settings(input_format='json', format='avro').messages(None, ())"),
 }
 SETTINGS = """
 from pipelines.kafka.schemas import Schemas

@@ -87,7 +87,7 @@ class AvroFromAvro:
         topics: where the messages go.
         fields: to keep, or None for all.
         vectors: how vectors are written.
-        scores: the columns of heads that are expected; see `pipelines.sinks.avro.score_columns`.
+        scores: the columns of heads that are expected; see `pipelines.sinks.avro.score_schema`.
     """
 
     def __init__(
@@ -198,8 +198,9 @@ class AvroFromColumns:
     def __call__(self, made: Made) -> list[bytes]:
         """The messages of records."""
         scores = score_batch(made.scores)
-        if self._header is None or scores.schema != self._scores:
-            self._scores = scores.schema
+        if scores.schema != self._scores:  # another model; its schema may have to wait for the registry
+            self._scores, self._header = scores.schema, None
+        if self._header is None:
             self.prepare()
         batch = made.batch.select(self._columns.names)
         if not self._same:

@@ -127,11 +127,11 @@ class Schemas:
                 AvroFromAvro,
                 AvroFromColumns,
             )
-            from pipelines.sinks.avro import score_columns  # noqa: PLC0415 - as above
+            from pipelines.sinks.avro import score_schema  # noqa: PLC0415 - as above
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "fastavro", EXTRA) from error
         settings = self._settings
-        topics, scores = [output.target for output in settings.topic_outputs], score_columns(heads)
+        topics, scores = [output.target for output in settings.topic_outputs], score_schema(heads)
         if settings.input_format == "avro" or columns is None:
             return AvroFromAvro(self.registry, topics, settings.fields, settings.vectors, scores)
         kept = pa.schema([columns.field(name) for name in kept_columns(settings, columns)])

@@ -14,7 +14,6 @@ from pipelines.vectors import VectorFormat
 
 __all__ = ["kept_fields", "with_vectors"]
 
-
 _NO_SCORES = pa.schema([])
 
 
@@ -49,7 +48,7 @@ def with_vectors(
         schema: of the records.
         wanted: the fields to keep, or None for all.
         vectors: how vectors are written.
-        scores: the columns of heads, of `pipelines.sinks.avro.score_columns`.
+        scores: the columns of heads, by `pipelines.sinks.avro.score_schema`.
 
     Raises:
         Unreadable: it is no Avro schema of a record.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipelines.records.wire import varint
 
-__all__ = ["encoded_records", "encoded_vectors", "score_batch", "score_columns"]
+__all__ = ["encoded_records", "encoded_vectors", "score_batch", "score_schema"]
 
 
 def encoded_vectors(vectors: pa.Array, label: str) -> list[bytes]:
@@ -67,7 +67,7 @@ def _zigzag(numbers: NDArray[np.int8]) -> tuple[memoryview, NDArray[np.int64]]:
     return memoryview(pairs[there].tobytes()), edges
 
 
-def score_columns(fields: Sequence[pa.Field]) -> pa.Schema:
+def score_schema(fields: Sequence[pa.Field]) -> pa.Schema:
     """The columns of heads with types that Avro has: names as strings, scores by label as maps."""
     return pa.schema([pa.field(field.name, _score_type(field.type)) for field in fields])
 
@@ -79,8 +79,8 @@ def _score_type(kind: pa.DataType) -> pa.DataType:
 
 
 def score_batch(scores: Sequence[tuple[str, pa.Array]]) -> pa.RecordBatch:
-    """The columns of heads, `(n,)` each with its name, as those of `score_columns`."""
-    schema = score_columns([pa.field(name, column.type) for name, column in scores])
+    """The columns of heads, `(n,)` each with its name, as those of `score_schema`."""
+    schema = score_schema([pa.field(name, column.type) for name, column in scores])
     columns = [_as_map(one) if pa.types.is_struct(one.type) else one for _, one in scores]
     columns = [one.cast(kind) for one, kind in zip(columns, schema.types, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka.schema_registry import Schema as Sent
 from confluent_kafka.schema_registry import SchemaRegistryClient
 
+from encoder import Encoder
 from encoder.errors import ConfigurationError, RegistryUnavailable
 from pipelines.follow import FollowedModel
 from pipelines.kafka.framed_making import FramedRecordMaker
@@ -44,6 +45,10 @@ class Mock:
     def __init__(self):
         self.client = SchemaRegistryClient.new_client({"url": "mock://x"})
         self.registry = Registry(self.client, "mock://x")
+
+    @staticmethod
+    def does_not_answer(*_arguments):
+        raise RegistryUnavailable("nobody is there")
 
     def add(self, subject, schema):
         return self.client.register_schema(subject, Sent(json.dumps(schema), "AVRO"))
@@ -241,6 +246,23 @@ def test_json_to_avro(mock, followed):
         {"id": 2, "text": "b", "user": None, "tags": None, "more": 0.5, **added[1]},
     ]
     assert messages.look() == [("1.pay-ments-value", f"id {schema_id(messages(made)[0])}")]
+
+
+def test_a_model_with_other_heads_waits_for_the_schema_of_its_messages(mock, followed, headed, monkeypatch):
+    chosen = settings("topic:a", input_format="json", format="avro", text="text")
+    values = [b'{"id":1,"text":"a"}']
+    columns = output_schema(chosen, fields_seen(chosen, values))
+    messages, maker = Schemas(chosen, mock.registry).messages(columns, ()), RecordMaker(chosen, columns)
+    [before] = messages(maker(values, followed))
+    made = maker(values, FollowedModel(Encoder.load(headed("fraud"), threads=1), "tiny@8", 8, 0.0))
+    with monkeypatch.context() as away:
+        away.setattr(mock.registry, "register", Mock.does_not_answer)
+        for _ in range(2):
+            with pytest.raises(RegistryUnavailable):
+                messages(made)
+    [after] = messages(made)
+    assert schema_id(before) != schema_id(after)
+    assert set(read(mock, after)) == {*read(mock, before), "fraud_label", "fraud_score"}
 
 
 def test_a_subject_of_another_kind_is_named(mock):

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from encoder import Encoder
 from pipelines.records.avro_types import avro_schema
-from pipelines.scores import score_columns as heads_columns
-from pipelines.scores import score_fields
-from pipelines.sinks.avro import encoded_records, encoded_vectors, score_batch, score_columns
+from pipelines.scores import score_columns, score_fields
+from pipelines.sinks.avro import encoded_records, encoded_vectors, score_batch, score_schema
 from pipelines.vectors import VectorFormat
 
 LABEL = "tiny@sha256:ü"
@@ -78,9 +77,9 @@ def test_vectors_without_numbers():
 def test_scores_are_read_as_the_heads_gave_them(n, headed):
     encoder = Encoder.load(headed(), threads=1)
     fields = score_fields(encoder.heads)
-    columns = heads_columns(encoder.heads, encoder.encode(["login failed", "disk full", "", "x", "y"])[:n])
+    columns = score_columns(encoder.heads, encoder.encode(["login failed", "disk full", "", "x", "y"])[:n])
     batch = score_batch(list(zip([field.name for field in fields], columns, strict=True)))
-    assert batch.schema == score_columns(fields)
+    assert batch.schema == score_schema(fields)
     batch.validate(full=True)
     kind = fastavro.parse_schema(avro_schema(batch.schema, "scores"))
     encoded = encoded_records(batch.to_pylist(maps_as_pydicts="strict"), kind)
@@ -91,4 +90,4 @@ def test_scores_are_read_as_the_heads_gave_them(n, headed):
 
 def test_without_heads_nothing_is_added():
     assert score_batch([]).num_columns == 0
-    assert score_columns([]) == pa.schema([])
+    assert score_schema([]) == pa.schema([])

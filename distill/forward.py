@@ -51,7 +51,6 @@ def embed_sequences(
             "they do not belong together"
         )
     device = teacher.model.device
-
     batches = list(_batches(sequences, _CPU_BATCH if device.type == "cpu" else _GPU_BATCH))
     pieces, order = [], []
     with _batch_map(device) as batch_map:
@@ -87,10 +86,11 @@ def _batch_map(device: torch.device) -> Iterator[Callable[..., Iterator[Any]]]:
         yield map
         return
     torch.set_num_threads(1)  # of an operation, in this process and for each thread that begins
+    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool.map
+        yield pool.map
     finally:
+        pool.shutdown(cancel_futures=True)  # after an error or an interrupt the rest is not waited for
         torch.set_num_threads(threads)
 
 

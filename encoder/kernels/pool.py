@@ -91,7 +91,7 @@ def pool_texts(
     """
     first = 0
     row, total = np.empty(sums.shape[0], np.float32), np.empty(sums.shape[0], np.float64)
-    vector = np.empty(out.shape[1], out.dtype)
+    vector = np.empty(out.shape[1] if past_caches else 0, out.dtype)
     for r in range(ends.shape[0]):
         factor = _pool(ids, first, ends[r], table, normalize, sums, row, total)
         if past_caches:
@@ -100,4 +100,5 @@ def pool_texts(
         else:
             store(row, factor, out[r])
         first = ends[r]
-    finish()
+    if past_caches:
+        finish()

@@ -1,7 +1,6 @@
 """Words that were met before, with their token ids: one set of hash tables for each thread at work."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoder import aligned
 from encoder.kernels.words import LONG_SLOT, SHORT_SLOT, Words, is_full
@@ -35,10 +34,5 @@ class WordMemos:
 
 def new_words(n_short: int, n_long: int) -> Words:
     """Empty tables with so many slots, powers of two; no slot lies in two cache lines."""
-    return Words(_zeros(SHORT_SLOT * n_short), _zeros(LONG_SLOT * n_long), np.zeros(2, np.int64))
-
-
-def _zeros(count: int) -> NDArray[np.uint64]:
-    numbers = aligned.empty((count,), np.uint64)
-    numbers[:] = 0
-    return numbers
+    short, long = (aligned.zeros((n,), np.uint64) for n in (SHORT_SLOT * n_short, LONG_SLOT * n_long))
+    return Words(short, long, np.zeros(2, np.int64))

@@ -134,8 +134,7 @@ def _with_zeros(kept: NDArray[Any], rows: NDArray[np.int32], length: int) -> NDA
     """The array of which some rows were kept, at the beginning of a cache line."""
     if not 0 <= length <= _MOST_ZEROS * (len(kept) + _MOST_ZEROS**2) or (rows.size and rows.min() < 0):
         raise ValueError("rows that do not fit")
-    array = aligned.empty((length, *kept.shape[1:]), kept.dtype)
-    array[:] = 0
+    array = aligned.zeros((length, *kept.shape[1:]), kept.dtype)
     array[rows] = kept
     return array
 

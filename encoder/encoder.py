@@ -44,6 +44,7 @@ class Encoder:
         self.heads = Heads(model.heads, unit=model.normalize)
         self._normalize = model.normalize
         self._table = _token_table(model)
+        self._sum_type = np.dtype(np.int16 if self._table.dtype == np.int8 else np.float32)
         self._tokenizer = BlockTokenizer(model.tokenizer_json, model.max_length, model.tables)
         self._threads = default_threads() if threads is None else threads
         if self._threads < 1:
@@ -114,7 +115,7 @@ class Encoder:
 
         def encode(block: Block) -> None:
             ids, ends = self._tokenizer.tokenise(block.texts)
-            sums: NDArray[Any] = np.empty(dims, np.int16 if self._table.dtype == np.int8 else np.float32)
+            sums: NDArray[Any] = np.empty(dims, self._sum_type)
             rows = written[block.first : block.first + len(ends)]
             pool_texts(ids, ends, self._table, self._normalize, sums, rows, streamed)
 

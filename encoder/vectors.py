@@ -1,6 +1,6 @@
 """The arrays that vectors are written to."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,12 @@ _CACHED = 16 << 20  # bytes, of which a processor's caches still hold the first 
 
 VectorType = Literal["float32", "float16", "int8", "binary"]
 """What a vector is made of; see `Encoder.encode`."""
+_KINDS: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "int8": np.dtype(np.int8),
+    "binary": np.dtype(np.uint8),
+}
 
 
 def vectors_for(n_texts: int, dims: int, dtype: VectorType, out: NDArray[Any] | None) -> NDArray[Any]:
@@ -25,9 +31,9 @@ def vectors_for(n_texts: int, dims: int, dtype: VectorType, out: NDArray[Any] | 
         InputError: `out` does not fit.
         ConfigurationError: there is no such dtype.
     """
-    if dtype not in get_args(VectorType):
-        raise ConfigurationError(f"dtype is {dtype!r}: it must be one of {', '.join(get_args(VectorType))}")
-    kind = np.dtype(np.uint8 if dtype == "binary" else dtype)
+    kind = _KINDS.get(dtype)
+    if kind is None:
+        raise ConfigurationError(f"dtype is {dtype!r}: it must be one of {', '.join(_KINDS)}")
     columns = -(-dims // 8) if dtype == "binary" else dims
     if out is None:
         if n_texts * columns * kind.itemsize <= _CACHED:  # sooner made, which one short text would notice

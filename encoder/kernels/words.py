@@ -10,6 +10,7 @@ their count, or one of the codes below.
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
@@ -99,7 +100,7 @@ def append_ids(packed: Any, ids: Any, p: Any) -> None:
     ids[p + np.uint64(2)] = packed >> (np.uint64(4) + ID_BITS + ID_BITS)
 
 
-@njit(nogil=True, cache=True)
+@register_jitable  # called from Python, it is the plain function: sooner done than handed to a kernel
 def is_full(slots: int, used: int) -> bool:
     """Whether three quarters of the slots are taken."""
     return used >= (slots >> 2) * 3

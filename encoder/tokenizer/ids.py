@@ -57,24 +57,30 @@ class BlockTokenizer:
         return ids, np.cumsum(lengths)
 
     def _by_kernel(self, compiler: WordPieceCompiler, texts: TextBuffers) -> Ids:
-        found, status = self._run_kernel(compiler, texts)
+        found, status, n_pending = self._run_kernel(compiler, texts)
+        if not n_pending:  # as nearly always; to look for them takes longer than a short text
+            return found
         rows = np.flatnonzero(status != DONE)
         while len(unknown := status[rows][status[rows] % 8 == NEEDS_PAGE]):
             # Rare: a script that this process has not met. Learn its characters, then do its texts again.
             compiler.add_pages(set((unknown // 8).tolist()))
-            more, status[rows] = self._run_kernel(compiler, texts.take(rows))
+            more, status[rows], _ = self._run_kernel(compiler, texts.take(rows))
             found = _with_rows(found, more, rows)
             rows = np.flatnonzero(status != DONE)
         return self._by_library(found, texts, rows)
 
-    def _run_kernel(self, compiler: WordPieceCompiler, texts: TextBuffers) -> tuple[Ids, NDArray[np.int32]]:
+    def _run_kernel(
+        self, compiler: WordPieceCompiler, texts: TextBuffers
+    ) -> tuple[Ids, NDArray[np.int32], int]:
+        """Ids, what became of each text, and how many are not done."""
         n_texts = len(texts.offsets) - 1
-        ids = np.empty(texts.offsets[-1] - texts.offsets[0] + 16, np.int32)
+        ids = np.empty(texts.offsets.item(-1) - texts.offsets.item(0) + 16, np.int32)
         ends, status = np.empty(n_texts, np.int64), np.empty(n_texts, np.int32)
         memo = self._memos.take(compiler.tables.words)
-        tokenise(*texts, compiler.tables, memo, self._max_tokens, self._max_chars, ids, ends, status)
+        limits = self._max_tokens, self._max_chars
+        n_pending = tokenise(*texts, compiler.tables, memo, *limits, ids, ends, status)
         self._memos.give_back(memo)
-        return (ids, ends), status
+        return (ids, ends), status, n_pending
 
     def _by_library(self, found: Ids, texts: TextBuffers, rows: NDArray[np.int64]) -> Ids:
         if not len(rows):

@@ -54,7 +54,7 @@ class FileSource(Source):
     every: float = 1.0
     ends: bool = False
     part: int = 0
-    parts: int = 4
+    parts: int = 1
 
     @property
     def place(self) -> str:

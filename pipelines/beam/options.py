@@ -12,12 +12,20 @@ from encoder.errors import ConfigurationError
 from pipelines.beam.dataflow import RUNNER as DATAFLOW
 from pipelines.beam.dataflow import dataflow_arguments
 
-__all__ = ["LOCAL_RUNNER", "beam_options", "check_detachable", "named_runner", "stream_options"]
+__all__ = [
+    "LOCAL_RUNNER",
+    "beam_options",
+    "check_detachable",
+    "named_runner",
+    "stream_options",
+    "stream_readers",
+]
 
 LOCAL_RUNNER = "FnApiRunner"
 """Beam's runner in this process, which a job without `--runner` gets."""
 
 _CHECKPOINT_MS = 10_000
+_MANY_READERS = (LOCAL_RUNNER, "FlinkRunner", "DataflowRunner")
 _OF_THIS_PROCESS = (LOCAL_RUNNER, "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
 
@@ -91,6 +99,20 @@ def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
     flink = ("--finish_bundle_before_checkpointing", f"--checkpointing_interval={_CHECKPOINT_MS}")
     more = ("--streaming", *(() if named_runner(arguments) == DATAFLOW else flink))
     return PipelineOptions([*arguments, *(one for one in more if one.split("=")[0] not in names)])
+
+
+def stream_readers(options: PipelineOptions, *, windows: bool) -> int | None:
+    """How many readers a source may have where nobody says: one, or None for as many as it likes.
+
+    Prism 2.77 takes for the watermark of a source that of the reader which spoke last, not the lowest. With
+    several it closes windows before their records are there, and drops these. `PortableRunner` may be Prism.
+
+    Args:
+        options: Beam's.
+        windows: whether the job has any.
+    """
+    runner = options.view_as(StandardOptions).runner
+    return 1 if windows and runner not in _MANY_READERS else None
 
 
 def check_detachable(options: PipelineOptions) -> None:

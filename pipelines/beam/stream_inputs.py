@@ -23,6 +23,7 @@ from pipelines.records.values import columns_seen
 __all__ = ["StreamInput", "Timing", "check_pubsub"]
 
 _MICROS = 1_000_000
+_FILE_READERS = 4
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class StreamInput:
         attributes: of Pub/Sub, those that become columns of text.
         time_attribute: of Pub/Sub, the one with the time of a record.
         id_attribute: of Pub/Sub, the one with an id of a record that is the same if it is published again.
+        readers: how many read files or partitions at a time; None is four for files, and one a partition.
     """
 
     text: str
@@ -86,6 +88,7 @@ class StreamInput:
     attributes: tuple[str, ...] = ()
     time_attribute: str | None = None
     id_attribute: str | None = None
+    readers: int | None = None
 
     def source(
         self, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing, output: str | None
@@ -126,6 +129,7 @@ class StreamInput:
             timing.promise(),
             every=timing.look,
             ends=timing.ends,
+            parts=self.readers or _FILE_READERS,
         )
 
     def _topic(self, topic: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:
@@ -159,6 +163,7 @@ class StreamInput:
             timing.windows(),
             timing.promise(),
             ends=timing.ends,
+            readers=self.readers,
         )
 
     @property

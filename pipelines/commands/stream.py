@@ -104,6 +104,14 @@ def stream(
         str | None,
         typer.Option(help="Of a topic: another topic, in the same words, or files:URI."),
     ] = None,
+    readers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many read files or partitions at a time; on Prism, windows need 1.  "
+            "[default: 1 for windows with PrismRunner or PortableRunner; else 4 for files, one a partition]",
+        ),
+    ] = None,
     follow: Annotated[
         Literal["latest"] | None,
         typer.Option(help="latest: change to newer versions of the model while running."),
@@ -127,7 +135,11 @@ def stream(
     that cannot be read, that have no time or come too late go to `dead_letters/` or --dead-letters.
     """
     try:
-        from pipelines.beam.options import check_detachable, stream_options  # noqa: PLC0415 - Beam is an extra
+        from pipelines.beam.options import (  # noqa: PLC0415 - Beam is an extra
+            check_detachable,
+            stream_options,
+            stream_readers,
+        )
         from pipelines.beam.runner import run_stream, start_stream  # noqa: PLC0415 - as above
         from pipelines.beam.stream_inputs import StreamInput, Timing  # noqa: PLC0415 - as above
         from pipelines.beam.stream_outputs import OutputWords  # noqa: PLC0415 - as above
@@ -142,6 +154,7 @@ def stream(
     options = stream_options(beam_arguments or [], ends=stop_at_end)
     if detach:
         check_detachable(options)
+    in_windows = output.startswith("parquet:")
     timing = Timing(
         field=event_time,
         window=seconds(window, "--window"),
@@ -163,6 +176,7 @@ def stream(
                 _names(attributes) or (),
                 time_attribute,
                 id_attribute,
+                readers or stream_readers(options, windows=in_windows),
             ),
             output=OutputWords(output, dead_letters, output_format, key, shards, brokers, librdkafka),
             text=text,
@@ -174,7 +188,7 @@ def stream(
             follow=seconds(every, "--every") if follow else None,
         )
         claim_stream(job)
-    windows = f", windows of {timing.window:g} s" if output.startswith("parquet:") else ""
+    windows = f", windows of {timing.window:g} s" if in_windows else ""
     what = f"{source} -> {job.output.place}{windows}"
     if detach:
         with _telling(), hushed():

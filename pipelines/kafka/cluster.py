@@ -1,5 +1,6 @@
 """What the cluster says of topics before the work begins: are they there, what may we do with them."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -112,7 +113,8 @@ def sample_values(properties: Mapping[str, str], topics: Mapping[str, int]) -> l
     Raises:
         TransientError: the cluster does not answer.
     """
-    consumer: Any = Consumer({**properties, "group.id": f"{properties['group.id']}-sample"})
+    ours = {"group.id": f"{properties['group.id']}-sample", "enable.partition.eof": True}
+    consumer: Any = Consumer({**properties, **ours})
     try:
         return _last_values(consumer, [(name, number) for name, n in topics.items() for number in range(n)])
     except KafkaException as error:
@@ -133,11 +135,19 @@ def _last_values(consumer: Any, partitions: Sequence[tuple[str, int]]) -> list[b
             ends[place] = high
     consumer.assign(parts)
     values: list[bytes | None] = []
-    while ends and (messages := consumer.consume(_SAMPLE_MESSAGES, _SAMPLE_SECONDS)):
+    deadline = time.monotonic() + _ASK_SECONDS
+    while ends and time.monotonic() < deadline:
+        messages = consumer.consume(_SAMPLE_MESSAGES, _SAMPLE_SECONDS)
+        if values and not messages:
+            break  # it is a sample
         for message in messages:
-            if message.error() is None:
+            place = message.topic(), message.partition()
+            if (error := message.error()) is None:
                 values.append(message.value())
-                place = message.topic(), message.partition()
-                if message.offset() + 2 >= ends.get(place, 0):  # a marker may be the last
+                if message.offset() + 1 >= ends.get(place, 0):
                     ends.pop(place, None)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are named so
+                ends.pop(place, None)  # the last may be a marker
+    if ends and not values:
+        raise TransientError(f"the brokers gave no record of {next(iter(ends))[0]} in {_ASK_SECONDS:g} s")
     return values

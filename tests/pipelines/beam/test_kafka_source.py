@@ -1,14 +1,17 @@
 """The Kafka source on a real broker."""
 
+import dataclasses
 import json
+import time
 
 import pyarrow as pa
 import pytest
-from apache_beam.utils.timestamp import MAX_TIMESTAMP
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from confluent_kafka import KafkaError
 from topics import unique, write_topic
 
 from encoder.errors import ConfigurationError, TemplateError, TransientError
+from pipelines.beam.kafka_reader import PartitionRead
 from pipelines.beam.stream_inputs import StreamInput, Timing
 
 pytestmark = pytest.mark.server
@@ -76,12 +79,87 @@ def test_a_reader_goes_on_behind_its_mark(source, kafka, topic):
     coder = part.get_checkpoint_mark_coder()
     mark = coder.decode(coder.encode(reader.get_checkpoint_mark()))
     reader.close()
-    assert (mark.offset, mark.watermark) == (rows[-1] + 1, times.max())
+    assert mark.partitions == (PartitionRead(rows[-1] + 1, times.max()),)
     write_topic(kafka.address, topic, [record(N + i) for i in range(50)])
     again = part.create_reader(None, mark)
     rows += [row for arrival in read(again) for row in arrival.rows.tolist()]
     again.close()
     assert rows == list(range(rows[-1] + 1))
+
+
+def test_whoever_goes_on_takes_over_the_consumer(source, kafka, topic):
+    """As when bundles overlap, and Beam hands a partition on to another of its `DoFn`s."""
+    part = source(ends=False).split(20)[0]
+    first = part.create_reader(None, None)
+    assert _first(first)
+    rows = first.get_current().rows.tolist()
+    consumer, mark = first._live, first.get_checkpoint_mark()
+    second = part.create_reader(None, mark)
+    write_topic(kafka.address, topic, [record(N + i) for i in range(50)])
+    assert _first(second)
+    assert second._live is consumer
+    again = second.get_current().rows.tolist()
+    assert again[0] == rows[-1] + 1
+    assert _first(first)  # an attempt that was given up, but still runs, disturbs nobody
+    assert first._live is not consumer
+    assert first.get_current().rows[0] == again[0]
+    first.close()
+    mark = second.get_checkpoint_mark()
+    assert mark.partitions[0].offset == again[-1] + 1
+    second.close()
+    third = part.create_reader(None, mark)
+    assert not third.advance()
+    assert third._live is not consumer  # which is closed, as nobody had taken it
+    third.close()
+
+
+def test_one_reader_of_two_partitions_holds_its_watermark_for_both(source, topic):
+    whole = dataclasses.replace(source(ends=False, idle=2), readers=1)
+    [part] = whole.split(20)
+    reader = part.create_reader(None, None)
+    assert _first(reader)
+    assert reader.get_watermark() < Timestamp(START)  # nothing is known of the other partition yet
+    mark = reader.get_checkpoint_mark()
+    reader.close()  # a second batch is read anew, if it was there already
+    again = part.create_reader(None, mark)
+    assert _first(again)
+    both = [reader.get_current(), again.get_current()]
+    assert sorted(ids(both)) == list(range(N))
+    assert {one.source for one in both} == {f"{topic}/0", f"{topic}/1"}
+    assert again.get_watermark() == Timestamp(START + min(max(ids([one])) for one in both))
+    again.close()
+
+
+def test_an_empty_partition_holds_up_no_window_for_long(source, kafka):
+    name = kafka.create_topic(unique("events"), partitions=2)
+    write_topic(kafka.address, name, [(b"k", record(1), None)])
+    [part] = dataclasses.replace(source(name=name, ends=False, idle=1), readers=1).split(20)
+    reader = part.create_reader(None, None)
+    assert _first(reader)
+    assert reader.get_watermark() < Timestamp(START)
+    assert not any(reader.advance() for _ in range(100))  # of 20 ms
+    assert reader.get_watermark() > Timestamp(time.time() - 60)
+    reader.close()
+
+
+def test_a_broker_that_does_not_answer_is_no_silent_source(source):
+    there = source(ends=False, idle=1)
+    nowhere = {**there.properties, "bootstrap.servers": "127.0.0.1:1"}
+    reader = dataclasses.replace(there, properties=nowhere).create_reader(None, None)
+    assert not any(reader.advance() for _ in range(100))
+    assert reader.get_watermark() < Timestamp(START)
+    reader.close()
+
+
+def test_an_end_that_came_with_the_last_records_is_not_forgotten(source):
+    part = source().split(20)[0]
+    first = part.create_reader(None, None)
+    while not first._ended:
+        first.advance()
+    second = part.create_reader(None, first.get_checkpoint_mark())
+    assert not second.advance()
+    assert second.get_watermark() == MAX_TIMESTAMP
+    second.close()
 
 
 def _first(reader):
@@ -147,16 +225,20 @@ class Event:
     def __init__(self, *error):
         self._error = KafkaError(*error)
 
+    def partition(self):
+        return 0
+
     def error(self):
         return self._error
 
 
 def test_errors_end_the_bundle_or_are_waited_out(source):
     reader = source().split(1)[0].create_reader(None, None)
+    reader.advance()
     with pytest.raises(ConfigurationError, match=r"cannot read events-.*/0"):
-        reader._is_event(Event(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+        reader._live._hear(Event(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     for lost in ((KafkaError._AUTO_OFFSET_RESET,), (KafkaError._FATAL, "fenced", True)):
         with pytest.raises(TransientError, match="cannot go on reading"):
-            reader._is_event(Event(*lost))
-    assert reader._is_event(Event(KafkaError._ALL_BROKERS_DOWN))
+            reader._live._hear(Event(*lost))
+    reader._live._hear(Event(KafkaError._ALL_BROKERS_DOWN))
     reader.close()

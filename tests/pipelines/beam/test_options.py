@@ -1,9 +1,9 @@
 import pytest
-from apache_beam.options.pipeline_options import DirectOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
 from encoder.errors import ConfigurationError
 from pipelines.beam import options
-from pipelines.beam.options import beam_options, check_detachable, stream_options
+from pipelines.beam.options import beam_options, check_detachable, stream_options, stream_readers
 
 
 def local(options):
@@ -58,3 +58,15 @@ def test_a_job_that_would_end_with_this_process_is_not_left_alone(arguments):
 
 def test_a_job_elsewhere_may_be_left_alone():
     check_detachable(beam_options(["--runner=PortableRunner", "--environment_type=EXTERNAL"], 1))
+
+
+@pytest.mark.parametrize("runner", ["PrismRunner", "PortableRunner", "DirectRunner"])
+def test_windows_on_what_may_be_prism_have_one_reader(runner):
+    options = beam_options([f"--runner={runner}"], 1)
+    assert stream_readers(options, windows=True) == 1
+    assert stream_readers(options, windows=False) is None
+
+
+@pytest.mark.parametrize("arguments", [[], ["--runner=FlinkRunner"], ["--runner=DataflowRunner"]])
+def test_other_runners_have_as_many_readers_as_the_input_allows(arguments):
+    assert stream_readers(PipelineOptions(arguments or ["--runner=FnApiRunner"]), windows=True) is None

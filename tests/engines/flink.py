@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -165,6 +166,19 @@ class FlinkCluster:
         """What the TaskManager and the Python workers have said."""
         return "".join(self._servers[name].text() for name in ("taskmanager", "workers"))
 
+    def counted(self, name: str) -> int:
+        """The sum of a counter of Beam's over the subtasks of the running jobs."""
+        total = 0
+        jobs = [job["id"] for job in self.rest("jobs").get("jobs", []) if job["status"] not in _ENDED]
+        for job in jobs:
+            for vertex in self.rest(f"jobs/{job}").get("vertices", []):
+                path = f"jobs/{job}/vertices/{vertex['id']}/metrics"
+                names = [one["id"] for one in self.rest(path) or [] if one["id"].endswith(f".{name}")]
+                if names:
+                    wanted = ",".join(urllib.parse.quote(one, safe="") for one in names)
+                    total += sum(int(float(one["value"])) for one in self.rest(f"{path}?get={wanted}") or [])
+        return total
+
     def wait_for_slots(self, seconds: float = 60.0) -> None:
         """Wait until all slots are free."""
         wait_until(
@@ -180,12 +194,11 @@ class FlinkCluster:
                 self.rest(f"jobs/{job['id']}?mode=cancel", "PATCH")
         self.wait_for_slots()
 
-    def rest(self, path: str, method: str = "GET") -> dict[str, Any]:
+    def rest(self, path: str, method: str = "GET") -> Any:
         """Ask Flink's REST interface; an empty answer while it does not answer."""
         request = urllib.request.Request(f"http://127.0.0.1:{self._rest}/{path}", method=method)
         with suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
-            found: dict[str, Any] = json.loads(answer.read() or b"{}")
-            return found
+            return json.loads(answer.read() or b"{}")
         return {}
 
     @property

@@ -24,7 +24,7 @@ __all__ = [
 LOCAL_RUNNER = "FnApiRunner"
 """Beam's runner in this process, which a job without `--runner` gets."""
 
-_CHECKPOINT_MS = 10_000
+_CHECKPOINT_MS, _SHUTDOWN_MS = 10_000, 1000
 _MANY_READERS = (LOCAL_RUNNER, "FlinkRunner", "DataflowRunner")
 _OF_THIS_PROCESS = (LOCAL_RUNNER, "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
 
@@ -76,8 +76,9 @@ def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
     """Options for a streaming job.
 
     Flink loses the source of a job whose first bundle meets a checkpoint, unless it is told to finish
-    bundles first; and it keeps no checkpoints, unless it is told how often. Both are added; other runners
-    ignore them, and Dataflow does not get them.
+    bundles first; it keeps no checkpoints, unless it is told how often; and a job whose sources have ended
+    goes on, unless it is told to shut them down. All that is added; other runners ignore it, and Dataflow
+    does not get it.
 
     Args:
         arguments: Beam's own, as on its command line.
@@ -96,8 +97,10 @@ def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
             )
         return options
     names = {argument.split("=")[0] for argument in arguments}
-    flink = ("--finish_bundle_before_checkpointing", f"--checkpointing_interval={_CHECKPOINT_MS}")
-    more = ("--streaming", *(() if named_runner(arguments) == DATAFLOW else flink))
+    flink = ["--finish_bundle_before_checkpointing", f"--checkpointing_interval={_CHECKPOINT_MS}"]
+    if ends:
+        flink.append(f"--shutdown_sources_after_idle_ms={_SHUTDOWN_MS}")
+    more = ("--streaming", *([] if named_runner(arguments) == DATAFLOW else flink))
     return PipelineOptions([*arguments, *(one for one in more if one.split("=")[0] not in names)])
 
 

@@ -100,6 +100,11 @@ def test_prism_writes_the_same_windows(millstream, store, tmp_path, prism_option
     check_windows(millstream, store, tmp_path, prism_options)
 
 
+@pytest.mark.server
+def test_flink_writes_the_same_windows(millstream, store, tmp_path, flink_options):
+    check_windows(millstream, store, tmp_path, flink_options)
+
+
 def publish_damaged(store, folder):
     """Publish a version whose table is there already, with other bytes."""
     table = (folder / "model.safetensors").read_bytes()

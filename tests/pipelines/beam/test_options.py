@@ -37,6 +37,7 @@ def test_a_stream_gets_what_flink_needs_unless_it_is_given():
     assert found.view_as(StandardOptions).streaming
     assert found._flags == [*given, "--streaming", "--finish_bundle_before_checkpointing"]
     assert "--checkpointing_interval=10000" in stream_options(given[:1], ends=False)._flags
+    assert stream_options(given, ends=True)._flags == [*found._flags, "--shutdown_sources_after_idle_ms=1000"]
 
 
 def test_the_local_runner_takes_only_streams_that_end():

@@ -169,6 +169,15 @@ def test_a_firing_without_anything_new_writes_nothing(write, folder):
     assert write(piece([1]), pane=3) == [name]
 
 
+def test_a_firing_of_nothing_at_the_end_of_a_window_is_no_error(write, folder):
+    """Flink's, when a window takes no more late rows."""
+    assert write() == []
+    [name] = write(piece([1, 2]))
+    before = (folder / "out" / name).stat().st_mtime_ns
+    assert write(pane=1) == []
+    assert (folder / "out" / name).stat().st_mtime_ns == before
+
+
 def test_bad_rows_stand_beside_the_file(write, folder, letters):
     unread = BadRow("a", 7, "not JSON", b"oops")
     textless = pa.record_batch({"id": [2], "text": pa.nulls(1, pa.string()), SOURCE: ["a"], ROW: [2]})

@@ -30,7 +30,7 @@ BROKEN, NEED = 16, 32  # no UTF-8; the page (a page is 256 code points) has to b
 _APOSTROPHE, _BLANK = 0x27, 0x20
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _kind(data: Any, i: int, e: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
     """What the character at byte i is, and where the next one begins."""
     b = data[i]
@@ -45,7 +45,7 @@ def _kind(data: Any, i: int, e: int, page_of: Any, pages: Any) -> tuple[Any, Any
     return int(pages[page, code & 255]), after
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _run(data: Any, i: int, e: int, kind: int, most: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
     """Where a run of characters of one kind ends, at most so many of them; and what is wrong there, or 0."""
     count, c = 0, 0
@@ -58,7 +58,7 @@ def _run(data: Any, i: int, e: int, kind: int, most: int, page_of: Any, pages: A
     return i, 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _contraction(data: Any, i: int, e: int, any_case: bool) -> Any:
     """Bytes of 's 't 'm 'd 're 've 'll at an apostrophe, or 0."""
     if i + 1 >= e:
@@ -74,7 +74,7 @@ def _contraction(data: Any, i: int, e: int, any_case: bool) -> Any:
     return 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _after_opaque(data: Any, i: int, e: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
     """The next certain border: before a space that does not follow white space."""
     solid = False
@@ -88,7 +88,7 @@ def _after_opaque(data: Any, i: int, e: int, page_of: Any, pages: Any) -> tuple[
     return e, DOUBT
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _after_white(data: Any, i: int, e: int, newlines: bool, page_of: Any, pages: Any) -> tuple[Any, Any]:
     r"""White space: `\s*[\r\n]+` (where it counts), then `\s+(?!\S)`, then `\s+`."""
     j, last, newline, count = i, i, -1, 0
@@ -110,7 +110,7 @@ def _after_white(data: Any, i: int, e: int, newlines: bool, page_of: Any, pages:
     return j, 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _plain_regex(  # noqa: PLR0911 - one for each way a pre-token can be
     data: Any, i: int, e: int, lead: bool, newer: bool, digits: int, page_of: Any, pages: Any
 ) -> tuple[Any, Any]:
@@ -146,7 +146,7 @@ def _plain_regex(  # noqa: PLR0911 - one for each way a pre-token can be
     return i, wrong
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True, inline="always", inner=True)
 def after_ascii(data: Any, i: int, e: int, ascii_: Any, regex: int, digits: int) -> Any:  # noqa: PLR0911 - as above
     """The end of a plain piece where that is simple to say, as for most of ASCII; otherwise i.
 
@@ -191,7 +191,7 @@ def after_ascii(data: Any, i: int, e: int, ascii_: Any, regex: int, digits: int)
     return j
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def after_regex(
     data: Any, i: int, e: int, lead: bool, newer: bool, digits: int, page_of: Any, pages: Any
 ) -> tuple[Any, Any]:
@@ -224,7 +224,7 @@ def after_regex(
     return _after_opaque(data, i, e, page_of, pages)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def after_spaces(data: Any, i: int, e: int, blanks: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
     """The end of the piece at byte i: before the next blank behind what is surely there and no white space.
 

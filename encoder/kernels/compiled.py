@@ -40,7 +40,9 @@ _dispatchers: list[Any] = []
 _used: set[Path] = set()
 
 
-def njit(*, cache: bool, allocates: bool = False, **options: Any) -> Callable[[_Function], _Function]:
+def njit(
+    *, cache: bool, allocates: bool = False, inner: bool = False, **options: Any
+) -> Callable[[_Function], _Function]:
     """As `numba.njit`, with the cache of this module.
 
     Args:
@@ -48,12 +50,15 @@ def njit(*, cache: bool, allocates: bool = False, **options: Any) -> Callable[[_
         allocates: whether the function makes arrays or returns them. One that does not borrows its caller's,
             and their references are not counted, which is done with atomic instructions of some 5 ns each,
             several for each call.
+        inner: whether only other kernels call the function: what Python would call is not compiled, which is
+            a fifth of the time that compiling takes.
         options: those of `numba.njit`.
     """
 
     def decorate(function: _Function) -> _Function:
         compile_: Any = numba.njit  # its types leave `_nrt` out
-        dispatcher: Any = compile_(_nrt=allocates, **options)(function)
+        unneeded = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
+        dispatcher: Any = compile_(_nrt=allocates, **unneeded, **options)(function)
         if cache and dispatcher is not function:  # it is with NUMBA_DISABLE_JIT
             dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - what `enable_caching` does, with ours
             _dispatchers.append(dispatcher)

@@ -14,7 +14,7 @@ _BLANK = 0x20
 _BYTES, _UNIGRAM = 1, 3
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def new_piece(
     data: Any,
     i: int,
@@ -72,7 +72,7 @@ def new_piece(
     return _merged_characters(text, m, t.byte_ids, t.pairs, t.slots, t.arena, places, ids, p)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _merged_bytes(
     text: Any, m: int, byte_ids: Any, pairs: Any, slots: Any, arena: Any, places: Any, ids: Any, p: int
 ) -> Any:
@@ -85,7 +85,7 @@ def _merged_bytes(
     return merge_pairs(ids, p, p + m, pairs, places)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _merged_characters(
     text: Any, m: int, byte_ids: Any, pairs: Any, slots: Any, arena: Any, places: Any, ids: Any, p: int
 ) -> Any:

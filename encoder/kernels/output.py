@@ -11,13 +11,13 @@ from encoder.kernels.compiled import njit
 __all__ = ["convert", "store"]
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, forceinline=True, inner=True)
 def _float32(row: Any, factor: Any, out: Any) -> None:
     for k in range(row.shape[0]):
         out[k] = row[k] * factor
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _float16_bits(row: Any, factor: Any, out: Any) -> None:
     """To the nearest, ties to even, as NumPy's `astype`; magnitudes of 65,520 and more become infinite.
 
@@ -39,7 +39,7 @@ def _float16_bits(row: Any, factor: Any, out: Any) -> None:
         out[k] = np.uint16(sign | half)
 
 
-@njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"})
+@njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"}, inner=True)
 def _int8(row: Any, factor: Any, out: Any) -> None:  # noqa: ARG001 - scaled by its own largest component
     """Scaled so that the largest magnitude is 127, which keeps cosines; zeros stay zeros."""
     largest = np.float32(0)
@@ -50,7 +50,7 @@ def _int8(row: Any, factor: Any, out: Any) -> None:  # noqa: ARG001 - scaled by 
         out[k] = np.int8(np.rint(row[k] * scale))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _bits(row: Any, factor: Any, out: Any) -> None:  # noqa: ARG001 - signs have no scale
     """One bit a dimension, set where it is positive, the first in the highest bit, as `numpy.packbits`."""
     out[:] = 0

@@ -22,7 +22,7 @@ _LENGTH = _LEAD - np.uint64(1)
 _LOW32 = np.uint64(0xFFFFFFFF)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _bytes8(data: Any, i: int, n: int) -> Any:
     """The next 8 of n bytes at byte i; what is behind the n is zero."""
     if n >= 8:
@@ -35,7 +35,7 @@ def _bytes8(data: Any, i: int, n: int) -> Any:
     return word
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _hash(data: Any, i: int, n: int, lead: bool) -> Any:
     mixed = np.uint64(2 * n + lead)
     k = 0
@@ -46,7 +46,7 @@ def _hash(data: Any, i: int, n: int, lead: bool) -> Any:
     return mixed | np.uint64(1)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def find_piece(data: Any, i: int, n: int, lead: bool, slots: Any, arena: Any) -> tuple[Any, Any]:
     """Where the ids of a piece are: the first of them counted in int32 from the arena's beginning, how many.
 
@@ -79,7 +79,7 @@ def find_piece(data: Any, i: int, n: int, lead: bool, slots: Any, arena: Any) ->
     return np.int64(-1), np.int64(0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def remember_piece(
     data: Any,
     i: int,

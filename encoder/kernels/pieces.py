@@ -72,12 +72,12 @@ START = Cursor(-1, 0, 0, 0, 0, 0, 0)
 """Before the first text."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _stop(row: Any, at: Any, end: Any, begin: Any, p: Any, unknown: Any, piece: Any) -> Cursor:
     return Cursor(row, at, end, begin, _INT(p), _INT(unknown), piece)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def known_pieces(
     data: NDArray[np.uint8],
     offsets: NDArray[np.int64],
@@ -85,7 +85,7 @@ def known_pieces(
     cursor: Cursor,
     t: Any,
     memo: Words,
-    keys: NDArray[np.uint64],
+    word_bytes: NDArray[np.uint8],
     max_tokens: int,
     max_chars: int,
     ids: NDArray[np.int32],
@@ -100,7 +100,7 @@ def known_pieces(
         cursor: where to go on.
         t: the tokenizer (`WordPieceTables`).
         memo: the tables of pieces, filled with new words.
-        keys: `(4,)` room for the key of a new word.
+        word_bytes: `(32,)` or more, room for a new word.
         max_tokens: tokens of a text that count (unknown ones included).
         max_chars: characters of a text that count.
         ids: receives token ids.
@@ -113,7 +113,6 @@ def known_pieces(
     p, unknown = np.uint64(cursor.p), np.uint64(cursor.unknown)
     n_texts, plain, case = ends.shape[0], t.plain_ascii, _CASE if t.lower else np.uint64(0)
     short, long, seconds = memo.short, memo.long, t.added_second
-    word_bytes = keys.view(np.uint8)
     while True:
         limit = np.uint64(first + max_tokens)
         while i < e:
@@ -178,7 +177,8 @@ def known_pieces(
                     continue
                 if not plain_word or n > t.max_word_chars:
                     return _stop(row, j, e, first, p, unknown, n)
-                keys[0], keys[1], keys[2], keys[3] = k0, k1, k2, k3
+                for k in range(n):
+                    word_bytes[k] = data[j + k] | np.uint8(fold)
                 q = cut_word(word_bytes, n, t.cells, ids, _INT(p))
                 remember(memo, k0, k1, k2, k3, n, ids, _INT(p), q)
                 if q < 0:
@@ -201,7 +201,7 @@ def known_pieces(
             e = clip(data, i, e, max_chars)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def piece_key(data: Any, i: int, n: int, lower: bool, keys: Any) -> None:
     """The key under which `known_pieces` looks for the n bytes from i on: ASCII letters in lower case."""
     plain = lower

@@ -19,7 +19,7 @@ _EXACT = 256  # int8 values whose sum always fits into int16; blocks keep float3
 _LONG = 1 << 16  # int8 values whose sum float32 always holds exactly
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, forceinline=True, inner=True)
 def _add_rows(ids: Any, first: int, last: int, table: Any, sums: Any) -> None:
     column = add_rows(ids, first, last, table, sums)
     for k in range(column, sums.shape[0]):
@@ -28,7 +28,7 @@ def _add_rows(ids: Any, first: int, last: int, table: Any, sums: Any) -> None:
             sums[k] += table[ids[i], k]
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, forceinline=True, inner=True)
 def _add_blocks(ids: Any, first: int, last: int, table: Any, sums: Any, row: Any) -> None:
     for begin in range(first, last, _EXACT):
         _add_rows(ids, begin, min(last, begin + _EXACT), table, sums)
@@ -40,22 +40,23 @@ def _add_blocks(ids: Any, first: int, last: int, table: Any, sums: Any, row: Any
                 row[k] += np.float32(sums[k])
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, forceinline=True)
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, forceinline=True, inner=True)
 def _pool(
-    ids: Any, first: int, last: int, table: Any, normalize: bool, sums: Any, row: Any, total: Any
+    ids: Any, first: Any, last: Any, table: Any, normalize: bool, sums: Any, row: Any, total: Any
 ) -> Any:
     """Sum the vectors of one text into `row`; the factor that makes the mean of it, or length 1."""
     if first == last:
         row[:] = 0
         return np.float32(0)
-    if last - first <= _LONG:
-        _add_blocks(ids, first, last, table, sums, row)
-    else:
+    long = last - first > _LONG
+    if long:
         total[:] = 0
-        for begin in range(first, last, _LONG):
-            _add_blocks(ids, begin, min(last, begin + _LONG), table, sums, row)
+    for begin in range(first, last, _LONG):
+        _add_blocks(ids, begin, min(last, begin + _LONG), table, sums, row)
+        if long:
             for k in range(row.shape[0]):
                 total[k] += row[k]
+    if long:
         for k in range(row.shape[0]):
             row[k] = np.float32(total[k])
     if not normalize:
@@ -89,16 +90,15 @@ def pool_texts(
             without tokens give zeros.
         past_caches: write `out` with `encoder.kernels.stream`, whose conditions its rows fulfil.
     """
-    first = 0
+    first = np.int64(0)  # a literal 0 would have what it is given to compiled once more
     row, total = np.empty(sums.shape[0], np.float32), np.empty(sums.shape[0], np.float64)
     vector = np.empty(out.shape[1] if past_caches else 0, out.dtype)
     for r in range(ends.shape[0]):
         factor = _pool(ids, first, ends[r], table, normalize, sums, row, total)
+        target = vector if past_caches else out[r]
+        store(row, factor, target)
         if past_caches:
-            store(row, factor, vector)
-            stream(vector, out[r])
-        else:
-            store(row, factor, out[r])
+            stream(target, out[r])
         first = ends[r]
     if past_caches:
         finish()

@@ -109,7 +109,7 @@ class PieceTables(NamedTuple):
     margin: float
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _next_added(data: Any, i: int, e: int, first: Any, added: Any) -> tuple[Any, Any, Any]:
     """Where the next added token begins and ends, the longest of those there, and its row; or e, e and -1."""
     for start in range(i, e):
@@ -126,7 +126,7 @@ def _next_added(data: Any, i: int, e: int, first: Any, added: Any) -> tuple[Any,
     return e, e, -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _thought_before(data: Any, i: int, e: int, t: Any) -> tuple[Any, Any]:
     """Whether a space is to be thought before the text, and what is wrong with that, or DONE."""
     if t.prefix == 2 or (t.prefix == 1 and data[i] != _BLANK):
@@ -146,7 +146,7 @@ def _thought_before(data: Any, i: int, e: int, t: Any) -> tuple[Any, Any]:
     return False, DONE
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _known_pieces(
     data: Any,
     i: int,
@@ -200,7 +200,7 @@ def _known_pieces(
     return e, e, 0, p, room, False
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _part(
     data: Any,
     i: int,
@@ -280,7 +280,7 @@ def _part(
     return p, status, n_missing, room
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _tokenise(
     data: Any,
     i: int,

@@ -14,7 +14,7 @@ from encoder.kernels.compiled import njit
 __all__ = ["products"]
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, inner=True)
 def _four(one: Any, two: Any, three: Any, four: Any, direction: Any) -> Any:
     """Of four vectors: a direction is loaded once for all, and their sums do not wait for each other."""
     a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)

@@ -12,7 +12,7 @@ __all__ = ["best_path", "find_pair", "merge_pairs", "pair_table", "token_trie"]
 _NO_RANK = np.int64(1) << np.int64(62)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _pair_slot(left: Any, right: Any, mask: int) -> Any:
     mixed = ((np.uint64(left) << np.uint64(32)) | np.uint64(right)) * np.uint64(0x9E3779B97F4A7C15)
     return np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(mask))
@@ -39,7 +39,7 @@ def pair_table(pairs: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
     return table
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def find_pair(left: int, right: int, table: Any) -> Any:
     """The slot of a pair in `pair_table`, or -1."""
     mask = table.shape[0] - 1
@@ -51,7 +51,7 @@ def find_pair(left: int, right: int, table: Any) -> Any:
     return np.int64(-1)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def merge_pairs(ids: Any, first: int, last: int, table: Any, slots: Any) -> Any:
     """Byte-pair encoding (Sennrich et al. 2016): merge the pair of least rank, the leftmost of equals.
 
@@ -87,7 +87,7 @@ def merge_pairs(ids: Any, first: int, last: int, table: Any, slots: Any) -> Any:
     return first + n
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _step(node: Any, byte: Any, edges: Any) -> Any:
     """The child of a node of the trie, or -1."""
     key = (node << 8) | np.int64(byte)

@@ -74,7 +74,7 @@ def place_trie(
     return cells
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def cut_word(word: Any, n: int, cells: Any, ids: Any, p: int) -> int:
     """Token ids of one word by greedy longest match; the new end of `ids`, or -1 for an unknown word."""
     j, root = 0, 0

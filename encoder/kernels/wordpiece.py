@@ -68,7 +68,7 @@ class WordPieceTables(NamedTuple):
     lower: bool
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _starts_added(data: Any, i: int, e: int, added: Any) -> bool:
     """Whether an added token stands at byte i."""
     for row in range(added.shape[0]):
@@ -80,7 +80,7 @@ def _starts_added(data: Any, i: int, e: int, added: Any) -> bool:
     return False
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _any_words(
     data: Any, i: int, stop: int, e: int, t: Any, word: Any, ids: Any, p: int, room: int
 ) -> tuple[int, int, int]:
@@ -180,8 +180,11 @@ def tokenise(
     """
     word, keys, pending = np.empty(_WORD_BYTES, np.uint8), np.empty(4, np.uint64), 0
     status[:] = DONE
-    c = known_pieces(data, offsets, valid, START, t, memo, keys, max_tokens, max_chars, ids, ends)
-    while c.row < ends.shape[0]:
+    c = START
+    while True:
+        c = known_pieces(data, offsets, valid, c, t, memo, word, max_tokens, max_chars, ids, ends)
+        if c.row == ends.shape[0]:
+            return pending
         room = max_tokens - (c.p - c.begin) - c.unknown
         after = c.at + c.piece if c.piece else c.end
         while c.piece > LONG_BYTES and after < c.end and t.ascii[data[after]] not in (SPACE, ISOLATED):
@@ -201,5 +204,3 @@ def tokenise(
             remember(memo, keys[0], keys[1], keys[2], keys[3], c.piece, ids, c.p, p - unknown)
         p = min(p, c.begin + max(max_tokens - c.unknown - unknown, 0))
         c = Cursor(c.row, after, c.end, c.begin, p, c.unknown + unknown, 0)
-        c = known_pieces(data, offsets, valid, c, t, memo, keys, max_tokens, max_chars, ids, ends)
-    return pending

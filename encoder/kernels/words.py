@@ -66,7 +66,7 @@ class Words(NamedTuple):
     used: NDArray[np.int64]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True, inline="always", inner=True)
 def _first_slot(k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
     """The number of the slot where to look for a key first, if there were 2**64 of them.
 
@@ -92,7 +92,7 @@ def find(table: Any, numbers: int, k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
     return slot
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True, inline="always", inner=True)
 def append_ids(packed: Any, ids: Any, p: Any) -> None:
     """Write the three ids of a number, whether they count or not: no branch to guess wrong."""
     ids[p] = (packed >> np.uint64(4)) & ID_MASK
@@ -106,7 +106,7 @@ def is_full(slots: int, used: int) -> bool:
     return used >= (slots >> 2) * 3
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def remember(
     words: Words, k0: Any, k1: Any, k2: Any, k3: Any, n_bytes: int, ids: Any, first: Any, last: Any
 ) -> None:
@@ -147,7 +147,7 @@ def remember(
         _put_ids(long, slot + np.uint64(4), ids, first, last)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inner=True)
 def _put_ids(table: Any, at: Any, ids: Any, first: int, last: int) -> None:
     table[at] = UNKNOWN if last < first else last - first
     for k in range(last - first):

@@ -61,6 +61,11 @@ class FileSource(Source):
         """What the command line calls it."""
         return f"files:{self.pattern}"
 
+    @property
+    def poll_seconds(self) -> float:
+        """Half the time between two looks: more often, there is nothing to be found."""
+        return self.every / 2
+
     def split(self, desired_num_splits: int, options: Any = None) -> list["FileSource"]:  # noqa: ARG002 - Beam's
         """The parallel readers."""
         return [replace(self, part=part) for part in range(self.parts)]

@@ -32,9 +32,14 @@ class Input(ABC):
 class Source(Input, UnboundedSource):
     """An input that is a Beam source."""
 
+    @property
+    def poll_seconds(self) -> float:
+        """How long a reader that found nothing is left alone."""
+        return 0.05
+
     def arrivals(self, pipeline: beam.Pipeline) -> Any:
         """See `Input`."""
-        return pipeline | "Read" >> ReadFromUnboundedSource(self, poll_interval=0.05)
+        return pipeline | "Read" >> ReadFromUnboundedSource(self, poll_interval=self.poll_seconds)
 
 
 class Output(ABC):

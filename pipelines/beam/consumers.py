@@ -27,26 +27,33 @@ class WaitingConsumers(Generic[_Consumer]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[Place, _Consumer] = {}
+        self._waiting: dict[Place, tuple[object, _Consumer]] = {}
 
     def take(self, place: Place) -> _Consumer | None:
         """The consumer that waits at a place, for the caller alone; None if there is none."""
         with self._lock:
-            return self._waiting.pop(place, None)
+            _, consumer = self._waiting.pop(place, (None, None))
+        return consumer
 
-    def leave(self, place: Place, consumer: _Consumer) -> None:
-        """Let a consumer wait at a place; another one that waits there is closed."""
+    def leave(self, place: Place, consumer: _Consumer) -> object:
+        """Let a consumer wait at a place; another one that waits there is closed.
+
+        Returns:
+            What `drop` wants: whoever takes the consumer may leave it here again.
+        """
+        left = object()
         with self._lock:
-            other = self._waiting.pop(place, None)
-            self._waiting[place] = consumer
+            _, other = self._waiting.pop(place, (None, None))
+            self._waiting[place] = left, consumer
         if other is not None:
             other.close()
+        return left
 
-    def drop(self, place: Place, consumer: _Consumer) -> None:
-        """Close a consumer, unless somebody has taken it."""
+    def drop(self, place: Place, left: object) -> None:
+        """Close a consumer that was left, unless somebody has taken it since."""
         with self._lock:
-            mine = self._waiting.get(place) is consumer
-            if mine:
+            found, consumer = self._waiting.get(place, (None, None))
+            if found is left:
                 del self._waiting[place]
-        if mine:
+        if found is left and consumer is not None:
             consumer.close()

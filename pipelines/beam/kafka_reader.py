@@ -150,7 +150,7 @@ class KafkaReader(UnboundedReader):
         self._decoder = JsonDecoder(source.place, source.records) if source.format == "json" else None
         self._read = tuple(begin)
         self._live: _Live | None = None
-        self._left: _Live | None = None
+        self._left: object = None
         self._current: Arrival | None = None
         self._ended = False
 
@@ -210,15 +210,15 @@ class KafkaReader(UnboundedReader):
 
     def get_checkpoint_mark(self) -> TopicRead:
         if self._live is not None:
-            self._left, self._live = self._live, None
-            _waiting.leave(self._place, self._left)
+            self._left = _waiting.leave(self._place, self._live)
+            self._live = None
         return TopicRead(self._read)
 
     def close(self) -> None:
         if self._live is not None:
             self._live.close()
             self._live = None
-        elif self._left is not None:
+        elif self._left is not None:  # Beam closes readers that it has forgotten, long after
             _waiting.drop(self._place, self._left)
 
 

@@ -28,14 +28,14 @@ def test_of_two_at_a_place_the_first_is_closed():
 
 
 def test_only_what_nobody_has_taken_is_dropped():
-    consumers, one, two = WaitingConsumers(), Consumer(), Consumer()
-    consumers.leave(HERE, one)
+    consumers, one = WaitingConsumers(), Consumer()
+    first = consumers.leave(HERE, one)
     assert consumers.take(HERE) is one
-    consumers.drop(HERE, one)
-    consumers.leave(HERE, two)
-    consumers.drop(HERE, one)
+    consumers.drop(HERE, first)
+    second = consumers.leave(HERE, one)  # by whoever had taken it, and found nothing new
+    consumers.drop(HERE, first)
+    consumers.drop(THERE, second)
     assert not one.closed
-    assert not two.closed
-    consumers.drop(HERE, two)
-    assert two.closed == 1
+    consumers.drop(HERE, second)
+    assert one.closed == 1
     assert consumers.take(HERE) is None

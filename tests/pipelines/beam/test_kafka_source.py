@@ -151,6 +151,21 @@ def test_a_broker_that_does_not_answer_is_no_silent_source(source):
     reader.close()
 
 
+def test_a_forgotten_reader_takes_nothing_from_the_one_that_goes_on(source):
+    part = source(ends=False).split(20)[0]
+    first = part.create_reader(None, None)
+    assert _first(first)
+    live, mark = first._live, first.get_checkpoint_mark()
+    second = part.create_reader(None, mark)
+    assert not second.advance()
+    mark = second.get_checkpoint_mark()  # at the same place
+    first.close()
+    third = part.create_reader(None, mark)
+    assert not third.advance()
+    assert third._live is live
+    third.close()
+
+
 def test_an_end_that_came_with_the_last_records_is_not_forgotten(source):
     part = source().split(20)[0]
     first = part.create_reader(None, None)

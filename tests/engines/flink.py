@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -165,21 +164,6 @@ class FlinkCluster:
     def log(self) -> str:
         """What the TaskManager and the Python workers have said."""
         return "".join(self._servers[name].text() for name in ("taskmanager", "workers"))
-
-    def counted(self, name: str) -> int:
-        """The sum of a counter of ours over the subtasks of the running jobs."""
-        total = 0
-        jobs = [job["id"] for job in self.rest("jobs").get("jobs", []) if job["status"] not in _ENDED]
-        for job in jobs:
-            for vertex in self.rest(f"jobs/{job}").get("vertices", []):
-                path = f"jobs/{job}/vertices/{vertex['id']}/metrics"
-                names = [
-                    one["id"] for one in self.rest(path) or [] if one["id"].endswith(f".millstream_{name}")
-                ]
-                if names:
-                    wanted = ",".join(urllib.parse.quote(one, safe="") for one in names)
-                    total += sum(int(float(one["value"])) for one in self.rest(f"{path}?get={wanted}") or [])
-        return total
 
     def wait_for_slots(self, seconds: float = 60.0) -> None:
         """Wait until all slots are free."""

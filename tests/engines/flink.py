@@ -180,11 +180,12 @@ class FlinkCluster:
                 self.rest(f"jobs/{job['id']}?mode=cancel", "PATCH")
         self.wait_for_slots()
 
-    def rest(self, path: str, method: str = "GET") -> Any:
+    def rest(self, path: str, method: str = "GET") -> dict[str, Any]:
         """Ask Flink's REST interface; an empty answer while it does not answer."""
         request = urllib.request.Request(f"http://127.0.0.1:{self._rest}/{path}", method=method)
         with suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
-            return json.loads(answer.read() or b"{}")
+            found: dict[str, Any] = json.loads(answer.read() or b"{}")
+            return found
         return {}
 
     @property

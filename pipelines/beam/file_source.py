@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from apache_beam import coders
-from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader
-from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+from apache_beam.io.unbounded_source import CheckpointMark
 
-from encoder.errors import InputError, MillstreamError
+from encoder.errors import InputError
 from pipelines.beam.pieces import Arrival, Windows
-from pipelines.beam.source import Source
+from pipelines.beam.source import ArrivalReader, Source
 from pipelines.beam.watermark import OPEN, Promise, Watermark
 from pipelines.records.decode import BadRow, Chunk, read_split
 from pipelines.records.files import locate
@@ -96,8 +95,9 @@ class FilesRead(CheckpointMark):
     watermark: int = OPEN
 
 
-class _Reader(UnboundedReader):
+class _Reader(ArrivalReader):
     def __init__(self, source: FileSource, mark: FilesRead) -> None:
+        super().__init__()
         self._source = source
         self._mark = mark
         self._done = set(mark.done)
@@ -105,11 +105,10 @@ class _Reader(UnboundedReader):
         self._waiting: list[InputFile] = []
         self._chunks: Iterator[Chunk] | None = None
         self._looked = 0.0
-        self._current: Arrival | None = None
-        self._ended = False
 
-    def start(self) -> bool:
-        return self.advance()
+    @property
+    def _micros(self) -> int:
+        return self._watermark.micros
 
     def advance(self) -> bool:
         self._current = None
@@ -186,17 +185,6 @@ class _Reader(UnboundedReader):
         times = self._source.windows.times(chunk.batch, own)
         watermark = self._watermark.micros
         return Arrival(self._path, chunk.batch, chunk.rows, times, chunk.bad, watermark, self._time)
-
-    def get_current(self) -> Arrival:
-        if self._current is None:
-            raise MillstreamError("there is no current record: call advance first")
-        return self._current
-
-    def get_current_timestamp(self) -> Timestamp:
-        return Timestamp(micros=self.get_current().time)
-
-    def get_watermark(self) -> Timestamp:
-        return MAX_TIMESTAMP if self._ended else Timestamp(micros=self._watermark.micros)
 
     def get_checkpoint_mark(self) -> FilesRead:
         return replace(self._mark, done=tuple(sorted(self._done)), watermark=self._watermark.micros)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from apache_beam.io.unbounded_source import CheckpointMark, UnboundedReader
-from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+from apache_beam.io.unbounded_source import CheckpointMark
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, TopicPartition
 
-from encoder.errors import ConfigurationError, MillstreamError, TransientError
+from encoder.errors import ConfigurationError, TransientError
 from pipelines.beam.consumers import Place, WaitingConsumers
 from pipelines.beam.pieces import Arrival
+from pipelines.beam.source import ArrivalReader
 from pipelines.beam.watermark import OPEN, Watermark
 from pipelines.records.decode import BadRow
 from pipelines.records.json_lines import JsonDecoder
@@ -135,7 +135,7 @@ class _Live:
         self._consumer.close()
 
 
-class KafkaReader(UnboundedReader):
+class KafkaReader(ArrivalReader):
     """Has a consumer while a bundle lasts, and leaves it to whichever reader goes on from its checkpoint.
 
     Its watermark is the lowest of its partitions'.
@@ -146,26 +146,21 @@ class KafkaReader(UnboundedReader):
     """
 
     def __init__(self, source: "KafkaSource", begin: Sequence[PartitionRead]) -> None:
+        super().__init__()
         self._source = source
         self._decoder = JsonDecoder(source.place, source.records) if source.format == "json" else None
         self._read = tuple(begin)
         self._live: _Live | None = None
         self._left: object = None
-        self._current: Arrival | None = None
-        self._ended = False
+        self._what = tuple(sorted(source.properties.items())), source.topic, source.partitions
 
     @property
     def _place(self) -> Place:
-        properties = tuple(sorted(self._source.properties.items()))
-        offsets = tuple(read.offset for read in self._read)
-        return properties, self._source.topic, self._source.partitions, offsets
+        return *self._what, tuple(read.offset for read in self._read)
 
     @property
     def _micros(self) -> int:
         return min(read.watermark for read in self._read)
-
-    def start(self) -> bool:
-        return self.advance()
 
     def advance(self) -> bool:
         self._current = None
@@ -196,17 +191,6 @@ class KafkaReader(UnboundedReader):
         times = self._source.windows.times(found.batch, own[rows])
         keys = tuple(messages[row].key() for row in found.rows)
         return Arrival(name, found.batch, offsets[rows], times, bad, self._micros, int(own.max()), keys)
-
-    def get_current(self) -> Arrival:
-        if self._current is None:
-            raise MillstreamError("there is no current record: call advance first")
-        return self._current
-
-    def get_current_timestamp(self) -> Timestamp:
-        return Timestamp(micros=self.get_current().time)
-
-    def get_watermark(self) -> Timestamp:
-        return MAX_TIMESTAMP if self._ended else Timestamp(micros=self._micros)
 
     def get_checkpoint_mark(self) -> TopicRead:
         if self._live is not None:

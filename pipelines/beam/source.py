@@ -5,9 +5,13 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.io.unbounded_source import ReadFromUnboundedSource, UnboundedSource
+from apache_beam.io.unbounded_source import ReadFromUnboundedSource, UnboundedReader, UnboundedSource
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
-__all__ = ["Input", "Output", "Source"]
+from encoder.errors import MillstreamError
+from pipelines.beam.pieces import Arrival
+
+__all__ = ["ArrivalReader", "Input", "Output", "Source"]
 
 
 class Input(ABC):
@@ -40,6 +44,41 @@ class Source(Input, UnboundedSource):
     def arrivals(self, pipeline: beam.Pipeline) -> Any:
         """See `Input`."""
         return pipeline | "Read" >> ReadFromUnboundedSource(self, poll_interval=self.poll_seconds)
+
+
+class ArrivalReader(UnboundedReader):
+    """What the readers of our sources have in common; `advance` says what is current, and the end."""
+
+    def __init__(self) -> None:
+        self._current: Arrival | None = None
+        self._ended = False
+
+    @property
+    @abstractmethod
+    def _micros(self) -> int:
+        """The watermark, microseconds since the epoch."""
+
+    def start(self) -> bool:
+        """See `UnboundedReader`, as for the others."""
+        return self.advance()
+
+    def get_current(self) -> Arrival:
+        """What was read last.
+
+        Raises:
+            MillstreamError: nothing was.
+        """
+        if self._current is None:
+            raise MillstreamError("there is no current record: call advance first")
+        return self._current
+
+    def get_current_timestamp(self) -> Timestamp:
+        """A time in a window that is open."""
+        return Timestamp(micros=self.get_current().time)
+
+    def get_watermark(self) -> Timestamp:
+        """The end of time, once the source has ended."""
+        return MAX_TIMESTAMP if self._ended else Timestamp(micros=self._micros)
 
 
 class Output(ABC):

@@ -2,7 +2,7 @@
 
 import mteb
 import numpy as np
-from benchmarks.tasks.protocol import column, read
+from benchmarks.tasks.protocol import column, judgements, read
 from datasets import Dataset, DatasetDict
 from mteb.models import ModelMeta
 from mteb.models.abs_encoder import AbsEncoder
@@ -31,13 +31,10 @@ def labelled(folder):
 
 
 def retrieval(folder):
-    relevant = {}
-    for row in read(folder / "qrels.jsonl"):
-        relevant.setdefault(row["query-id"], {})[row["corpus-id"]] = row["score"]
     return {
         "corpus": columns(read(folder / "corpus.jsonl"), "id", "title", "text"),
         "queries": columns(read(folder / "queries.jsonl"), "id", "text"),
-        "relevant_docs": relevant,
+        "relevant_docs": judgements(folder),
         "top_ranked": None,
     }
 

@@ -46,15 +46,20 @@ def tweets(folder, encode):
     return classification(folder / "tweet_sentiment", encode, 32)
 
 
+def judgements(root):
+    """Of each question, the scores of the passages that are relevant."""
+    relevant = {}
+    for row in read(root / "qrels.jsonl"):
+        relevant.setdefault(row["query-id"], {})[row["corpus-id"]] = row["score"]
+    return relevant
+
+
 def retrieval(folder, encode):
     """nDCG@10 of passages for questions; each question has its passages, all as relevant."""
     root = folder / "xquad_en"
     corpus = {row["id"]: f"{row['title']} {row['text']}".strip() for row in read(root / "corpus.jsonl")}
     queries = {row["id"]: row["text"] for row in read(root / "queries.jsonl")}
-    relevant = {}
-    for row in read(root / "qrels.jsonl"):
-        relevant.setdefault(row["query-id"], {})[row["corpus-id"]] = row["score"]
-    return search_quality(Retrieval("xquad_en", corpus, queries, relevant), encode)[0].value
+    return search_quality(Retrieval("xquad_en", corpus, queries, judgements(root)), encode)[0].value
 
 
 class Task:

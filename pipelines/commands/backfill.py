@@ -39,7 +39,8 @@ def backfill(
         str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
     ] = "text",
     keep: Annotated[
-        str | None, typer.Option(help="Columns to keep, separated by commas; '' for none.  [default: all]")
+        str | None,
+        typer.Option(help="Columns to keep, separated by commas; '' for none.", show_default="all"),
     ] = None,
     vectors: Annotated[
         Literal["list", "binary"],
@@ -51,14 +52,14 @@ def backfill(
     ] = "float32",
     heads: Annotated[
         str | None,
-        typer.Option(help="Heads whose scores are added, separated by commas, or none.  [default: all]"),
+        typer.Option(help="Heads whose scores are added, separated by commas, or none.", show_default="all"),
     ] = None,
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
-        typer.Option("--format", help="Format of the input.  [default: by the files' extensions]"),
+        typer.Option("--format", help="Format of the input.", show_default="by the files' extensions"),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the local runner.  [default: one a core]")
+        int | None, typer.Option(min=1, help="Threads of the local runner.", show_default="one a core")
     ] = None,
     rows_per_file: Annotated[int, typer.Option(min=1, help="Records of an output file.")] = 65_536,
     detach: Annotated[

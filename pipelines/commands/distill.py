@@ -84,7 +84,7 @@ def distill(
     ] = "text",
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
-        typer.Option("--format", help="Format of the corpus.  [default: by the files' extensions]"),
+        typer.Option("--format", help="Format of the corpus.", show_default="by the files' extensions"),
     ] = None,
     sample: Annotated[
         int, typer.Option(help="Use this many distinct texts of the corpus, drawn at random.")
@@ -95,7 +95,7 @@ def distill(
     seed: Annotated[int, typer.Option(help="Of the sample and the refinement.")] = 0,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Keep the teacher's vectors of texts here.  [default: in the user's cache]"),
+        typer.Option(help="Keep the teacher's vectors of texts here.", show_default="in the user's cache"),
     ] = None,
     drop_pattern: Annotated[
         str, typer.Option(help="Leave out the vocabulary's entries that match this regular expression.")

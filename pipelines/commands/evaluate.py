@@ -36,7 +36,7 @@ def evaluate(
     label: Label = None,
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
-        typer.Option("--format", help="Format of the records.  [default: by the files' extensions]"),
+        typer.Option("--format", help="Format of the records.", show_default="by the files' extensions"),
     ] = None,
     sample: Annotated[
         int, typer.Option(min=1, help="Use this many records with distinct texts, drawn at random.")

@@ -57,7 +57,8 @@ def evaluate(
         str | None, typer.Option(help="Field with the label; of novelty, with what --novel names.")
     ] = None,
     text: Annotated[
-        str | None, typer.Option(help="Text of a record.  [default: that of the records it was fitted to]")
+        str | None,
+        typer.Option(help="Text of a record.", show_default="that of the records it was fitted to"),
     ] = None,
     novel: Annotated[
         str | None, typer.Option(help="Labels of what novelty should find, separated by commas.")

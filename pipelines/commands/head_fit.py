@@ -106,7 +106,10 @@ def prototypes(
     threshold: Annotated[
         float | None,
         typer.Option(
-            min=-1, max=1, help="Least cosine that counts as near.  [default: found by leaving examples out]"
+            min=-1,
+            max=1,
+            help="Least cosine that counts as near.",
+            show_default="found by leaving examples out",
         ),
     ] = None,
     publish: Publish = False,

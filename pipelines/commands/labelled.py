@@ -23,11 +23,13 @@ Inputs = Annotated[
 ]
 Format = Annotated[
     Literal["parquet", "jsonl", "csv", "text"] | None,
-    typer.Option("--format", help="Format of the input.  [default: by the files' extensions]"),
+    typer.Option("--format", help="Format of the input.", show_default="by the files' extensions"),
 ]
 Separator = Annotated[
     str | None,
-    typer.Option(help="A record may have several labels, with this between them.  [default: one, or a list]"),
+    typer.Option(
+        help="A record may have several labels, with this between them.", show_default="one, or a list"
+    ),
 ]
 Sample = Annotated[int, typer.Option(min=1, help="Use at most so many records.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]

@@ -46,7 +46,7 @@ def report(
     label: Label = None,
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
-        typer.Option("--format", help="Format of the records.  [default: by the files' extensions]"),
+        typer.Option("--format", help="Format of the records.", show_default="by the files' extensions"),
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Use so many records with distinct texts.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,

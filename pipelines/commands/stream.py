@@ -39,7 +39,8 @@ def stream(
         str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
     ] = "text",
     keep: Annotated[
-        str | None, typer.Option(help="Columns to keep, separated by commas; '' for none.  [default: all]")
+        str | None,
+        typer.Option(help="Columns to keep, separated by commas; '' for none.", show_default="all"),
     ] = None,
     vectors: Annotated[
         Literal["list", "binary"],
@@ -51,11 +52,11 @@ def stream(
     ] = "float32",
     heads: Annotated[
         str | None,
-        typer.Option(help="Heads whose scores are added, separated by commas, or none.  [default: all]"),
+        typer.Option(help="Heads whose scores are added, separated by commas, or none.", show_default="all"),
     ] = None,
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
-        typer.Option("--format", help="Format of the input.  [default: by the files' extensions; jsonl]"),
+        typer.Option("--format", help="Format of the input.", show_default="by the files' extensions; jsonl"),
     ] = None,
     brokers: Annotated[
         str | None, typer.Option(help="HOST:PORT of Kafka's brokers, separated by commas.")
@@ -79,7 +80,7 @@ def stream(
     ] = None,
     event_time: Annotated[
         str | None,
-        typer.Option(help="Field with the time of a record.  [default: that of its file or message]"),
+        typer.Option(help="Field with the time of a record.", show_default="that of its file or message"),
     ] = None,
     window: Annotated[str, typer.Option(help="Size of a window of event time.")] = "1m",
     lateness: Annotated[
@@ -98,7 +99,7 @@ def stream(
     ] = "json",
     key: Annotated[
         str | None,
-        typer.Option(help="Column or template for keys in Kafka.  [default: the input's, else the id]"),
+        typer.Option(help="Column or template for keys in Kafka.", show_default="the input's, else the id"),
     ] = None,
     dead_letters: Annotated[
         str | None,
@@ -108,8 +109,8 @@ def stream(
         int | None,
         typer.Option(
             min=1,
-            help="How many read files or partitions at a time; on Prism, windows need 1.  "
-            "[default: 1 for windows with PrismRunner or PortableRunner; else 4 for files, one a partition]",
+            help="How many read files or partitions at a time; on Prism, windows need 1.",
+            show_default="1 for windows with PrismRunner or PortableRunner, else 4 or one a partition",
         ),
     ] = None,
     follow: Annotated[

@@ -61,7 +61,7 @@ def worker(
     ] = "exactly-once",
     fields: Annotated[
         str | None,
-        typer.Option(help="Fields to keep, with types if wanted: 'id:int64,merchant'.  [default: all]"),
+        typer.Option(help="Fields to keep, with types if wanted: 'id:int64,merchant'.", show_default="all"),
     ] = None,
     vectors: Annotated[
         Literal["list", "binary"],
@@ -73,7 +73,7 @@ def worker(
     ] = "float32",
     heads: Annotated[
         str | None,
-        typer.Option(help="Heads whose scores are added, separated by commas, or none.  [default: all]"),
+        typer.Option(help="Heads whose scores are added, separated by commas, or none.", show_default="all"),
     ] = None,
     instance: Annotated[
         str | None,
@@ -103,7 +103,7 @@ def worker(
         list[Path] | None, typer.Option("--property-file", help="File of such lines, as for secrets.")
     ] = None,
     listen: Annotated[
-        str | None, typer.Option(help="HOST:PORT for /healthz, /readyz and /metrics.  [default: none]")
+        str | None, typer.Option(help="HOST:PORT for /healthz, /readyz and /metrics.", show_default="none")
     ] = None,
     stuck_seconds: Annotated[
         float, typer.Option(min=1, help="End the process when a call does not return for so long.")
@@ -120,7 +120,7 @@ def worker(
         ),
     ] = False,
     demo_seconds: Annotated[
-        float | None, typer.Option(min=1, help="End the demonstration by itself.  [default: at Ctrl-C]")
+        float | None, typer.Option(min=1, help="End the demonstration by itself.", show_default="at Ctrl-C")
     ] = None,
     demo_rate: Annotated[int, typer.Option(min=1, help="Payments a second of the demonstration.")] = 2000,
     check: Annotated[

@@ -39,6 +39,13 @@ def test_help_lists_what_a_command_takes(command, millstream, monkeypatch):
         assert [word for word in COMMANDS[command] if word not in ended.out] == []
 
 
+def test_help_says_defaults_that_are_words(millstream, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    ended = millstream("backfill", "--help")
+    for default in ("all", "by the files' extensions", "one a core"):
+        assert f"[default: ({default})]" in ended.out
+
+
 def test_help_loads_nothing_heavy():
     program = (
         "import sys\n"

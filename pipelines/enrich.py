@@ -16,6 +16,7 @@ from encoder import Encoder
 from encoder.errors import ConfigurationError
 from encoder.heads import Heads
 from encoder.vectors import converted, vectors_for
+from pipelines.records.repeated import repeated
 from pipelines.records.template import TextTemplate
 from pipelines.records.utf8 import not_utf8
 from pipelines.scores import score_columns, score_fields
@@ -92,7 +93,8 @@ class Enrichment:
         return encoder.heads if self.heads is None else encoder.heads.only(self.heads)
 
     def _kept(self, records: pa.Schema, scores: Sequence[pa.Field]) -> Sequence[str]:
-        names = records.names if self.keep is None else self.keep
+        present = records.names
+        names = present if self.keep is None else self.keep
         added = {*ADDED, *(one.name for one in scores)}
         for name in names:
             if name in added:
@@ -100,8 +102,8 @@ class Enrichment:
                     f"the input has a column {name!r}, which Millstream adds: leave it out with --keep or "
                     "--fields"
                 )
-            if name not in records.names:
-                raise ConfigurationError(f"--keep names {name!r}; the input has {', '.join(records.names)}")
+            if names is not present and name not in present:
+                raise ConfigurationError(f"--keep names {name!r}; the input has {', '.join(present)}")
         return names
 
     def __call__(
@@ -123,10 +125,9 @@ class Enrichment:
             good[list(bad)] = False
             batch, texts = batch.filter(pa.array(good)), texts.filter(pa.array(good))
         schema = self.schema(batch.schema, encoder)
-        columns = [batch.column(name) for name in schema.names if name in batch.schema.names]
-        labels = pa.DictionaryArray.from_arrays(np.zeros(len(texts), np.int32), pa.array([label]))
         vectors, scores = self._scored(texts, encoder, room)
-        columns += [self.vectors.column(vectors), labels, *scores]
+        added = [self.vectors.column(vectors), repeated(label, len(texts)), *scores]
+        columns = [*(batch.column(name) for name in schema.names[: -len(added)]), *added]
         return Enriched(pa.RecordBatch.from_arrays(columns, schema=schema), bad)
 
     def _scored(

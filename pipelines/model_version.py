@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from encoder import Encoder
@@ -51,7 +51,7 @@ class ModelVersion:
         version.load()
         return version
 
-    @property
+    @cached_property
     def label(self) -> str:
         """What the column `model_version` holds: `minilm@7`, or `minilm@sha256:…` for a folder."""
         return f"{self.name}@{self.version or self.digest[:19]}"

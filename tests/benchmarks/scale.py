@@ -29,7 +29,9 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[2]
 # Programs here are named like packages.
 sys.path = [*(entry for entry in sys.path if Path(entry) != Path(__file__).parent), str(ROOT / "tests")]
-LOGHUB = ROOT.parent / "shared/data/loghub"
+
+from benchmarks.speed.materials import log_lines
+
 FILE_ROWS = 16_384
 INPUTS = 8
 GOAL = 1.8  # two worker processes over one
@@ -37,10 +39,7 @@ GOAL = 1.8  # two worker processes over one
 
 def make_inputs(folder, n_rows):
     """Files of log lines."""
-    files = sorted(LOGHUB.glob("*/*.log"))
-    if not files:
-        sys.exit(f"this benchmark needs the log lines of {LOGHUB}, which is absent")
-    lines = [line for file in files for line in file.read_text("utf-8", "replace").splitlines()]
+    lines = log_lines()
     block = pa.table({"message": pa.array(islice(cycle(lines), n_rows // INPUTS), pa.string())})
     folder.mkdir(parents=True)
     for k in range(INPUTS):

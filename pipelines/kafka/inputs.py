@@ -7,50 +7,24 @@ Here and in all that follows, a partition is a number that this process gave to 
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
-from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, TransientError
+from pipelines.kafka.messages import Messages
 from pipelines.kafka.offsets import Positions
 from pipelines.kafka.places import Places
 from pipelines.kafka.transaction import stop_error
 
-__all__ = ["Inputs", "Messages", "Rebalanced"]
+__all__ = ["Inputs", "Rebalanced"]
 
 _Callback = Callable[[Any, list[TopicPartition]], None]
 _log = logging.getLogger(__name__)
 _ASK_SECONDS = 10.0
 _SEEK_SECONDS = 10.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-
-
-@dataclass(frozen=True)
-class Messages:
-    """A batch of messages, in the order of each partition.
-
-    Attributes:
-        messages: confluent_kafka's.
-        partitions: `(n,)` int32, as `Places` numbers them.
-        offsets: `(n,)` int64.
-    """
-
-    messages: list[Any]
-    partitions: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.messages)
-
-    def select(self, mask: NDArray[np.bool_]) -> "Messages":
-        """The messages where the mask is true."""
-        if mask.all():
-            return self
-        rows = np.flatnonzero(mask)
-        return Messages([self.messages[i] for i in rows.tolist()], self.partitions[rows], self.offsets[rows])
 
 
 class Rebalanced(Protocol):

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.kafka.inputs import Messages
 from pipelines.kafka.letters import Letter, letter_batch, letter_message
 from pipelines.kafka.making import Made
+from pipelines.kafka.messages import Messages
 from pipelines.sinks.ranges import RangeFiles
 from pipelines.sinks.topic import Outgoing, TopicSink, arrow_messages
 

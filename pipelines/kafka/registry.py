@@ -9,27 +9,18 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 from encoder.errors import ConfigurationError, MissingExtra, RegistryUnavailable
+from pipelines.kafka.registry_answers import PREFIX, is_missing, refusal, shown_url
 from pipelines.records.files import one_line
 from pipelines.records.framed import Schema
 
-__all__ = ["EXTRA", "PREFIX", "Registry", "Version", "open_registry"]
+__all__ = ["EXTRA", "Registry", "Version", "open_registry"]
 
 EXTRA = "kafka-schemas"
-PREFIX = "schema.registry."
-"""Properties that begin so are the registry's."""
-
 _TIMEOUT_SECONDS = 5.0
 _UNKNOWN_SECONDS = 10.0
 _MOST_UNKNOWN = 10_000
-# What the registry itself says of a subject, a version or a schema that it does not have. A 404 without such
-# a code comes from something else at that address, and says nothing about the schema.
-_NOT_FOUND = frozenset({40400, 40401, 40402, 40403, 40406, 40409})
-_UNAUTHENTICATED, _FORBIDDEN, _CONFLICT, _UNPROCESSABLE = 401, 403, 409, 422
-_NOT_HERE = 404
-_SAME_ANSWER_AGAIN = 400  # up to 499: the request is wrong, and stays so
 
 
 class Version(NamedTuple):
@@ -170,50 +161,9 @@ class Registry:
         try:
             return question()
         except Exception as error:  # noqa: BLE001 - a port: whatever the client and its libraries raise
-            status, code = getattr(error, "http_status_code", None), getattr(error, "error_code", None)
-            if status == _NOT_HERE and code in _NOT_FOUND:
+            if is_missing(error):
                 return None
-            raise self._as_ours(error, status, subject) from None  # its texts may show a password
-
-    def _as_ours(
-        self, error: Exception, status: int | None, subject: str | None
-    ) -> ConfigurationError | RegistryUnavailable:
-        said = " ".join(str(getattr(error, "error_message", None) or error or type(error).__name__).split())
-        if status == _UNAUTHENTICATED:
-            return ConfigurationError(
-                f"the schema registry {self.url} does not know us (401): set the property "
-                f"{PREFIX}basic.auth.user.info, or another way to authenticate"
-            )
-        if status == _FORBIDDEN:
-            what = f"register a schema for {subject!r}" if subject else "read schemas"
-            return ConfigurationError(f"the schema registry {self.url} does not let us {what} (403): {said}")
-        if subject is not None and status in (_CONFLICT, _UNPROCESSABLE):
-            return ConfigurationError(
-                f"the schema registry {self.url} refuses the schema for {subject!r} ({said}): "
-                "write to another topic, or change the subject's compatibility"
-            )
-        if (
-            status is not None
-            and _SAME_ANSWER_AGAIN <= status < _SAME_ANSWER_AGAIN + 100
-            and status
-            not in (
-                408,
-                429,
-            )
-        ):
-            return RegistryUnavailable(
-                f"{self.url} answers {status} ({said}): is this the URL of a schema registry?"
-            )
-        return RegistryUnavailable(f"the schema registry {self.url} does not answer: {said}")
-
-
-def shown_url(url: str) -> str:
-    """A URL, or several separated by commas, without user and password."""
-    shown = []
-    for one in url.split(","):
-        parts = urlsplit(one.strip())
-        shown.append(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
-    return ",".join(shown)
+            raise refusal(error, self.url, subject) from None  # its texts may show a password
 
 
 def _sent(schema: Schema) -> Any:

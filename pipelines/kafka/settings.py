@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from encoder.errors import ConfigurationError
-from pipelines.sinks.ranges import Rotation
+from pipelines.sinks.open_files import Rotation
 from pipelines.vectors import VectorFormat
 
 __all__ = ["Output", "WorkerSettings", "matches", "parse_budget", "parse_fields"]

@@ -18,8 +18,9 @@ from encoder.errors import InputError, RegistryUnavailable
 from pipelines.follow import ModelFollower
 from pipelines.kafka.budget import ErrorBudget
 from pipelines.kafka.framed_making import FramedRecordMaker
-from pipelines.kafka.inputs import Inputs, Messages
+from pipelines.kafka.inputs import Inputs
 from pipelines.kafka.making import RecordMaker
+from pipelines.kafka.messages import Messages
 from pipelines.kafka.metrics import WorkerMetrics
 from pipelines.kafka.outputs import Outputs
 from pipelines.kafka.tracing import OFF, Spans

@@ -10,10 +10,8 @@ what the first has written.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -22,80 +20,15 @@ from numpy.typing import NDArray
 from encoder.errors import TransientError
 from encoder.store.objects import Objects
 from pipelines.sinks.memory import FileMemory
+from pipelines.sinks.open_files import OpenFile, Partition, Piece, Rotation, ranges
 from pipelines.sinks.parquet import file_metadata, parquet_writer
 
-__all__ = ["RangeFiles", "Rotation", "ranges"]
+__all__ = ["RangeFiles"]
 
 _log = logging.getLogger(__name__)
 _ROW_GROUP = 16_384
 _RETRY_SECONDS = 1.0
 _END = "millstream.end"
-
-
-@dataclass(frozen=True)
-class Rotation:
-    """When a file is full.
-
-    Attributes:
-        rows: offsets of a file: cuts fall behind every offset `k * rows - 1`.
-        n_bytes: bytes of Arrow data.
-        seconds: the age of its first record here.
-    """
-
-    rows: int = 65_536
-    n_bytes: int = 256 << 20
-    seconds: float = 60.0
-
-
-@dataclass
-class _Piece:
-    offsets: NDArray[np.int64]
-    batch: pa.RecordBatch
-
-
-@dataclass
-class _File:
-    """Records that are, or will be, one file."""
-
-    range: int
-    since: float
-    pieces: list[_Piece] = field(default_factory=list)
-    n_bytes: int = 0
-
-    @property
-    def first(self) -> int:
-        return int(self.pieces[0].offsets[0])
-
-    @property
-    def last(self) -> int:
-        return int(self.pieces[-1].offsets[-1])
-
-    def add(self, piece: _Piece) -> None:
-        self.pieces.append(piece)
-        self.n_bytes += piece.batch.nbytes
-
-    def behind(self, offset: int) -> "_File | None":
-        """The records behind an offset, or None if there are none."""
-        rest = _File(self.range, self.since)
-        for piece in self.pieces:
-            n = int(piece.offsets.searchsorted(offset, "right"))
-            if n < len(piece.offsets):
-                rest.add(_Piece(piece.offsets[n:], piece.batch.slice(n)))
-        return rest if rest.pieces else None
-
-
-@dataclass
-class _Partition:
-    """Files of a partition, in order: all but the last one are full."""
-
-    begin: int
-    files: list[_File] = field(default_factory=list)
-    upload: "Future[int] | None" = None
-    retry_at: float = 0.0
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(file.n_bytes for file in self.files)
 
 
 class RangeFiles:
@@ -129,7 +62,7 @@ class RangeFiles:
         self._place = place
         self._max_bytes = max_bytes
         self._clock = clock
-        self._partitions: dict[int, _Partition] = {}
+        self._partitions: dict[int, Partition] = {}
         self._pool = ThreadPoolExecutor(2, "upload")
         self._memory = FileMemory()
 
@@ -145,7 +78,7 @@ class RangeFiles:
         """
         if found := self._objects.scan(self._folder(partition)):
             offset = max(offset, self._end_of(found[-1].key) + 1)
-        self._partitions[partition] = _Partition(offset)
+        self._partitions[partition] = Partition(offset)
         return offset
 
     def add(self, partition: int, offsets: NDArray[np.int64], batch: pa.RecordBatch) -> None:
@@ -163,7 +96,7 @@ class RangeFiles:
         offsets, batch = offsets[n_old:], batch.slice(n_old)
         mine.begin = int(offsets[-1]) + 1
         for number, first, last in ranges(offsets, self._rotation.rows):
-            piece = _Piece(offsets[first:last], batch.slice(first, last - first))
+            piece = Piece(offsets[first:last], batch.slice(first, last - first))
             open_ = mine.files[-1] if mine.files else None
             fits = (
                 open_ is not None
@@ -173,7 +106,7 @@ class RangeFiles:
                 and not (mine.upload is not None and len(mine.files) == 1)  # it is on its way
             )
             if open_ is None or not fits:
-                open_ = _File(number, self._clock())
+                open_ = OpenFile(number, self._clock())
                 mine.files.append(open_)
             open_.add(piece)
 
@@ -213,7 +146,7 @@ class RangeFiles:
                 if number in close or crowded or len(mine.files) > 1 or self._is_full(file, now):
                     mine.upload = self._pool.submit(self._write, number, file)
 
-    def _is_full(self, file: _File, now: float) -> bool:
+    def _is_full(self, file: OpenFile, now: float) -> bool:
         size = self._rotation.rows
         return (
             (file.last + 1) % size == 0
@@ -221,7 +154,7 @@ class RangeFiles:
             or now - file.since >= self._rotation.seconds
         )
 
-    def _finish(self, number: int, mine: _Partition, upload: "Future[int]") -> None:
+    def _finish(self, number: int, mine: Partition, upload: "Future[int]") -> None:
         mine.upload = None
         try:
             end = upload.result()
@@ -255,7 +188,7 @@ class RangeFiles:
         """Let go of the threads, whatever they still wait for."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _write(self, partition: int, file: _File) -> int:
+    def _write(self, partition: int, file: OpenFile) -> int:
         """Write a file; the last offset that its name covers now, written by us or by another."""
         table = pa.Table.from_batches([piece.batch for piece in file.pieces])
         topic, number = self._place(partition)
@@ -282,20 +215,3 @@ class RangeFiles:
 
     def _end_of(self, key: str) -> int:
         return int(file_metadata(self._objects, key)[_END])
-
-
-def ranges(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int, int, int]]:
-    """Cut a run of records where the ranges of `size` offsets end.
-
-    Args:
-        offsets: `(n,)` int64, rising.
-        size: offsets of a range; range `k` holds the offsets from `k * size` up to `(k + 1) * size`.
-
-    Yields:
-        The number of a range, and the first and last position (exclusive) of its records in `offsets`.
-    """
-    numbers = offsets // size
-    edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(offsets)]
-    for first, last in pairwise(edges):
-        if first < last:
-            yield int(numbers[first]), first, last

@@ -119,7 +119,7 @@ def ours(options):
     """Run a worker in this process until it has committed everything; records/s."""
     from pipelines.kafka.settings import Output, WorkerSettings
     from pipelines.kafka.start import collect_rarely, start
-    from pipelines.sinks.ranges import Rotation
+    from pipelines.sinks.open_files import Rotation
     from pipelines.vectors import VectorFormat
 
     to_topic = options["format"] != "parquet"

@@ -6,7 +6,7 @@ __all__ = ["FakeMessage", "batch_of"]
 
 import numpy as np
 
-from pipelines.kafka.inputs import Messages
+from pipelines.kafka.messages import Messages
 
 
 @dataclass

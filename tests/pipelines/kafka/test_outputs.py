@@ -9,7 +9,8 @@ from faults.messages import FakeMessage, batch_of
 from pipelines.kafka.letters import Letter
 from pipelines.kafka.making import Made
 from pipelines.kafka.outputs import Outputs
-from pipelines.sinks.ranges import RangeFiles, Rotation
+from pipelines.sinks.open_files import Rotation
+from pipelines.sinks.ranges import RangeFiles
 from pipelines.sinks.topic import TopicSink, record_encoder
 
 

@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry import SchemaReference, SchemaRegistryClien
 from registry import schema_registry
 
 from encoder.errors import ConfigurationError, MillstreamError, RegistryUnavailable
-from pipelines.kafka.registry import Registry, open_registry, shown_url
+from pipelines.kafka.registry import Registry, open_registry
 from pipelines.records.framed import Schema
 from pipelines.records.protobuf import ProtobufReader
 
@@ -219,10 +219,6 @@ def test_no_message_shows_a_password(status, server):
             ask(open_registry(url, {}))
         assert "hunter2" not in str(caught.value)
         assert caught.value.__suppress_context__
-
-
-def test_urls_for_people():
-    assert shown_url("http://u:p@a:1/x, https://b") == "http://a:1/x,https://b"
 
 
 BLOCK = "import sys; sys.modules.update(dict.fromkeys({names}, None)); "

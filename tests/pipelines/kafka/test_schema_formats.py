@@ -26,7 +26,7 @@ from pipelines.records.framed import Schema
 from pipelines.records.protobuf_schema import message_type, schema_file
 from pipelines.records.wire import HEADER, header, schema_id
 from pipelines.scores import score_columns
-from pipelines.sinks.ranges import Rotation
+from pipelines.sinks.open_files import Rotation
 from pipelines.vectors import VectorFormat
 
 pytestmark = pytest.mark.server

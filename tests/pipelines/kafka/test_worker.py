@@ -20,7 +20,7 @@ from encoder.errors import ConfigurationError, InputError, OutputConflict
 from encoder.store.store import ModelStore
 from pipelines.kafka.health import serve
 from pipelines.scores import score_columns
-from pipelines.sinks.ranges import Rotation
+from pipelines.sinks.open_files import Rotation
 from pipelines.vectors import VectorFormat
 
 pytestmark = pytest.mark.server

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from encoder.errors import ConfigurationError, StoreUnavailable
 from encoder.store.objects import open_objects
-from pipelines.sinks.ranges import RangeFiles, Rotation, ranges
+from pipelines.sinks.open_files import Rotation
+from pipelines.sinks.ranges import RangeFiles
 
 
 class Seconds:
@@ -70,14 +71,6 @@ def written(objects, partition=0):
 @pytest.fixture
 def objects():
     return FlakyObjects()
-
-
-@given(st.lists(st.integers(0, 100), unique=True).map(sorted), st.integers(1, 12))
-def test_ranges_hold_every_record_in_the_range_of_its_offset(offsets, size):
-    found = list(ranges(np.array(offsets, np.int64), size))
-    assert [offset for _, first, last in found for offset in offsets[first:last]] == offsets
-    assert all({o // size for o in offsets[first:last]} == {k} for k, first, last in found)
-    assert len({k for k, _, _ in found}) == len(found)
 
 
 def test_files_end_at_fixed_offsets(objects):

@@ -1,0 +1,95 @@
+"""Records of a partition that wait to be files, and where one file ends and the next begins."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+__all__ = ["OpenFile", "Partition", "Piece", "Rotation", "ranges"]
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """When a file is full.
+
+    Attributes:
+        rows: offsets of a file: cuts fall behind every offset `k * rows - 1`.
+        n_bytes: bytes of Arrow data.
+        seconds: the age of its first record here.
+    """
+
+    rows: int = 65_536
+    n_bytes: int = 256 << 20
+    seconds: float = 60.0
+
+
+@dataclass
+class Piece:
+    offsets: NDArray[np.int64]
+    batch: pa.RecordBatch
+
+
+@dataclass
+class OpenFile:
+    """Records that are, or will be, one file."""
+
+    range: int
+    since: float
+    pieces: list[Piece] = field(default_factory=list)
+    n_bytes: int = 0
+
+    @property
+    def first(self) -> int:
+        return int(self.pieces[0].offsets[0])
+
+    @property
+    def last(self) -> int:
+        return int(self.pieces[-1].offsets[-1])
+
+    def add(self, piece: Piece) -> None:
+        self.pieces.append(piece)
+        self.n_bytes += piece.batch.nbytes
+
+    def behind(self, offset: int) -> "OpenFile | None":
+        """The records behind an offset, or None if there are none."""
+        rest = OpenFile(self.range, self.since)
+        for piece in self.pieces:
+            n = int(piece.offsets.searchsorted(offset, "right"))
+            if n < len(piece.offsets):
+                rest.add(Piece(piece.offsets[n:], piece.batch.slice(n)))
+        return rest if rest.pieces else None
+
+
+@dataclass
+class Partition:
+    """Files of a partition, in order: all but the last one are full."""
+
+    begin: int
+    files: list[OpenFile] = field(default_factory=list)
+    upload: "Future[int] | None" = None
+    retry_at: float = 0.0
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(file.n_bytes for file in self.files)
+
+
+def ranges(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int, int, int]]:
+    """Cut a run of records where the ranges of `size` offsets end.
+
+    Args:
+        offsets: `(n,)` int64, rising.
+        size: offsets of a range; range `k` holds the offsets from `k * size` up to `(k + 1) * size`.
+
+    Yields:
+        The number of a range, and the first and last position (exclusive) of its records in `offsets`.
+    """
+    numbers = offsets // size
+    edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(offsets)]
+    for first, last in pairwise(edges):
+        if first < last:
+            yield int(numbers[first]), first, last

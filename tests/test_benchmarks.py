@@ -176,3 +176,13 @@ def test_the_formats_of_messages_are_measured(tmp_path):
     )
     rates = json.loads(file.read_text())
     assert rates["Avro from Avro, array of float"] > 3 * rates["fastavro alone, array of float"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "program", sorted((ROOT / "tests/benchmarks").glob("*.py")), ids=lambda path: path.name
+)
+def test_every_program_says_what_it_measures(program):
+    done = subprocess.run([sys.executable, program, "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout

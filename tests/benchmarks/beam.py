@@ -207,7 +207,7 @@ def run(cores, *arguments):
     )
     if done.returncode:
         sys.exit(f"{arguments} failed:\n{done.stderr.decode()}")
-    return [float(rate) for rate in done.stdout.splitlog_lines()[-1].split()]
+    return [float(rate) for rate in done.stdout.splitlines()[-1].split()]
 
 
 def measure(options, folder):
@@ -231,7 +231,7 @@ def measure(options, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlog_lines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--peer-rows", type=int, default=60_000)
     parser.add_argument("--rounds", type=int, default=3)

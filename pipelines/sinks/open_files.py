@@ -29,13 +29,27 @@ class Rotation:
 
 @dataclass
 class Piece:
+    """Records that came together.
+
+    Attributes:
+        offsets: `(n,)` int64, rising.
+        batch: `(n,)` records.
+    """
+
     offsets: NDArray[np.int64]
     batch: pa.RecordBatch
 
 
 @dataclass
 class OpenFile:
-    """Records that are, or will be, one file."""
+    """Records that are, or will be, one file.
+
+    Attributes:
+        range: the number of the range that its offsets lie in; see `ranges`.
+        since: when its first record came, in seconds of the caller's clock.
+        pieces: its records, in order.
+        n_bytes: bytes of Arrow data in them.
+    """
 
     range: int
     since: float
@@ -44,13 +58,16 @@ class OpenFile:
 
     @property
     def first(self) -> int:
+        """The offset of its first record."""
         return int(self.pieces[0].offsets[0])
 
     @property
     def last(self) -> int:
+        """The offset of its last record."""
         return int(self.pieces[-1].offsets[-1])
 
     def add(self, piece: Piece) -> None:
+        """Append records."""
         self.pieces.append(piece)
         self.n_bytes += piece.batch.nbytes
 
@@ -66,7 +83,14 @@ class OpenFile:
 
 @dataclass
 class Partition:
-    """Files of a partition, in order: all but the last one are full."""
+    """Files of a partition.
+
+    Attributes:
+        begin: the offset behind what was taken.
+        files: those that are not written yet, in order: all but the last one are full.
+        upload: what writes the first of them.
+        retry_at: when to try that again, in seconds of the caller's clock.
+    """
 
     begin: int
     files: list[OpenFile] = field(default_factory=list)
@@ -75,6 +99,7 @@ class Partition:
 
     @property
     def n_bytes(self) -> int:
+        """Bytes of Arrow data that wait."""
         return sum(file.n_bytes for file in self.files)
 
 

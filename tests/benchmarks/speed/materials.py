@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-__all__ = ["int8_model", "log_lines"]
+__all__ = ["found_log_lines", "int8_model", "log_lines"]
 
 LOGHUB = Path(__file__).parents[4] / "shared/data/loghub"
 
@@ -20,8 +20,12 @@ def int8_model(folder):
     return folder
 
 
-def log_lines():
-    """All lines, empty ones left out."""
+def found_log_lines():
+    """All lines, empty ones left out; none where the data are absent."""
     files = sorted(LOGHUB.glob("*/*.log"))
-    found = [line for file in files for line in file.read_text("utf-8", "replace").splitlines() if line]
-    return found or sys.exit(f"this benchmark needs the log lines of {LOGHUB}, which are absent")
+    return [line for file in files for line in file.read_text("utf-8", "replace").splitlines() if line]
+
+
+def log_lines():
+    """The same, for a benchmark that cannot do without."""
+    return found_log_lines() or sys.exit(f"this benchmark needs the log lines of {LOGHUB}, which are absent")

@@ -9,6 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from benchmarks.speed.materials import found_log_lines
+
 __all__ = ["SOURCES", "load_texts"]
 
 DATA = Path(__file__).parents[4] / "shared/data"
@@ -51,8 +53,7 @@ def read(path):
 
 def shared(kind):
     if kind == "log lines":
-        files = sorted(DATA.glob("loghub/*/*.log"))
-        found = [line for file in files for line in file.read_text("utf-8", "replace").splitlines() if line]
+        found = found_log_lines()
     else:
         corpus = DATA / "corpus/general.txt.gz"
         found = read(corpus) if corpus.is_file() else []

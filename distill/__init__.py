@@ -9,7 +9,8 @@ The way: the vocabulary's entries (`vocabulary.py`) go through the teacher (`tea
 vectors become the table (`table.py`), all of it a `StaticModel` (`distillation.py`) with a card (`card.py`).
 
 With a corpus (`corpus.py`), the teacher embeds its texts too (`sentences.py`, `teacher_vectors.py`), and the
-table is the one that follows them best (`corpus_fit.py`: `targets.py`, `pooling.py`, `fit.py`, `refine.py`).
+table is the one that follows them best (`corpus_fit.py`: `targets.py`, `pooling.py`, `fit.py`, `refine.py`,
+`blend.py`).
 """
 
 from importlib.util import find_spec

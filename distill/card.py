@@ -65,9 +65,13 @@ _WEIGHTED = "weighted by smooth inverse frequency ({sif}), and "
 _FITTED = """\
 {weighted}aligned by least squares to the teacher's vectors of \
 texts, reduced by PCA ({pca}). From there the table was fitted to {texts:,} texts by ridge regression \
-(λ = {penalty:g}){refined}. On {held_out:,} other texts of that corpus the mean cosine between model and \
-teacher is {cosine_fitted:.3f} after the fit ({cosine_aligned:.3f} before)"""
+(λ = {penalty:g}){refined}{blended}. On {held_out:,} other texts of that corpus the mean cosine between \
+model and teacher is {cosine_fitted:.3f} after the fit ({cosine_aligned:.3f} before)"""
 _REFINED = ", and refined by gradient steps on the similarities between texts"
+
+_BLENDED = """\
+. Beside its vectors those of plain distillation (PCA, smooth inverse frequency) were put, {blend:g} times \
+as long, and the {dim} axes kept along which texts differ most"""
 
 _SENTENCE_TRANSFORMERS = """
 So does sentence-transformers:
@@ -126,7 +130,7 @@ def model_card(
         sentence_transformers="" if dtype == "int8" else _SENTENCE_TRANSFORMERS,
         quality=_table(quality) if quality else "",
         pooling=config["pooling"],
-        made=_made(config, report),
+        made=_made(config, model.dim, report),
     )
 
 
@@ -168,7 +172,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _made(config: dict[str, Any], report: CorpusReport | None) -> str:
+def _made(config: dict[str, Any], dim: int, report: CorpusReport | None) -> str:
     """How the table came about."""
     keys = {"pca": "apply_pca", "sif": "sif_coefficient"}
     shown = {name: "none" if config[key] is None else config[key] for name, key in keys.items()}
@@ -176,7 +180,8 @@ def _made(config: dict[str, Any], report: CorpusReport | None) -> str:
         return _PLAIN.format(**shown)
     refined = "" if report.loss_refined is None else _REFINED
     weighted = _WEIGHTED.format(**shown) if report.weights == "sif" else ""
-    return _FITTED.format(**shown, **asdict(report), weighted=weighted, refined=refined)
+    blended = _BLENDED.format(blend=report.blend, dim=dim) if report.blend else ""
+    return _FITTED.format(**shown, **asdict(report), weighted=weighted, refined=refined, blended=blended)
 
 
 def _teacher_card(teacher: str | os.PathLike[str], revision: str | None) -> ModelCardData:

@@ -1,4 +1,4 @@
-"""From the teacher's token vectors and a corpus to a table: sample, embed, align, fit, refine."""
+"""From the teacher's token vectors and a corpus to a table: sample, embed, align, fit, refine, blend."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.blend import blend_tables
 from distill.corpus import FEWEST_TEXTS
 from distill.fit import Fit, HeldOut, align, fit_table
 from distill.pooling import MeanPooling
 from distill.refine import Refined, Texts, refine_table
 from distill.sentences import SentenceTeacher
-from distill.table import sif_weights
+from distill.table import principal_components, sif_weights
 from distill.targets import Targets, principal_axes
 from distill.teacher_vectors import vectors_of
 from encoder.encoder import Encoder
@@ -44,6 +45,7 @@ class CorpusReport:
         cosine_fitted: the same after the fit.
         loss_fitted: how far similarities are from the teacher's after the fit; None without refinement.
         loss_refined: the same after the refinement.
+        blend: how long plain distillation's vectors are beside the fitted ones.
     """
 
     texts: int
@@ -55,6 +57,7 @@ class CorpusReport:
     cosine_fitted: float
     loss_fitted: float | None
     loss_refined: float | None
+    blend: float
 
 
 def fit_to_corpus(
@@ -66,6 +69,7 @@ def fit_to_corpus(
     dims: float | None,
     sif: float | None,
     refine: bool,
+    blend: float,
     seed: int,
     cache: Path,
     on_progress: OnProgress | None = None,
@@ -81,6 +85,7 @@ def fit_to_corpus(
         dims: dimensions of the table; below 1, the share of the squared lengths to keep; None for all.
         sif: the constant of the SIF weights that the fit may start from, or None for none.
         refine: whether to refine the fitted table.
+        blend: how long plain distillation's vectors are put beside the fitted ones; 0 for none of them.
         seed: of the refinement.
         cache: folder for the teacher's vectors and for what an interruption must not lose.
         on_progress: see `OnProgress`.
@@ -125,8 +130,18 @@ def fit_to_corpus(
         cosine_fitted=fit.cosine,
         loss_fitted=refined.before if refined else None,
         loss_refined=refined.after if refined else None,
+        blend=blend,
     )
-    return refined.table if refined else fit.table, report
+    table = refined.table if refined else fit.table
+    if blend:
+        plain = _weighted(principal_components(tokens, table.shape[1]), sif)
+        table = blend_tables(table, plain, blend, learned.pooling)
+    return table, report
+
+
+def _weighted(vectors: NDArray[np.float32], sif: float | None) -> NDArray[np.float32]:
+    """Token vectors with SIF weights."""
+    return vectors * sif_weights(len(vectors), sif)[:, None].astype(np.float32)
 
 
 def _best_fit(
@@ -144,13 +159,12 @@ def _best_fit(
     ways = {"none": None} if sif is None else {"sif": sif, "none": None}
     fits = {}
     for number, (name, a) in enumerate(ways.items()):
-        weighted = tokens * sif_weights(len(tokens), a)[:, None].astype(np.float32)
 
         def tell(done: int, most: int, before: int = number) -> None:
             if on_progress:
                 on_progress(before * most + done, len(ways) * most)
 
-        start = align(weighted, pooling, targets, held_out)
+        start = align(_weighted(tokens, a), pooling, targets, held_out)
         fits[name] = fit_table(start, pooling, targets, held_out, tell)
     best = max(fits, key=lambda name: fits[name].cosine)
     return best, fits[best]

@@ -1,5 +1,6 @@
 """The whole of a distillation."""
 
+import math
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -21,10 +22,14 @@ from encoder.errors import ConfigurationError
 from encoder.model import StaticModel
 from encoder.user_cache import cache_folder
 
-__all__ = ["SAMPLE", "distill"]
+__all__ = ["BLEND", "SAMPLE", "distill"]
 
 SAMPLE = 200_000
 """Texts of a corpus that are used by default."""
+
+BLEND = 0.6
+"""Plain distillation's part by default, where a fit beats it even on records that the teacher is worse on
+(docs/distillation.md)."""
 
 _SEQ_LENGTH = 1_000_000  # what model2vec writes: a mean has no limit of its own
 
@@ -46,6 +51,7 @@ def distill(
     corpus: Iterable[str | None] | None = None,
     sample: int = SAMPLE,
     refine: bool = True,
+    blend: float = BLEND,
     seed: int = 0,
     cache: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
@@ -81,6 +87,8 @@ def distill(
         corpus: texts like those that the model is for; read once, before all else.
         sample: use this many distinct texts of the corpus, drawn at random.
         refine: whether gradient steps follow the fit to the corpus.
+        blend: how long plain distillation's vectors are put beside the fitted ones (`distill.blend`); 0 for
+            none of them.
         seed: of the sample and of the refinement.
         cache: folder for the teacher's vectors of texts, which are computed once; by default in the user's
             cache.
@@ -104,6 +112,8 @@ def distill(
     )
     if corpus is not None and clusters is not None:
         raise ConfigurationError("clusters cannot be fitted to a corpus: leave one of the two out")
+    if not 0 <= blend < math.inf:
+        raise ConfigurationError(f"blend is {blend}: it must be 0, for none, or more, as {BLEND:g}")
     place: dict[str, Any] = {
         "device": device,
         "precision": precision,
@@ -126,6 +136,7 @@ def distill(
         dims=dims,
         sif=sif,
         refine=refine,
+        blend=blend,
         seed=seed,
         cache=Path(cache).expanduser() if cache is not None else cache_folder() / "teachers",
         on_progress=on_progress,

@@ -24,7 +24,7 @@ from distill.teacher_vectors import TeacherVectors
 
 __all__ = ["Refined", "Texts", "refine_table"]
 
-_EPOCHS, _FEWEST_STEPS, _WARM_UP = 4, 120, 50
+_EPOCHS, _FEWEST_STEPS, _WARM_UP = 8, 120, 50
 _BATCH = 2048  # texts
 _RATE = 3e-3  # of Adam, at most
 _TEMPERATURE, _SQUARES = 0.05, 10.0

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from distill.teacher_vectors import TeacherVectors
 
-__all__ = ["BLOCK", "Targets", "blocks", "principal_axes"]
+__all__ = ["BLOCK", "Targets", "blocks", "longest_axes", "principal_axes"]
 
 BLOCK = 8192
 """Texts whose vectors are in memory at a time."""
@@ -19,24 +19,29 @@ def blocks(n_texts: int) -> Iterator[slice]:
 
 
 def principal_axes(vectors: TeacherVectors, dims: float | None) -> NDArray[np.float32]:
-    """The axes along which vectors are long, the longest first, `(vectors.dim, k)` float32, orthonormal.
+    """The axes along which the teacher's vectors are longest: `longest_axes` of them."""
+    moment = np.zeros((vectors.dim, vectors.dim))
+    for some in blocks(len(vectors)):
+        block = vectors[some].astype(np.float64)
+        moment += block.T @ block
+    return longest_axes(moment, dims)
+
+
+def longest_axes(moment: NDArray[np.float64], dims: float | None) -> NDArray[np.float32]:
+    """The axes along which vectors are long, the longest first, `(dim, k)` float32, orthonormal.
 
     They are not centred: cosines are measured from the origin, so that is what is to be kept. The sign of an
     axis is the one that makes its largest entry by magnitude positive.
 
     Args:
-        vectors: the teacher's.
+        moment: the sum of the vectors' outer products with themselves, `(dim, dim)`.
         dims: how many axes; below 1, as many as hold that share of the squared lengths; None for all.
     """
-    moment = np.zeros((vectors.dim, vectors.dim))
-    for some in blocks(len(vectors)):
-        block = vectors[some].astype(np.float64)
-        moment += block.T @ block
     squares, axes = np.linalg.eigh(moment)
     squares, axes = squares[::-1].clip(min=0), axes[:, ::-1]  # the largest first
     if dims is not None and dims < 1:
         dims = int(np.searchsorted(np.cumsum(squares) / squares.sum(), dims)) + 1
-    axes = axes[:, : vectors.dim if dims is None else int(min(dims, vectors.dim))]
+    axes = axes[:, : len(moment) if dims is None else int(min(dims, len(moment)))]
     largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
     signed: NDArray[np.float32] = (axes * np.sign(largest)).astype(np.float32)
     return signed

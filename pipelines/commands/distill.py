@@ -92,6 +92,10 @@ def distill(
     refine: Annotated[
         bool, typer.Option(help="After the fit, follow the teacher's similarities by gradient steps.")
     ] = True,
+    blend: Annotated[
+        float,
+        typer.Option(help="The length of plain distillation's vectors beside the fitted ones; 0 for none."),
+    ] = 0.6,
     seed: Annotated[int, typer.Option(help="Of the sample and the refinement.")] = 0,
     cache: Annotated[
         Path | None,
@@ -182,6 +186,7 @@ def distill(
             corpus=files.texts(stages) if files else None,
             sample=sample,
             refine=refine,
+            blend=blend,
             seed=seed,
             cache=cache,
             on_progress=stages.tell,

@@ -43,7 +43,7 @@ def test_a_fitted_model_follows_its_teacher_better_than_a_plain_one(teacher):
     expected = similarities(load_sentence_teacher(teacher, device="cpu", precision="float32").embed(OTHERS))
     reports, found = [], []
     for corpus in (None, CORPUS):
-        model = distill(teacher, dims=16, dtype="float32", corpus=corpus, on_report=reports.append)
+        model = distill(teacher, dims=16, dtype="float32", corpus=corpus, blend=0, on_report=reports.append)
         vectors = Encoder(model).encode(OTHERS)
         found.append(np.corrcoef(similarities(vectors), expected)[0, 1])
     assert found[0] + 0.05 < found[1]
@@ -64,6 +64,17 @@ def test_weights_are_those_that_are_best_on_held_out_texts(teacher):
         assert best.cosine_fitted == equal.cosine_fitted
     else:
         assert best.cosine_fitted > equal.cosine_fitted
+
+
+def test_the_blend_brings_cosines_nearer_to_those_of_plain_distillation(teacher):
+    def found(**choice):
+        return similarities(Encoder(distill(teacher, dims=16, dtype="float32", **choice)).encode(OTHERS))
+
+    plain = found()
+    by_blend = [found(corpus=CORPUS, blend=blend) for blend in (0.0, 0.5, 3.0)]
+    agreement = [np.corrcoef(plain, one)[0, 1] for one in by_blend]
+    assert agreement == sorted(agreement)
+    assert agreement[0] + 0.01 < agreement[2]
 
 
 @pytest.mark.parametrize("choice", [{"dtype": "float32"}, {"dtype": "int8", "vocabulary": ["chargeback"]}])
@@ -129,5 +140,8 @@ def test_what_cannot_be_is_refused_before_any_work(wordpiece_teacher):
         distill("no/such-teacher", corpus=CORPUS, clusters=5)
     with pytest.raises(ConfigurationError, match="sample is 5"):
         distill("no/such-teacher", corpus=CORPUS, sample=5)
+    for blend in (-0.1, float("nan")):
+        with pytest.raises(ConfigurationError, match=f"blend is {blend}: it must be 0"):
+            distill("no/such-teacher", corpus=CORPUS, blend=blend)
     with pytest.raises(InputError, match="only 0 texts of the corpus have a token that the teacher knows"):
         distill(wordpiece_teacher, dims=8, corpus=[f"{i} €" for i in range(1000, 1200)])

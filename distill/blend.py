@@ -1,0 +1,45 @@
+"""The blend: a table that follows the teacher on texts, and keeps some of what its tokens say by themselves.
+
+A teacher passes over words that tell some texts apart (spam shows by its words), and so does a table that
+follows it. So the vectors of plain distillation are put beside the fitted ones, shorter: the cosine of two
+texts is then a weighted mean of both tables' cosines. Of all these dimensions those are kept along which
+texts' vectors are longest.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.pooling import MeanPooling
+from distill.targets import blocks, longest_axes
+
+__all__ = ["blend_tables"]
+
+Floats = NDArray[np.float32]
+
+
+def blend_tables(fitted: Floats, plain: Floats, share: float, pooling: MeanPooling) -> Floats:
+    """Put two tables side by side, and keep as many dimensions as the first one has.
+
+    Args:
+        fitted: `(n_tokens, dim)` float32.
+        plain: `(n_tokens, any)` float32.
+        share: how long texts' vectors of `plain` are to be beside those of `fitted`, in the root mean square.
+        pooling: the texts that say how long vectors are.
+
+    Returns:
+        `(n_tokens, dim)` float32; the dimension along which texts' vectors are longest is the first.
+    """
+    dim = fitted.shape[1]
+    both = np.hstack([fitted, plain])
+    moment = np.zeros((both.shape[1], both.shape[1]))
+    for some in blocks(len(pooling)):
+        means = pooling.part(some.start, some.stop).means(both).astype(np.float64)
+        moment += means.T @ means
+    squares = np.diag(moment)
+    scales = np.ones(len(squares))
+    scales[dim:] = share * math.sqrt(squares[:dim].sum() / max(squares[dim:].sum(), 1e-12))
+    axes = longest_axes(moment * np.outer(scales, scales), dim)
+    blended: Floats = (both * scales.astype(np.float32)) @ axes
+    return blended

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from distill.blend import blend_tables
@@ -17,6 +18,7 @@ from distill.sentences import SentenceTeacher
 from distill.table import principal_components, sif_weights
 from distill.targets import Targets, principal_axes
 from distill.teacher_vectors import vectors_of
+from distill.torch_pooling import pooling_on
 from encoder.encoder import Encoder
 from encoder.errors import InputError
 from encoder.model import StaticModel
@@ -102,9 +104,11 @@ def fit_to_corpus(
     def tell(unit: str) -> Callable[[int, int], None] | None:
         return partial(on_progress, unit) if on_progress else None
 
+    # Of the devices that a teacher may be on, CUDA's have all that a fit needs.
+    device = teacher.device if teacher.device.type == "cuda" else torch.device("cpu")
     ids, kept = _tokenised(tokenizer_json, len(tokens), teacher.max_tokens - _SPECIAL, texts)
     vectors = vectors_of(teacher, [texts[row] for row in kept], cache, tell("texts"))
-    whole = MeanPooling(ids, len(tokens))
+    whole = pooling_on(device, ids, len(tokens))
     n_held_out = min(max(len(kept) // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
     if on_held_out:
         on_held_out([texts[row] for row in kept[:n_held_out]])
@@ -118,7 +122,13 @@ def fit_to_corpus(
     refined: Refined | None = None
     if refine:
         refined = refine_table(
-            fit.table, learned, held, seed=seed, folder=cache, on_progress=tell("refining steps")
+            fit.table,
+            learned,
+            held,
+            seed=seed,
+            device=device,
+            folder=cache,
+            on_progress=tell("refining steps"),
         )
     report = CorpusReport(
         texts=len(learned),

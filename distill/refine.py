@@ -1,9 +1,4 @@
-"""Refinement: gradient steps after which similarities, not coordinates, follow the teacher.
-
-The loss of a batch compares two matrices of cosines between its texts, ours and the teacher's: the
-Kullback-Leibler divergence of their rows' softmax (the diagonal left out; similarity distillation, as in
-Fang et al., SEED, 2021), plus a multiple of the mean square of their difference.
-"""
+"""Refinement: gradient steps after which similarities, not coordinates, follow the teacher."""
 
 import hashlib
 import math
@@ -20,6 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody gives it
 from numpy.typing import NDArray
 
 from distill.pooling import MeanPooling
+from distill.similarity_loss import similarity_loss
 from distill.teacher_vectors import TeacherVectors
 
 __all__ = ["Refined", "Texts", "refine_table"]
@@ -27,7 +23,6 @@ __all__ = ["Refined", "Texts", "refine_table"]
 _EPOCHS, _FEWEST_STEPS, _WARM_UP = 8, 120, 50
 _BATCH = 2048  # texts
 _RATE = 3e-3  # of Adam, at most
-_TEMPERATURE, _SQUARES = 0.05, 10.0
 _LOOKS, _PATIENCE = 12, 2  # at the held-out texts; looks without a gain after which it ends
 
 
@@ -42,7 +37,7 @@ class Texts:
         return len(self.vectors)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Token ids, where each text's begin, and the teacher's vectors, `(n, dim)`."""
+        """Token ids, where each text's begin, and the teacher's vectors, `(n, dim)`, on the CPU."""
         ids, offsets = self.pooling.tokens
         pieces = [ids[offsets[row] : offsets[row + 1]] for row in rows]
         begins = np.cumsum([0, *(len(piece) for piece in pieces[:-1])])
@@ -73,22 +68,24 @@ def refine_table(
     held_out: Texts,
     *,
     seed: int = 0,
+    device: torch.device | None = None,
     folder: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Refined:
     """Refine a table; what is best on the held-out texts is kept, which may be the start.
 
-    The same arguments and number of threads give the same bits, an interruption in between or not.
+    On a CPU the same arguments and number of threads give the same bits, an interruption in between or not.
 
     Args:
         start: `(n_tokens, dim)` float32.
         texts: what to learn from.
         held_out: other texts, which say when to end.
         seed: of the order of the texts.
+        device: where the steps are computed; the CPU by default.
         folder: where the state is kept now and then, so that the same call goes on after an interruption.
         on_progress: called before each step with the number of steps done, and of all.
     """
-    run = _Run(start, texts, held_out, seed)
+    run = _Run(start, texts, held_out, seed, device or torch.device("cpu"))
     file = None if folder is None else folder / f"{run.digest()}.refine"
     if file:
         run.restore(file)
@@ -102,15 +99,17 @@ def refine_table(
                 run.keep(file)
     if file:
         file.unlink(missing_ok=True)
-    return Refined(run.best.numpy(), run.best_step, run.losses[0], min(run.losses))
+    return Refined(run.best.cpu().numpy(), run.best_step, run.losses[0], min(run.losses))
 
 
 class _Run:
     """The state of a refinement."""
 
-    def __init__(self, start: NDArray[np.float32], texts: Texts, held_out: Texts, seed: int) -> None:
-        self._texts, self._held_out, self._seed = texts, held_out, seed
-        self._table = torch.from_numpy(start.copy()).requires_grad_()
+    def __init__(
+        self, start: NDArray[np.float32], texts: Texts, held_out: Texts, seed: int, device: torch.device
+    ) -> None:
+        self._texts, self._held_out, self._seed, self._device = texts, held_out, seed, device
+        self._table = torch.from_numpy(start.copy()).to(device).requires_grad_()
         self._optimiser = torch.optim.Adam([self._table], lr=_RATE, betas=(0.9, 0.99))
         self._size = min(_BATCH, len(texts))
         self._per_epoch = len(texts) // self._size
@@ -133,7 +132,7 @@ class _Run:
         falling = 0.5 * (1 + math.cos(math.pi * self.steps_done / self.steps))
         self._optimiser.param_groups[0]["lr"] = _RATE * min(1, (self.steps_done + 1) / _WARM_UP) * falling
         self._optimiser.zero_grad()
-        _loss(self._table, *self._texts.batch(rows)).backward()  # type: ignore[no-untyped-call]
+        self._loss(self._texts, rows).backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         self.steps_done += 1
 
@@ -147,12 +146,16 @@ class _Run:
         n = len(self._held_out)
         parts = np.array_split(np.arange(n), math.ceil(n / _BATCH))
         with torch.inference_mode():
-            return float(np.mean([_loss(self._table, *self._held_out.batch(rows)).item() for rows in parts]))
+            return float(np.mean([self._loss(self._held_out, rows).item() for rows in parts]))
+
+    def _loss(self, texts: Texts, rows: NDArray[np.int64]) -> torch.Tensor:
+        ids, begins, vectors = (tensor.to(self._device) for tensor in texts.batch(rows))
+        return similarity_loss(F.embedding_bag(ids, self._table, begins, mode="mean"), vectors)
 
     def digest(self) -> str:
         """Hexadecimal, of all that the outcome depends on."""
         digest = hashlib.sha256(repr((self._seed, torch.get_num_threads(), self.losses)).encode())
-        digest.update(self._table.detach().numpy().tobytes())
+        digest.update(self._table.detach().cpu().numpy().tobytes())
         for array in self._texts.pooling.tokens:
             digest.update(array.tobytes())
         digest.update(self._texts.vectors[np.arange(0, len(self._texts), 97)].tobytes())
@@ -175,27 +178,9 @@ class _Run:
     def restore(self, file: Path) -> None:
         """Go on from a state that was kept; one that cannot be read is as good as none."""
         with suppress(OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
-            state: dict[str, Any] = torch.load(file, weights_only=True)
+            state: dict[str, Any] = torch.load(file, weights_only=True, map_location=self._device)
             self._optimiser.load_state_dict(state["optimiser"])
             with torch.no_grad():
                 self._table.copy_(state["table"])
             self.best, self.losses = state["best"], state["losses"]
             self.steps_done, self.best_step = state["numbers"]
-
-
-def _loss(
-    table: torch.Tensor, ids: torch.Tensor, begins: torch.Tensor, vectors: torch.Tensor
-) -> torch.Tensor:
-    ours = _cosines(F.embedding_bag(ids, table, begins, mode="mean"))
-    theirs = _cosines(vectors)
-    diagonal = torch.eye(len(ours), dtype=torch.bool)
-    log_ours, log_theirs = (
-        (cosines / _TEMPERATURE).masked_fill(diagonal, -1e4).log_softmax(dim=1) for cosines in (ours, theirs)
-    )
-    divergence = F.kl_div(log_ours, log_theirs, log_target=True, reduction="batchmean")
-    return divergence + _SQUARES * (ours - theirs).square().masked_fill(diagonal, 0).mean()
-
-
-def _cosines(vectors: torch.Tensor) -> torch.Tensor:
-    unit = F.normalize(vectors, dim=1)
-    return unit @ unit.T

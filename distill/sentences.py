@@ -40,12 +40,17 @@ class SentenceTeacher:
     max_tokens: int
     digest: str
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device(self.model.device)
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The texts' vectors, `(n_texts, dim)` float32 of length 1; zeros where the teacher gives no number.
 
         Texts of like length go together, so little is padded.
         """
-        device = self.model.device.type
+        device = self.device.type
         batch = _CPU_BATCH if device == "cpu" else _GPU_BATCH
         with torch.autocast(device, torch.bfloat16, enabled=self.bfloat16):
             found = self.model.encode(

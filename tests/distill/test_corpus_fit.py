@@ -4,10 +4,12 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from model2vec import StaticModel as Model2Vec
 
-from distill import distill, refine
+from distill import corpus_fit, distill, refine
 from distill.sentences import load_sentence_teacher
+from distill.torch_pooling import TorchPooling
 from encoder import Encoder
 from encoder.errors import ConfigurationError, InputError
 from encoder.model import save_model
@@ -97,6 +99,28 @@ def test_the_same_call_gives_the_same_table_from_any_order_of_the_corpus(wordpie
     assert np.array_equal(*tables)
     other = distill(wordpiece_teacher, dims=8, corpus=CORPUS, sample=500, seed=1, cache=tmp_path / "a")
     assert not np.array_equal(other.table, tables[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_a_gpu_fits_as_the_processor_does(wordpiece_teacher):
+    vectors = [
+        Encoder(distill(wordpiece_teacher, dims=8, corpus=CORPUS, device=device, dtype="float32")).encode(
+            OTHERS
+        )
+        for device in ("cpu", "cuda")
+    ]
+    np.testing.assert_allclose(*map(similarities, vectors), atol=0.02)
+
+
+def test_the_sparse_matrices_of_a_gpu_fit_as_our_kernels_do(wordpiece_teacher, monkeypatch):
+    def fitted():
+        model = distill(wordpiece_teacher, dims=8, corpus=CORPUS, refine=False, dtype="float32")
+        return similarities(Encoder(model).encode(OTHERS))
+
+    ours = fitted()
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(corpus_fit, "pooling_on", lambda _, *tokens: TorchPooling(*tokens, cpu))
+    np.testing.assert_allclose(fitted(), ours, atol=1e-3)
 
 
 @pytest.mark.parametrize(("dims", "expected"), [(None, 32), (99, 32), (4, 4)])

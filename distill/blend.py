@@ -1,9 +1,9 @@
 """The blend: a table that follows the teacher on texts, and keeps some of what its tokens say by themselves.
 
 A teacher passes over words that tell some texts apart (spam shows by its words), and so does a table that
-follows it. So the vectors of plain distillation are put beside the fitted ones, shorter: the cosine of two
-texts is then a weighted mean of both tables' cosines. Of all these dimensions those are kept along which
-texts' vectors are longest.
+follows it. So the vectors of plain distillation are put beside the fitted ones, shorter: the product of two
+texts' vectors is then a weighted sum of both tables' products. Of all these dimensions those are kept along
+which texts' vectors are longest.
 """
 
 import math

@@ -65,12 +65,12 @@ _WEIGHTED = "weighted by smooth inverse frequency ({sif}), and "
 _FITTED = """\
 {weighted}aligned by least squares to the teacher's vectors of \
 texts, reduced by PCA ({pca}). From there the table was fitted to {texts:,} texts by ridge regression \
-(λ = {penalty:g}){refined}{blended}. On {held_out:,} other texts of that corpus the mean cosine between \
-model and teacher is {cosine_fitted:.3f} after the fit ({cosine_aligned:.3f} before)"""
+(λ = {strength}){refined}{blended}. On {held_out:,} other texts of that corpus the mean cosine \
+with the teacher was {cosine_fitted:.3f} after this regression ({cosine_aligned:.3f} before)"""
 _REFINED = ", and refined by gradient steps on the similarities between texts"
 
 _BLENDED = """\
-. Beside its vectors those of plain distillation (PCA, smooth inverse frequency) were put, {blend:g} times \
+. Beside its vectors those of plain distillation (PCA{sif}) were put, {blend:g} times \
 as long, and the {dim} axes kept along which texts differ most"""
 
 _SENTENCE_TRANSFORMERS = """
@@ -180,8 +180,18 @@ def _made(config: dict[str, Any], dim: int, report: CorpusReport | None) -> str:
         return _PLAIN.format(**shown)
     refined = "" if report.loss_refined is None else _REFINED
     weighted = _WEIGHTED.format(**shown) if report.weights == "sif" else ""
-    blended = _BLENDED.format(blend=report.blend, dim=dim) if report.blend else ""
-    return _FITTED.format(**shown, **asdict(report), weighted=weighted, refined=refined, blended=blended)
+    blended = (
+        _BLENDED.format(
+            blend=report.blend,
+            dim=dim,
+            sif="" if config["sif_coefficient"] is None else ", smooth inverse frequency",
+        )
+        if report.blend
+        else ""
+    )
+    strength = "∞" if report.penalty is None else f"{report.penalty:g}"
+    words = {"weighted": weighted, "refined": refined, "blended": blended, "strength": strength}
+    return _FITTED.format(**shown, **asdict(report), **words)
 
 
 def _teacher_card(teacher: str | os.PathLike[str], revision: str | None) -> ModelCardData:

@@ -1,5 +1,6 @@
 """From the teacher's token vectors and a corpus to a table: sample, embed, align, fit, refine, blend."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +42,7 @@ class CorpusReport:
         texts: the texts that were fitted to.
         held_out: the texts that were held out.
         weights: of the token vectors that the fit began with, those that were best: `sif` or `none`.
-        penalty: the λ that was best.
+        penalty: the λ that was best; None where none was better than the aligned vectors alone.
         steps: steps of conjugate gradients.
         cosine_aligned: mean cosine with the teacher's vectors when only aligned.
         cosine_fitted: the same after the fit.
@@ -53,7 +54,7 @@ class CorpusReport:
     texts: int
     held_out: int
     weights: str
-    penalty: float
+    penalty: float | None
     steps: int
     cosine_aligned: float
     cosine_fitted: float
@@ -134,7 +135,7 @@ def fit_to_corpus(
         texts=len(learned),
         held_out=len(held),
         weights=weights,
-        penalty=fit.penalty,
+        penalty=fit.penalty if math.isfinite(fit.penalty) else None,
         steps=fit.steps,
         cosine_aligned=fit.aligned,
         cosine_fitted=fit.cosine,

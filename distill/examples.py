@@ -82,10 +82,13 @@ def folds_of(examples: Examples, *, seed: int = 0) -> NDArray[np.int64]:
     labels the rarest decides, since the others are everywhere anyhow.
     """
     counts = examples.counts()
-    _, first = np.unique(examples.texts, return_index=True)
-    keys = [min(examples.labels[row], key=lambda label: counts[label], default="") for row in first]
-    order = np.random.default_rng(seed).permutation(len(first))
+    n_texts = int(examples.texts.max()) + 1
+    labels: list[set[str]] = [set() for _ in range(n_texts)]
+    for text, some in zip(examples.texts.tolist(), examples.labels, strict=True):
+        labels[text].update(some)
+    keys = [min(some, key=lambda label: (counts[label], label), default="") for some in labels]
+    order = np.random.default_rng(seed).permutation(n_texts)
     order = order[np.argsort(np.array(keys)[order], kind="stable")]
-    folds = np.empty(len(first), np.int64)
-    folds[order] = np.arange(len(first)) % FOLDS
+    folds = np.empty(n_texts, np.int64)
+    folds[order] = np.arange(n_texts) % FOLDS
     return folds[examples.texts]

@@ -47,7 +47,7 @@ class Fit:
 
     Attributes:
         table: `(n_tokens, dim)` float32.
-        penalty: the λ that was best.
+        penalty: the λ that was best; infinity for W₀ itself.
         steps: steps of conjugate gradients, over all λ tried.
         aligned: the held-out cosine of W₀.
         cosine: the held-out cosine of the table.

@@ -44,12 +44,14 @@ class HeadQuality:
         figures: by their names, each with its interval.
         labels: a row for each label.
         confusions: `(true, said, records)`, the most frequent first; of texts with one label.
+        passed_over: records that were left out, since a classifier does not know a label of theirs.
     """
 
     records: int
     figures: dict[str, Estimate]
     labels: list[LabelQuality] = field(default_factory=list)
     confusions: list[tuple[str, str, int]] = field(default_factory=list)
+    passed_over: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """The same for JSON; a figure that is not defined is null."""
@@ -102,7 +104,7 @@ def _classifier(head: Classifier, examples: Examples) -> HeadQuality:
     }
     labels = [_label(*one) for one in zip(head.labels, said.T, targets.T, scores.T, strict=True)]
     confusions = [] if head.several else _confusions(head.labels, said.argmax(1), targets.argmax(1))
-    return HeadQuality(n, figures, labels, confusions)
+    return HeadQuality(n, figures, labels, confusions, passed_over=len(examples) - n)
 
 
 def _prototypes(head: Prototypes, outcome: Nearest, examples: Examples) -> HeadQuality:
@@ -128,9 +130,9 @@ def _prototypes(head: Prototypes, outcome: Nearest, examples: Examples) -> HeadQ
 def _novelty(outcome: Novel, examples: Examples, novel: Sequence[str] | None) -> HeadQuality:
     wanted = set(novel or ())
     truth = np.array([bool(wanted.intersection(some)) for some in examples.labels])
-    if wanted and not truth.any():
+    if missing := wanted.difference(examples.counts()):
         there = _shown(sorted(examples.counts()))
-        raise InputError(f"no record has the label {min(wanted)!r}: there is {there}")
+        raise InputError(f"no record has the label {min(missing)!r}: there is {there}")
     figures = {}
     if not truth.all():
         figures["alert rate"] = bootstrap_mean(outcome.novel[~truth])

@@ -16,6 +16,7 @@ from encoder.heads import Prototypes, unit_vectors
 __all__ = ["fit_prototypes"]
 
 _FOUND = 0.9  # of the examples
+_ROUNDING = 1e-5  # of a cosine: the same example once more is near
 _FEWEST = 2  # examples of a name, to leave one out
 
 
@@ -36,16 +37,17 @@ def fit_prototypes(
     names = tuple(sorted(examples.counts()))
     if not names:
         raise InputError("no record has a name: name the field with --label")
-    members = [examples.vectors[mine] for mine in examples.targets(names).T]
+    known = examples.vectors.any(axis=1)  # the others have no token that the model knows
+    members = [examples.vectors[mine & known] for mine in examples.targets(names).T]
+    for one, vectors in zip(names, members, strict=True):
+        if not vectors.any():
+            raise InputError(f"the examples of {one!r} have no token that the model knows: give others")
     directions = unit_vectors(np.stack([vectors.mean(axis=0) for vectors in members]))
-    for k, direction in enumerate(directions):
-        if not direction.any():
-            raise InputError(f"the examples of {names[k]!r} have no token that the model knows: give others")
     left_out = np.concatenate([_left_out(vectors) for vectors in members])
-    if threshold is None and len(left_out) < len(examples):
+    if threshold is None and len(left_out) < sum(map(len, members)):
         few = next(one for one, vectors in zip(names, members, strict=True) if len(vectors) < _FEWEST)
         raise InputError(f"{few!r} has one example: give at least {_FEWEST} of each name, or --threshold")
-    least = float(np.quantile(left_out, 1 - _FOUND)) if threshold is None else threshold
+    least = float(np.quantile(left_out, 1 - _FOUND)) - _ROUNDING if threshold is None else threshold
     about = {**(facts or {}), "examples": {one: len(v) for one, v in zip(names, members, strict=True)}}
     return Prototypes(name, names, directions, least, about)
 

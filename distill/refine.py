@@ -111,6 +111,7 @@ class _Run:
         self._texts, self._held_out, self._seed, self._device = texts, held_out, seed, device
         self._table = torch.from_numpy(start.copy()).to(device).requires_grad_()
         self._optimiser = torch.optim.Adam([self._table], lr=_RATE, betas=(0.9, 0.99))
+        self._shuffled = (-1, np.zeros(0, np.int64))
         self._size = min(_BATCH, len(texts))
         self._per_epoch = len(texts) // self._size
         self.steps = max(_EPOCHS * self._per_epoch, _FEWEST_STEPS)
@@ -127,14 +128,20 @@ class _Run:
 
     def step(self) -> None:
         epoch, number = divmod(self.steps_done, self._per_epoch)
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._texts))
-        rows = np.sort(order[number * self._size : (number + 1) * self._size])  # the disk is read in order
+        order = self._order(epoch)[number * self._size : (number + 1) * self._size]
+        rows = np.sort(order)  # the disk is read in order
         falling = 0.5 * (1 + math.cos(math.pi * self.steps_done / self.steps))
         self._optimiser.param_groups[0]["lr"] = _RATE * min(1, (self.steps_done + 1) / _WARM_UP) * falling
         self._optimiser.zero_grad()
         self._loss(self._texts, rows).backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         self.steps_done += 1
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        """The texts in the order of an epoch."""
+        if self._shuffled[0] != epoch:
+            self._shuffled = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._texts))
+        return self._shuffled[1]
 
     def look(self) -> None:
         loss = self._held_out_loss()
@@ -154,7 +161,8 @@ class _Run:
 
     def digest(self) -> str:
         """Hexadecimal, of all that the outcome depends on."""
-        digest = hashlib.sha256(repr((self._seed, torch.get_num_threads(), self.losses)).encode())
+        settings = (self._seed, torch.get_num_threads(), self.steps, self._size, _RATE, self.losses)
+        digest = hashlib.sha256(repr(settings).encode())
         digest.update(self._table.detach().cpu().numpy().tobytes())
         for array in self._texts.pooling.tokens:
             digest.update(array.tobytes())
@@ -179,8 +187,10 @@ class _Run:
         """Go on from a state that was kept; one that cannot be read is as good as none."""
         with suppress(OSError, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
             state: dict[str, Any] = torch.load(file, weights_only=True, map_location=self._device)
+            table, best, losses = state["table"], state["best"], state["losses"]
+            steps_done, best_step = state["numbers"]
             self._optimiser.load_state_dict(state["optimiser"])
             with torch.no_grad():
-                self._table.copy_(state["table"])
-            self.best, self.losses = state["best"], state["losses"]
-            self.steps_done, self.best_step = state["numbers"]
+                self._table.copy_(table)
+            self.best, self.losses = best, losses
+            self.steps_done, self.best_step = steps_done, best_step

@@ -12,7 +12,9 @@ from encoder.tokens import TokenIds
 
 __all__ = ["TorchPooling", "pooling_on"]
 
-_COLUMNS = 64  # at a time: 10 M texts take 2.5 GB between the two products of `gram`
+_COLUMNS = (
+    64  # at a time: 10 M texts take 2.5 GB between the two products of `gram`, and each matrix twice that
+)
 Floats = NDArray[np.float32]
 
 

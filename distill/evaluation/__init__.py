@@ -8,9 +8,11 @@
 The sets (`sets.py`) go through each model (`models.py`), and each measure, one a module, gives a figure with
 its interval (`figures.py`, `distill.bootstrap`): `agreement.py` needs a reference and no label, `labelled.py`
 the labels of the user's own records; `sts.py`, `classification.py` and `retrieval.py` are MTEB's protocol on
-sets that people know. `requirements.py` says whether figures are good enough to publish.
+sets that people know. `requirements.py` says whether figures are good enough to publish,
+`checks.py`, before all, whether the sets give any.
 """
 
+from distill.evaluation.checks import check_sets
 from distill.evaluation.evaluate import Evaluation, evaluate
 from distill.evaluation.figures import METRICS, Figure
 from distill.evaluation.models import EmbeddingModel, open_model, static_model
@@ -30,6 +32,7 @@ __all__ = [
     "Retrieval",
     "Sets",
     "check_measurable",
+    "check_sets",
     "evaluate",
     "open_model",
     "static_model",

@@ -10,12 +10,23 @@ from distill.evaluation.cosines import nearest, unit
 from distill.evaluation.sts import spearman
 from encoder.errors import InputError
 
-__all__ = ["NEIGHBOURS", "neighbour_overlap", "rank_correlation"]
+__all__ = ["NEIGHBOURS", "check_enough", "neighbour_overlap", "rank_correlation"]
 
 NEIGHBOURS = 10
 
 _PAIRS = 20_000  # of a resample; the figure itself is of all pairs
 _ROUNDS = 200
+_TEXTS = 5_000  # whose pairs are all counted, 12 million
+
+
+def check_enough(n_texts: int, k: int = NEIGHBOURS) -> None:
+    """Refuse to look for neighbours among hardly more texts than neighbours.
+
+    Raises:
+        InputError: there are k texts or fewer.
+    """
+    if n_texts <= k:
+        raise InputError(f"{n_texts} texts are too few for {k} neighbours of each: give some hundreds")
 
 
 def neighbour_overlap(vectors: NDArray[Any], reference: NDArray[Any], k: int = NEIGHBOURS) -> Estimate:
@@ -29,8 +40,7 @@ def neighbour_overlap(vectors: NDArray[Any], reference: NDArray[Any], k: int = N
     Raises:
         InputError: there are k texts or fewer.
     """
-    if len(vectors) <= k:
-        raise InputError(f"{len(vectors)} texts are too few for {k} neighbours of each: give some hundreds")
+    check_enough(len(vectors), k)
     ours, theirs = (nearest(rows, rows, k, itself=False)[0] for rows in (vectors, reference))
     shared = (ours[:, :, None] == theirs[:, None, :]).any(axis=2).mean(axis=1)
     return bootstrap_mean(shared)
@@ -39,9 +49,10 @@ def neighbour_overlap(vectors: NDArray[Any], reference: NDArray[Any], k: int = N
 def rank_correlation(vectors: NDArray[Any], reference: NDArray[Any]) -> Estimate:
     """Spearman's correlation between the two models' cosines of pairs of texts.
 
-    The figure is of all pairs. Pairs share texts, so a resample draws texts, and then pairs among these.
+    The figure is of all pairs of the first 5,000 texts. Pairs share texts, so a resample draws texts, and
+    then pairs among these.
     """
-    ours, theirs = (_cosines(rows) for rows in (vectors, reference))
+    ours, theirs = (_cosines(rows[:_TEXTS]) for rows in (vectors, reference))
     n_texts = len(ours)
     upper = np.triu_indices(n_texts, 1)
     value = spearman(ours[upper], theirs[upper])

@@ -12,7 +12,7 @@ from encoder.errors import ConfigurationError
 __all__ = ["Requirement", "check_measurable", "unmet"]
 
 _PATTERN = re.compile(
-    r"\s*(?P<metric>[a-z][a-z0-9@-]*)(?::(?P<dataset>[^<>=]+?))?\s*(?P<sign>>=|>)\s*(?P<value>-?\d+(\.\d+)?)\s*"
+    r"\s*(?P<metric>[a-z][a-z0-9@-]*)(?:\s*:\s*(?P<dataset>[^<>=]+?))?\s*(?P<sign>>=|>)\s*(?P<value>-?(\d+(\.\d*)?|\.\d+))\s*"
 )
 _SIGNS = {">=": operator.ge, ">": operator.gt}
 _HUNDRED = 100

@@ -84,7 +84,11 @@ def distill(
     ] = "text",
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
-        typer.Option("--format", help="Format of the corpus.", show_default="by the files' extensions"),
+        typer.Option(
+            "--format",
+            help="Format of the corpus, or of --input without one.",
+            show_default="by the files' extensions",
+        ),
     ] = None,
     sample: Annotated[
         int, typer.Option(help="Use this many distinct texts of the corpus, drawn at random.")
@@ -162,7 +166,7 @@ def distill(
         input=records,
         text=text,
         label=label,
-        input_format=input_format,
+        input_format=None if files else input_format,
         sts=sts or (),
         classification=classification or (),
         retrieval=retrieval or (),
@@ -176,6 +180,7 @@ def distill(
     from distill import model_card, teacher_bytes  # noqa: PLC0415 - as above
 
     plan = Plan.make(sets, require or (), corpus=files is not None)
+    before = _before(target)
 
     with Stages(ErrorConsole()) as stages:
         model = run(
@@ -203,7 +208,7 @@ def distill(
             model,
             target.name,
             held_out,
-            [_teacher(teacher, device, precision, teacher_revision, trust_remote_code), *_before(target)],
+            [_teacher(teacher, device, precision, teacher_revision, trust_remote_code), *before],
             sample=sets.sample,
             shown=report_records,
             facts={"teacher": model.config["tokenizer_name"]},
@@ -371,8 +376,8 @@ def _in_words(outcome: dict[str, Any]) -> str:
     fitted = ""
     if corpus:
         fitted = (
-            f"  fitted to {corpus['texts']:,} texts: cosine with the teacher {corpus['cosine_fitted']:.3f} "
-            f"on {corpus['held_out']:,} others\n"
+            f"  fitted to {corpus['texts']:,} texts: the fit's cosine with the teacher "
+            f"{corpus['cosine_fitted']:.3f} on {corpus['held_out']:,} others\n"
         )
     figures = (outcome["quality"] or {}).get("figures", ())
     measured = "".join(

@@ -83,6 +83,7 @@ def evaluate(
     from distill.evaluation import (  # noqa: PLC0415 - torch takes seconds to import
         Requirement,
         check_measurable,
+        check_sets,
         open_model,
         unmet,
     )
@@ -92,6 +93,7 @@ def evaluate(
     console = ErrorConsole()
     sets = files.read(console.print)
     check_measurable(requirements, sets, reference=bool(against))
+    check_sets(sets, reference=bool(against))
     options: dict[str, Any] = {"texts": sets.texts, "device": device, "trust_remote_code": trust_remote_code}
     models = [open_model(each, **options) for each in (ref, *(against or ()))]
     with console.status("") as status:

@@ -176,8 +176,9 @@ def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most
 
 
 def _facts(records: LabelledRecords) -> dict[str, Any]:
-    """What a head remembers of its records."""
-    found = {"input": records.pattern, "text": records.template.source}
+    """What a head remembers of its records; no path of this machine, since it is published."""
+    pattern = records.pattern if "://" in records.pattern else Path(records.pattern).name
+    found = {"input": pattern, "text": records.template.source}
     return found if records.label.name is None else {**found, "label": records.label.name}
 
 

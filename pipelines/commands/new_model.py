@@ -59,12 +59,18 @@ class Plan:
 
         Raises:
             ConfigurationError: a requirement cannot be read, or nothing that is given measures it.
-            InputError: a set cannot be read.
+            InputError: a set cannot be read, or measures nothing.
         """
-        from distill.evaluation import Records, Requirement, check_measurable  # noqa: PLC0415 - torch takes seconds to import
+        from distill.evaluation import (  # noqa: PLC0415 - torch takes seconds to import
+            Records,
+            Requirement,
+            check_measurable,
+            check_sets,
+        )
 
         requirements = tuple(Requirement.parse(each) for each in require)
         sets = files.read(ErrorConsole().print)
+        check_sets(sets, reference=True)
         from_corpus = corpus and sets.records is None
         will_be = replace(sets, records=Records(HELD_OUT, ())) if from_corpus else sets
         check_measurable(requirements, will_be, reference=True)

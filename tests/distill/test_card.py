@@ -65,12 +65,16 @@ def test_the_card_of_a_fitted_model_says_what_it_was_fitted_to():
     report = CorpusReport(texts=19000, held_out=1000, loss_fitted=1.0, loss_refined=0.9, blend=0.5, **figures)
     card = model_card(a_model(), name="tiny", teacher="org/model", report=report)
     assert "fitted to 19,000 texts by ridge regression (λ = 0.3), and refined by gradient steps" in card
-    assert "those of plain distillation (PCA, smooth inverse frequency) were put, 0.5 times as long" in card
+    assert "those of plain distillation (PCA) were put, 0.5 times as long" in card
     assert "On 1,000 other texts" in card
-    assert "0.750 after the fit (0.700 before)" in card
+    assert "with the teacher was 0.750 after this regression (0.700 before)" in card
     plain_fit = replace(report, loss_fitted=None, loss_refined=None)
     assert "refined" not in model_card(a_model(), name="tiny", teacher="org/model", report=plain_fit)
     assert "weighted by smooth inverse frequency (" in card
+    unpenalised = replace(report, penalty=None)
+    assert "ridge regression (λ = ∞)" in model_card(
+        a_model(), name="tiny", teacher="org/model", report=unpenalised
+    )
     equal = model_card(
         a_model(), name="tiny", teacher="org/model", report=replace(report, weights="none", blend=0.0)
     )

@@ -35,6 +35,14 @@ def test_each_fold_has_every_label_and_all_copies_of_a_text(counts, copies, seed
     assert max(sizes) - min(sizes) <= 1
 
 
+def test_a_label_that_comes_second_with_a_text_is_in_every_fold_too():
+    common = [("often",)] * 60
+    some = examples([*common, *[("rare",)] * 5], [*range(60), *range(5)])  # texts of both
+    for seed in range(20):
+        folds = folds_of(some, seed=seed)
+        assert set(folds[60:].tolist()) == set(range(FOLDS))
+
+
 def test_labels_are_counted_by_distinct_texts():
     some = examples([("a",), ("a",), ("a", "b"), ()], [0, 0, 1, 2])
     assert some.counts() == {"a": 2, "b": 1}

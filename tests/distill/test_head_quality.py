@@ -52,7 +52,7 @@ def test_a_classifier_has_scikit_learns_figures():
 def test_labels_that_a_classifier_does_not_know_are_left_out():
     head = Classifier("kind", ("a", "b", "c"), EYE, np.zeros(3, np.float32))
     quality = evaluate_head(head, examples(vectors(4), [("a",), ("z",), ("b",), ("a",)]))
-    assert quality.records == 3
+    assert (quality.records, quality.passed_over) == (3, 1)
     assert json.loads(json.dumps(quality.as_json()))["labels"][2]["average_precision"] is None
     with pytest.raises(InputError, match="no record has a label of the head 'kind': it knows a, b, c"):
         evaluate_head(head, examples(vectors(1), [("z",)]))
@@ -92,4 +92,4 @@ def test_novelty_has_an_alert_rate_and_finds_what_is_named():
     assert quality.figures["AUROC"].value == pytest.approx(5 / 6)
     assert list(evaluate_head(head, examples(found, labels)).figures) == ["alert rate"]
     with pytest.raises(InputError, match="no record has the label 'nope': there is attack, normal"):
-        evaluate_head(head, examples(found, labels), novel=["nope"])
+        evaluate_head(head, examples(found, labels), novel=["attack", "nope"])

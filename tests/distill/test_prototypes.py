@@ -49,6 +49,23 @@ def test_one_example_needs_a_threshold():
     assert fit_prototypes("incident", examples(1), threshold=0.5).threshold == 0.5
 
 
+def test_the_same_example_again_is_near_its_name():
+    for seed in range(50):
+        vectors = np.concatenate([np.repeat(near(k, 1, seed), 3, axis=0) for k in range(2)])
+        some = Examples(vectors, (("fan",),) * 3 + (("disk",),) * 3, np.arange(6))
+        (found,) = Heads([fit_prototypes("incident", some)])(vectors)
+        assert found.nearest.tolist() == [1, 1, 1, 0, 0, 0]
+
+
+def test_an_example_without_a_known_token_changes_nothing():
+    some = examples()
+    labels = (*some.labels, ("fan",))
+    more = Examples(np.concatenate([some.vectors, np.zeros((1, 32), np.float32)]), labels, np.arange(11))
+    one, other = (fit_prototypes("incident", each) for each in (some, more))
+    assert one.threshold == other.threshold
+    assert np.array_equal(one.directions, other.directions)
+
+
 def test_examples_without_a_known_token_are_named():
     some = examples()
     blank = np.where(np.arange(10)[:, None] < 5, 0, some.vectors).astype(np.float32)

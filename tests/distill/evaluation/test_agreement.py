@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 import sklearn.metrics.pairwise
 
+from distill.evaluation import agreement
 from distill.evaluation.agreement import neighbour_overlap, rank_correlation
 from encoder.errors import InputError
 
@@ -16,8 +17,8 @@ def rows():
 
 def test_a_model_agrees_with_itself_turned_and_scaled(rows):
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((8, 8)))[0]
-    for agreement in (neighbour_overlap, rank_correlation):
-        found = agreement(rows, 3 * rows @ turn)
+    for figure in (neighbour_overlap, rank_correlation):
+        found = figure(rows, 3 * rows @ turn)
         assert found.value == pytest.approx(1, abs=1e-3)
         assert found.low <= found.value + 1e-9
         assert found.n == 300
@@ -44,6 +45,13 @@ def test_the_correlation_of_all_pairs_is_scipys_and_lies_in_its_interval(rows):
     found = rank_correlation(rows, noisy)
     assert found.value == pytest.approx(expected, abs=1e-3)
     assert found.low < found.value < found.high
+
+
+def test_with_many_texts_the_pairs_of_the_first_ones_are_counted(rows, monkeypatch):
+    noisy = rows + np.random.default_rng(3).standard_normal(rows.shape)
+    expected = rank_correlation(rows[:120], noisy[:120])
+    monkeypatch.setattr(agreement, "_TEXTS", 120)
+    assert rank_correlation(rows, noisy) == expected
 
 
 def test_too_few_texts_are_refused():

@@ -15,6 +15,8 @@ OVERLAP = Figure("overlap@10", "records", 0.5, 0.48, 0.52, 900)
         ("sts>=75", ("sts", None, ">=", 75)),
         (" overlap@10 > 0.5 ", ("overlap@10", None, ">", 0.5)),
         ("sts:stsb dev-2>=75.5", ("sts", "stsb dev-2", ">=", 75.5)),
+        ("overlap@10>=.5", ("overlap@10", None, ">=", 0.5)),
+        ("sts : stsb >= 75.", ("sts", "stsb", ">=", 75)),
         ("rank-correlation>=-0.1", ("rank-correlation", None, ">=", -0.1)),
     ],
 )

@@ -13,7 +13,14 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from typer.testing import CliRunner
 
-from encoder.errors import ConfigurationError, InputError, InvalidReference, OutputConflict, QualityTooLow
+from encoder.errors import (
+    ConfigurationError,
+    InputError,
+    InvalidReference,
+    OutputConflict,
+    QualityTooLow,
+    TemplateError,
+)
 from encoder.model import load_model
 from encoder.store.store import ModelStore
 from pipelines.cli import app
@@ -113,7 +120,7 @@ def records(tmp_path):
 def test_a_corpus_is_fitted_to(teacher, records, tmp_path):
     arguments = ("--corpus", records, "--text", "{a.b}", "--cache", tmp_path / "cache", "--no-refine")
     result = run(teacher, "--output", tmp_path / "tiny", "--dims", 8, *arguments)
-    assert "fitted to 380 texts: cosine with the teacher 0." in result.stdout
+    assert "fitted to 380 texts: the fit's cosine with the teacher 0." in result.stdout
     assert "1 of 401 records cannot be read" in result.stderr
     plain = run(teacher, "--output", tmp_path / "plain", "--dims", 8, "--json")
     assert json.loads(plain.stdout)["corpus"] is None
@@ -157,6 +164,29 @@ def test_a_model_below_what_is_required_is_not_published(teacher, pairs, tmp_pat
     with pytest.raises(QualityTooLow):
         run(*place, "--output", tmp_path / "tiny")
     assert not (tmp_path / "tiny").exists()
+
+
+def test_records_that_measure_nothing_are_refused_before_the_teacher_is_loaded(records, tmp_path):
+    place = ("no/such-teacher", "--output", tmp_path / "tiny", "--input", records, "--text", "{a.b}")
+    with pytest.raises(InputError, match="fewer than two that come twice"):
+        run(*place, "--label", "a.b")
+    (tmp_path / "few.jsonl").write_text("\n".join(records.read_text().splitlines()[:9]))
+    with pytest.raises(InputError, match="9 texts are too few"):
+        run(*place[:4], tmp_path / "few.jsonl", *place[5:])
+    (tmp_path / "same.csv").write_text("text,label\n" + "word1 word2,x\nword3,x\n" * 9)
+    with pytest.raises(InputError, match="fewer than two that come twice"):
+        run(*place[:3], "--classification", tmp_path / "same.csv")
+    parts = f"{tmp_path / 'same.csv'},{tmp_path / 'same.csv'}"
+    with pytest.raises(InputError, match="same has one label in all texts to learn from: 'x'"):
+        run(*place[:3], "--classification", parts)
+
+
+def test_the_format_is_the_corpuss(teacher, records, tmp_path):
+    (tmp_path / "plain.log").write_text("\n".join(f"word{k % 60} word{k % 7}" for k in range(500)))
+    corpus = ("--corpus", tmp_path / "plain.log", "--format", "text", "--cache", tmp_path / "cache")
+    place = (teacher, "--output", tmp_path / "tiny", "--dims", 8, "--no-refine")
+    with pytest.raises(TemplateError, match="no record has the field 'text'"):
+        run(*place, *corpus, "--input", records)  # JSON lines, whose records have another field
 
 
 def test_a_failed_gate_is_exit_code_one(teacher, pairs, tmp_path):

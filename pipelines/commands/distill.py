@@ -180,7 +180,7 @@ def distill(
     from distill import model_card, teacher_bytes  # noqa: PLC0415 - as above
 
     plan = Plan.make(sets, require or (), corpus=files is not None)
-    before = _before(target)
+    before = _before(target) if plan.may_have_work else []
 
     with Stages(ErrorConsole()) as stages:
         model = run(

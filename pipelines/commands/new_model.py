@@ -76,6 +76,11 @@ class Plan:
         check_measurable(requirements, will_be, reference=True)
         return cls(sets, requirements, from_corpus)
 
+    @property
+    def may_have_work(self) -> bool:
+        """Whether there may be something to measure on, as far as flags tell."""
+        return bool(self.sets) or self.from_corpus
+
     def has_work(self, held_out: Sequence[str]) -> bool:
         """Whether there is something to measure on.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.pooling import MeanPooling
-from distill.targets import blocks, longest_axes
+from distill.targets import blocks, longest_axes, second_moment
 
 __all__ = ["blend_tables"]
 
@@ -33,10 +33,8 @@ def blend_tables(fitted: Floats, plain: Floats, share: float, pooling: MeanPooli
     """
     dim = fitted.shape[1]
     both = np.hstack([fitted, plain])
-    moment = np.zeros((both.shape[1], both.shape[1]))
-    for some in blocks(len(pooling)):
-        means = pooling.part(some.start, some.stop).means(both).astype(np.float64)
-        moment += means.T @ means
+    texts = (pooling.part(some.start, some.stop).means(both) for some in blocks(len(pooling)))
+    moment = second_moment(texts, both.shape[1])
     squares = np.diag(moment)
     scales = np.ones(len(squares))
     scales[dim:] = share * math.sqrt(squares[:dim].sum() / max(squares[dim:].sum(), 1e-12))

@@ -180,15 +180,8 @@ def _made(config: dict[str, Any], dim: int, report: CorpusReport | None) -> str:
         return _PLAIN.format(**shown)
     refined = "" if report.loss_refined is None else _REFINED
     weighted = _WEIGHTED.format(**shown) if report.weights == "sif" else ""
-    blended = (
-        _BLENDED.format(
-            blend=report.blend,
-            dim=dim,
-            sif="" if config["sif_coefficient"] is None else ", smooth inverse frequency",
-        )
-        if report.blend
-        else ""
-    )
+    sif = "" if config["sif_coefficient"] is None else ", smooth inverse frequency"
+    blended = _BLENDED.format(blend=report.blend, dim=dim, sif=sif) if report.blend else ""
     strength = "∞" if report.penalty is None else f"{report.penalty:g}"
     words = {"weighted": weighted, "refined": refined, "blended": blended, "strength": strength}
     return _FITTED.format(**shown, **asdict(report), **words)

@@ -1,6 +1,5 @@
 """The whole of a distillation."""
 
-import math
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from distill.corpus import sample_texts
 from distill.corpus_fit import CorpusReport, OnProgress, fit_to_corpus
 from distill.forward import embed_sequences
-from distill.parameters import DROP_PATTERN, Dtype, Parameters, Pooling, Precision
+from distill.parameters import BLEND, DROP_PATTERN, Dtype, Parameters, Pooling, Precision
 from distill.sentences import load_sentence_teacher
 from distill.table import as_dtype, cluster, principal_components, sif_weights
 from distill.teacher import Teacher, load_teacher, pick_device
@@ -22,13 +21,10 @@ from encoder.errors import ConfigurationError
 from encoder.model import StaticModel
 from encoder.user_cache import cache_folder
 
-__all__ = ["BLEND", "SAMPLE", "distill"]
+__all__ = ["SAMPLE", "distill"]
 
 SAMPLE = 200_000
 """Texts of a corpus that are used by default."""
-
-BLEND = 0.5
-"""Plain distillation's part by default; docs/distillation.md says what others give."""
 
 _SEQ_LENGTH = 1_000_000  # what model2vec writes: a mean has no limit of its own
 
@@ -108,11 +104,10 @@ def distill(
         dtype=dtype,
         clusters=clusters,
         precision=precision,
+        blend=blend,
     )
     if corpus is not None and clusters is not None:
         raise ConfigurationError("clusters cannot be fitted to a corpus: leave one of the two out")
-    if not 0 <= blend < math.inf:
-        raise ConfigurationError(f"blend is {blend}: it must be 0, for none, or more, as {BLEND:g}")
     place: dict[str, Any] = {
         "device": device,
         "precision": precision,

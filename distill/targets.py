@@ -1,13 +1,13 @@
 """What a fit aims at: the teacher's vectors in fewer dimensions, at length 1."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distill.teacher_vectors import TeacherVectors
 
-__all__ = ["BLOCK", "Targets", "blocks", "longest_axes", "principal_axes"]
+__all__ = ["BLOCK", "Targets", "blocks", "longest_axes", "principal_axes", "second_moment"]
 
 BLOCK = 8192
 """Texts whose vectors are in memory at a time."""
@@ -20,11 +20,17 @@ def blocks(n_texts: int) -> Iterator[slice]:
 
 def principal_axes(vectors: TeacherVectors, dims: float | None) -> NDArray[np.float32]:
     """The axes along which the teacher's vectors are longest: `longest_axes` of them."""
-    moment = np.zeros((vectors.dim, vectors.dim))
-    for some in blocks(len(vectors)):
-        block = vectors[some].astype(np.float64)
-        moment += block.T @ block
+    moment = second_moment((vectors[some] for some in blocks(len(vectors))), vectors.dim)
     return longest_axes(moment, dims)
+
+
+def second_moment(rows: Iterable[NDArray[np.float32]], dim: int) -> NDArray[np.float64]:
+    """The sum of vectors' outer products with themselves, `(dim, dim)`, of blocks of vectors `(n, dim)`."""
+    moment = np.zeros((dim, dim))
+    for block in rows:
+        exact = block.astype(np.float64)
+        moment += exact.T @ exact
+    return moment
 
 
 def longest_axes(moment: NDArray[np.float64], dims: float | None) -> NDArray[np.float32]:
@@ -34,7 +40,7 @@ def longest_axes(moment: NDArray[np.float64], dims: float | None) -> NDArray[np.
     axis is the one that makes its largest entry by magnitude positive.
 
     Args:
-        moment: the sum of the vectors' outer products with themselves, `(dim, dim)`.
+        moment: the vectors' `second_moment`, `(dim, dim)`.
         dims: how many axes; below 1, as many as hold that share of the squared lengths; None for all.
     """
     squares, axes = np.linalg.eigh(moment)

@@ -1,6 +1,5 @@
 """Mean pooling on a GPU: the same linear map by torch's sparse matrices."""
 
-from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -12,9 +11,8 @@ from encoder.tokens import TokenIds
 
 __all__ = ["TorchPooling", "pooling_on"]
 
-_COLUMNS = (
-    64  # at a time: 10 M texts take 2.5 GB between the two products of `gram`, and each matrix twice that
-)
+# At a time. 10 M texts take 2.5 GB between the two products of `gram`, and each matrix twice that.
+_COLUMNS = 64
 Floats = NDArray[np.float32]
 
 
@@ -73,13 +71,12 @@ class TorchPooling(MeanPooling):
         return self._map.t().coalesce()
 
     def _product(self, source: Floats, *maps: torch.Tensor) -> Floats:
-        def columns() -> Iterator[torch.Tensor]:
-            for first in range(0, source.shape[1], _COLUMNS):
-                some = torch.from_numpy(np.ascontiguousarray(source[:, first : first + _COLUMNS]))
-                found = some.to(self._device)
-                for matrix in maps:
-                    found = matrix @ found
-                yield found.cpu()
-
-        product: Floats = torch.cat(list(columns()), dim=1).numpy()
+        found = []
+        for first in range(0, source.shape[1], _COLUMNS):
+            columns = torch.from_numpy(np.ascontiguousarray(source[:, first : first + _COLUMNS]))
+            columns = columns.to(self._device)
+            for matrix in maps:
+                columns = matrix @ columns
+            found.append(columns.cpu())
+        product: Floats = torch.cat(found, dim=1).numpy()
         return product

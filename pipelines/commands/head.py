@@ -99,8 +99,9 @@ def _heads(ref: str) -> Any:
 
 
 def _print_quality(quality: "HeadQuality") -> None:
-    passed_over = f"; {quality.passed_over:,} with labels that the head does not know passed over"
-    typer.echo(f"{quality.records:,} records{passed_over if quality.passed_over else ''}")
+    n = quality.passed_over
+    passed_over = f"; {n:,} with labels that the head does not know passed over" if n else ""
+    typer.echo(f"{quality.records:,} records{passed_over}")
     print_table(None, [[name, _interval(one)] for name, one in quality.figures.items()])
     if quality.labels:
         header = ["label", "precision", "recall", "F1", "average precision", "records"]

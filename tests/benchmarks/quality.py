@@ -68,12 +68,12 @@ def models(options, work):
         int8 = ("--dtype", "int8")
         seconds = distil(options.teacher, work / "plain", *int8)
         yield "plain", static(work / "plain"), seconds
-        corpus = ("--corpus", str(options.corpus), "--text", "{text}", "--sample", str(options.sample))
-        kept = ("--cache", str(work / "cache"))
-        seconds = distil(options.teacher, work / FITTED, *corpus, *kept, *int8)
+        corpus = ("--corpus", str(options.corpus), "--text", "{text}", "--cache", str(work / "cache"))
+        corpus += ("--sample", str(options.sample))
+        seconds = distil(options.teacher, work / FITTED, *corpus, *int8)
         yield FITTED, static(work / FITTED), seconds
         if options.float32:
-            distil(options.teacher, work / EXACT, *corpus, *kept, "--dtype", "float32")
+            distil(options.teacher, work / EXACT, *corpus, "--dtype", "float32")
             yield EXACT, static(work / EXACT), None
     if options.with_teacher:
         yield "teacher", sentence_transformer(options.teacher), None

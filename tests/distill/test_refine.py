@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from distill import refine
 from distill.pooling import MeanPooling
@@ -45,6 +46,20 @@ def test_similarities_of_other_texts_come_nearer():
         return np.abs(means @ means.T - theirs @ theirs.T).mean()
 
     assert off(refined.table) < 0.8 * off(START)
+
+
+def test_the_loss_is_the_divergence_and_ten_mean_squares():
+    rows = np.arange(5)
+    found = refine._Run(START, LEARNED, HELD_OUT, 0, torch.device("cpu"))._loss(HELD_OUT, rows).item()
+    means = HELD_OUT.pooling.part(0, 5).means(START).astype(np.float64)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    theirs = HELD_OUT.vectors[:5].astype(np.float64)
+    theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
+    others = ~np.eye(5, dtype=bool)
+    p, q = ((x @ x.T)[others].reshape(5, 4) for x in (theirs, means))
+    chances = [np.exp(x / 0.05) / np.exp(x / 0.05).sum(axis=1, keepdims=True) for x in (p, q)]
+    divergence = (chances[0] * np.log(chances[0] / chances[1])).sum() / 5
+    assert found == pytest.approx(divergence + 10 * ((p - q) ** 2).sum() / 25, rel=1e-3)
 
 
 def test_the_same_seed_gives_the_same_bits():

@@ -1,5 +1,6 @@
 """`millstream distill`, with a teacher of a few random weights."""
 
+import inspect
 import json
 import os
 import random
@@ -24,11 +25,14 @@ from encoder.errors import (
 from encoder.model import load_model
 from encoder.store.store import ModelStore
 from pipelines.cli import app
+from pipelines.commands.distill import distill as distill_command
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the Hub; it is read when transformers is imported
 
 import torch
 import transformers
+
+from distill import distill
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,13 @@ def run(*arguments, **environment):
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
+
+
+def test_defaults_are_those_of_python():
+    command = inspect.signature(distill_command).parameters
+    for name, option in inspect.signature(distill).parameters.items():
+        if name in command and name not in ("dims", "sif", "vocabulary", "corpus"):  # text or files there
+            assert command[name].default == option.default, name
 
 
 def test_output_writes_a_folder_that_loads(teacher, tmp_path):

@@ -12,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from distill.corpus_fit import CorpusReport
 from distill.evaluation.evaluate import Evaluation
+from distill.markdown import markdown_table
 from distill.teacher import teacher_name
 from encoder.model import StaticModel
 
@@ -152,24 +153,10 @@ def _results(measured: Evaluation) -> list[EvalResult]:
 def _table(quality: Sequence[Evaluation]) -> str:
     """The figures of all models as a table, with their intervals."""
     by_name = [{(each.metric, each.dataset): each for each in one.figures} for one in quality]
-    lines = [
-        "",
-        "## Quality",
-        "",
-        "With the intervals that hold 95 % of the bootstrap's resamples.",
-        "",
-        f"| | set | {' | '.join(_cell(one.model) for one in quality)} |",
-        f"| --- | --- | {' | '.join('---:' for _ in quality)} |",
-    ]
-    for metric, dataset in dict.fromkeys(key for figures in by_name for key in figures):
-        cells = [str(figures.get((metric, dataset), "-")) for figures in by_name]
-        lines.append(f"| {metric} | {_cell(dataset)} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """A text that cannot end its cell of a table."""
-    return " ".join(text.split()).replace("|", "\\|")
+    keys = dict.fromkeys(key for figures in by_name for key in figures)
+    rows = [[*key, *(str(figures.get(key, "-")) for figures in by_name)] for key in keys]
+    table = markdown_table(["", "set", *(one.model for one in quality)], rows, numbers_from=2)
+    return f"\n## Quality\n\nWith the intervals that hold 95 % of the bootstrap's resamples.\n\n{table}"
 
 
 def _made(config: dict[str, Any], dim: int, report: CorpusReport | None) -> str:

@@ -1,4 +1,4 @@
-"""A report of a small model, for the tests of reports."""
+"""Reports of a small model, for the tests of reports."""
 
 import numpy as np
 from tiny_tokenizers import named
@@ -7,7 +7,7 @@ from distill.bootstrap import Estimate
 from distill.evaluation import Records
 from distill.evaluation.evaluate import Evaluation
 from distill.evaluation.figures import figure
-from distill.report import render_report
+from distill.report import render_report, render_word_report
 from encoder.encoder import Encoder
 from encoder.model import StaticModel
 
@@ -20,12 +20,24 @@ HOSTILE = (
 )
 
 
+def small_model(random):
+    """12 dimensions for each token of a small vocabulary."""
+    tokenizer = named("uncased")
+    table = random.standard_normal((tokenizer.get_vocab_size(), 12)).astype(np.float32)
+    return StaticModel(table, tokenizer.to_str(), {"normalize": True})
+
+
+def make_word_report():
+    """The page of a model that nothing was measured on."""
+    model = small_model(np.random.default_rng(0))
+    facts, parameters = {"teacher": "all-MiniLM-L6-v2"}, {"dims": 12}
+    return render_word_report(model, "events@7", facts=facts, parameters=parameters)
+
+
 def make_report(shown, *, hostile=False, labels=True):
     """The page of a model and its reference on 120 records of two kinds."""
     random = np.random.default_rng(0)
-    tokenizer = named("uncased")
-    table = random.standard_normal((tokenizer.get_vocab_size(), 12)).astype(np.float32)
-    model = StaticModel(table, tokenizer.to_str(), {"normalize": True})
+    model = small_model(random)
     kinds = list(WORDS) * 60
     texts = [f"{' '.join(random.choice(WORDS[kind].split(), 5))} {i}" for i, kind in enumerate(kinds)]
     if hostile:

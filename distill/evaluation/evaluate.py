@@ -29,7 +29,7 @@ class Evaluation:
         kind: `static`, `teacher` or `word vectors`.
         dim: its dimensions.
         n_bytes: its size, or None where it is not known.
-        texts_per_second: on this machine, with all threads that the process may use.
+        texts_per_second: on this machine, with all threads that the process may use; 0 if not measured.
         reference: the name of the model that agreement is with, or None.
         figures: what was measured.
         vectors: of the records, `(n_records, dim)`, or None without records; not written.

@@ -60,14 +60,14 @@ def by_cluster(vectors: NDArray[Any], texts: Sequence[str] | None = None) -> Gro
 
 
 def _telling_words(texts: Sequence[str], numbers: NDArray[np.int64], names: list[str]) -> list[str]:
-    """The words that come in more of a cluster's texts than in those of all."""
-    words = [set(_WORD.findall(text.lower())) for text in texts]
+    """The words that come in more of a cluster's texts than in those of all; of equal ones, the first."""
+    words = [dict.fromkeys(_WORD.findall(text.lower())) for text in texts]
     overall = Counter(word for each in words for word in each)
     named = []
     for number, name in enumerate(names):
         own = np.flatnonzero(numbers == number)
         inside = Counter(word for i in own for word in words[i])
-        ranked = [(-(count**2) / overall[word], word) for word, count in inside.items()]
-        telling = [word for _, word in sorted(ranked)[:_WORDS]]
+        share = {word: count**2 / overall[word] for word, count in inside.items()}
+        telling = sorted(share, key=share.__getitem__, reverse=True)[:_WORDS]
         named.append(", ".join(telling) or name)
     return named

@@ -38,6 +38,7 @@ def render_report(
     *,
     texts: Iterable[str],
     records: Records | None = None,
+    subject: str = "records",
     shown: int = 0,
     facts: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
@@ -49,6 +50,7 @@ def render_report(
         evaluations: of the model, then of those to compare it with; the second one is the reference.
         texts: any texts; how often they have each token is the tokens' frequency.
         records: what the map is made of, the same as in the evaluations.
+        subject: what the page calls them.
         shown: how many of the records may be written into the page. With 0 the map has points without texts,
             and there are no lists of neighbours.
         facts: where the model comes from, by names for people.
@@ -77,6 +79,7 @@ def render_report(
         facts=facts or {},
         parameters={key: json.dumps(value, ensure_ascii=False) for key, value in (parameters or {}).items()},
         picture=picture,
+        subject=subject,
     )
     return page
 

@@ -22,7 +22,7 @@ from pipelines.commands.evaluation_flags import (
     Sts,
 )
 from pipelines.commands.evaluation_sets import SetFiles
-from pipelines.commands.new_model import REPORT_FILE, Measured, Plan, previous_version
+from pipelines.commands.new_model import REPORT_FILE, Measured, Plan, previous_version, unmeasured
 from pipelines.commands.tables import size_text
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def distill(
     command goes on.
 
     With a corpus, or with --input, --sts, --classification or --retrieval, the model is measured beside its
-    teacher and the version before; a report is published with it.
+    teacher and the version before. A report is published with it.
     """
     begin = time.monotonic()
     source = context.get_parameter_source("store")
@@ -202,7 +202,7 @@ def distill(
     report = reports[0] if reports else None
     fitted = {**asdict(report), "text": text, "seed": seed} if report else None
     parameters |= {"own_words": len(words), "corpus": fitted}
-    measured = Measured()
+    about = {"facts": {"teacher": model.config["tokenizer_name"]}, "parameters": parameters}
     if plan.has_work(held_out):
         measured = plan.measure(
             model,
@@ -211,9 +211,10 @@ def distill(
             [_teacher(teacher, device, precision, teacher_revision, trust_remote_code), *before],
             sample=sets.sample,
             shown=report_records,
-            facts={"teacher": model.config["tokenizer_name"]},
-            parameters=parameters,
+            **about,
         )
+    else:
+        measured = unmeasured(model, target.name, **about)
     card = model_card(
         model,
         name=target.name,
@@ -343,7 +344,7 @@ def _deliver(
     from encoder.reference import Reference  # noqa: PLC0415 - as above
     from encoder.store.store import ModelStore  # noqa: PLC0415 - as above
 
-    more = {} if measured.report is None else {REPORT_FILE: measured.report}
+    more = {REPORT_FILE: measured.report}
     if target.output is not None:
         folder = save_model(model, target.output, readme=card, more=more)
         size = sum(file.stat().st_size for file in folder.iterdir())

@@ -9,6 +9,7 @@ from encoder.errors import ConfigurationError, InvalidReference, OutputConflict
 from encoder.head_files import check_head_name, head_path, pack_head
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
+from pipelines.commands.new_model import REPORT_FILE
 
 if TYPE_CHECKING:
     from encoder.heads import Head
@@ -68,19 +69,30 @@ class HeadTarget:
 
     def deliver(self, head: "Head", quality: dict[str, Any]) -> dict[str, Any]:
         """Publish the version or write the folder; what was made, as JSON."""
-        path, data = head_path(self.name), pack_head(head, self.model.vectors_digest())
+        packed = pack_head(head, self.model.vectors_digest())
+        files = {head_path(self.name): packed, **self._notes(head)}
         if self.output is None:
-            return self._publish(path, data, head, quality)
+            return self._publish(files, head, quality)
         from encoder.store.files import new_folder, write_synced  # noqa: PLC0415 - loaded only where it is used
 
         with new_folder(self.output) as staging:
             shutil.copytree(self.folder, staging, dirs_exist_ok=True)
-            (staging / path).parent.mkdir(exist_ok=True)
-            (staging / path).unlink(missing_ok=True)
-            write_synced(staging / path, data)
+            for path, data in files.items():
+                (staging / path).parent.mkdir(exist_ok=True)
+                (staging / path).unlink(missing_ok=True)
+                write_synced(staging / path, data)
         return {"ref": str(self.output)}
 
-    def _publish(self, path: str, data: bytes, head: "Head", quality: dict[str, Any]) -> dict[str, Any]:
+    def _notes(self, head: "Head") -> dict[str, bytes]:
+        """The model's report and its card, as far as it has them, with all heads in them."""
+        from distill.head_notes import card_with_heads, page_with_heads  # noqa: PLC0415 - brings jinja2
+
+        heads = [*(one for one in self.model.heads if one.name != self.name), head]
+        notes = {REPORT_FILE: page_with_heads, "README.md": card_with_heads}
+        there = {path: self.folder / path for path in notes if (self.folder / path).is_file()}
+        return {path: notes[path](file.read_text("utf-8"), heads).encode() for path, file in there.items()}
+
+    def _publish(self, files: dict[str, bytes], head: "Head", quality: dict[str, Any]) -> dict[str, Any]:
         from encoder.store.store import ModelStore  # noqa: PLC0415 - loaded only where it is used
 
         assert self.manifest is not None  # noqa: S101 - `find` has seen to it
@@ -88,7 +100,7 @@ class HeadTarget:
         before = self.manifest
         manifest = store.extend(
             before,
-            {path: data},
+            files,
             parameters={
                 "heads": {**before.parameters.get("heads", {}), self.name: {"kind": head.kind, **head.facts}}
             },

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from encoder.errors import ConfigurationError, NotInStore, OutputConflict
+from encoder.errors import ConfigurationError, OutputConflict
 from encoder.reference import parse
 from pipelines.commands.console import ErrorConsole
 from pipelines.commands.evaluation_flags import (
@@ -56,7 +56,10 @@ def report(
     retrieval: RetrievalSets = None,
     report_records: ReportRecords = 0,
 ) -> None:
-    """Write the report of a version: the one published with it, or with sets given a new one."""
+    """Write the report of a version: the one published with it, or with sets given a new one.
+
+    A version without a page, as one that was not distilled here, is given one without figures.
+    """
     if output.exists():
         raise OutputConflict(f"{output} exists already: name another file by --output")
     files = SetFiles(
@@ -81,7 +84,7 @@ def report(
     elif (version.folder / REPORT_FILE).is_file():
         page = (version.folder / REPORT_FILE).read_text(encoding="utf-8")
     else:
-        raise NotInStore(f"{ref} has no report: give --input or --sts to make one")
+        page = _without_figures(ref, version)
     output.write_text(page, encoding="utf-8")
     typer.echo(str(output))
 
@@ -103,15 +106,27 @@ def _open(ref: str) -> _Version:
     return _Version(folder, facts, manifest.parameters)
 
 
+def _without_figures(ref: str, version: _Version) -> str:
+    from distill.head_notes import page_with_heads  # noqa: PLC0415 - brings jinja2
+    from distill.report import render_word_report  # noqa: PLC0415 - torch takes seconds to import
+    from encoder.model import load_model  # noqa: PLC0415 - loaded only where it is used
+
+    model, name = load_model(version.folder), version.facts.get("version", Path(ref).absolute().name)
+    page = render_word_report(model, name, facts=version.facts, parameters=version.parameters)
+    return page_with_heads(page, model.heads)
+
+
 def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str], shown: int) -> str:
     from distill.evaluation import open_model  # noqa: PLC0415 - torch takes seconds to import
+    from distill.head_notes import page_with_heads  # noqa: PLC0415 - brings jinja2
     from distill.report import render_report  # noqa: PLC0415 - as above
     from encoder.model import load_model  # noqa: PLC0415 - loaded only where it is used
 
     sets = files.read(ErrorConsole().print)
     models = [open_model(each, texts=sets.texts) for each in (ref, *against)]
-    return render_report(
-        load_model(version.folder),
+    model = load_model(version.folder)
+    page = render_report(
+        model,
         quality_of(models[0], models[1:], sets),
         texts=sets.texts(),
         records=sets.records,
@@ -119,3 +134,4 @@ def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str],
         facts=version.facts,
         parameters=version.parameters,
     )
+    return page_with_heads(page, model.heads)

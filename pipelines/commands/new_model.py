@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from distill.evaluation import EmbeddingModel, Evaluation, Requirement, Sets
     from encoder.model import StaticModel
 
-__all__ = ["REPORT_FILE", "Measured", "Plan", "previous_version", "quality_of"]
+__all__ = ["REPORT_FILE", "Measured", "Plan", "previous_version", "quality_of", "unmeasured"]
 
 REPORT_FILE = "report.html"
 """The report's name among the files of a version."""
@@ -29,14 +29,15 @@ class Measured:
     """A model that may be published.
 
     Attributes:
-        evaluations: of the model, then of its teacher and of the others beside it.
-        quality: the manifest's.
         report: the page.
+        evaluations: of the model, then of its teacher and of the others beside it; none where there was
+            nothing to measure on.
+        quality: the manifest's.
     """
 
+    report: str
     evaluations: "tuple[Evaluation, ...]" = ()
     quality: dict[str, Any] | None = None
-    report: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,16 @@ class Plan:
             facts=facts,
             parameters=parameters,
         )
-        return Measured(evaluations, _for_manifest(evaluations), page)
+        return Measured(page, evaluations, _for_manifest(evaluations))
+
+
+def unmeasured(
+    model: "StaticModel", name: str, *, facts: dict[str, Any], parameters: dict[str, Any]
+) -> Measured:
+    """A model that there is nothing to measure on, and the page that says so."""
+    from distill.report import render_word_report  # noqa: PLC0415 - torch takes seconds to import
+
+    return Measured(render_word_report(model, name, facts=facts, parameters=parameters))
 
 
 def quality_of(

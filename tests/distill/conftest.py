@@ -1,10 +1,11 @@
-"""Small teachers with random weights, one of each kind of tokenizer, built once a run."""
+"""Small teachers with random weights, one of each kind of tokenizer, built once a run; and reports."""
 
 import os
 import string
 from pathlib import Path
 
 import pytest
+from distill_report import make_report, make_word_report
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the Hub; it is read when transformers is imported
@@ -104,3 +105,14 @@ def unigram_teacher(tmp_path_factory) -> Path:
 def teacher(request) -> Path:
     """Each kind of teacher in turn."""
     return request.getfixturevalue(f"{request.param}_teacher")
+
+
+@pytest.fixture(scope="session")
+def pages():
+    """With texts, without, with texts that try to be markup, and without anything measured."""
+    return {
+        "shown": make_report(100),
+        "anonymous": make_report(0),
+        "hostile": make_report(100, hostile=True),
+        "words": make_word_report(),
+    }

@@ -105,6 +105,17 @@ def test_the_manifest_says_how_the_version_was_made(teacher, tmp_path):
     assert manifest.parameters["pooling"] == "mean"
 
 
+def test_a_model_that_nothing_was_measured_on_has_a_page_that_says_so(teacher, tmp_path):
+    run(teacher, "--name", "tiny", "--store", tmp_path / "store", "--dims", 8)
+    manifest = ModelStore.open(str(tmp_path / "store/tiny")).manifest()
+    assert not manifest.quality
+    folder = ModelStore.open(str(tmp_path / "store/tiny")).fetch(manifest, tmp_path / "fetched")
+    page = (folder / "report.html").read_text()
+    assert "Not measured" in page
+    assert "<th>teacher</th><td>tiny-bert</td>" in page
+    assert "<th>dims</th><td><code>8</code></td>" in page
+
+
 def test_the_same_command_twice_has_the_same_digest(teacher, tmp_path):
     for _ in range(2):
         run(teacher, "--name", "tiny", "--store", tmp_path, "--dims", 8)

@@ -1,6 +1,7 @@
 """`millstream head` as a person calls it: fit, publish, look, measure, and the columns of a backfill."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -142,6 +143,27 @@ def test_a_folder_gets_a_head_and_keeps_what_it_has(millstream, model, train, tm
     assert (head.link, head.facts["class_weight"], head.facts["label"]) == ("isotonic", "balanced", "kind")
     assert head.facts["input"] == train.name  # no path of this machine
     assert "has no heads" in millstream("head", "list", model).err
+
+
+def test_the_report_and_the_card_of_the_new_version_have_the_head(millstream, tmp_path, model, train):
+    whole = tmp_path / "whole"
+    shutil.copytree(model, whole)
+    (whole / "README.md").write_text("# tiny\n\n## How it was made\n\nBy hand.\n")
+    (whole / "report.html").write_text('<h1>tiny</h1>\n<section id="lineage"></section>\n')
+    store = ModelStore.open((tmp_path / "store/whole").as_uri())
+    store.publish(whole, teacher="t")
+    common = ("--input", train, "--label", "kind", "--publish")
+    for number, name in enumerate(("kind", "again"), 1):
+        fit = ("head", "fit", "classifier", "--model", f"{store.uri}@{number}", *common, "--name", name)
+        said = millstream(*fit)
+        assert said.code == 0, said.err
+    folder = store.fetch(store.manifest(3), tmp_path / "fetched")
+    card, page = (folder / "README.md").read_text(), (folder / "report.html").read_text()
+    for name in ("kind", "again"):
+        assert card.count(f"| {name} | classifier | one of 3: access, disk, payment | 240 records") == 1
+        assert page.count(f"<td>{name}</td><td>classifier</td>") == 1
+    before = store.fetch(store.manifest(1), tmp_path / "before")
+    assert (before / "README.md").read_text() == (whole / "README.md").read_text()
 
 
 def test_novelty_is_measured_on_what_is_normal_and_on_what_is_named(millstream, model, train, tmp_path):

@@ -7,8 +7,9 @@ import pytest
 from tiny_tokenizers import named
 from typer.testing import CliRunner
 
-from encoder.errors import ConfigurationError, NotInStore, OutputConflict
-from encoder.model import StaticModel, save_model
+from distill.report.words import frequent_words
+from encoder.errors import ConfigurationError, OutputConflict
+from encoder.model import StaticModel, load_model, save_model
 from encoder.store.store import ModelStore
 from pipelines.cli import app
 
@@ -58,9 +59,31 @@ def test_with_sets_a_new_page_is_made(store, tmp_path):
     assert page.count('"t": "disk server') == 20
 
 
-def test_without_a_page_and_without_sets_there_is_nothing_to_write(store, tmp_path):
-    with pytest.raises(NotInStore, match="has no report: give --input or --sts"):
-        run(f"{store}@1", "--output", tmp_path / "page.html")
+def test_a_version_without_a_page_is_given_one_without_figures(store, tmp_path):
+    run(f"{store}@1", "--output", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    for text in ("<h1>tiny@1</h1>", "Not measured", "a-teacher", "<th>dims</th><td><code>8</code></td>"):
+        assert text in page
+    run(tmp_path / "bare", "--output", tmp_path / "folder.html")
+    assert "<h1>bare</h1>" in (tmp_path / "folder.html").read_text()
+
+
+def test_a_page_made_anew_has_the_heads(store, tmp_path):
+    rows = [{"text": f"disk server {i}", "kind": "disk"} for i in range(5)]
+    (tmp_path / "records.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    records = ("--input", str(tmp_path / "records.jsonl"))
+    head = ("--label", "kind", "--name", "near", "--publish")
+    fitted = CliRunner().invoke(app, ["head", "fit", "prototypes", "--model", f"{store}@1", *records, *head])
+    assert fitted.exit_code == 0, fitted.output
+    n_words = len(frequent_words(load_model(tmp_path / "bare")))
+    for name, n_points, sets in (("words", n_words, ()), ("records", 5, records)):
+        run(f"{store}@3", "--output", tmp_path / f"{name}.html", *sets)
+        page = (tmp_path / f"{name}.html").read_text()
+        assert "<td>near</td><td>prototypes</td>" in page
+        assert f"<h2>Map of {n_points} {name}" in page
+
+
+def test_a_new_page_needs_sets(store, tmp_path):
     with pytest.raises(ConfigurationError, match="a new report needs sets"):
         run(f"{store}@1", "--output", tmp_path / "page.html", "--report-records", 5)
     assert not (tmp_path / "page.html").exists()

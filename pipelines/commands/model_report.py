@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +22,9 @@ from pipelines.commands.evaluation_flags import (
 )
 from pipelines.commands.evaluation_sets import SetFiles
 from pipelines.commands.new_model import REPORT_FILE, quality_of
+
+if TYPE_CHECKING:
+    from encoder.model import StaticModel
 
 __all__ = ["report"]
 
@@ -112,7 +115,7 @@ def _without_figures(ref: str, version: _Version) -> str:
     from encoder.model import load_model  # noqa: PLC0415 - loaded only where it is used
 
     model, name = load_model(version.folder), version.facts.get("version", Path(ref).absolute().name)
-    page = render_word_report(model, name, facts=version.facts, parameters=version.parameters)
+    page = render_word_report(model, name, **_lineage(version, model))
     return page_with_heads(page, model.heads)
 
 
@@ -131,7 +134,14 @@ def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str],
         texts=sets.texts(),
         records=sets.records,
         shown=shown,
-        facts=version.facts,
-        parameters=version.parameters,
+        **_lineage(version, model),
     )
     return page_with_heads(page, model.heads)
+
+
+def _lineage(version: _Version, model: "StaticModel") -> dict[str, Any]:
+    """What is known of how it was made: of a folder, what its `config.json` says."""
+    if version.facts:
+        return {"facts": version.facts, "parameters": version.parameters}
+    teacher = model.config.get("tokenizer_name", "-")
+    return {"facts": {"teacher": teacher}, "parameters": model.config}

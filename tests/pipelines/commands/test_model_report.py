@@ -65,7 +65,9 @@ def test_a_version_without_a_page_is_given_one_without_figures(store, tmp_path):
     for text in ("<h1>tiny@1</h1>", "Not measured", "a-teacher", "<th>dims</th><td><code>8</code></td>"):
         assert text in page
     run(tmp_path / "bare", "--output", tmp_path / "folder.html")
-    assert "<h1>bare</h1>" in (tmp_path / "folder.html").read_text()
+    page = (tmp_path / "folder.html").read_text()
+    assert "<h1>bare</h1>" in page
+    assert "<th>normalize</th><td><code>true</code></td>" in page
 
 
 def test_a_page_made_anew_has_the_heads(store, tmp_path):

@@ -2,8 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from distill.cores import batch_map
 from distill.parameters import Pooling
 from distill.teacher import Teacher
 from encoder.errors import ConfigurationError
@@ -53,9 +52,9 @@ def embed_sequences(
     device = teacher.model.device
     batches = list(_batches(sequences, _CPU_BATCH if device.type == "cpu" else _GPU_BATCH))
     pieces, order = [], []
-    with _batch_map(device) as batch_map:
+    with batch_map(device) as each:
         vectors_of = partial(_embed_batch, teacher, sequences, pooling)
-        for rows, piece in zip(batches, batch_map(vectors_of, batches), strict=True):
+        for rows, piece in zip(batches, each(vectors_of, batches), strict=True):
             pieces.append(piece)
             order += rows
             if on_progress:
@@ -73,25 +72,6 @@ def _embed_batch(
         ids = torch.tensor([sequences[row] for row in rows], device=device)
         output = teacher.model(input_ids=ids, attention_mask=torch.ones_like(ids))
         return _pool(output, pooling, teacher.name).float().nan_to_num_().cpu()
-
-
-@contextmanager
-def _batch_map(device: torch.device) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A `map` for batches. On a CPU each core takes batches of its own.
-
-    Sequences of three tokens make small operations, which cores that share each of them mostly wait for.
-    """
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1:
-        yield map
-        return
-    torch.set_num_threads(1)  # of an operation, in this process and for each thread that begins
-    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool.map
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error or an interrupt the rest is not waited for
-        torch.set_num_threads(threads)
 
 
 def _batches(sequences: Sequence[list[int]], size: int) -> Iterator[list[int]]:

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from distill.cores import batch_map
 from distill.parameters import Precision
 from distill.teacher import cannot_load, in_bfloat16, pick_device, quiet
 from encoder.errors import ConfigurationError
 
 __all__ = ["SentenceTeacher", "load_sentence_teacher"]
 
-_CPU_BATCH, _GPU_BATCH = 64, 512  # texts
+_CPU_BATCH, _GPU_BATCH = 16, 512  # texts; of a CPU's core
 _NO_LIMIT = 1 << 20  # what some tokenizers have for a length is 1e30
 
 
@@ -50,14 +51,24 @@ class SentenceTeacher:
 
         Texts of like length go together, so little is padded.
         """
-        device = self.device.type
-        batch = _CPU_BATCH if device == "cpu" else _GPU_BATCH
-        with torch.autocast(device, torch.bfloat16, enabled=self.bfloat16):
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        size = _CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH
+        batches = [
+            [texts[row] for row in order[first : first + size]] for first in range(0, len(order), size)
+        ]
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        with batch_map(self.device) as each:
+            for number, found in enumerate(each(self._embed_batch, batches)):
+                vectors[order[number * size : (number + 1) * size]] = found
+        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return vectors
+
+    def _embed_batch(self, texts: list[str]) -> NDArray[np.float32]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             found = self.model.encode(
-                list(texts), batch_size=batch, show_progress_bar=False, convert_to_tensor=True
+                texts, batch_size=len(texts), show_progress_bar=False, convert_to_tensor=True
             )
         vectors: NDArray[np.float32] = np.nan_to_num(found.float().cpu().numpy())
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
 
 

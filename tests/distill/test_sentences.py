@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 
@@ -41,6 +42,21 @@ def test_a_plain_transformer_is_mean_pooled_and_scaled(teacher):
     expected = SentenceTransformer(str(teacher), device="cpu").encode(SENTENCES, normalize_embeddings=True)
     np.testing.assert_allclose(loaded.embed(SENTENCES), expected, atol=1e-6)
     assert loaded.dim == 32
+
+
+def test_vectors_do_not_depend_on_batches_and_threads(sentence_teacher):
+    teacher = load_sentence_teacher(sentence_teacher, device="cpu", precision="float32")
+    texts = [" ".join(["card refused"] * (k % 7)) + f" {k}" for k in range(100)]
+    threads = torch.get_num_threads()
+    together = teacher.embed(texts)
+    assert torch.get_num_threads() == threads
+    np.testing.assert_allclose(together, [teacher.embed([text])[0] for text in texts], atol=1e-6)
+    torch.set_num_threads(1)
+    try:
+        assert np.array_equal(teacher.embed(texts), together)
+    finally:
+        torch.set_num_threads(threads)
+    assert teacher.embed([]).shape == (0, 10)
 
 
 def test_bfloat16_gives_nearly_the_same(sentence_teacher):

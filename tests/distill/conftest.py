@@ -5,13 +5,13 @@ import string
 from pathlib import Path
 
 import pytest
-from distill_report import make_report, make_word_report
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the Hub; it is read when transformers is imported
 
 import torch
 import transformers
+from distill_report import make_report, make_word_report
 
 TEXT = (
     "card payment refused at the terminal after three wrong pins the merchant in new york asked for another "

@@ -71,8 +71,8 @@ with the teacher was {cosine_fitted:.3f} after this regression ({cosine_aligned:
 _REFINED = ", and refined by gradient steps on the similarities between texts"
 
 _BLENDED = """\
-. Beside its vectors those of plain distillation (PCA{sif}) were put, {blend:g} times \
-as long, and the {dim} axes kept along which texts differ most"""
+. Half of the mean text's vector was taken off, the vectors of plain distillation (PCA{sif}) were put \
+beside, {blend:g} times as long, and the {dim} axes kept along which texts differ most"""
 
 _SENTENCE_TRANSFORMERS = """
 So does sentence-transformers:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from distill.blend import blend_tables
+from distill.blend import blend_tables, take_off_mean
 from distill.corpus import FEWEST_TEXTS
 from distill.fit import Fit, HeldOut, align, fit_table
 from distill.pooling import MeanPooling
@@ -146,7 +146,7 @@ def fit_to_corpus(
     table = refined.table if refined else fit.table
     if blend:
         plain = _weighted(principal_components(tokens, table.shape[1]), sif)
-        table = blend_tables(table, plain, blend, learned.pooling)
+        table = blend_tables(take_off_mean(table, learned.pooling), plain, blend, learned.pooling)
     return table, report
 
 

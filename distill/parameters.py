@@ -12,7 +12,7 @@ __all__ = ["BLEND", "DROP_PATTERN", "Dtype", "Parameters", "Pooling", "Precision
 DROP_PATTERN = r"\[unused\d+\]"
 """Vocabulary entries that are left out by default: BERT's placeholders."""
 
-BLEND = 0.5
+BLEND = 0.55
 """Plain distillation's part by default; docs/distillation.md says what others give."""
 
 Pooling = Literal["mean", "first", "last", "pooler"]

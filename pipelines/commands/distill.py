@@ -99,7 +99,7 @@ def distill(
     blend: Annotated[
         float,
         typer.Option(help="The length of plain distillation's vectors beside the fitted ones; 0 for none."),
-    ] = 0.5,
+    ] = 0.55,
     seed: Annotated[int, typer.Option(help="Of the sample and the refinement.")] = 0,
     cache: Annotated[
         Path | None,

@@ -30,8 +30,10 @@ def take_off_mean(table: Floats, pooling: MeanPooling) -> Floats:
         table: `(n_tokens, dim)` float32.
         pooling: the texts.
     """
-    shares = pooling.spread(np.full((len(pooling), 1), 1 / len(pooling), np.float32))  # of tokens in the mean
-    found: Floats = table - np.float32(_TAKEN_OFF) * (shares.T @ table)
+    total = np.zeros(table.shape[1])
+    for some in blocks(len(pooling)):
+        total += pooling.part(some.start, some.stop).means(table).sum(axis=0, dtype=np.float64)
+    found: Floats = table - (_TAKEN_OFF * total / len(pooling)).astype(np.float32)
     return found
 
 

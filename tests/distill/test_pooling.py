@@ -1,5 +1,7 @@
 """Mean pooling as a linear map, held against the matrix itself."""
 
+from unittest.mock import patch
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,16 @@ def test_the_map_its_transpose_and_their_product_are_those_of_the_matrix(texts, 
     np.testing.assert_allclose(pooling.means(table), a @ table, atol=1e-5)
     np.testing.assert_allclose(pooling.spread(values), a.T @ values, atol=1e-5)
     np.testing.assert_allclose(pooling.gram(table), a.T @ a @ table, atol=1e-5)
+
+
+@given(token_lists, st.integers(1, 4))
+def test_sums_of_a_few_texts_at_a_time_are_those_of_all(texts, together):
+    values = np.random.default_rng(2).standard_normal((len(texts), 3), np.float32)
+    a, pooling = matrix_of(texts), pooling_of(texts)
+    with patch("distill.pooling._SUMMED_TOGETHER", together):
+        np.testing.assert_allclose(pooling.spread(values), a.T @ values, atol=1e-5)
+        gram = pooling.gram(np.eye(N_TOKENS, dtype=np.float32))
+        np.testing.assert_allclose(gram, a.T @ a, atol=1e-5)
 
 
 @given(token_lists, st.data())

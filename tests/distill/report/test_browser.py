@@ -123,7 +123,7 @@ def test_without_texts_the_map_is_there_and_silent(show):
     assert page.evaluate("document.getElementById('said').textContent").startswith("cluster ")
 
 
-@pytest.mark.parametrize("name", ["shown", "hostile"])
+@pytest.mark.parametrize("name", ["shown", "hostile", "words"])
 def test_on_a_phone_nothing_sticks_out(show, name):
     page = show(name, width=360, height=780)
     assert page.evaluate("document.documentElement.scrollWidth") == 360

@@ -7,6 +7,7 @@ products. Of all these dimensions those are kept along which texts' vectors are 
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +31,9 @@ def take_off_mean(table: Floats, pooling: MeanPooling) -> Floats:
         table: `(n_tokens, dim)` float32.
         pooling: the texts.
     """
-    total = np.zeros(table.shape[1])
-    for some in blocks(len(pooling)):
-        total += pooling.part(some.start, some.stop).means(table).sum(axis=0, dtype=np.float64)
-    found: Floats = table - (_TAKEN_OFF * total / len(pooling)).astype(np.float32)
+    sums = (means.sum(axis=0, dtype=np.float64) for means in _by_blocks(table, pooling))
+    mean = sum(sums, np.zeros(table.shape[1])) / len(pooling)
+    found: Floats = table - (_TAKEN_OFF * mean).astype(np.float32)
     return found
 
 
@@ -51,11 +51,15 @@ def blend_tables(fitted: Floats, plain: Floats, share: float, pooling: MeanPooli
     """
     dim = fitted.shape[1]
     both = np.hstack([fitted, plain])
-    texts = (pooling.part(some.start, some.stop).means(both) for some in blocks(len(pooling)))
-    moment = second_moment(texts, both.shape[1])
+    moment = second_moment(_by_blocks(both, pooling), both.shape[1])
     squares = np.diag(moment)
     scales = np.ones(len(squares))
     scales[dim:] = share * math.sqrt(squares[:dim].sum() / max(squares[dim:].sum(), 1e-12))
     axes = longest_axes(moment * np.outer(scales, scales), dim)
     blended: Floats = (both * scales.astype(np.float32)) @ axes
     return blended
+
+
+def _by_blocks(table: Floats, pooling: MeanPooling) -> Iterator[Floats]:
+    """The texts' vectors, some thousands at a time."""
+    return (pooling.part(some.start, some.stop).means(table) for some in blocks(len(pooling)))

@@ -19,6 +19,7 @@ from distill.teacher import Teacher, load_teacher, pick_device
 from distill.vocabulary import build_vocabulary
 from encoder.errors import ConfigurationError
 from encoder.model import StaticModel
+from encoder.tokenizer.tables import compile_tokenizer
 from encoder.user_cache import cache_folder
 
 __all__ = ["SAMPLE", "distill"]
@@ -138,7 +139,10 @@ def distill(
     )
     if on_report:
         on_report(report)
-    return StaticModel(as_dtype(table, dtype), tokenizer_json, _config(table, parameters, name))
+    config = _config(table, parameters, name)
+    return StaticModel(
+        as_dtype(table, dtype), tokenizer_json, config, tables=compile_tokenizer(tokenizer_json)
+    )
 
 
 def _tokens(
@@ -170,7 +174,8 @@ def _static_model(
         centres, mapping = cluster(vectors, parameters.clusters)
         table, weights = principal_components(centres, parameters.dims), factors
     config = _config(table, parameters, teacher)
-    return StaticModel(as_dtype(table, parameters.dtype), tokenizer_json, config, weights, mapping)
+    stored, tables = as_dtype(table, parameters.dtype), compile_tokenizer(tokenizer_json)
+    return StaticModel(stored, tokenizer_json, config, weights, mapping, tables)
 
 
 def _config(table: NDArray[np.floating[Any]], parameters: Parameters, teacher: str) -> dict[str, Any]:

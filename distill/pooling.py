@@ -45,58 +45,35 @@ class MeanPooling:
 
     def means(self, table: Floats) -> Floats:
         """A · table: the texts' vectors, `(n_texts, dim)` float32, for a table of `(n_tokens, dim)`."""
-        ids, offsets = self.tokens
-
-        def kernel(columns: Floats) -> Floats:
-            found = np.zeros((len(self), columns.shape[1]), np.float32)
-            _means(ids, offsets, columns, found)
-            return found
-
-        return self._by_columns(kernel, table)
+        return self._by_columns(_means, table, len(self))
 
     def spread(self, values: Floats) -> Floats:
         """Aᵀ · values: `(n_tokens, dim)` float32, for values of `(n_texts, dim)`."""
-        ids, offsets = self.tokens
-
-        def kernel(columns: Floats) -> Floats:
-            return self._summed(
-                lambda first, last, out: _spread(ids, offsets[first : last + 1], columns[first:last], out),
-                columns.shape[1],
-            )
-
-        return self._by_columns(kernel, values)
+        return self._by_columns(_spread, values, self.n_tokens)
 
     def gram(self, table: Floats) -> Floats:
-        """AᵀA · table, `(n_tokens, dim)` float32, without the texts' vectors in between."""
-        ids, offsets = self.tokens
+        """AᵀA · table, `(n_tokens, dim)` float32, without the texts' vectors in between.
 
-        def kernel(columns: Floats) -> Floats:
-            return self._summed(
-                lambda first, last, out: _gram(ids, offsets[first : last + 1], columns, out),
-                columns.shape[1],
-            )
+        It is summed over some hundred thousand texts at a time: float32 loses what is far smaller than a sum.
+        """
+        if len(self) <= _SUMMED_TOGETHER:
+            return self._by_columns(_gram, table, self.n_tokens)
+        firsts = range(0, len(self), _SUMMED_TOGETHER)
+        parts = (self.part(first, min(first + _SUMMED_TOGETHER, len(self))) for first in firsts)
+        return sum((part.gram(table) for part in parts), np.zeros_like(table))
 
-        return self._by_columns(kernel, table)
+    def _by_columns(self, kernel: Callable[..., None], source: Floats, n_rows: int) -> Floats:
+        out = np.empty((n_rows, source.shape[1]), np.float32)
 
-    def _by_columns(self, kernel: Callable[[Floats], Floats], source: Floats) -> Floats:
-        """What a kernel makes of some columns at a time."""
-        found: list[Floats] = [source] * len(range(0, source.shape[1], _COLUMNS))
+        def work(first: int) -> None:
+            columns = slice(first, first + _COLUMNS)
+            some = np.ascontiguousarray(source[:, columns])
+            found = np.zeros((n_rows, some.shape[1]), np.float32)
+            kernel(*self.tokens, some, found)
+            out[:, columns] = found
 
-        def work(number: int) -> None:
-            first = number * _COLUMNS
-            found[number] = kernel(np.ascontiguousarray(source[:, first : first + _COLUMNS]))
-
-        share_out(work, range(len(found)), self._threads)
-        return np.concatenate(found, axis=1)
-
-    def _summed(self, add: Callable[[int, int, Floats], None], n_columns: int) -> Floats:
-        """Sums over texts, those of some hundred thousand at a time: float32 loses what is far smaller."""
-        total = np.zeros((self.n_tokens, n_columns), np.float32)
-        for first in range(0, len(self), _SUMMED_TOGETHER):
-            part = np.zeros_like(total)
-            add(first, min(first + _SUMMED_TOGETHER, len(self)), part)
-            total += part
-        return total
+        share_out(work, range(0, source.shape[1], _COLUMNS), self._threads)
+        return out
 
 
 # No cache of the compiled code: a fit takes minutes, and these are compiled in a second.

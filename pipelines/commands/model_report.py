@@ -82,12 +82,10 @@ def report(
             "a new report needs sets: give --input, --sts, --classification or --retrieval"
         )
     version = _open(ref)
-    if files:
-        page = _made_anew(ref, version, files, against or [], report_records)
-    elif (version.folder / REPORT_FILE).is_file():
+    if not files and (version.folder / REPORT_FILE).is_file():
         page = (version.folder / REPORT_FILE).read_text(encoding="utf-8")
     else:
-        page = _without_figures(ref, version)
+        page = _made_anew(ref, version, files, against or [], report_records)
     output.write_text(page, encoding="utf-8")
     typer.echo(str(output))
 
@@ -109,33 +107,22 @@ def _open(ref: str) -> _Version:
     return _Version(folder, facts, manifest.parameters)
 
 
-def _without_figures(ref: str, version: _Version) -> str:
-    from distill.head_notes import page_with_heads  # noqa: PLC0415 - brings jinja2
-    from distill.report import render_word_report  # noqa: PLC0415 - torch takes seconds to import
-    from encoder.model import load_model  # noqa: PLC0415 - loaded only where it is used
-
-    model, name = load_model(version.folder), version.facts.get("version", Path(ref).absolute().name)
-    page = render_word_report(model, name, **_lineage(version, model))
-    return page_with_heads(page, model.heads)
-
-
 def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str], shown: int) -> str:
-    from distill.evaluation import open_model  # noqa: PLC0415 - torch takes seconds to import
     from distill.head_notes import page_with_heads  # noqa: PLC0415 - brings jinja2
-    from distill.report import render_report  # noqa: PLC0415 - as above
+    from distill.report import render_report, render_word_report  # noqa: PLC0415 - torch takes seconds to import
     from encoder.model import load_model  # noqa: PLC0415 - loaded only where it is used
+
+    model = load_model(version.folder)
+    lineage = _lineage(version, model)
+    if not files:
+        name = version.facts.get("version", Path(ref).absolute().name)
+        return page_with_heads(render_word_report(model, name, **lineage), model.heads)
+    from distill.evaluation import open_model  # noqa: PLC0415 - torch takes seconds to import
 
     sets = files.read(ErrorConsole().print)
     models = [open_model(each, texts=sets.texts) for each in (ref, *against)]
-    model = load_model(version.folder)
-    page = render_report(
-        model,
-        quality_of(models[0], models[1:], sets),
-        texts=sets.texts(),
-        records=sets.records,
-        shown=shown,
-        **_lineage(version, model),
-    )
+    evaluations = quality_of(models[0], models[1:], sets)
+    page = render_report(model, evaluations, texts=sets.texts(), records=sets.records, shown=shown, **lineage)
     return page_with_heads(page, model.heads)
 
 

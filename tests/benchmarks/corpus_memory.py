@@ -1,6 +1,6 @@
 """Memory of a fit to a large corpus: what a text adds to the peak, and what ten million come to.
 
-    python tests/benchmarks/corpus_memory.py [--texts 150000 600000] [--dims 32] [--json FILE]
+    python tests/benchmarks/corpus_memory.py [--texts 20000 80000] [--dims 32] [--json FILE]
 
 Each number of texts runs in a process of its own: the sample is drawn, embedded, fitted to and refined. The
 texts are 20 random words each, more frequent ones more often; the teacher is a static model with random
@@ -73,6 +73,7 @@ def fit(n_texts, dims):
 
     from distill.corpus import sample_texts
     from distill.corpus_fit import fit_to_corpus
+    from distill.parameters import BLEND
 
     tokenizer = Tokenizer.from_file(str(Path(MODEL_DIR) / "tokenizer.json"))
     tokenizer.no_truncation()
@@ -87,7 +88,7 @@ def fit(n_texts, dims):
     texts = sample_texts(corpus(sorted(words), n_texts), n_texts, seed=0)
     with tempfile.TemporaryDirectory(prefix="memory-") as cache:
         teacher = StaticTeacher(theirs, tokenizer.to_str())
-        options = {"dims": dims, "sif": 1e-4, "refine": True, "blend": 0.5, "seed": 0}
+        options = {"dims": dims, "sif": 1e-4, "refine": True, "blend": BLEND, "seed": 0}
         _, report = fit_to_corpus(tokens, tokenizer.to_str(), teacher, texts, cache=Path(cache), **options)
     seconds = time.perf_counter() - begin
     return {"texts": report.texts + report.held_out, "bytes": peak.n_bytes, "seconds": seconds}
@@ -95,7 +96,7 @@ def fit(n_texts, dims):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--texts", type=int, nargs=2, default=(150_000, 600_000))
+    parser.add_argument("--texts", type=int, nargs=2, default=(20_000, 80_000))
     parser.add_argument("--dims", type=int, default=32)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--once", type=int, help=argparse.SUPPRESS)

@@ -6,7 +6,9 @@ import json
 import re
 import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from local_http import LocalServer
 
 __all__ = ["Hub", "hub"]
 
@@ -122,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def hub():
     """Run the server."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = LocalServer(_Handler)
     server.hub = Hub()
     server.hub.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -10,8 +10,10 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from local_http import LocalServer
 
 from pipelines.records.framed import Schema
 from pipelines.records.protobuf_schema import schema_file
@@ -196,8 +198,7 @@ def schema_registry(port=0, registry=None):
         def log_message(self, *_arguments):
             """Tests have their own words."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    server.daemon_threads = True
+    server = LocalServer(Handler, port)
     registry.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

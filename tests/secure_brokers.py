@@ -29,6 +29,7 @@ from confluent_kafka.admin import (
 )
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from local_http import LocalServer
 
 __all__ = ["PASSWORD", "SecureBroker", "TokenProvider", "secure_kafka"]
 
@@ -98,7 +99,7 @@ class TokenProvider:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = LocalServer(Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -1,5 +1,7 @@
 """`/healthz`, `/readyz` and `/metrics` over HTTP, for Kubernetes and Prometheus."""
 
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,8 +14,19 @@ from pipelines.kafka.metrics import WorkerMetrics
 
 __all__ = ["serve"]
 
+_log = logging.getLogger(__name__)
+
 _DEAD_SECONDS = 60.0
 _PORTS = range(1 << 16)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, _request: object, client_address: tuple[str, int]) -> None:
+        """A probe that hangs up is nothing; the rest is for the log, not for standard error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            _log.exception("no answer to %s", client_address[0])
 
 
 def serve(listen: str, metrics: WorkerMetrics, ready: Callable[[], bool]) -> ThreadingHTTPServer:
@@ -56,9 +69,8 @@ def serve(listen: str, metrics: WorkerMetrics, ready: Callable[[], bool]) -> Thr
     if not port.isdecimal() or int(port) not in _PORTS:
         raise ConfigurationError(f"cannot read the address {listen!r}: write HOST:PORT, as in 0.0.0.0:9108")
     try:
-        server = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
+        server = _Server((host.strip("[]"), int(port)), Handler)
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {listen}: {error.strerror or error}") from error
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
     return server

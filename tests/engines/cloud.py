@@ -9,11 +9,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from threading import Thread
 
 from engines.processes import Server
+from local_http import LocalServer
 from servers import free_ports
 
 __all__ = ["BUCKET", "google_cloud"]
@@ -59,7 +60,7 @@ def google_cloud(python: Path) -> Iterator[dict[str, str]]:
     [port] = free_ports(1)
     start = ["start", "--host=127.0.0.1", f"--port={port}", "--in-memory", f"--default-bucket={BUCKET}"]
     storage = Server("storage", [python, "-m", "gcp_storage_emulator", *start], folder, port)
-    metadata = ThreadingHTTPServer(("127.0.0.1", 0), _Metadata)
+    metadata = LocalServer(_Metadata)
     Thread(target=metadata.serve_forever, daemon=True).start()
     try:
         storage.wait()

@@ -6,7 +6,9 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from local_http import LocalServer
 
 __all__ = ["careless_server", "http_server", "lossy_proxy"]
 
@@ -33,9 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def _serving(handler: type[_Handler]) -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.block_on_close = False
+    server = LocalServer(handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

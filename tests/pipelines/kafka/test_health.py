@@ -1,0 +1,99 @@
+"""What probes and Prometheus ask; how it looks while a worker runs is tested with the worker."""
+
+import logging
+import socket
+import struct
+import time
+import urllib.error
+import urllib.request
+from contextlib import closing
+
+import pytest
+
+from encoder.errors import ConfigurationError
+from pipelines.kafka import health
+from pipelines.kafka.metrics import WorkerMetrics
+
+
+@pytest.fixture
+def metrics():
+    return WorkerMetrics()
+
+
+@pytest.fixture
+def server(metrics):
+    server = health.serve("127.0.0.1:0", metrics, lambda: True)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def get(server, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}{path}", timeout=10) as reply:
+            return reply.status, reply.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_paths(server):
+    assert get(server, "/healthz")[0] == 200
+    assert get(server, "/readyz?verbose") == (200, "ready\n")
+    status, page = get(server, "/metrics")
+    assert status == 200
+    assert "millstream_" in page
+    assert get(server, "/other") == (404, "/healthz, /readyz, /metrics\n")
+
+
+def test_a_loop_that_stands_still_is_not_healthy(server, metrics):
+    metrics.last_turn = time.monotonic() - 61
+    status, text = get(server, "/healthz")
+    assert status == 503
+    assert text.startswith("last turn 61.")
+
+
+def wait_for(condition):
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_probe_that_hangs_up_is_passed_over(server, capsys, caplog):
+    ended = []
+    server.shutdown_request = lambda request: (ended.append(request), request.close())
+    with closing(socket.create_connection(server.server_address)) as probe:
+        probe.sendall(b"GET /metrics")  # and no end of the line: the server waits for more
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, do not end
+    wait_for(lambda: ended)
+    assert get(server, "/readyz")[0] == 200
+    assert capsys.readouterr().err == ""
+    assert not caplog.records
+
+
+def test_what_goes_wrong_goes_to_the_log(metrics, capsys, caplog):
+    def ready():
+        raise ZeroDivisionError
+
+    server = health.serve("127.0.0.1:0", metrics, ready)
+    with pytest.raises(OSError, match=r"closed|reset"):
+        get(server, "/readyz")
+    wait_for(lambda: caplog.records)
+    server.shutdown()
+    server.server_close()
+    assert caplog.records[0].levelno == logging.ERROR
+    assert caplog.records[0].message == "no answer to 127.0.0.1"
+    assert caplog.records[0].exc_info[0] is ZeroDivisionError
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("address", ["nine", "127.0.0.1:-1", "127.0.0.1:65536", ":"])
+def test_an_address_that_cannot_be_read_is_named(metrics, address):
+    with pytest.raises(ConfigurationError, match=r"cannot read the address .*: write HOST:PORT"):
+        health.serve(address, metrics, lambda: True)
+
+
+def test_a_port_that_is_taken_is_named(server, metrics):
+    with pytest.raises(ConfigurationError, match=rf"cannot listen on 127\.0\.0\.1:{server.server_port}: "):
+        health.serve(f"127.0.0.1:{server.server_port}", metrics, lambda: True)

@@ -1,13 +1,13 @@
 """The blend: a table that follows the teacher on texts, and keeps some of what its tokens say by themselves.
 
 A teacher passes over words that tell some texts apart (spam shows by its words), and so does a table that
-follows it. So half of what all texts have in common is taken off, and the vectors of plain distillation are
-put beside the fitted ones, shorter: the product of two texts' vectors is then a weighted sum of both tables'
-products. Of all these dimensions those are kept along which texts' vectors are longest.
+follows it. So the vectors of plain distillation are put beside the fitted ones, shorter: the product of two
+texts' vectors is then a weighted sum of both tables' products. Of all these dimensions those are kept along
+which texts' vectors are longest. The fewer texts a table was fitted to, the less it knows of its tokens, and
+the more is kept of what they say by themselves.
 """
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,26 +15,19 @@ from numpy.typing import NDArray
 from distill.pooling import MeanPooling
 from distill.targets import blocks, longest_axes, second_moment
 
-__all__ = ["blend_tables", "take_off_mean"]
+__all__ = ["blend_tables", "default_share"]
 
-_TAKEN_OFF = 0.5  # of the mean
+_HALVED = 6_000  # texts after which what tokens say by themselves weighs half as much as the fit
 Floats = NDArray[np.float32]
 
 
-def take_off_mean(table: Floats, pooling: MeanPooling) -> Floats:
-    """Take half of the mean text's vector off every text's.
+def default_share(n_texts: int) -> float:
+    """How long plain distillation's vectors are beside those of a table fitted to so many texts.
 
-    What all texts of a corpus have in common tells none from another (Mu and Viswanath, 2018,
-    "All-but-the-top", take off all of it); with half of it left, cosines stay nearer to the teacher's.
-
-    Args:
-        table: `(n_tokens, dim)` float32.
-        pooling: the texts.
+    Products of vectors go by the square of their lengths: those of plain distillation weigh as much as the
+    fit's to no texts at all, half as much at 6,000 and a tenth at 54,000. docs/distillation.md has figures.
     """
-    sums = (means.sum(axis=0, dtype=np.float64) for means in _by_blocks(table, pooling))
-    mean = sum(sums, np.zeros(table.shape[1])) / len(pooling)
-    found: Floats = table - (_TAKEN_OFF * mean).astype(np.float32)
-    return found
+    return math.sqrt(_HALVED / (_HALVED + n_texts))
 
 
 def blend_tables(fitted: Floats, plain: Floats, share: float, pooling: MeanPooling) -> Floats:
@@ -51,15 +44,11 @@ def blend_tables(fitted: Floats, plain: Floats, share: float, pooling: MeanPooli
     """
     dim = fitted.shape[1]
     both = np.hstack([fitted, plain])
-    moment = second_moment(_by_blocks(both, pooling), both.shape[1])
+    vectors = (pooling.part(some.start, some.stop).means(both) for some in blocks(len(pooling)))
+    moment = second_moment(vectors, both.shape[1])
     squares = np.diag(moment)
     scales = np.ones(len(squares))
     scales[dim:] = share * math.sqrt(squares[:dim].sum() / max(squares[dim:].sum(), 1e-12))
     axes = longest_axes(moment * np.outer(scales, scales), dim)
     blended: Floats = (both * scales.astype(np.float32)) @ axes
     return blended
-
-
-def _by_blocks(table: Floats, pooling: MeanPooling) -> Iterator[Floats]:
-    """The texts' vectors, some thousands at a time."""
-    return (pooling.part(some.start, some.stop).means(table) for some in blocks(len(pooling)))

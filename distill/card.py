@@ -71,8 +71,8 @@ with the teacher was {cosine_fitted:.3f} after this regression ({cosine_aligned:
 _REFINED = ", and refined by gradient steps on the similarities between texts"
 
 _BLENDED = """\
-. Half of the mean text's vector was taken off, the vectors of plain distillation (PCA{sif}) were put \
-beside, {blend:g} times as long, and the {dim} axes kept along which texts differ most"""
+. The vectors of plain distillation (PCA{sif}) were put beside, {blend:.2g} times as long, and the {dim} \
+axes kept along which texts' vectors are longest"""
 
 _SENTENCE_TRANSFORMERS = """
 So does sentence-transformers:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from distill.blend import blend_tables, take_off_mean
+from distill.blend import blend_tables, default_share
 from distill.corpus import FEWEST_TEXTS
 from distill.fit import Fit, HeldOut, align, fit_table
 from distill.pooling import MeanPooling
@@ -72,7 +72,7 @@ def fit_to_corpus(
     dims: float | None,
     sif: float | None,
     refine: bool,
-    blend: float,
+    blend: float | None,
     seed: int,
     cache: Path,
     on_progress: OnProgress | None = None,
@@ -88,7 +88,8 @@ def fit_to_corpus(
         dims: dimensions of the table; below 1, the share of the squared lengths to keep; None for all.
         sif: the constant of the SIF weights that the fit may start from, or None for none.
         refine: whether to refine the fitted table.
-        blend: how long plain distillation's vectors are put beside the fitted ones; 0 for none of them.
+        blend: how long plain distillation's vectors are put beside the fitted ones; 0 for none of them, None
+            for `default_share` of the number of texts.
         seed: of the refinement.
         cache: folder for the teacher's vectors and for what an interruption must not lose.
         on_progress: see `OnProgress`.
@@ -131,6 +132,8 @@ def fit_to_corpus(
             folder=cache,
             on_progress=tell("refining steps"),
         )
+    if blend is None:
+        blend = default_share(len(learned))
     report = CorpusReport(
         texts=len(learned),
         held_out=len(held),
@@ -146,7 +149,7 @@ def fit_to_corpus(
     table = refined.table if refined else fit.table
     if blend:
         plain = _weighted(principal_components(tokens, table.shape[1]), sif)
-        table = blend_tables(take_off_mean(table, learned.pooling), plain, blend, learned.pooling)
+        table = blend_tables(table, plain, blend, learned.pooling)
     return table, report
 
 

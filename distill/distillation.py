@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from distill.corpus import sample_texts
 from distill.corpus_fit import CorpusReport, OnProgress, fit_to_corpus
 from distill.forward import embed_sequences
-from distill.parameters import BLEND, DROP_PATTERN, Dtype, Parameters, Pooling, Precision
+from distill.parameters import DROP_PATTERN, Dtype, Parameters, Pooling, Precision
 from distill.sentences import load_sentence_teacher
 from distill.table import as_dtype, cluster, principal_components, sif_weights
 from distill.teacher import Teacher, load_teacher, pick_device
@@ -47,7 +47,7 @@ def distill(
     corpus: Iterable[str | None] | None = None,
     sample: int = SAMPLE,
     refine: bool = True,
-    blend: float = BLEND,
+    blend: float | None = None,
     seed: int = 0,
     cache: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
@@ -84,7 +84,7 @@ def distill(
         sample: use this many distinct texts of the corpus, drawn at random.
         refine: whether gradient steps follow the fit to the corpus.
         blend: how long plain distillation's vectors are put beside the fitted ones (`distill.blend`); 0 for
-            none of them.
+            none of them; None for the more the fewer texts there are.
         seed: of the sample and of the refinement.
         cache: folder for the teacher's vectors of texts, which are computed once; by default in the user's
             cache.

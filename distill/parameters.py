@@ -7,13 +7,10 @@ from typing import Literal, get_args
 
 from encoder.errors import ConfigurationError
 
-__all__ = ["BLEND", "DROP_PATTERN", "Dtype", "Parameters", "Pooling", "Precision"]
+__all__ = ["DROP_PATTERN", "Dtype", "Parameters", "Pooling", "Precision"]
 
 DROP_PATTERN = r"\[unused\d+\]"
 """Vocabulary entries that are left out by default: BERT's placeholders."""
-
-BLEND = 0.55
-"""Plain distillation's part by default; docs/distillation.md says what others give."""
 
 Pooling = Literal["mean", "first", "last", "pooler"]
 Dtype = Literal["float32", "float16", "int8"]
@@ -35,7 +32,7 @@ class Parameters:
     dtype: Dtype = "float16"
     clusters: int | None = None
     precision: Precision = "auto"
-    blend: float = BLEND
+    blend: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""
@@ -44,8 +41,8 @@ class Parameters:
             raise ConfigurationError(f"sif is {self.sif}: it must lie between 0 and 1, as 1e-4, or be none")
         if self.clusters is not None and self.clusters < 1:
             raise ConfigurationError(f"clusters is {self.clusters}: it must be 1 or more, or be left out")
-        if not 0 <= self.blend < math.inf:
-            raise ConfigurationError(f"blend is {self.blend}: it must be 0, for none, or more, as {BLEND:g}")
+        if self.blend is not None and not 0 <= self.blend < math.inf:
+            raise ConfigurationError(f"blend is {self.blend}: it must be 0, for none, or more, as 0.5")
         try:
             re.compile(self.drop_pattern or "")
         except re.error as error:

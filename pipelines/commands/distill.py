@@ -97,9 +97,12 @@ def distill(
         bool, typer.Option(help="After the fit, follow the teacher's similarities by gradient steps.")
     ] = True,
     blend: Annotated[
-        float,
-        typer.Option(help="The length of plain distillation's vectors beside the fitted ones; 0 for none."),
-    ] = 0.55,
+        float | None,
+        typer.Option(
+            help="The length of plain distillation's vectors beside the fitted ones; 0 for none.",
+            show_default="the shorter the more texts",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the sample and the refinement.")] = 0,
     cache: Annotated[
         Path | None,

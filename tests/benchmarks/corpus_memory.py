@@ -73,7 +73,6 @@ def fit(n_texts, dims):
 
     from distill.corpus import sample_texts
     from distill.corpus_fit import fit_to_corpus
-    from distill.parameters import BLEND
 
     tokenizer = Tokenizer.from_file(str(Path(MODEL_DIR) / "tokenizer.json"))
     tokenizer.no_truncation()
@@ -88,7 +87,7 @@ def fit(n_texts, dims):
     texts = sample_texts(corpus(sorted(words), n_texts), n_texts, seed=0)
     with tempfile.TemporaryDirectory(prefix="memory-") as cache:
         teacher = StaticTeacher(theirs, tokenizer.to_str())
-        options = {"dims": dims, "sif": 1e-4, "refine": True, "blend": BLEND, "seed": 0}
+        options = {"dims": dims, "sif": 1e-4, "refine": True, "blend": None, "seed": 0}
         _, report = fit_to_corpus(tokens, tokenizer.to_str(), teacher, texts, cache=Path(cache), **options)
     seconds = time.perf_counter() - begin
     return {"texts": report.texts + report.held_out, "bytes": peak.n_bytes, "seconds": seconds}

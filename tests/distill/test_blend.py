@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distill.blend import blend_tables, take_off_mean
+from distill.blend import blend_tables, default_share
 from distill.pooling import MeanPooling
 from encoder.tokens import TokenIds
 
@@ -56,7 +56,7 @@ def test_a_share_of_0_or_a_plain_table_of_zeros_changes_no_product(pooling):
         np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-3)
 
 
-def test_half_of_the_mean_text_is_taken_off_every_text(pooling):
-    (table,) = tables(6, 1)[:1]
-    before, after = (pooling.means(one) for one in (table, take_off_mean(table, pooling)))
-    np.testing.assert_allclose(after, before - 0.5 * before.mean(axis=0), atol=1e-4)
+def test_the_fewer_texts_the_more_is_kept_of_plain_distillation():
+    assert default_share(0) == 1
+    assert default_share(6_000) == pytest.approx(0.5**0.5)
+    assert default_share(54_000) == pytest.approx(0.1**0.5)

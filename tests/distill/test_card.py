@@ -65,7 +65,7 @@ def test_the_card_of_a_fitted_model_says_what_it_was_fitted_to():
     report = CorpusReport(texts=19000, held_out=1000, loss_fitted=1.0, loss_refined=0.9, blend=0.5, **figures)
     card = model_card(a_model(), name="tiny", teacher="org/model", report=report)
     assert "fitted to 19,000 texts by ridge regression (λ = 0.3), and refined by gradient steps" in card
-    assert "the vectors of plain distillation (PCA) were put beside, 0.5 times as long" in " ".join(
+    assert "The vectors of plain distillation (PCA) were put beside, 0.5 times as long" in " ".join(
         card.split()
     )
     assert "On 1,000 other texts" in card

@@ -8,6 +8,7 @@ import torch
 from model2vec import StaticModel as Model2Vec
 
 from distill import corpus_fit, distill, refine
+from distill.blend import default_share
 from distill.sentences import load_sentence_teacher
 from distill.torch_pooling import TorchPooling
 from encoder import Encoder
@@ -77,6 +78,18 @@ def test_the_blend_brings_cosines_nearer_to_those_of_plain_distillation(teacher)
     agreement = [np.corrcoef(plain, one)[0, 1] for one in by_blend]
     assert agreement == sorted(agreement)
     assert agreement[0] + 0.01 < agreement[2]
+
+
+def test_the_default_blend_goes_by_the_number_of_texts(teacher):
+    def made(**choice):
+        return distill(teacher, dims=16, corpus=CORPUS, refine=False, on_report=reports.append, **choice)
+
+    reports = []
+    by_default = made()
+    share = default_share(reports[0].texts)
+    assert reports[0].blend == share
+    assert np.array_equal(by_default.table, made(blend=share).table)
+    assert not np.array_equal(by_default.table, made(blend=share / 2).table)
 
 
 @pytest.mark.parametrize("choice", [{"dtype": "float32"}, {"dtype": "int8", "vocabulary": ["chargeback"]}])

@@ -9,7 +9,7 @@ to measure on.
 Records are the user's own and the page is published, so it holds none of their text unless it is told to.
 """
 
-from distill.report.page import REPORT_FILE, render_report
+from distill.report.page import render_report
 from distill.report.words import render_word_report
 
-__all__ = ["REPORT_FILE", "render_report", "render_word_report"]
+__all__ = ["render_report", "render_word_report"]

@@ -22,10 +22,7 @@ from distill.report.spread import component_shares, dimension_shares, length_cla
 from encoder.encoder import Encoder
 from encoder.model import StaticModel
 
-__all__ = ["REPORT_FILE", "render_report"]
-
-REPORT_FILE = "report.html"
-"""The report's name among the files of a version."""
+__all__ = ["render_report"]
 
 _ANONYMOUS = 600  # points of a map without texts
 _MOST_CHARS = 300  # of a record's text

@@ -22,8 +22,8 @@ test: setup  ## the fast tests
 	$(BIN)/python -m pytest -n 2
 
 test-slow: setup  ## real servers, crashes, millions of texts
-	$(BIN)/python -m pytest -n 2 -m 'slow or server' --ignore tests/engines --ignore tests/pipelines/kafka --ignore tests/deploy
-	$(BIN)/python -m pytest -m 'slow or server' tests/engines tests/pipelines/kafka tests/deploy  # these need both cores
+	$(BIN)/python -m pytest -n 2 -m 'slow or server' --durations 20 --ignore tests/engines --ignore tests/pipelines/kafka --ignore tests/deploy
+	$(BIN)/python -m pytest -m 'slow or server' --durations 20 tests/engines tests/pipelines/kafka tests/deploy  # these need both cores
 
 lint: setup  ## style, types, import rules
 	$(BIN)/ruff check

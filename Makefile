@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_RECORDS ?= 200000
+# Test processes share the cores: OpenMP's threads that spin while they wait would take them from each other.
+PYTEST_2 := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2
 
 .PHONY: help setup demo test test-slow lint format bench prism flink kafka soak clean
 help:  ## this list
@@ -19,10 +21,10 @@ demo: setup  ## distil a real teacher, publish it, embed events, show what came 
 	DEMO_RECORDS=$(DEMO_RECORDS) $(BIN)/millstream demo
 
 test: setup  ## the fast tests
-	$(BIN)/python -m pytest -n 2
+	$(PYTEST_2)
 
 test-slow: setup  ## real servers, crashes, millions of texts
-	$(BIN)/python -m pytest -n 2 -m 'slow or server' --durations 20 --ignore tests/engines --ignore tests/pipelines/kafka --ignore tests/deploy
+	$(PYTEST_2) -m 'slow or server' --durations 20 --ignore tests/engines --ignore tests/pipelines/kafka --ignore tests/deploy
 	$(BIN)/python -m pytest -m 'slow or server' --durations 20 tests/engines tests/pipelines/kafka tests/deploy  # these need both cores
 
 lint: setup  ## style, types, import rules

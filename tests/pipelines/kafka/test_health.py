@@ -1,6 +1,7 @@
 """What probes and Prometheus ask; how it looks while a worker runs is tested with the worker."""
 
 import logging
+import re
 import socket
 import struct
 import time
@@ -50,7 +51,7 @@ def test_a_loop_that_stands_still_is_not_healthy(server, metrics):
     metrics.last_turn = time.monotonic() - 61
     status, text = get(server, "/healthz")
     assert status == 503
-    assert text.startswith("last turn 61.")
+    assert 61 <= float(re.fullmatch(r"last turn ([\d.]+) s ago\n", text)[1]) < 70  # a slow machine asks late
 
 
 def wait_for(condition):

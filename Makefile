@@ -25,7 +25,7 @@ test: setup  ## the fast tests
 
 test-slow: setup  ## real servers, crashes, millions of texts
 	$(PYTEST_2) -m 'slow or server' --durations 20 --ignore tests/engines --ignore tests/pipelines/kafka --ignore tests/deploy
-	$(BIN)/python -m pytest -m 'slow or server' --durations 20 tests/engines tests/pipelines/kafka tests/deploy  # these need both cores
+	$(PYTEST_2) --dist loadfile -m 'slow or server' --durations 20 tests/engines tests/pipelines/kafka tests/deploy  # a file starts its servers once
 
 lint: setup  ## style, types, import rules
 	$(BIN)/ruff check

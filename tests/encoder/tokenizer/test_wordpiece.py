@@ -284,10 +284,10 @@ def test_every_code_point_gives_the_librarys_ids(name, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_million_texts_give_the_librarys_ids(loghub_lines):
+def test_a_million_texts_give_the_librarys_ids(loghub_lines):
     random = np.random.default_rng(2026)
     done = 0
-    for turn in range(70):
+    for turn in range(35):
         name, limit = (
             (KERNEL[turn % len(KERNEL)], (None, 512, 8)[turn % 3]) if turn % 2 else ("uncased", None)
         )
@@ -295,4 +295,4 @@ def test_two_million_texts_give_the_librarys_ids(loghub_lines):
         assert tiny_tokenizers.different(name, lines, limit) == [], (name, limit)
         done += len(lines)
         print(f"{done:,} texts alike, last by the tokenizer {name!r}", flush=True)  # noqa: T201 - shows progress
-    assert done > 2_000_000
+    assert done > 1_000_000

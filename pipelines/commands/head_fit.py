@@ -11,6 +11,7 @@ from encoder.errors import ConfigurationError
 from pipelines.commands.console import ErrorConsole, Stages
 from pipelines.commands.head_target import HeadTarget
 from pipelines.commands.labelled import MOST, AsJson, Format, Inputs, LabelledRecords, Sample, Separator
+from pipelines.records.files import last_part
 
 __all__ = ["app"]
 
@@ -176,9 +177,8 @@ def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most
 
 
 def _facts(records: LabelledRecords) -> dict[str, Any]:
-    """What a head remembers of its records; no path of this machine, since it is published."""
-    pattern = records.pattern if "://" in records.pattern else Path(records.pattern).name
-    found = {"input": pattern, "text": records.template.source}
+    """What a head remembers of its records; not where they lie, since it is published."""
+    found = {"input": last_part(records.pattern), "text": records.template.source}
     return found if records.label.name is None else {**found, "label": records.label.name}
 
 

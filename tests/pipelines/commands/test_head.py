@@ -117,7 +117,7 @@ def test_fitted_published_listed_measured_and_in_the_columns(
 
 def test_a_folder_gets_a_head_and_keeps_what_it_has(millstream, model, train, tmp_path):
     out = tmp_path / "with"
-    common = ("--input", train, "--label", "kind", "--name", "kind", "--class-weight", "balanced")
+    common = ("--input", train.as_uri(), "--label", "kind", "--name", "kind", "--class-weight", "balanced")
     said = millstream("head", "fit", "classifier", "--model", model, *common, "--output", out)
     assert said.code == 0, said.err
     assert f"wrote {out}" in said.out
@@ -141,7 +141,7 @@ def test_a_folder_gets_a_head_and_keeps_what_it_has(millstream, model, train, tm
     assert done.code == 0, done.err
     (head,) = Encoder.load(tmp_path / "two").heads.heads
     assert (head.link, head.facts["class_weight"], head.facts["label"]) == ("isotonic", "balanced", "kind")
-    assert head.facts["input"] == train.name  # no path of this machine
+    assert head.facts["input"] == train.name  # not where it lies
     assert "has no heads" in millstream("head", "list", model).err
 
 

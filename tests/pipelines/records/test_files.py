@@ -6,9 +6,9 @@ import pytest
 from pyarrow import fs
 from servers import seaweedfs
 
-from encoder.errors import ConfigurationError, InputError, StoreUnavailable
+from encoder.errors import ConfigurationError, InputError, InvalidReference, StoreUnavailable
 from pipelines.records.decode import read_split
-from pipelines.records.files import locate, open_file, reading, split_query
+from pipelines.records.files import last_part, locate, open_file, reading, split_query
 from pipelines.records.formats import find_inputs
 from pipelines.records.schema import infer_schema
 from pipelines.records.splits import split_file
@@ -32,6 +32,41 @@ def test_paths_and_uris_are_located(tmp_path):
     assert locate(f"{tmp_path}/x")[1] == f"{tmp_path}/x"
     with pytest.raises(ConfigurationError, match=r"cannot use 's3://b/x\?nonsense=1'"):
         locate("s3://b/x?nonsense=1")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("s3://bucket/private/x.jsonl?region=eu&endpoint_override=a/b", "x.jsonl"),
+        ("file:///home/alice/private/x.jsonl", "x.jsonl"),
+        ("/home/alice/private/", "private"),
+        ("logs/**/part-?.jsonl", "part-?.jsonl"),
+        ("x.jsonl", "x.jsonl"),
+    ],
+)
+def test_the_last_part_says_what_it_is_and_not_where(path, name):
+    assert last_part(path) == name
+
+
+@pytest.mark.parametrize(
+    ("uri", "variable"),
+    [
+        ("s3://AKIAEXAMPLE:hunter2@bucket/x", "AWS_SECRET_ACCESS_KEY"),
+        ("s3://AKIAEXAMPLE:hunt/er2@bucket/x", "AWS_SECRET_ACCESS_KEY"),
+        ("s3://hunter2@bucket/x?region=eu", "AWS_SECRET_ACCESS_KEY"),
+        ("gs://me:hunter2@bucket/x", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("abfs://container:hunter2@account.dfs.core.windows.net/x", "AZURE_CLIENT_SECRET"),
+    ],
+)
+def test_credentials_in_a_uri_are_refused_and_not_told(uri, variable):
+    with pytest.raises(InvalidReference, match=f"URI holds no credentials: set .*{variable}") as refused:
+        find_inputs(uri)
+    assert "hunt" not in str(refused.value)
+
+
+def test_what_stands_before_a_bucket_and_is_no_secret_is_kept():
+    assert locate("gs://anonymous@bucket/x")[1] == "bucket/x"
+    assert locate("abfs://container@account.dfs.core.windows.net/x")[1] == "container/x"
 
 
 @pytest.mark.parametrize(

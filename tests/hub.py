@@ -22,6 +22,7 @@ class Hub:
         address: where it listens.
         repositories: by id, whether they are private.
         commits: by repository id, the files of each commit, by their paths.
+        contents: by repository id, the files that are there now, by their paths.
         messages: by repository id, the commits' messages.
         cards: texts of model cards that were checked.
     """
@@ -29,6 +30,7 @@ class Hub:
     def __init__(self):
         self.address = ""
         self.repositories, self.commits, self.messages, self.cards, self.blobs = {}, {}, {}, [], {}
+        self.contents = {}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -78,7 +80,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(200, {})
 
     def do_GET(self):
-        self._reply(404, {"error": self.path})
+        match = re.fullmatch(r"/api/models/(.+)/tree/main\?.*recursive=true.*", self.path, re.IGNORECASE)
+        if match and match[1] in self.hub.repositories:
+            files = self.hub.contents.get(match[1], {})
+            entry = {"type": "file", "oid": "2" * 40}
+            self._reply(200, [{**entry, "path": path, "size": len(data)} for path, data in files.items()])
+        else:
+            self._reply(404, {"error": self.path})
 
     def _create(self, asked):
         repo_id = f"{asked['organization']}/{asked['name']}"
@@ -89,15 +97,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _commit(self, repo_id, body):
         lines = [json.loads(line) for line in body.splitlines()]
-        files = {}
+        files, contents = {}, self.hub.contents.setdefault(repo_id, {})
         for line in lines:
             value = line["value"]
             if line["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 files[value["path"]] = self.hub.blobs[value["oid"]]
+            elif line["key"] == "deletedFile":
+                del contents[value["path"]]
             elif line["key"] == "header":
                 self.hub.messages.setdefault(repo_id, []).append(value["summary"])
+        contents.update(files)
         self.hub.commits.setdefault(repo_id, []).append(files)
         oid = "1" * 40
         self._reply(200, {"commitUrl": f"{self.hub.address}/{repo_id}/commit/{oid}", "commitOid": oid})

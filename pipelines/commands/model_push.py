@@ -1,8 +1,9 @@
 """`millstream models push`: a version goes to the Hugging Face Hub, where anybody's model2vec loads it."""
 
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +12,23 @@ from encoder.reference import parse
 from pipelines.commands.new_model import REPORT_FILE
 from pipelines.commands.tables import print_table, size_text
 
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+
 __all__ = ["push"]
+
+_OF_A_MODEL = (
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_tables.safetensors",
+    "config.json",
+    "config_sentence_transformers.json",
+    "modules.json",
+    "0_StaticEmbedding/*",
+    "heads/*.safetensors",
+    REPORT_FILE,
+)
+"""What a model folder may hold: a push removes those of an earlier one, which do not fit the new table."""
 
 _REPO_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -35,7 +52,7 @@ def push(
     """Push a version to the Hugging Face Hub, as one commit.
 
     The token is the Hub's own: HF_TOKEN, or what `hf auth login` left. A repository that is there already
-    keeps its visibility.
+    keeps its visibility and its other files; heads and a report that an earlier push left are removed.
     """
     if not _REPO_ID.fullmatch(repo_id):
         raise ConfigurationError(f"{repo_id!r} is no repository: write OWNER/NAME, as in org/minilm-fraud")
@@ -54,9 +71,8 @@ def push(
         )
         typer.echo(f"would push {len(files)} files to {repo_id}")
         return
-    url = _push(
-        folder, [path.relative_to(folder).as_posix() for path in files], repo_id, public, message or name
-    )
+    names = [path.relative_to(folder).as_posix() for path in files]
+    url = _push(folder, names, repo_id, public, message or name)
     typer.echo(url)
 
 
@@ -90,9 +106,8 @@ def _push(folder: Path, files: list[str], repo_id: str, public: bool, message: s
     api = HfApi(library_name="millstream")
     try:
         api.create_repo(repo_id, private=not public, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=repo_id, folder_path=folder, allow_patterns=files, commit_message=message
-        )
+        operations = _operations(api, folder, files, repo_id)
+        commit = api.create_commit(repo_id, operations, commit_message=message)
     except LocalTokenNotFoundError as error:
         raise ConfigurationError("the Hub wants a token: set HF_TOKEN, or run `hf auth login`") from error
     except HfHubHTTPError as error:
@@ -106,3 +121,20 @@ def _push(folder: Path, files: list[str], repo_id: str, public: bool, message: s
     except httpx.HTTPError as error:
         raise StoreUnavailable(f"the Hub does not answer: {error}; nothing was pushed, try again") from error
     return str(commit.commit_url)
+
+
+def _operations(
+    api: "HfApi", folder: Path, files: list[str], repo_id: str
+) -> "list[CommitOperationAdd | CommitOperationDelete]":
+    """The files to add, and those of an earlier push that are not among them."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415 - as above
+
+    gone = [
+        there
+        for there in sorted(set(api.list_repo_files(repo_id)) - set(files))
+        if any(fnmatchcase(there, pattern) for pattern in _OF_A_MODEL)
+    ]
+    return [
+        *(CommitOperationDelete(there) for there in gone),
+        *(CommitOperationAdd(name, folder / name) for name in files),
+    ]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from tiny_tokenizers import named
 from typer.testing import CliRunner
 
 from encoder.errors import ConfigurationError, ModelFormatError
+from encoder.heads import Prototypes
 from encoder.model import StaticModel, load_model, save_model
 from encoder.store.store import ModelStore
 from pipelines.cli import app
@@ -79,6 +81,28 @@ def test_public_and_the_report_are_asked_for(store, server):
     assert again.returncode == 0, again.stderr
     assert server.repositories == {"org/tiny": False}  # what is there keeps its visibility
     assert len(server.commits["org/tiny"]) == 2
+
+
+def test_a_push_removes_what_an_earlier_one_left_and_does_not_fit(store, server, tmp_path):
+    headed = tmp_path / "store/tiny"
+    model = load_model(store.parent.parent / "tiny")
+    head = Prototypes("kind", ("a", "b"), np.eye(2, 8, dtype=np.float32), 0.5)
+    with_head = replace(model, table=model.table[:, ::-1].copy(), heads=(head,))
+    more = {"report.html": "<p>records", "LICENSE": "theirs"}
+    save_model(with_head, tmp_path / "tiny", readme=CARD, more=more)
+    ModelStore.open(str(headed)).publish(tmp_path / "tiny")
+    assert push(headed, server, "org/tiny", "--with-report").returncode == 0
+    assert {"heads/kind.safetensors", "report.html", "LICENSE"} < set(server.contents["org/tiny"])
+    done = push(store, server, "org/tiny")
+    assert done.returncode == 0, done.stderr
+    assert len(server.commits["org/tiny"]) == 2
+    left = server.contents["org/tiny"]
+    published = {file.path for file in ModelStore.open(str(store)).manifest(1).files}
+    assert set(left) == published - {"report.html"} | {"LICENSE"}  # which is none of a model's files
+    for name, data in left.items():
+        (tmp_path / "pulled" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "pulled" / name).write_bytes(data)
+    assert np.array_equal(load_model(tmp_path / "pulled").table, model.table)
 
 
 def test_a_wrong_token_is_wrong_use(store, server):

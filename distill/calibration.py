@@ -23,6 +23,7 @@ Method = Literal["none", "temperature", "platt", "isotonic"]
 label (Platt, 1999); a rising curve for each label (Zadrozny and Elkan, 2002)."""
 
 _BINS = 15
+_DIGITS = 6  # of a probability: float32 differs by the next one where the same text stands in another row
 _TINY = 1e-7  # a probability below this is taken as this: float32 knows no finer
 _FREE = 1e6  # no regularisation to speak of
 
@@ -183,13 +184,14 @@ def ece(probabilities: Floats, targets: Targets, *, several: bool) -> float:
     """The expected calibration error: by how much probabilities and what comes true differ, on average.
 
     Records are put into 15 bins of the same size by their probability (Nguyen and O'Connor, 2015). It is that
-    of the likeliest label, or of every label where there may be several.
+    of the likeliest label, or of every label where there may be several. Records of the same probability, to
+    six digits, share what came true of them, so that the order of the records does not decide their bins.
     """
     if several:
         sure, right = probabilities.ravel(), targets.ravel()
     else:
         rows, best = np.arange(len(targets)), probabilities.argmax(axis=1)
         sure, right = probabilities[rows, best], targets[rows, best]
-    order = np.argsort(sure, kind="stable")
-    bins = np.array_split(order, _BINS)
-    return float(sum(abs((sure[rows] - right[rows]).sum()) for rows in bins) / len(sure))
+    levels, level, counts = np.unique(np.round(sure, _DIGITS), return_inverse=True, return_counts=True)
+    gaps = np.repeat(levels - np.bincount(level, weights=right) / counts, counts)
+    return float(sum(abs(part.sum()) for part in np.array_split(gaps, _BINS)) / len(sure))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from distill.bootstrap import Estimate, bootstrap, bootstrap_mean
+from distill.bootstrap import Estimate, bootstrap, bootstrap_error, bootstrap_mean
 from distill.calibration import ece
 from distill.examples import Examples
 from encoder.errors import InputError
@@ -98,7 +98,7 @@ def _classifier(head: Classifier, examples: Examples) -> HeadQuality:
         "accuracy": bootstrap_mean(right),
         "macro F1": bootstrap(lambda rows: _macro_f1(said[rows], targets[rows]), n, rounds=rounds),
         "average precision": bootstrap(_mean_ap(scores, targets), n, rounds=rounds),
-        "calibration error": bootstrap(
+        "calibration error": bootstrap_error(
             lambda rows: ece(scores[rows], targets[rows], several=head.several), n, rounds=rounds
         ),
     }

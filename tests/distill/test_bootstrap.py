@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from distill.bootstrap import Estimate, bootstrap, bootstrap_mean
+from distill.bootstrap import Estimate, bootstrap, bootstrap_error, bootstrap_mean
 
 
 def test_the_interval_of_a_mean_is_scipys():
@@ -42,8 +42,31 @@ def test_any_statistic_of_rows_has_an_interval():
 def test_resamples_without_a_figure_are_left_out():
     found = bootstrap(lambda rows: 1.0 if len(set(rows)) > 2 else float("nan"), 4)
     assert found == Estimate(1, 1, 1, 4)
-    nothing = bootstrap(lambda _: float("nan"), 3)
-    assert np.isnan([nothing.value, nothing.low, nothing.high]).all()
+    for estimate in (bootstrap, bootstrap_error):
+        nothing = estimate(lambda _: float("nan"), 3)
+        assert np.isnan([nothing.value, nothing.low, nothing.high]).all()
+
+
+def test_an_error_is_inside_its_interval_and_nearer_to_the_truth_than_that_of_the_records():
+    groups, size, off = 15, 20, np.linspace(0, 0.5, 15)
+    found, plain = [], []
+    for seed in range(100):
+        values = np.random.default_rng(seed).normal(off[:, None], 1, (groups, size)).ravel()
+
+        def error(rows, values=values):
+            means = np.bincount(rows // size, values[rows], groups) / np.bincount(rows // size, None, groups)
+            return float(np.abs(means).mean())
+
+        found.append(bootstrap_error(error, groups * size, rounds=100, seed=seed))
+        plain.append(error(np.arange(groups * size)))
+        assert 0 <= found[-1].low <= found[-1].value <= found[-1].high
+    truth = off.mean()
+    assert abs(np.mean([one.value for one in found]) - truth) < abs(np.mean(plain) - truth) / 2
+    assert sum(one.low <= truth <= one.high for one in found) > 80  # of 100
+
+
+def test_an_error_is_never_below_zero():
+    assert bootstrap_error(lambda rows: 0.1 * (len(set(rows)) < 50), 50) == Estimate(0, 0, 0, 50)
 
 
 def test_figures_change_their_unit_with_their_intervals():

@@ -107,5 +107,30 @@ def test_the_calibration_error_of_known_scores():
     )
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_the_calibration_error_does_not_depend_on_the_order_of_the_records(several):
+    random = np.random.default_rng(0)
+    sure = random.choice([0.55, 0.7, 0.9], 1000)  # as isotonic regression's steps
+    truth = random.random(1000) < sure
+    noise = random.uniform(-1e-8, 1e-8, 1000)  # of float32
+    probabilities, targets = np.stack([sure + noise, 1 - sure], 1), np.stack([truth, ~truth], 1)
+    orders = [np.arange(1000), np.argsort(truth), np.argsort(~truth), random.permutation(1000)]
+    found = [ece(probabilities[rows], targets[rows], several=several) for rows in orders]
+    assert len(set(found)) == 1
+    # All that is off is the mean of each step; in a bin with parts of two steps, these may cancel.
+    steps = sum((sure == one).mean() * abs(one - truth[sure == one].mean()) for one in np.unique(sure))
+    assert 0.8 * steps < found[0] < steps + 1e-6
+
+
+def test_of_distinct_probabilities_each_bin_is_off_by_its_mean():
+    random = np.random.default_rng(0)
+    sure = random.uniform(0.5, 1, 1500)
+    truth = random.random(1500) < sure**2
+    order = np.argsort(sure).reshape(15, 100)
+    bins = np.abs(sure[order].mean(axis=1) - truth[order].mean(axis=1))
+    found = ece(np.stack([sure, 1 - sure], 1), np.stack([truth, ~truth], 1), several=False)
+    assert found == pytest.approx(bins.mean(), abs=1e-5)
+
+
 def test_a_probability_of_zero_for_what_happens_costs_much_and_not_everything():
     assert 10 < log_loss(np.array([[0.0, 1.0]]), np.array([[True, False]]), several=False) < 20

@@ -12,6 +12,7 @@
     │   └── MissingExtra           an optional part is not installed
     ├── QualityTooLow          a model is below what was required of it: make a better one, or ask for less
     ├── TransientError         try again later
+    │   ├── PublishedMeanwhile     another version was published since this one's base was read
     │   ├── RegistryUnavailable    the schema registry does not answer
     │   └── StoreUnavailable       the object store does not answer
     └── IntegrityError         stop: something that must not happen did
@@ -32,6 +33,7 @@ __all__ = [
     "ModelFormatError",
     "NotInStore",
     "OutputConflict",
+    "PublishedMeanwhile",
     "QualityTooLow",
     "RegistryUnavailable",
     "StoreUnavailable",
@@ -91,6 +93,10 @@ class QualityTooLow(MillstreamError):
 
 class TransientError(MillstreamError):
     """Something outside is away for the moment: try again."""
+
+
+class PublishedMeanwhile(TransientError):
+    """Another version was published since the one was read that this one builds on: nothing was published."""
 
 
 class RegistryUnavailable(TransientError):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from encoder.errors import MillstreamError, NotInStore, StoreUnavailable, UnsafeStore
+from encoder.errors import MillstreamError, NotInStore, PublishedMeanwhile, StoreUnavailable, UnsafeStore
 from encoder.store.blobs import claim_blob
 from encoder.store.manifest import File, Manifest, encode, key_of
 from encoder.store.objects import Objects
@@ -88,19 +88,30 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
 
 
-def commit(objects: Objects, draft: Manifest, highest: int) -> Manifest:
+def commit(objects: Objects, draft: Manifest, highest: int, *, next_only: bool = False) -> Manifest:
     """Create the draft's manifest under the first free number above `highest`.
+
+    Args:
+        objects: where to.
+        draft: the manifest; its number does not matter.
+        highest: the highest number that is taken.
+        next_only: give up where the number after `highest` is taken by now.
 
     Returns:
         The manifest as it was stored.
 
     Raises:
+        PublishedMeanwhile: with `next_only`, the number is taken.
         StoreUnavailable: the storage does not say whether the manifest was stored.
     """
-    for number in range(highest + 1, highest + 1 + _RACES):
+    for number in range(highest + 1, highest + 1 + (1 if next_only else _RACES)):
         manifest = msgspec.structs.replace(draft, version=number)
         if _create(objects, manifest):
             return manifest
+    if next_only:
+        raise PublishedMeanwhile(
+            f"version {highest + 1} of {objects.uri} was published meanwhile: nothing was done, try again"
+        )
     raise StoreUnavailable(f"{_RACES} other versions of {objects.uri} were published meanwhile: try again")
 
 

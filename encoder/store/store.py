@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from encoder.errors import ConfigurationError, CorruptVersion, NotInStore
+from encoder.errors import ConfigurationError, CorruptVersion, NotInStore, PublishedMeanwhile
 from encoder.model import load_model, packed_tables
 from encoder.reference import Selector
 from encoder.store.blobs import check_blob, claim_blob, read_blob
@@ -144,6 +144,7 @@ class ModelStore:
         *,
         parameters: dict[str, Any] | None = None,
         quality: dict[str, Any] | None = None,
+        next_only: bool = False,
     ) -> Manifest:
         """Publish a version's files again with more files beside them, as the next version.
 
@@ -153,8 +154,10 @@ class ModelStore:
             parameters: what is different in how it was made; the base's, and the base itself as `based_on`,
                 are kept beside.
             quality: more about how well it does.
+            next_only: publish only while the base is the latest version, so that nobody's version is undone.
 
         Raises:
+            PublishedMeanwhile: with `next_only`, another version came after the base; nothing is published.
             CorruptVersion: one of the base's blobs is damaged or missing; nothing is published.
             UnsafeStore: the storage cannot keep a version from being overwritten.
         """
@@ -170,7 +173,13 @@ class ModelStore:
             parameters={**base.parameters, "based_on": base.version, **(parameters or {})},
             quality={**base.quality, **(quality or {})},
         )
-        return commit(self._objects, draft, max(self.versions(), default=0))
+        highest = max(self.versions(), default=0)
+        if next_only and highest != base.version:
+            raise PublishedMeanwhile(
+                f"version {highest} of {self.uri} was published after {base.version}: nothing was published, "
+                "try again"
+            )
+        return commit(self._objects, draft, highest, next_only=next_only)
 
     def rollback(self, version: int) -> Manifest:
         """Publish an old version's files again, as the next version: numbers never go back.

@@ -11,6 +11,7 @@ from encoder.errors import (
     ModelFormatError,
     NotInStore,
     OutputConflict,
+    PublishedMeanwhile,
     StoreUnavailable,
     UnsafeStore,
 )
@@ -229,6 +230,34 @@ def test_a_version_is_extended_with_the_same_blobs_and_one_more(store, make_mode
     assert (again.version, again.parameters["based_on"], len(again.files)) == (4, 3, len(made.files))
     assert store.verify(again) == []
     assert store.verify(made) == []
+
+
+def test_a_version_that_must_be_the_latest_is_extended_only_then(store, make_model):
+    first = store.publish(make_model(1.0))
+    second = store.extend(first, {"more": b"1"}, next_only=True)
+    assert second.version == 2
+    with pytest.raises(PublishedMeanwhile, match=r"version 2 of .* was published after 1: nothing was"):
+        store.extend(first, {"more": b"2"}, next_only=True)
+    assert store.versions() == [1, 2]
+
+
+def test_a_version_that_comes_between_the_look_and_the_commit_is_not_undone(make_model):
+    objects = LossyObjects(Clock(), [])
+    store = ModelStore(objects)
+    first = store.publish(make_model(1.0))
+    objects.faults, objects.theirs = ["taken"], encode(msgspec.structs.replace(first, version=2))
+    with pytest.raises(PublishedMeanwhile, match=r"version 2 of .* was published meanwhile"):
+        store.extend(first, {"more": b"1"}, next_only=True)
+    assert store.versions() == [1, 2]
+    assert store.manifest().files == first.files
+
+
+@pytest.mark.parametrize("fault", ["written, no reply", "written, then retry"])
+def test_a_lost_reply_is_no_other_version(make_model, fault):
+    objects = LossyObjects(Clock(), ["", fault])
+    store = ModelStore(objects)
+    made = store.extend(store.publish(make_model()), {"more": b"1"}, next_only=True)
+    assert store.manifest() == made
 
 
 def test_a_damaged_version_is_not_extended(store, uri, make_model):

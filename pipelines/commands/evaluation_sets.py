@@ -1,16 +1,13 @@
 """Reading what a model is measured on: the user's own records, and standard sets in their files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from encoder.errors import ConfigurationError, InputError, TemplateError
-from pipelines.records.corpus import iterate_rows
-from pipelines.records.formats import FORMATS, find_inputs
-from pipelines.records.schema import infer_schema
-from pipelines.records.template import TextTemplate
+from encoder.errors import ConfigurationError, InputError
+from pipelines.commands.set_rows import all_rows, complete_rows, first_that_fits, number
+from pipelines.records.formats import FORMATS
 
 if TYPE_CHECKING:
     from distill.evaluation import Classification, Labelled, Pairs, Records, Retrieval, Sets
@@ -20,9 +17,7 @@ __all__ = ["RECORDS", "SetFiles"]
 RECORDS = "records"
 """The name of the user's own records among the sets."""
 
-_Row = tuple[str, ...]
 _ENDINGS = {ending for endings in FORMATS.values() for ending in endings} | {".gz", ".zst", ".zstd"}
-_TITLE = "title"  # the one field that a record may lack
 _TRAIN_AND_TEST, _CORPUS_QUERIES_AND_QRELS = 2, 3  # files that are named with commas between them
 
 
@@ -88,49 +83,18 @@ class SetFiles:
         from distill.evaluation import Records  # noqa: PLC0415 - as above
 
         templates = [self.text] if self.label is None else [self.text, self.label]
-        rows = _rows(pattern, templates, say, self.input_format)
+        rows = complete_rows(pattern, templates, say, self.input_format, label=self.label)
         drawn = sample_distinct(((row[0], row[-1]) for row in rows), self.sample, seed=self.seed)
         labels = None if self.label is None else [label for _, label in drawn]
         return Records(RECORDS, [text for text, _ in drawn], labels)
 
 
-def _rows(
-    pattern: str, templates: Sequence[str], say: Callable[[str], None], input_format: str | None = None
-) -> Iterator[_Row]:
-    """Texts of the records that have all of them; the number of the others is said at the end."""
-    parsed = [TextTemplate.parse(template) for template in templates]
-    files = find_inputs(pattern, input_format)
-    fields = list(dict.fromkeys(chain.from_iterable(template.fields for template in parsed)))
-    schema = infer_schema(files, fields, ())
-    n_unread = n_incomplete = 0
-
-    def on_chunk(_bytes: int, _records: int, bad: int) -> None:
-        nonlocal n_unread
-        n_unread += bad
-
-    for row in iterate_rows(files, schema, parsed, on_chunk):
-        complete = [
-            text or ""
-            for text, field in zip(row, templates, strict=True)
-            if text is not None or field == _TITLE
-        ]
-        if len(complete) == len(row):
-            yield tuple(complete)
-        else:
-            n_incomplete += 1
-    if n_unread or n_incomplete:
-        say(
-            f"{pattern}: passed over {n_unread:,} rows that cannot be read and {n_incomplete:,} without "
-            f"{' or '.join(templates)}"
-        )
-
-
 def _pairs(pattern: str, say: Callable[[str], None]) -> "Pairs":
     from distill.evaluation import Pairs  # noqa: PLC0415 - torch takes seconds to import
 
-    rows = _all(pattern, _rows(pattern, ["sentence1", "sentence2", "score"], say))
+    rows = all_rows(pattern, ["sentence1", "sentence2", "score"], say)
     first, second, scores = zip(*rows, strict=True)
-    return Pairs(_name(pattern), first, second, [_number(pattern, "score", score) for score in scores])
+    return Pairs(_name(pattern), first, second, [number(pattern, "score", score) for score in scores])
 
 
 def _classification(spec: str, per_label: int, say: Callable[[str], None]) -> "Classification":
@@ -138,7 +102,7 @@ def _classification(spec: str, per_label: int, say: Callable[[str], None]) -> "C
     from distill.evaluation.labelled import halves  # noqa: PLC0415 - as above
 
     def read(pattern: str) -> "Labelled":
-        texts, labels = zip(*_all(pattern, _rows(pattern, ["text", "label"], say)), strict=True)
+        texts, labels = zip(*all_rows(pattern, ["text", "label"], say, label="label"), strict=True)
         return Labelled(texts, labels)
 
     parts = spec.split(",")
@@ -167,13 +131,13 @@ def _retrieval(spec: str, say: Callable[[str], None]) -> "Retrieval":
     if len(parts) != _CORPUS_QUERIES_AND_QRELS:
         raise ConfigurationError(f"--retrieval {spec}: give a folder, or CORPUS,QUERIES,QRELS")
     corpus, queries, qrels = parts
-    passages = _first_that_fits(
-        [["id", _TITLE, "text"], ["_id", _TITLE, "text"], ["id", "text"], ["_id", "text"]], corpus, say
+    passages = first_that_fits(
+        corpus, [["id", "title", "text"], ["_id", "title", "text"], ["id", "text"], ["_id", "text"]], say
     )
-    asked = _first_that_fits([["id", "text"], ["_id", "text"]], queries, say)
+    asked = first_that_fits(queries, [["id", "text"], ["_id", "text"]], say)
     relevant: dict[str, dict[str, float]] = {}
-    for query, passage, score in _all(qrels, _rows(qrels, ["query-id", "corpus-id", "score"], say)):
-        gain = _number(qrels, "score", score)
+    for query, passage, score in all_rows(qrels, ["query-id", "corpus-id", "score"], say):
+        gain = number(qrels, "score", score)
         if gain > 0:
             relevant.setdefault(query, {})[passage] = gain
     texts = {row[0]: " ".join(part for part in row[1:] if part).strip() for row in passages}
@@ -181,32 +145,6 @@ def _retrieval(spec: str, say: Callable[[str], None]) -> "Retrieval":
     if not any(query in relevant for query in found.queries):
         raise InputError(f"no query of {queries} is in {qrels}: do the files belong together?")
     return found
-
-
-def _first_that_fits(
-    choices: Sequence[Sequence[str]], pattern: str, say: Callable[[str], None]
-) -> list[_Row]:
-    """The rows, read by the first of several ways to name their fields that the files have."""
-    for fields in choices[:-1]:
-        try:
-            return _all(pattern, _rows(pattern, fields, say))
-        except TemplateError:
-            continue
-    return _all(pattern, _rows(pattern, choices[-1], say))
-
-
-def _all(pattern: str, rows: Iterator[_Row]) -> list[_Row]:
-    found = list(rows)
-    if not found:
-        raise InputError(f"{pattern} has no complete record")
-    return found
-
-
-def _number(pattern: str, field: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"{pattern}: {field} {text!r} is no number") from None
 
 
 def _is_file(pattern: str) -> bool:

@@ -111,12 +111,15 @@ def _labels(batch: pa.RecordBatch, label: LabelField) -> list[Labels | None]:
         return [None] * batch.num_rows
     values = field_at(batch, path)
     if _is_list(values.type):
-        return [None if some is None else _distinct(map(_word, some)) for some in values.to_pylist()]
+        lists = values.to_pylist()
+        return [
+            None if some is None else _distinct(_word(x) for x in some if x is not None) for some in lists
+        ]
     if pa.types.is_boolean(values.type):
         values = pc.if_else(values, "true", "false")
     texts = values.cast(pa.string()).to_pylist()
     if label.separator is None:
-        return [(text,) if text else None for text in texts]
+        return [(text,) if text and text.strip() else None for text in texts]
     return [None if text is None else _distinct(text.split(label.separator)) for text in texts]
 
 

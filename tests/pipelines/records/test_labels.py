@@ -32,9 +32,10 @@ def test_a_record_has_a_label_or_none(tmp_path):
         {"text": "b", "label": None},
         {"label": "y"},
         {"text": "c", "label": ""},
+        {"text": "d", "label": " "},
     )
     found, several = read(write(tmp_path / "a.jsonl", *rows))
-    assert found == [LabelledText("a", ("x",)), LabelledText("b", None), LabelledText("c", None)]
+    assert found == [LabelledText("a", ("x",)), *(LabelledText(text, None) for text in "bcd")]
     assert not several
 
 
@@ -46,6 +47,8 @@ def test_a_record_has_a_label_or_none(tmp_path):
         (["x", "y"], [("x",), ("y",)]),
         ([["x", "y", "x"], []], [("x", "y"), ()]),
         ([[1], None], [("1",), None]),
+        ([["x", None], [None]], [("x",), ()]),
+        ([[True, None]], [("true",)]),
         ([[True], [False]], [("true",), ("false",)]),
     ],
 )

@@ -1,0 +1,29 @@
+"""Sets in their files: which records of them a model is measured on."""
+
+import pytest
+
+from pipelines.commands.evaluation_sets import SetFiles
+
+
+@pytest.fixture
+def told():
+    return []
+
+
+def test_records_without_a_label_are_no_class_of_their_own(tmp_path, told):
+    lines = [f"record {k},{'' if k % 3 else 'abc'[k % 2]}" for k in range(60)]
+    (tmp_path / "a.csv").write_text("\n".join(["message,kind", *lines]))
+    path = str(tmp_path / "a.csv")
+    records = SetFiles(input=path, text="message", label="kind").read(told.append).records
+    assert sorted(records.labels) == ["a"] * 10 + ["b"] * 10
+    assert told == [f"{path}: passed over 0 rows that cannot be read and 40 without message or kind"]
+
+
+@pytest.mark.parametrize("spec", ["{path}", "{path},{path}"])
+def test_a_classification_has_no_blank_class_either(tmp_path, told, spec):
+    lines = [f"record {k},{('', 'a', 'b')[k % 3]}" for k in range(60)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]))
+    files = SetFiles(classification=[spec.format(path=tmp_path / "a.csv")])
+    (found,) = files.read(told.append).classifications
+    assert set(found.train.labels) == set(found.test.labels) == {"a", "b"}
+    assert all("20 without text or label" in line for line in told)

@@ -155,9 +155,9 @@ def novelty(
     as_json: AsJson = False,
 ) -> None:
     """Learn what is normal from records without labels: how far a record is from it, and whether too far."""
+    rate = _share(alert_rate)
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
     records = LabelledRecords.find(inputs, text, None, input_format=input_format)
-    rate = _share(alert_rate)
     from distill.heads import fit_novelty  # noqa: PLC0415 - scikit-learn takes a second to import
 
     with Stages(ErrorConsole()) as stages:
@@ -184,9 +184,16 @@ def _facts(records: LabelledRecords) -> dict[str, Any]:
 
 def _share(text: str) -> float:
     try:
-        return float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+        number = float(text.removesuffix("%"))
     except ValueError:
         raise ConfigurationError(f"--alert-rate is {text!r}: give a share, as 0.1% or 0.001") from None
+    percent = text.endswith("%")
+    share = number / 100.0 if percent else number
+    if 0 < share < 1:
+        return share
+    is_percent = not percent and 0 < number / 100.0 < 1
+    way_out = f"write {text}% for percent" if is_percent else "give a share, as 0.1% or 0.001"
+    raise ConfigurationError(f"--alert-rate is {text!r}, which is not above 0 and below 1: {way_out}")
 
 
 def _tell(outcome: dict[str, Any], said: str, *, as_json: bool) -> None:

@@ -1,5 +1,7 @@
 """`millstream models report`: the page about a version, as it was published or made anew."""
 
+import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +65,7 @@ def report(
 
     A version without a page, as one that was not distilled here, is given one without figures.
     """
-    if output.exists():
-        raise OutputConflict(f"{output} exists already: name another file by --output")
+    _check_output(output)
     files = SetFiles(
         input=records,
         text=text,
@@ -86,8 +87,30 @@ def report(
         page = (version.folder / REPORT_FILE).read_text(encoding="utf-8")
     else:
         page = _made_anew(ref, version, files, against or [], report_records)
-    output.write_text(page, encoding="utf-8")
+    _write(output, page)
     typer.echo(str(output))
+
+
+def _check_output(output: Path) -> None:
+    """See that the page can be written, before the work."""
+    if output.exists():
+        raise OutputConflict(f"{output} exists already: name another file by --output")
+    folder = output.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        what = "cannot be written to" if folder.is_dir() else "is no folder"
+        raise ConfigurationError(f"cannot write {output}: {folder} {what}; make it, or name another --output")
+
+
+def _write(output: Path, page: str) -> None:
+    """Write the page, whole or not at all."""
+    from encoder.store.files import write_synced  # noqa: PLC0415 - loaded only where it is used
+
+    staged = output.with_name(f".{output.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        write_synced(staged, page.encode())
+        staged.replace(output)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def _open(ref: str) -> _Version:
@@ -117,9 +140,10 @@ def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str],
     if not files:
         name = version.facts.get("version", Path(ref).absolute().name)
         return page_with_heads(render_word_report(model, name, **lineage), model.heads)
-    from distill.evaluation import open_model  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation import check_sets, open_model  # noqa: PLC0415 - torch takes seconds to import
 
     sets = files.read(ErrorConsole().print)
+    check_sets(sets, reference=bool(against))
     models = [open_model(each, texts=sets.texts) for each in (ref, *against)]
     evaluations = quality_of(models[0], models[1:], sets)
     page = render_report(model, evaluations, texts=sets.texts(), records=sets.records, shown=shown, **lineage)

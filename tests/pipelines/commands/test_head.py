@@ -222,3 +222,20 @@ def test_a_folder_is_not_published_and_an_output_that_is_there_is_kept(millstrea
     (tmp_path / "x").mkdir()
     write(tmp_path / "x/y", [])
     assert "is not empty: name a new folder" in millstream(*common, "--output", tmp_path / "x").error
+
+
+@pytest.mark.parametrize(
+    ("rate", "said"),
+    [
+        ("1", "--alert-rate is '1', which is not above 0 and below 1: write 1% for percent"),
+        ("5", "write 5% for percent"),
+        ("100%", "is not above 0 and below 1: give a share, as 0.1% or 0.001"),
+        ("0", "is not above 0"),
+        ("-0.1", "is not above 0"),
+        ("nan", "is not above 0"),
+        ("some", "give a share, as 0.1% or 0.001"),
+    ],
+)
+def test_an_alert_rate_that_is_none_is_refused_at_once(rate, said, millstream, tmp_path):
+    common = ("--model", tmp_path / "no model", "--input", "nothing", "--name", "odd", "--publish")
+    assert said in millstream("head", "fit", "novelty", *common, "--alert-rate", rate).error

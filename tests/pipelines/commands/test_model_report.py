@@ -7,9 +7,11 @@ import pytest
 from tiny_tokenizers import named
 from typer.testing import CliRunner
 
+from distill import evaluation
 from distill.report.words import frequent_words
-from encoder.errors import ConfigurationError, OutputConflict
+from encoder.errors import ConfigurationError, InputError, OutputConflict
 from encoder.model import StaticModel, load_model, save_model
+from encoder.store import files
 from encoder.store.store import ModelStore
 from pipelines.cli import app
 
@@ -89,3 +91,35 @@ def test_a_new_page_needs_sets(store, tmp_path):
     with pytest.raises(ConfigurationError, match="a new report needs sets"):
         run(f"{store}@1", "--output", tmp_path / "page.html", "--report-records", 5)
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in ("missing", "file"):
+        with pytest.raises(
+            ConfigurationError, match=rf"page\.html: .*/{folder} is no folder; make it, or name"
+        ):
+            run(tmp_path / "no model", "--output", tmp_path / folder / "page.html")
+
+
+def test_sets_that_measure_nothing_are_refused_before_a_model_is_opened(store, tmp_path, monkeypatch):
+    rows = [{"text": f"disk server {i}", "kind": "disk"} for i in range(5)]
+    (tmp_path / "records.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setattr(evaluation, "open_model", lambda *_, **__: pytest.fail("a model was opened"))
+    own = ("--input", tmp_path / "records.jsonl", "--output", tmp_path / "page.html")
+    with pytest.raises(InputError, match="5 texts are too few"):
+        run(f"{store}@1", *own, "--against", tmp_path / "with")
+    with pytest.raises(InputError, match="5 records have 1 labels"):
+        run(f"{store}@1", *own, "--label", "kind")
+
+
+def test_half_a_page_is_not_left(store, tmp_path, monkeypatch):
+    def full(path, data):
+        path.write_bytes(data[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "write_synced", full)
+    (tmp_path / "pages").mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        run(f"{store}@2", "--output", tmp_path / "pages/page.html")
+    assert list((tmp_path / "pages").iterdir()) == []

@@ -22,7 +22,7 @@ def sample_texts(texts: Iterable[str | None], size: int, *, seed: int = 0) -> li
     """Draw distinct texts of a corpus, as `sample_distinct`.
 
     Raises:
-        ConfigurationError: `size` is below `FEWEST_TEXTS`.
+        ConfigurationError: `size` is below `FEWEST_TEXTS`, or the seed is negative.
         InputError: there are fewer than `FEWEST_TEXTS` distinct texts.
     """
     if size < FEWEST_TEXTS:
@@ -53,8 +53,13 @@ def sample_distinct(
 
     Returns:
         The records in the order of their texts' hashes, which is a random one.
+
+    Raises:
+        ConfigurationError: the seed is negative, or has more than 64 bits.
     """
-    key = seed.to_bytes(8, "little", signed=True)
+    if not 0 <= seed < 1 << 64:
+        raise ConfigurationError(f"seed is {seed}: it must be 0 or more, and below 2^64")
+    key = seed.to_bytes(8, "little")
     drawn: list[tuple[int, str]] = []  # a heap with the largest hash in front, so hashes are negative
     rest: dict[int, T] = {}  # what belongs to the texts in it, by their hashes
     for text, other in records:

@@ -100,7 +100,7 @@ def fit_to_corpus(
 
     Raises:
         InputError: hardly any text has a token.
-        ConfigurationError: another process computes vectors of this teacher.
+        ConfigurationError: see `vectors_of`.
     """
 
     def tell(unit: str) -> Callable[[int, int], None] | None:
@@ -109,11 +109,11 @@ def fit_to_corpus(
     # Of the devices that a teacher may be on, CUDA's have all that a fit needs.
     device = teacher.device if teacher.device.type == "cuda" else torch.device("cpu")
     ids, kept = _tokenised(tokenizer_json, len(tokens), teacher.max_tokens - _SPECIAL, texts)
-    vectors = vectors_of(teacher, [texts[row] for row in kept], cache, tell("texts"))
-    whole = pooling_on(device, ids, len(tokens))
     n_held_out = min(max(len(kept) // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
     if on_held_out:
         on_held_out([texts[row] for row in kept[:n_held_out]])
+    vectors = vectors_of(teacher, [texts[row] for row in kept], cache, tell("texts"))
+    whole = pooling_on(device, ids, len(tokens))
     held = Texts(whole.part(0, n_held_out), vectors.part(slice(n_held_out)))
     learned = Texts(whole.part(n_held_out, len(kept)), vectors.part(slice(n_held_out, None)))
 

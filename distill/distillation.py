@@ -15,7 +15,8 @@ from distill.forward import embed_sequences
 from distill.parameters import DROP_PATTERN, Dtype, Parameters, Pooling, Precision
 from distill.sentences import load_sentence_teacher
 from distill.table import as_dtype, cluster, principal_components, sif_weights
-from distill.teacher import Teacher, load_teacher, pick_device
+from distill.teacher import Teacher, load_teacher
+from distill.teacher_vectors import check_cache
 from distill.vocabulary import build_vocabulary
 from encoder.errors import ConfigurationError
 from encoder.model import StaticModel
@@ -115,12 +116,13 @@ def distill(
         "revision": revision,
         "trust_remote_code": trust_remote_code,
     }
+    folder = Path(cache).expanduser() if cache is not None else cache_folder() / "teachers"
+    loaded = load_teacher(teacher, **place)  # what is wrong with it is said before the corpus is read
     if corpus is not None:
-        pick_device(device)  # what is wrong with it is said before the corpus is read
+        check_cache(folder)
         corpus = sample_texts(corpus, sample, seed=seed)
-    vectors, tokenizer_json, name = _tokens(
-        load_teacher(teacher, **place), vocabulary, parameters, on_progress
-    )
+    vectors, tokenizer_json, name = _tokens(loaded, vocabulary, parameters, on_progress)
+    del loaded  # it may be large, and the one of sentences follows
     if corpus is None:
         return _static_model(vectors, tokenizer_json, parameters, name)
     table, report = fit_to_corpus(
@@ -133,7 +135,7 @@ def distill(
         refine=refine,
         blend=blend,
         seed=seed,
-        cache=Path(cache).expanduser() if cache is not None else cache_folder() / "teachers",
+        cache=folder,
         on_progress=on_progress,
         on_held_out=on_held_out,
     )

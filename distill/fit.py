@@ -20,9 +20,10 @@ from distill.targets import Targets, blocks
 __all__ = ["Fit", "HeldOut", "align", "fit_table"]
 
 _SHARES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # of the mean square, added to each in the alignment
-_PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)  # λ, tried from the strictest
+_PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # λ, tried from the strictest
 _STEPS, _MOST_STEPS = 4, 40  # between two looks at the held-out texts; for one λ
 _GAIN = 2e-4  # of the cosine: less is not worth more steps
+_PATIENCE = 2  # λ without a gain, after one with, that are the last
 
 Floats = NDArray[np.float32]
 
@@ -91,7 +92,8 @@ def fit_table(
 ) -> Fit:
     """Fit a table to the targets, starting from and held near to `start`.
 
-    Solutions for one λ are the start for the next smaller one, until the held-out texts gain no more.
+    Solutions for one λ are the start for the next smaller one, until the held-out texts gain no more. The
+    longer the texts, the less each token weighs in them and the smaller the λ at which they begin to gain.
 
     Args:
         start: W₀, `(n_tokens, dim)` float32.
@@ -106,7 +108,7 @@ def fit_table(
     )
     aligned = held_out.cosine(start)
     best = Fit(start, np.inf, 0, aligned, aligned)
-    current, steps = start, 0
+    current, steps, waited = start, 0, -len(_PENALTIES)  # the strictest may change nothing
     for number, penalty in enumerate(_PENALTIES):
         solver = _ConjugateGradients(pooling, penalty, pulled + penalty * start, current)
         reached, before = best.cosine, -np.inf
@@ -121,7 +123,8 @@ def fit_table(
             if cosine < before + _GAIN:
                 break
             before = cosine
-        if best.cosine < reached + _GAIN:
+        waited = 0 if best.cosine >= reached + _GAIN else waited + 1
+        if waited == _PATIENCE:
             break
         current = solver.solution
     return best

@@ -41,7 +41,7 @@ def embed_sequences(
         `(n_sequences, hidden_size)` float32, not normalised; zeros where the teacher gives no number.
 
     Raises:
-        ConfigurationError: the teacher has no embedding for an id, or no pooler.
+        ConfigurationError: the teacher has no embedding for an id, or no pooler, or gives no number at all.
     """
     n_ids = teacher.model.get_input_embeddings().weight.shape[0]
     if (highest := max(map(max, sequences))) >= n_ids:
@@ -60,6 +60,10 @@ def embed_sequences(
             if on_progress:
                 on_progress(len(order), len(sequences))
     vectors: NDArray[np.float32] = torch.cat(pieces)[torch.tensor(order).argsort()].numpy()
+    if not vectors.any():
+        raise ConfigurationError(
+            f"the teacher {teacher.name} gives no number for any token: try --precision float32, --device cpu"
+        )
     return vectors
 
 

@@ -1,8 +1,10 @@
 """Refinement: gradient steps after which similarities, not coordinates, follow the teacher."""
 
 import hashlib
+import logging
 import math
 import pickle
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from distill.similarity_loss import similarity_loss
 from distill.teacher_vectors import TeacherVectors
 
 __all__ = ["Refined", "Texts", "refine_table"]
+
+_log = logging.getLogger(__name__)
 
 _EPOCHS, _FEWEST_STEPS, _WARM_UP = 8, 120, 50
 _BATCH = 2048  # texts
@@ -170,8 +174,7 @@ class _Run:
         return digest.hexdigest()[:32]
 
     def keep(self, file: Path) -> None:
-        """Write the state, whole or not at all."""
-        file.parent.mkdir(parents=True, exist_ok=True)
+        """Write the state, whole or not at all; where it cannot be written, the refinement does without."""
         state = {
             "table": self._table.detach(),
             "optimiser": self._optimiser.state_dict(),
@@ -179,9 +182,14 @@ class _Run:
             "numbers": [self.steps_done, self.best_step],
             "losses": self.losses,
         }
-        staging = file.with_suffix(".new")
-        torch.save(state, staging)
-        staging.replace(file)
+        staging = file.with_suffix(f".{uuid.uuid4().hex}")  # another process may refine the same
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, staging)
+            staging.replace(file)
+        except (OSError, RuntimeError) as error:  # torch's own, where the disk is full
+            staging.unlink(missing_ok=True)
+            _log.warning("an interruption would lose the refinement, as its state cannot be kept: %s", error)
 
     def restore(self, file: Path) -> None:
         """Go on from a state that was kept; one that cannot be read is as good as none."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from distill.cores import batch_map
 from distill.parameters import Precision
-from distill.teacher import cannot_load, in_bfloat16, pick_device, quiet
+from distill.teacher import cannot_load, in_bfloat16, pick_device, quiet, without_float16
 from encoder.errors import ConfigurationError
 
 __all__ = ["SentenceTeacher", "load_sentence_teacher"]
 
 _CPU_BATCH, _GPU_BATCH = 16, 512  # texts; of a CPU's core
+_GPU_CHARS = 1 << 17  # of a batch, padding included: some GB of a GPU's memory
 _NO_LIMIT = 1 << 20  # what some tokenizers have for a length is 1e30
 
 
@@ -51,15 +52,13 @@ class SentenceTeacher:
 
         Texts of like length go together, so little is padded.
         """
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        size = _CPU_BATCH if self.device.type == "cpu" else _GPU_BATCH
-        batches = [
-            [texts[row] for row in order[first : first + size]] for first in range(0, len(order), size)
-        ]
+        lengths = np.array([len(text) for text in texts], np.int64)
+        batches = list(_batches(lengths, on_cpu=self.device.type == "cpu"))
         vectors = np.zeros((len(texts), self.dim), np.float32)
         with batch_map(self.device) as each:
-            for number, found in enumerate(each(self._embed_batch, batches)):
-                vectors[order[number * size : (number + 1) * size]] = found
+            pieces = each(self._embed_batch, [[texts[row] for row in rows] for rows in batches])
+            for rows, found in zip(batches, pieces, strict=True):
+                vectors[rows] = found
         vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
 
@@ -70,6 +69,17 @@ class SentenceTeacher:
             )
         vectors: NDArray[np.float32] = np.nan_to_num(found.float().cpu().numpy())
         return vectors
+
+
+def _batches(lengths: NDArray[np.int64], *, on_cpu: bool) -> Iterator[NDArray[np.int64]]:
+    """The numbers of texts that go together, the longest first; of long ones few, as a GPU's memory ends."""
+    order = np.argsort(-lengths, kind="stable")
+    first = 0
+    while first < len(order):
+        longest = max(int(lengths[order[first]]), 1)
+        size = _CPU_BATCH if on_cpu else min(_GPU_BATCH, max(_GPU_CHARS // longest, 1))
+        yield order[first : first + size]
+        first += size
 
 
 def load_sentence_teacher(
@@ -100,8 +110,7 @@ def load_sentence_teacher(
     except Exception as error:  # from five libraries, some of which raise bare Exception
         raise ConfigurationError(cannot_load(str(teacher), error)) from error
     bfloat16 = in_bfloat16(precision, place)
-    if not bfloat16:
-        model = model.float()
+    model = without_float16(model) if bfloat16 else model.float()
     model.eval()
     digest = _digest(model, bfloat16)  # before it embeds, which leaves traces in its tokenizer
     dim = model.encode(["a"], show_progress_bar=False).shape[1]  # the name of the method that says it varies

@@ -26,6 +26,7 @@ __all__ = [
     "quiet",
     "teacher_bytes",
     "teacher_name",
+    "without_float16",
 ]
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -101,14 +102,19 @@ def load_teacher(
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
     bfloat16 = in_bfloat16(precision, place)
+    model = without_float16(model) if bfloat16 else model.float()
     if bfloat16:
         model.set_attn_implementation("eager")  # for three tokens much faster than the fused one, in bfloat16
         for layer in model.modules():
             if isinstance(layer, torch.nn.Linear):
                 layer.to(torch.bfloat16)  # once, instead of by autocast for each batch
-    else:
-        model = model.float()
     return Teacher(teacher_name(teacher), model.to(place).eval(), tokenizer, bfloat16)
+
+
+def without_float16(model: Any) -> Any:
+    """A model ready for bfloat16's autocast: stored in float16 it becomes float32, as the two do not mix."""
+    halves = any(parameter.dtype == torch.float16 for parameter in model.parameters())
+    return model.float() if halves else model
 
 
 def pick_device(device: str) -> torch.device:

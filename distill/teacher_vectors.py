@@ -6,9 +6,11 @@ which the next one cuts off; it goes on with the texts that have no key.
 """
 
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from distill.sentences import SentenceTeacher
 from encoder.errors import ConfigurationError
 
-__all__ = ["TeacherVectors", "VectorCache", "text_keys", "vectors_of"]
+__all__ = ["TeacherVectors", "VectorCache", "check_cache", "text_keys", "vectors_of"]
 
 _SORTED_TOGETHER = 32_768  # texts
 _WRITTEN_TOGETHER = 1_024  # texts: what an interruption costs at most
@@ -99,15 +101,41 @@ class VectorCache:
             lock.release()
 
     def append(self, keys: NDArray[np.uint64], vectors: NDArray[np.float32]) -> None:
-        """Add rows; hold `writing` meanwhile."""
+        """Add rows; hold `writing` meanwhile.
+
+        Raises:
+            ConfigurationError: they cannot be written, as when the disk is full.
+        """
         for file, data in ((self._vectors, vectors.astype(np.float16)), (self._keys, keys)):
-            with file.open("ab") as out:
-                out.write(np.ascontiguousarray(data).tobytes())
+            try:
+                with file.open("ab") as out:
+                    out.write(np.ascontiguousarray(data).tobytes())
+            except OSError as error:
+                raise ConfigurationError(
+                    f"cannot write to {file}: {error.strerror}; make room, {2 * self._dim + 8} bytes a text, "
+                    "or name another cache. What is there stays, and the same command goes on from it"
+                ) from error
 
     def open(self, keys: NDArray[np.uint64]) -> TeacherVectors:
         """The vectors of keys that are all there."""
         vectors = np.memmap(self._vectors, np.float16, "r", shape=(self._n_rows, self._dim))
         return TeacherVectors(vectors, self.rows(keys))
+
+
+def check_cache(folder: Path) -> None:
+    """Make the folder of a cache, and see that it can be written to, before there is work to lose.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write to the cache {folder}: {error.strerror}; name another one"
+        ) from error
 
 
 def text_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
@@ -131,7 +159,8 @@ def vectors_of(
         on_progress: called now and then with the number of texts that are done, and of all.
 
     Raises:
-        ConfigurationError: another process computes vectors of this teacher.
+        ConfigurationError: another process computes vectors of this teacher, they cannot be written, or
+            the teacher gives no number for a text.
     """
     keys = text_keys(texts)
     files = VectorCache(cache / teacher.digest[:32], teacher.dim)
@@ -142,11 +171,23 @@ def vectors_of(
             for rows in _in_batches(texts, missing):
                 if on_progress:
                     on_progress(done, len(texts))
-                files.append(keys[rows], teacher.embed([texts[row] for row in rows]))
+                vectors = teacher.embed([texts[row] for row in rows])
+                given = vectors.any(axis=1)
+                files.append(keys[rows[given]], vectors[given])
+                if not given.all():
+                    _refuse([texts[row] for row in rows[~given]])
                 done += len(rows)
     if on_progress:
         on_progress(len(texts), len(texts))
     return files.open(keys)
+
+
+def _refuse(texts: list[str]) -> NoReturn:
+    """A fault that would become a target of the fit, and be kept for the next one, is said."""
+    raise ConfigurationError(
+        f"the teacher gives no number for {len(texts)} of the texts, one of them {texts[0][:80]!r}: try "
+        "--precision float32 or --device cpu, or leave such texts out. The vectors of the others are kept"
+    )
 
 
 def _in_batches(texts: Sequence[str], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -57,7 +57,8 @@ def main() -> None:
         os.environ["MILLSTREAM_DEBUG"] = "1"
     # Libraries that warn while they are imported do so to their developers, not to ours.
     logging.basicConfig(level=logging.INFO if os.environ.get("MILLSTREAM_DEBUG") else logging.ERROR)
-    logging.getLogger("encoder").setLevel(logging.WARNING)  # ours does so to the user
+    for ours in ("encoder", "distill"):  # ours do so to the user
+        logging.getLogger(ours).setLevel(logging.WARNING)
     try:
         app()
     except Exception as error:

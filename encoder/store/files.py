@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from encoder.errors import OutputConflict
+from encoder.errors import ConfigurationError, OutputConflict
 
-__all__ = ["new_folder", "sync_folder", "write_synced"]
+__all__ = ["check_new_folder", "new_folder", "sync_folder", "write_synced"]
 
 
 def write_synced(path: Path, data: bytes | memoryview) -> None:
@@ -30,6 +30,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def check_new_folder(target: Path) -> None:
+    """See that `new_folder` can make a folder, before there is work to lose.
+
+    Raises:
+        OutputConflict: it exists and is not an empty folder.
+        ConfigurationError: it cannot be made there.
+    """
+    target = target.absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise OutputConflict(f"{target} exists already: name a new folder, or remove this one")
+    above = next(folder for folder in target.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"cannot make {target}: nothing can be written to {above}; name another folder"
+        )
+
+
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """Give an empty folder to fill; at the end of the block it becomes `target`; after an error it goes.
@@ -38,10 +55,10 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     Raises:
         OutputConflict: the target exists and is not an empty folder.
+        ConfigurationError: it cannot be made there.
     """
+    check_new_folder(target)
     target = target.absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputConflict(f"{target} exists already: name a new folder, or remove this one")
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:

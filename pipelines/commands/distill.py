@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 
-from encoder.errors import ConfigurationError, OutputConflict
+from encoder.errors import ConfigurationError
 from pipelines.commands.console import ErrorConsole, Stages
 from pipelines.commands.evaluation_flags import (
     ClassificationSets,
@@ -179,6 +179,10 @@ def distill(
     reports: list[CorpusReport] = []
     held_out: list[str] = []
 
+    def keep(texts: list[str]) -> None:
+        held_out.extend(texts)
+        plan.has_work(held_out)  # or it raises, before the fit
+
     from distill import distill as run  # noqa: PLC0415 - torch takes seconds to import
     from distill import model_card, teacher_bytes  # noqa: PLC0415 - as above
 
@@ -199,7 +203,7 @@ def distill(
             cache=cache,
             on_progress=stages.tell,
             on_report=reports.append,
-            on_held_out=held_out.extend,
+            on_held_out=keep,
             **parameters,
         )
     report = reports[0] if reports else None
@@ -280,8 +284,9 @@ def _target(store: str | None, name: str | None, output: Path | None, *, store_i
     if output is not None:
         if name is not None or store_is_given:
             raise ConfigurationError("give --output, or --store and --name to publish: not both")
-        if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise OutputConflict(f"{output} is not empty: name a new folder for the model, or remove it")
+        from encoder.store.files import check_new_folder  # noqa: PLC0415 - loaded only where it is used
+
+        check_new_folder(output)
         return _Target(output.absolute().name, output=output)
     if store is None or name is None:
         missing = "--store" if name else "--name" if store else "--output, or --store and --name"

@@ -12,7 +12,7 @@ from encoder.errors import ConfigurationError, InputError
 TEXTS = [f"text {i}" for i in range(1000)]
 
 
-@given(st.integers(0, 1000), st.integers(-9, 9))
+@given(st.integers(0, 1000), st.integers(0, 9))
 def test_the_sample_depends_on_the_set_of_texts_alone(shuffle_seed, seed):
     shuffler = random.Random(shuffle_seed)
     again = TEXTS + shuffler.choices(TEXTS, k=500)
@@ -54,3 +54,9 @@ def test_too_few_texts_are_refused():
         sample_texts(TEXTS[: FEWEST_TEXTS - 1] * 5, 1000)
     with pytest.raises(ConfigurationError, match="sample is 99"):
         sample_texts(TEXTS, 99)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64])
+def test_a_seed_that_is_none_is_refused_before_anything_is_read(seed):
+    with pytest.raises(ConfigurationError, match=f"seed is {seed}: it must be 0 or more"):
+        sample_texts(iter(lambda: pytest.fail("it was read"), None), 500, seed=seed)

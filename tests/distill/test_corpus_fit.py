@@ -171,11 +171,16 @@ def test_an_interrupted_call_computes_nothing_of_the_teacher_again(wordpiece_tea
 
 def test_what_cannot_be_is_refused_before_any_work(wordpiece_teacher):
     with pytest.raises(InputError, match="the corpus has only 2 distinct texts"):
-        distill("no/such-teacher", corpus=["a", "b", "a"])
+        distill(wordpiece_teacher, corpus=["a", "b", "a"])
     with pytest.raises(ConfigurationError, match="clusters cannot be fitted to a corpus"):
         distill("no/such-teacher", corpus=CORPUS, clusters=5)
     with pytest.raises(ConfigurationError, match="sample is 5"):
-        distill("no/such-teacher", corpus=CORPUS, sample=5)
+        distill(wordpiece_teacher, corpus=CORPUS, sample=5)
+    unread = iter(lambda: pytest.fail("it was read"), None)
+    with pytest.raises(ConfigurationError, match="cannot load the teacher no/such-teacher"):
+        distill("no/such-teacher", corpus=unread)
+    with pytest.raises(ConfigurationError, match="cannot write to the cache"):
+        distill(wordpiece_teacher, corpus=unread, cache=wordpiece_teacher / "config.json")
     for blend in (-0.1, float("nan")):
         with pytest.raises(ConfigurationError, match=f"blend is {blend}: it must be 0"):
             distill("no/such-teacher", corpus=CORPUS, blend=blend)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from distill import fit
 from distill.fit import HeldOut, _ConjugateGradients, align, fit_table
 from distill.pooling import MeanPooling
 from distill.targets import Targets
@@ -57,11 +58,11 @@ def test_the_fit_finds_the_planted_vectors_and_says_so(planted):
     table, learned, targets, held_out = planted
     start = np.random.default_rng(8).standard_normal((N_TOKENS, DIM), np.float32)
     seen = []
-    fit = fit_table(start, learned, targets, held_out, lambda *told: seen.append(told))
-    assert fit.aligned == held_out.cosine(start) < 0.5
-    assert fit.cosine == held_out.cosine(fit.table) > 0.95
-    assert fit.cosine >= held_out.cosine(table) - 0.02  # whose means are not of length 1, as targets are
-    assert fit.steps > 0
+    found = fit_table(start, learned, targets, held_out, lambda *told: seen.append(told))
+    assert found.aligned == held_out.cosine(start) < 0.5
+    assert found.cosine == held_out.cosine(found.table) > 0.95
+    assert found.cosine >= held_out.cosine(table) - 0.02  # whose means are not of length 1, as targets are
+    assert found.steps > 0
     assert seen
     assert all(0 < done <= total for done, total in seen)
 
@@ -79,12 +80,31 @@ def test_noise_asks_for_a_larger_penalty(planted):
     assert penalties[0] < penalties[1]
 
 
+def test_penalties_that_change_nothing_are_passed_over(planted, monkeypatch):
+    """Of long texts all that are tried first do: each token weighs little in them."""
+    table, learned, targets, held_out = planted
+    start = table + np.random.default_rng(8).standard_normal(table.shape, np.float32)
+    expected = fit_table(start, learned, targets, held_out)
+    monkeypatch.setattr(fit, "_PENALTIES", (1e9, 1e8, 1e7, *fit._PENALTIES))
+    assert fit_table(start, learned, targets, held_out).penalty == expected.penalty < 1
+
+
+def test_one_penalty_without_a_gain_is_not_the_last(planted, monkeypatch):
+    table, learned, targets, held_out = planted
+    start = table + np.random.default_rng(8).standard_normal(table.shape, np.float32)
+    monkeypatch.setattr(fit, "_PENALTIES", (30.0, 30.0, 0.1, 0.1, 0.1, 0.01))
+    seen = []
+    found = fit_table(start, learned, targets, held_out, lambda done, _: seen.append(done))
+    assert found.penalty == 0.1
+    assert seen[-1] <= 5 * fit._MOST_STEPS
+
+
 def test_a_start_that_cannot_be_bettered_is_kept(planted):
     table, _, _, held_out = planted
     few = texts_of(30, 4)
     noise = targets_of(np.random.default_rng(1).standard_normal((30, DIM)))
-    fit = fit_table(table, few, noise, held_out)
-    assert fit.cosine >= held_out.cosine(table)
+    found = fit_table(table, few, noise, held_out)
+    assert found.cosine >= held_out.cosine(table)
 
 
 def test_alignment_undoes_a_linear_map(planted):

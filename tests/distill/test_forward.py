@@ -43,6 +43,13 @@ def test_what_is_no_number_becomes_zero(wordpiece_teacher):
     assert vectors[1:].any(axis=1).all()
 
 
+def test_a_teacher_without_a_number_is_refused(wordpiece_teacher):
+    teacher = load_teacher(wordpiece_teacher, precision="float32")
+    teacher.model.get_input_embeddings().weight.data[:] = float("nan")
+    with pytest.raises(ConfigurationError, match="tiny-bert gives no number for any token: try --precision"):
+        embed_sequences(teacher, SEQUENCES)
+
+
 def test_an_id_without_an_embedding_is_refused(wordpiece_teacher):
     with pytest.raises(ConfigurationError, match="has the id 99999 and its model only"):
         embed_sequences(load_teacher(wordpiece_teacher, precision="float32"), [[5, 99_999, 6]])

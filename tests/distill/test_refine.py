@@ -107,6 +107,19 @@ def test_a_damaged_state_and_that_of_other_texts_are_passed_over(tmp_path):
     assert np.array_equal(found.table, expected.table)
 
 
+@pytest.mark.parametrize("error", [OSError("no space"), RuntimeError("PytorchStreamWriter failed")])
+def test_a_state_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, caplog, error):
+    def fail(_state, path):
+        path.write_bytes(b"half of it")
+        raise error
+
+    monkeypatch.setattr(torch, "save", fail)
+    found = refine_table(START, LEARNED, HELD_OUT, folder=tmp_path)
+    assert np.array_equal(found.table, refine_table(START, LEARNED, HELD_OUT).table)
+    assert str(error) in caplog.text
+    assert not list(tmp_path.iterdir())
+
+
 def test_it_ends_early_and_keeps_the_best_table(monkeypatch):
     monkeypatch.setattr(refine, "_RATE", 3.0)  # far too fast: nothing gets better
     seen = []

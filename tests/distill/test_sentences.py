@@ -5,9 +5,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 
+from distill import sentences
 from distill.sentences import load_sentence_teacher
 from encoder.errors import ConfigurationError
 
@@ -66,6 +69,27 @@ def test_bfloat16_gives_nearly_the_same(sentence_teacher):
     )
     assert not np.array_equal(exact, fast)
     assert (exact * fast).sum(axis=1).min() > 0.995
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_teacher_stored_in_float16_gives_nearly_the_same(sentence_teacher, tmp_path, precision):
+    stored = SentenceTransformer(str(sentence_teacher), device="cpu").half()
+    stored.save(str(tmp_path / "half"))
+    exact = load_sentence_teacher(sentence_teacher, device="cpu", precision="float32").embed(SENTENCES)
+    found = load_sentence_teacher(tmp_path / "half", device="cpu", precision=precision).embed(SENTENCES)
+    assert (exact * found).sum(axis=1).min() > 0.995
+
+
+@given(st.lists(st.integers(0, 5000), max_size=1500), st.booleans())
+def test_each_text_is_in_one_batch_and_long_ones_are_in_small_ones(lengths, on_cpu):
+    lengths = np.array(lengths, np.int64)
+    batches = list(sentences._batches(lengths, on_cpu=on_cpu))
+    order = np.concatenate([np.zeros(0, np.int64), *batches])
+    assert sorted(order.tolist()) == list(range(len(lengths)))
+    assert (np.diff(lengths[order]) <= 0).all()
+    for rows in batches:
+        assert len(rows) <= (16 if on_cpu else 512)
+        assert on_cpu or len(rows) * lengths[rows].max() <= 1 << 17
 
 
 def test_the_digest_is_of_what_the_vectors_depend_on(sentence_teacher, wordpiece_teacher, tmp_path):

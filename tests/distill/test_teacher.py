@@ -4,10 +4,12 @@ import json
 import logging
 import shutil
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
+from distill.forward import embed_sequences
 from distill.teacher import load_teacher, pick_device, teacher_bytes, teacher_name
 from encoder.errors import ConfigurationError
 
@@ -76,6 +78,8 @@ def test_loading_prints_nothing_and_leaves_the_loggers_as_they_were(wordpiece_te
         (torch.bfloat16, "auto", False, False),
         (torch.bfloat16, "float32", True, False),
         (torch.float32, "bfloat16", False, True),
+        (torch.float16, "bfloat16", False, True),
+        (torch.float16, "float32", True, False),
     ],
 )
 def test_precision(wordpiece_teacher, tmp_path, monkeypatch, stored, precision, fast, in_bfloat16):
@@ -85,6 +89,7 @@ def test_precision(wordpiece_teacher, tmp_path, monkeypatch, stored, precision, 
     teacher = load_teacher(folder, device="cpu", precision=precision)
     assert teacher.bfloat16 is in_bfloat16
     assert in_bfloat16 or teacher.model.dtype == torch.float32
+    assert np.isfinite(embed_sequences(teacher, [[5, 20, 6]])).all()
 
 
 def test_devices():

@@ -1,6 +1,8 @@
 """The cache of the teacher's vectors: what is computed once, and what an interruption leaves."""
 
+import resource
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from filelock import FileLock
 
 from distill import teacher_vectors
 from distill.sentences import load_sentence_teacher
-from distill.teacher_vectors import VectorCache, text_keys, vectors_of
+from distill.teacher_vectors import VectorCache, check_cache, text_keys, vectors_of
 from encoder.errors import ConfigurationError
 
 TEXTS = [f"card {i} refused at the {'terminal ' * (i % 7)}" for i in range(50)]
@@ -103,3 +105,44 @@ def test_keys_are_of_the_text_and_unknown_ones_have_no_row(tmp_path):
     with cache.writing():
         cache.append(keys[1:2], np.ones((1, 4), np.float32))
     assert cache.rows(keys).tolist() == [-1, 0, -1, -1]
+
+
+def test_a_text_that_the_teacher_gives_no_number_for_is_named_and_not_kept(counted, tmp_path, monkeypatch):
+    encode = Counting.encode
+
+    def broken(self, texts, **options):
+        vectors = encode(self, texts, **options).clone()
+        vectors[[text == TEXTS[9] for text in texts]] = float("nan")
+        return vectors
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Counting, "encode", broken)
+        with pytest.raises(
+            ConfigurationError, match=f"no number for 1 of the texts, one of them '{TEXTS[9]}'"
+        ):
+            vectors_of(counted, TEXTS, tmp_path)
+    found = vectors_of(counted, TEXTS, tmp_path)[:]
+    assert sorted(counted.model.asked) == sorted([*TEXTS, TEXTS[9]])  # that one alone again
+    np.testing.assert_allclose(found, counted.embed(TEXTS), atol=1e-3)
+
+
+def test_a_full_disk_says_what_it_is_and_leaves_a_cache_to_go_on_from(counted, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # in the middle of the second batch
+    try:
+        with pytest.raises(ConfigurationError, match="File too large; make room, 72 bytes a text"):
+            vectors_of(counted, TEXTS, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(counted.model.asked) == 16
+    np.testing.assert_allclose(vectors_of(counted, TEXTS, tmp_path)[:], counted.embed(TEXTS), atol=1e-3)
+    assert len(counted.model.asked) == 16 + 42 + 50  # the second batch again; and these
+
+
+def test_a_cache_that_cannot_be_written_to_is_refused(tmp_path):
+    check_cache(tmp_path / "made/for it")
+    assert not list((tmp_path / "made/for it").iterdir())
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file/below", Path("/proc/cache")):
+        with pytest.raises(ConfigurationError, match=f"cannot write to the cache {folder}: .*; name another"):
+            check_cache(folder)

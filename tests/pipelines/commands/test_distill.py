@@ -32,7 +32,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the Hub; it is read when tran
 import torch
 import transformers
 
-from distill import distill
+from distill import corpus_fit, distill
 
 
 @pytest.fixture(scope="module")
@@ -304,11 +304,10 @@ def test_own_words_are_added(teacher, tmp_path):
         (["--output", "x", "--vocabulary", "empty.txt"], "the vocabulary empty.txt is empty"),
         (["--output", "x", "--device", "warp"], "no device 'warp' here"),
         (["--output", "x", "--corpus", "texts.txt", "--clusters", "5"], "clusters cannot be fitted"),
-        (["--output", "x", "--corpus", "texts.txt", "--sample", "5"], "sample is 5"),
         (["--output", "x", "--corpus", "texts.txt", "--device", "warp"], "no device 'warp' here"),
         (["--output", "x", "--corpus", "missing.txt"], "no input files at 'missing.txt'"),
         (["--output", "x", "--corpus", "texts.txt", "--text", "{a}"], "no record has the field 'a'"),
-        (["--output", "x", "--corpus", "texts.txt"], "only 2 distinct texts"),
+        (["--output", "empty.txt/x"], "empty.txt; name another folder"),
     ],
     ids=" ".join,
 )
@@ -323,9 +322,41 @@ def test_wrong_use_is_refused_before_the_teacher_is_loaded(arguments, message, t
     assert not Path("x").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sample", "5"], "sample is 5"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--cache", "texts.txt"], "cannot write to the cache texts.txt: File exists; name another"),
+        ([], "only 2 distinct texts"),
+    ],
+    ids=" ".join,
+)
+def test_a_corpus_that_cannot_be_fitted_to_is_refused_before_the_teacher_reads(
+    teacher, arguments, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("texts.txt").write_text("one\ntwo\none\n")
+    with pytest.raises((ConfigurationError, InputError), match=message):
+        run(teacher, "--output", "x", "--corpus", "texts.txt", *arguments)
+    assert not Path("x").exists()
+
+
+def test_agreement_that_the_corpus_has_too_few_texts_for_is_refused_before_the_fit(
+    teacher, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(corpus_fit, "vectors_of", lambda *_: pytest.fail("the teacher read the texts"))
+    (tmp_path / "texts.txt").write_text("".join(f"word{k % 20} word{k // 20}\n" for k in range(400)))
+    arguments = ("--corpus", tmp_path / "texts.txt", "--require", "overlap@10>=0.5")
+    with pytest.raises(
+        InputError, match="the corpus leaves 20 texts over, and agreement needs 50: give --input"
+    ):
+        run(teacher, "--output", tmp_path / "x", *arguments)
+
+
 def test_a_folder_with_something_in_it_is_left_alone(teacher, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(OutputConflict, match="is not empty"):
+    with pytest.raises(OutputConflict, match="exists already"):
         run(teacher, "--output", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -107,10 +107,10 @@ def _classification(spec: str, per_label: int, say: Callable[[str], None]) -> "C
 
     parts = spec.split(",")
     if len(parts) == 1 and _is_file(spec):
-        whole = read(spec)
-        sides = halves(whole.labels)
+        whole = _distinct(read(spec), spec, say)
         train, test = (
-            Labelled([whole.texts[i] for i in rows], [whole.labels[i] for i in rows]) for rows in sides
+            Labelled([whole.texts[i] for i in rows], [whole.labels[i] for i in rows])
+            for rows in halves(whole.labels)
         )
         return Classification(_name(spec), train, test, per_label)
     if len(parts) == 1:
@@ -119,6 +119,19 @@ def _classification(spec: str, per_label: int, say: Callable[[str], None]) -> "C
         raise ConfigurationError(f"--classification {spec}: give a folder, a file, or TRAIN,TEST")
     train, test = (read(part) for part in parts)
     return Classification(_name(spec.partition(",")[0]), train, test, per_label)
+
+
+def _distinct(whole: "Labelled", spec: str, say: Callable[[str], None]) -> "Labelled":
+    """The first record of each text: no text may be learnt from and asked about."""
+    from distill.evaluation import Labelled  # noqa: PLC0415 - torch takes seconds to import
+
+    first: dict[str, int] = {}
+    for i, text in enumerate(whole.texts):
+        first.setdefault(text.strip(), i)
+    if repeated := len(whole.texts) - len(first):
+        say(f"{spec}: passed over {repeated:,} records whose text came before")
+    rows = first.values()
+    return Labelled([whole.texts[i] for i in rows], [whole.labels[i] for i in rows])
 
 
 def _retrieval(spec: str, say: Callable[[str], None]) -> "Retrieval":

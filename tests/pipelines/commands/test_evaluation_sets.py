@@ -27,3 +27,16 @@ def test_a_classification_has_no_blank_class_either(tmp_path, told, spec):
     (found,) = files.read(told.append).classifications
     assert set(found.train.labels) == set(found.test.labels) == {"a", "b"}
     assert all("20 without text or label" in line for line in told)
+
+
+def test_of_one_file_no_text_is_learnt_from_and_asked_about(tmp_path, told):
+    lines = [f"record {k % 20} ,{'ab'[k % 2] if k < 20 else 'b'}" for k in range(60)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["text,label", *lines, "record 0,b"]))
+    (found,) = SetFiles(classification=[str(path)]).read(told.append).classifications
+    assert not set(found.train.texts) & set(found.test.texts)
+    assert len(found.train.texts) + len(found.test.texts) == 20
+    assert sorted(found.test.labels) == ["a"] * 5 + ["b"] * 5  # as each text was labelled first
+    assert told == [f"{path}: passed over 41 records whose text came before"]
+    (given,) = SetFiles(classification=[f"{path},{path}"]).read(told.append).classifications
+    assert len(given.train.texts) == len(given.test.texts) == 61

@@ -153,11 +153,35 @@ def _retrieval(spec: str, say: Callable[[str], None]) -> "Retrieval":
         gain = number(qrels, "score", score)
         if gain > 0:
             relevant.setdefault(query, {})[passage] = gain
-    texts = {row[0]: " ".join(part for part in row[1:] if part).strip() for row in passages}
-    found = Retrieval(_name(spec.partition(",")[0]), texts, {row[0]: row[1] for row in asked}, relevant)
-    if not any(query in relevant for query in found.queries):
-        raise InputError(f"no query of {queries} is in {qrels}: do the files belong together?")
+    found = Retrieval(
+        _name(spec.partition(",")[0]), _by_id(corpus, passages, say), _by_id(queries, asked, say), relevant
+    )
+    _check_belongs(found, parts, say)
     return found
+
+
+def _by_id(pattern: str, rows: Sequence[tuple[str, ...]], say: Callable[[str], None]) -> dict[str, str]:
+    """The text of each id, of its title and the rest; of several records with an id that of the first."""
+    found: dict[str, str] = {}
+    for one, *texts in rows:
+        found.setdefault(one, " ".join(text for text in texts if text).strip())
+    if repeated := len(rows) - len(found):
+        say(f"{pattern}: passed over {repeated:,} records whose id came before")
+    return found
+
+
+def _check_belongs(found: "Retrieval", parts: Sequence[str], say: Callable[[str], None]) -> None:
+    """Refuse files of which no query has an answer, and say how many answers are missing."""
+    corpus, queries, qrels = parts
+    answers = [set(found.relevant[query]) for query in found.queries if query in found.relevant]
+    if not answers:
+        raise InputError(f"no query of {queries} is in {qrels}: do the files belong together?")
+    wanted = set().union(*answers)
+    missing = len(wanted.difference(found.corpus))
+    if missing == len(wanted):
+        raise InputError(f"no passage of {qrels} is in {corpus}: do the files belong together?")
+    if missing:
+        say(f"{qrels}: {missing:,} of {len(wanted):,} answers are not in {corpus}, and count as not found")
 
 
 def _is_file(pattern: str) -> bool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from encoder.errors import InputError
 from pipelines.commands.evaluation_sets import SetFiles
 
 
@@ -40,3 +41,30 @@ def test_of_one_file_no_text_is_learnt_from_and_asked_about(tmp_path, told):
     assert told == [f"{path}: passed over 41 records whose text came before"]
     (given,) = SetFiles(classification=[f"{path},{path}"]).read(told.append).classifications
     assert len(given.train.texts) == len(given.test.texts) == 61
+
+
+def search(folder, corpus, qrels):
+    (folder / "corpus.csv").write_text("\n".join(["id,title,text", *corpus]))
+    (folder / "queries.csv").write_text("id,text\nq1,disk full\nq2,card lost\nq1,again\n")
+    (folder / "qrels.csv").write_text("\n".join(["query-id,corpus-id,score", *qrels]))
+    return SetFiles(retrieval=[str(folder)])
+
+
+def test_answers_that_are_in_no_corpus_are_counted(tmp_path, told):
+    corpus = ["p1,,no space", "p2,blocked,the card", "p1,,other"]
+    qrels = ["q1,p1,1", "q1,p8,2", "q2,p9,1", "q2,p2,0", "q3,p7,1"]
+    (found,) = search(tmp_path, corpus, qrels).read(told.append).retrievals
+    assert found.corpus == {"p1": "no space", "p2": "blocked the card"}
+    assert found.queries == {"q1": "disk full", "q2": "card lost"}
+    assert told == [
+        f"{tmp_path}/corpus.*: passed over 1 records whose id came before",
+        f"{tmp_path}/queries.*: passed over 1 records whose id came before",
+        f"{tmp_path}/qrels.*: 2 of 3 answers are not in {tmp_path}/corpus.*, and count as not found",
+    ]
+
+
+@pytest.mark.parametrize("qrels", [["q1,p8,2"], ["q1,p8,2", "q2,p1,0"], ["q1,p8,2", "q3,p1,1"]])
+def test_a_corpus_without_any_answer_is_refused(tmp_path, told, qrels):
+    files = search(tmp_path, ["p1,,no space", "p2,,a card"], qrels)
+    with pytest.raises(InputError, match=r"no passage of \S+/qrels\.\* is in \S+/corpus\.\*: do the files"):
+        files.read(told.append)

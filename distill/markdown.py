@@ -1,14 +1,19 @@
 """Tables in Markdown."""
 
+import re
 from collections.abc import Sequence
 
 __all__ = ["markdown_table"]
+
+_MARKS = re.compile(r"[\\`*_\[<&~$|]|(?<=\bhttp):|(?<=\bhttps):|(?<=\bftp):|(?<=\bwww)\.", re.IGNORECASE)
+"""What would begin code, emphasis, a link or an image, HTML, an entity, a deletion, mathematics, the next
+cell, or an address that GitHub makes a link of. A bracket that nothing opens closes nothing."""
 
 
 def markdown_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int | None = None
 ) -> str:
-    """A table; no text ends its cell.
+    """A table; every text is shown as it is, whatever it means in Markdown or HTML, and none ends its cell.
 
     Args:
         columns: their names.
@@ -22,4 +27,4 @@ def markdown_table(
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return _MARKS.sub(r"\\\g<0>", " ".join(text.split()))

@@ -93,8 +93,8 @@ def test_the_figures_are_a_table_and_the_hubs_model_index():
     own = Evaluation("tiny", "static", 16, 1, 1.0, "teacher", figures)
     teacher = Evaluation("teacher", "teacher", 32, 1, 1.0, None, figures[:1])
     card = model_card(a_model(), name="tiny", teacher="org/model", quality=[own, teacher])
-    assert "| sts | stsb | 83.5 [82.1, 84.7] | 83.5 [82.1, 84.7] |" in card
-    assert "| overlap@10 | held\\|out | 0.510 [0.500, 0.520] | - |" in card
+    assert "| sts | stsb | 83.5 \\[82.1, 84.7] | 83.5 \\[82.1, 84.7] |" in card
+    assert "| overlap@10 | held\\|out | 0.510 \\[0.500, 0.520] | - |" in card
     found = {(each.metric_type, each.metric_value) for each in ModelCard(card).data.eval_results}
     assert found == {("sts", 83.46), ("overlap@10", 0.51)}
     index = metadata_of(card)["model-index"][0]

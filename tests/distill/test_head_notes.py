@@ -66,6 +66,8 @@ def test_no_label_becomes_markup(pages):
     page = page_with_heads(pages["shown"], [classifier(labels=("ham", HOSTILE))])
     assert page.count("<script") == pages["shown"].count("<script")
     assert "<img" not in page
+    card = card_with_heads(CARD, [classifier(labels=(HOSTILE, "![](https://example.org/a.png)"))])
+    assert not re.search(r"(?<!\\)(<|!\[|https:)", card)
 
 
 def test_a_page_of_another_making_stays_as_it_is():

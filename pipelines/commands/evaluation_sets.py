@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from encoder.errors import ConfigurationError, InputError
 from pipelines.commands.set_rows import all_rows, complete_rows, first_that_fits, number
+from pipelines.records.files import split_query
 from pipelines.records.formats import FORMATS
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _is_file(pattern: str) -> bool:
 
 def _name(pattern: str) -> str:
     """The name of a set: its file's without extensions, or its folder's."""
-    path = PurePosixPath(pattern)
+    path = PurePosixPath(split_query(pattern)[0])
     name = path.name
     while PurePosixPath(name).suffix in _ENDINGS:
         name = PurePosixPath(name).stem

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from encoder.errors import ConfigurationError, InvalidReference, OutputConflict, PublishedMeanwhile
+from encoder.errors import ConfigurationError, InvalidReference, PublishedMeanwhile
 from encoder.head_files import check_head_name, head_path, pack_head
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
@@ -82,8 +82,10 @@ class HeadTarget:
             raise InvalidReference(
                 f"{ref} is a folder, not a model in a store: give --output, then `millstream models publish`"
             )
-        if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise OutputConflict(f"{output} is not empty: name a new folder for the model, or remove it")
+        if output is not None:
+            from encoder.store.files import check_new_folder  # noqa: PLC0415 - loaded only where it is used
+
+            check_new_folder(output)
         target = cls(name, _Base.open(reference), output, replace, reference.selector == "latest")
         target._check_name(target.base)
         if publish:

@@ -3,6 +3,7 @@
 import pytest
 
 from encoder.errors import InputError
+from pipelines.commands import evaluation_sets
 from pipelines.commands.evaluation_sets import SetFiles
 
 
@@ -68,3 +69,15 @@ def test_a_corpus_without_any_answer_is_refused(tmp_path, told, qrels):
     files = search(tmp_path, ["p1,,no space", "p2,,a card"], qrels)
     with pytest.raises(InputError, match=r"no passage of \S+/qrels\.\* is in \S+/corpus\.\*: do the files"):
         files.read(told.append)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("s3://b/pairs.csv.gz?endpoint_override=http://secret", "pairs"),
+        ("sets/mine/corpus.jsonl", "mine"),
+        ("train.csv", "train"),
+    ],
+)
+def test_a_set_is_called_by_its_file_or_folder(pattern, name):
+    assert evaluation_sets._name(pattern) == name

@@ -1,6 +1,7 @@
 """Rows of the files of sets: what is complete, and what is counted."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ def write(path, *rows):
 
 def test_what_cannot_be_read_or_lacks_a_field_is_counted(tmp_path):
     path = write(tmp_path / "a.jsonl", {"text": "a", "score": 1}, {"text": "b"}, {"text": "", "score": 2})
-    with open(path, "a") as file:
+    with Path(path).open("a") as file:
         file.write("\n{no JSON")
     told = []
     assert list(complete_rows(path, ["text", "score"], told.append)) == [("a", "1"), ("", "2")]

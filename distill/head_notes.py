@@ -85,5 +85,5 @@ def _fitted(head: Head) -> tuple[str, str]:
         figures = "accuracy {accuracy:.3f}, log loss {log_loss:.3f}, calibration error {ece:.3f}"
         return records, figures.format(**facts)
     if "alert_rate" in facts:
-        return records, f"alerts at {facts['alert_rate']:.3%} of normal records"
+        return f"{records}, to call {facts['alert_rate']:.3%} of them novel", "-"
     return records, "-"

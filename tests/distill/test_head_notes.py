@@ -48,8 +48,8 @@ def test_a_page_has_a_row_for_each_head_before_how_it_was_made(pages):
             "odd",
             "novelty",
             "the distance from what was normal, novel above 2.500",
-            "5,000 records",
-            "alerts at 0.100% of normal records",
+            "5,000 records, to call 0.100% of them novel",
+            "-",
         ],
     ]
     assert page.index('id="quality"') < page.index('id="heads"') < page.index('id="lineage"')
@@ -84,7 +84,7 @@ def test_a_card_has_a_table_before_how_it_was_made():
 def test_a_card_of_another_making_has_it_at_its_end():
     card = card_with_heads("# theirs\n\nWords.\n", HEADS[:1])
     assert card.startswith("# theirs\n\nWords.\n\n## Heads\n")
-    assert card.endswith("of normal records |\n")
+    assert card.endswith("of them novel | - |\n")
     assert card_with_heads(card, HEADS) == card_with_heads("# theirs\n\nWords.\n", HEADS)
 
 

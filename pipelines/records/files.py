@@ -74,6 +74,8 @@ def locate(path: str) -> tuple[fs.FileSystem, str]:
 
 def _refuse_credentials(scheme: str, body: str) -> None:
     """Refuse a URI with a user or a password: what is read is named in logs, outputs and published models."""
+    if scheme not in _CREDENTIALS:
+        return
     authority = body.partition("://")[2].partition("/")[0]
     user = authority.rpartition("@")[0]
     plain = scheme.startswith("abfs") or user == ("anonymous" if scheme in ("gs", "gcs") else "")

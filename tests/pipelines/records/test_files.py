@@ -64,6 +64,10 @@ def test_credentials_in_a_uri_are_refused_and_not_told(uri, variable):
     assert "hunt" not in str(refused.value)
 
 
+def test_a_file_on_another_host_is_no_credential():
+    assert isinstance(locate("file://host:80/x")[0], fs.LocalFileSystem)
+
+
 def test_what_stands_before_a_bucket_and_is_no_secret_is_kept():
     assert locate("gs://anonymous@bucket/x")[1] == "bucket/x"
     assert locate("abfs://container@account.dfs.core.windows.net/x")[1] == "container/x"

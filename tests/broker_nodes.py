@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-__all__ = ["VERSION", "Node", "free_ports", "kafka_jars"]
+__all__ = ["VERSION", "Node", "kafka_jars"]
 
 VERSION = "4.3.0"
 POM = Path(__file__).parents[1] / "deploy/kafka/pom.xml"
@@ -139,12 +138,3 @@ def kafka_jars() -> Path:
                 raise RuntimeError(f"Maven cannot fetch Kafka's jars:\n{done.stdout[-2000:]}")
             (Path(staging) / "lib").rename(folder)
     return folder
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that are free now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from broker_nodes import VERSION, Node, free_ports
+from broker_nodes import VERSION, Node
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 from filelock import FileLock
+from servers import free_ports
 
 __all__ = ["KafkaBroker", "kafka"]
 

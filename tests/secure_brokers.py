@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import trustme
-from broker_nodes import free_ports
 from brokers import KafkaBroker, kafka
 from confluent_kafka.admin import (
     AclBinding,
@@ -30,6 +29,7 @@ from confluent_kafka.admin import (
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from local_http import LocalServer
+from servers import free_ports
 
 __all__ = ["PASSWORD", "SecureBroker", "TokenProvider", "secure_kafka"]
 

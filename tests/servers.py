@@ -10,17 +10,21 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import obstore
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from obstore.store import S3Store
 
 __all__ = ["S3Server", "free_ports", "seaweedfs"]
 
 START_SECONDS = 30.0
 GRPC_OFFSET = 10_000  # SeaweedFS opens a second port, this much higher, beside each one
+LOWEST_PORT, CLIENTS = 10_000, 32_768  # from the second on, Linux gives ports to clients
+
+_claims: list[FileLock] = []
 
 
 @dataclass(frozen=True)
@@ -45,19 +49,33 @@ class S3Server:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that are free now, with the port `GRPC_OFFSET` above each one free too."""
-    ports: list[int] = []
-    with ExitStack() as held:
-        for port in range(20_000 + os.getpid() % 10_000, 50_000):
-            try:
-                for number in (port, port + GRPC_OFFSET):
-                    held.enter_context(socket.socket()).bind(("127.0.0.1", number))
-            except OSError:
-                continue
-            ports.append(port)
-            if len(ports) == count:
-                return ports
-    raise RuntimeError("no free ports")
+    """Ports of 127.0.0.1 for this process alone, with the port `GRPC_OFFSET` above each one.
+
+    They are free now, no other process of the tests is given them, and the system gives them to no client.
+    """
+    numbers = range(LOWEST_PORT + os.getpid() % 2_000, CLIENTS - GRPC_OFFSET)
+    free = (port for port in numbers if _claim(port) and _claim(port + GRPC_OFFSET))
+    ports = list(islice(free, count))
+    if len(ports) < count:
+        raise RuntimeError("no free ports")
+    return ports
+
+
+def _claim(port: int) -> bool:
+    """Take a port until this process ends, if nobody has it."""
+    lock = FileLock(Path(tempfile.gettempdir()) / f"millstream-port-{port}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    try:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", port))
+    except OSError:
+        lock.release()
+        return False
+    _claims.append(lock)
+    return True
 
 
 @contextmanager

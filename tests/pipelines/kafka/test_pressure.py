@@ -11,9 +11,9 @@ import uuid
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from broker_nodes import free_ports
 from faults.s3 import lossy_proxy
 from prometheus_client.parser import text_string_to_metric_families
+from servers import free_ports
 from topics import write_topic
 
 from encoder.store.objects import open_objects

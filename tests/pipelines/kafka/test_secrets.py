@@ -10,8 +10,8 @@ import urllib.request
 from contextlib import contextmanager
 
 import pytest
-from broker_nodes import free_ports
 from secure_brokers import PASSWORD
+from servers import free_ports
 from topics import read_topic, unique, write_topic
 
 KEYS = ("s3cr3t-sasl", "s3cr3t-store", "s3cr3t-key", "s3cr3t-registry", "s3cr3t-session", PASSWORD)

@@ -19,7 +19,6 @@ from pathlib import Path
 from broker_nodes import VERSION, Node
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
-from filelock import FileLock
 from servers import free_ports
 
 __all__ = ["KafkaBroker", "kafka"]
@@ -133,9 +132,8 @@ def kafka(nodes: int = 1, *, more: str = "", options: Sequence[str] = ()) -> Ite
     folder = Path(tempfile.mkdtemp(prefix="millstream-kafka-"))
     broker = None
     try:
-        with FileLock(Path(tempfile.gettempdir()) / "millstream-kafka.lock"):  # or two take the same ports
-            broker = KafkaBroker(folder, nodes, more=more, options=options)
-            broker.start()
+        broker = KafkaBroker(folder, nodes, more=more, options=options)
+        broker.start()
         yield broker
     finally:
         if broker is not None:

@@ -87,11 +87,10 @@ def seaweedfs() -> Iterator[S3Server]:
     folder = Path(tempfile.mkdtemp(prefix="millstream-weed-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        with FileLock(Path(tempfile.gettempdir()) / "millstream-weed.lock"):  # or two take the same ports
-            server, process = _start(weed, folder)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            _wait_until_ready(server, process, folder / "weed.log")
+        server, process = _start(weed, folder)
+        stack.callback(process.wait)
+        stack.callback(process.kill)
+        _wait_until_ready(server, process, folder / "weed.log")
         yield server
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from engines.downloads import maven_jars
 from engines.processes import JAVA_FLAGS, Server, wait_until
-from filelock import FileLock
 from servers import free_ports
 
 __all__ = ["kafkaio"]
@@ -32,16 +31,15 @@ def kafkaio(*, external: bool) -> Iterator[str]:
     java = ["java", *JAVA_FLAGS, "--add-modules=jdk.net", "-Xmx1g", "-cp", f"{jars}/*"]
     servers: list[Server] = []
     try:
-        with FileLock(Path(tempfile.gettempdir()) / "millstream-kafkaio.lock"):  # or two take the same port
-            [port] = free_ports(1)
-            worker = ["--alsoStartLoopbackWorker"]
-            if external:
-                address = _start_workers(java, folder, servers)
-                worker = ["--defaultEnvironmentType=EXTERNAL", f"--defaultEnvironmentConfig={address}"]
-            service = ["org.apache.beam.sdk.expansion.service.ExpansionService", str(port)]
-            command = [*java, *service, "--javaClassLookupAllowlistFile=*", *worker]
-            servers.append(Server("expansion", command, folder, port))
-            servers[-1].wait()
+        [port] = free_ports(1)
+        worker = ["--alsoStartLoopbackWorker"]
+        if external:
+            address = _start_workers(java, folder, servers)
+            worker = ["--defaultEnvironmentType=EXTERNAL", f"--defaultEnvironmentConfig={address}"]
+        service = ["org.apache.beam.sdk.expansion.service.ExpansionService", str(port)]
+        command = [*java, *service, "--javaClassLookupAllowlistFile=*", *worker]
+        servers.append(Server("expansion", command, folder, port))
+        servers[-1].wait()
         yield f"127.0.0.1:{port}"
     finally:
         for server in servers:

@@ -10,7 +10,6 @@ from pathlib import Path
 from apache_beam.version import __version__ as beam_version
 from engines.downloads import go_program
 from engines.processes import Server
-from filelock import FileLock
 from servers import free_ports
 
 __all__ = ["prism"]
@@ -28,11 +27,10 @@ def prism() -> Iterator[list[str]]:
     folder = Path(tempfile.mkdtemp(prefix="millstream-prism-"))
     server = None
     try:
-        with FileLock(Path(tempfile.gettempdir()) / "millstream-prism.lock"):  # or two take the same port
-            [port] = free_ports(1)
-            command = [program, f"--job_port={port}", "--serve_http=false", "--log_level=warn"]
-            server = Server("prism", command, folder, port)
-            server.wait()
+        [port] = free_ports(1)
+        command = [program, f"--job_port={port}", "--serve_http=false", "--log_level=warn"]
+        server = Server("prism", command, folder, port)
+        server.wait()
         yield [
             "--runner=PortableRunner",
             f"--job_endpoint=127.0.0.1:{port}",

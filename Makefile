@@ -25,7 +25,8 @@ test: setup  ## the fast tests
 
 test-slow: setup  ## real servers, crashes, millions of texts
 	$(PYTEST_2) -m 'slow or server' --durations 20 --ignore tests/engines --ignore tests/pipelines/kafka --ignore tests/deploy
-	$(PYTEST_2) --dist loadfile -m 'slow or server' --durations 20 tests/engines tests/pipelines/kafka tests/deploy  # a file starts its servers once
+	$(PYTEST_2) --dist loadfile -m 'slow or server' --durations 20 tests/pipelines/kafka tests/deploy  # a file starts its servers once
+	$(BIN)/python -m pytest -m 'slow or server' --durations 20 tests/engines  # Flink takes both cores while it begins again
 
 lint: setup  ## style, types, import rules
 	$(BIN)/ruff check

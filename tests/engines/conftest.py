@@ -23,6 +23,14 @@ def kills():
     return int(os.environ.get("MILLSTREAM_KILLS", "5"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    report = yield
+    if report.failed and (cluster := item.funcargs.get("flink_cluster")):
+        report.sections.append(("Apache Flink", cluster.last_words()))
+    return report
+
+
 @pytest.fixture(scope="session")
 def flink_cluster():
     with flink() as cluster:

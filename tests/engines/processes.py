@@ -20,7 +20,8 @@ JAVA_FLAGS = [
     *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
-    *("-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"),
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 ]
 """Flags of every JVM that runs Beam on Java 17."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 from platformdirs import user_cache_path
+from servers import MissingProgram
 
 __all__ = ["VERSION", "Node", "kafka_jars"]
 
@@ -56,6 +57,9 @@ class Node:
         cluster: the cluster's identifier.
         more: properties that go before these; `{port}` and the like are filled in as well.
         options: of the Java process.
+
+    Attributes:
+        log: the file that it logs to.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Node:
     ) -> None:
         folder.mkdir()
         self._folder = folder
+        self.log = folder / "broker.log"
         self._jars = kafka_jars()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,7 +83,7 @@ class Node:
 
     def start(self) -> None:
         """Start it, without waiting for anything."""
-        with (self._folder / "broker.log").open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._command(), "kafka.Kafka", "server.properties"],
                 cwd=self._folder,
@@ -103,10 +108,6 @@ class Node:
                 self._process.wait()
             self._process = None
 
-    def log(self) -> str:
-        """What it logged."""
-        return (self._folder / "broker.log").read_text(errors="replace")
-
     def _command(self) -> list[str]:
         memory = ["-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4"]
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
@@ -118,12 +119,12 @@ def kafka_jars() -> Path:
     folder = user_cache_path("millstream", appauthor=False) / f"kafka-{VERSION}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     if shutil.which("java") is None:
-        raise RuntimeError(_NEEDS)
+        raise MissingProgram(_NEEDS)
     with FileLock(f"{folder}.lock"):
         if folder.is_dir():
             return folder
         if shutil.which("mvn") is None:
-            raise RuntimeError(_NEEDS)
+            raise MissingProgram(_NEEDS)
         with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
             where = f"-DoutputDirectory={staging}/lib"
             copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", where]

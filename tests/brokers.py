@@ -1,4 +1,4 @@
-"""A real Apache Kafka: `with kafka() as broker: …`, or `python tests/brokers.py TOPIC …` for a person.
+"""A real Apache Kafka: `with kafka() as cluster: …`, or `python tests/brokers.py TOPIC …` for a person.
 
 One node as a rule. Three nodes where brokers are killed: a single broker that is killed gives up the markers
 of transactions that were open (its log says "Couldn't find leader endpoint for partitions …, these partitions
@@ -11,43 +11,74 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from broker_nodes import VERSION, Node
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+from logs import tail
+from patience import PATIENCE, wait_for
 from servers import free_ports
 
-__all__ = ["KafkaBroker", "kafka"]
-
-START_SECONDS = 90.0
+__all__ = ["KafkaBroker", "KafkaCluster", "kafka"]
 
 
+@dataclass(frozen=True)
 class KafkaBroker:
-    """A broker, or several as a cluster, that keep their data when they are stopped and started again.
-
-    Args:
-        folder: where the data and the logs go; empty at first.
-        nodes: how many brokers; of three, every partition is on all, and two must have what is written.
-        more: see `Node`, and so is `options`.
+    """A running broker, or several as a cluster, as its clients know it; any process may have it.
 
     Attributes:
         address: of all nodes.
-        gates: for each node, where it listens for a proxy, and where it says that the proxy listens.
         proxied: the address through the proxies.
+        gates: for each node, where it listens for a proxy, and where it says that the proxy listens.
+        replicas: of every partition.
+        logs: the files that the nodes log to.
+    """
+
+    address: str
+    proxied: str
+    gates: list[tuple[int, int]]
+    replicas: int
+    logs: list[str]
+
+    def admin(self) -> AdminClient:
+        """A client for topics and groups."""
+        return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+
+    def create_topic(self, name: str, partitions: int = 1, **config: str) -> str:
+        """Create a topic; its name."""
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        admin = self.admin()  # its futures end with it
+        topic = NewTopic(name, partitions, self.replicas, config=settings)
+        admin.create_topics([topic])[name].result(PATIENCE)
+        # The broker learns of it a little later than the controller.
+        wait_for(lambda: name in admin.list_topics(timeout=PATIENCE).topics, f"topic {name}", pause=0.02)
+        return name
+
+    def last_words(self) -> str:
+        """The ends of the logs, for a test that has failed."""
+        return "\n".join(f"--- {path}\n{tail(path)}" for path in self.logs)
+
+
+class KafkaCluster:
+    """The nodes of a broker, which keep their data when they are stopped and started again.
+
+    Args:
+        folder: where the data and the logs go; empty at first.
+        nodes: how many; of three, every partition is on all, and two must have what is written.
+        more: see `Node`, and so is `options`.
+
+    Attributes:
+        broker: as its clients know it.
     """
 
     def __init__(self, folder: Path, nodes: int = 1, *, more: str = "", options: Sequence[str] = ()) -> None:
         ports = free_ports(4 * nodes)
         own, controllers, behind, proxies = (ports[i * nodes : (i + 1) * nodes] for i in range(4))
-        self.address, self.proxied = (
-            ",".join(f"127.0.0.1:{port}" for port in several) for several in (own, proxies)
-        )
-        self.gates = list(zip(behind, proxies, strict=True))
-        self._replicas = nodes
+        address, proxied = (",".join(f"127.0.0.1:{port}" for port in several) for several in (own, proxies))
         cluster = base64.urlsafe_b64encode(b"m" + os.urandom(15)).decode().rstrip("=")  # begins with no dash
         everywhere = {
             "voters": ",".join(f"{i + 1}@127.0.0.1:{port}" for i, port in enumerate(controllers)),
@@ -71,22 +102,24 @@ class KafkaBroker:
             )
             for i in range(nodes)
         ]
+        gates = list(zip(behind, proxies, strict=True))
+        self.broker = KafkaBroker(address, proxied, gates, nodes, [str(node.log) for node in self._nodes])
 
     def start(self) -> None:
         """Start the nodes that do not run, and wait until all have what they missed."""
         for node in self._nodes:
             if not node.running:
                 node.start()
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and all(node.running for node in self._nodes):
-            if self._is_whole():
-                return
-            time.sleep(0.05)
-        logs = "\n".join(node.log()[-3000:] for node in self._nodes)
-        raise RuntimeError(f"Kafka did not start:\n{logs}")
+
+        def ended_or_whole() -> bool:
+            return not all(node.running for node in self._nodes) or self._is_whole()
+
+        wait_for(ended_or_whole, "Kafka's nodes to be in sync")
+        if not all(node.running for node in self._nodes):
+            raise RuntimeError(f"Kafka did not start:\n{self.broker.last_words()}")
 
     def _is_whole(self) -> bool:
-        return all(self._is_in_sync(address) for address in self.address.split(","))
+        return all(self._is_in_sync(address) for address in self.broker.address.split(","))
 
     def _is_in_sync(self, address: str) -> bool:
         """Whether a node answers, and knows of every replica that it has all of its partition."""
@@ -95,15 +128,20 @@ class KafkaBroker:
         except KafkaException:
             return False
         parts = [part for topic in known.topics.values() for part in topic.partitions.values()]
-        whole = all(len(part.isrs) == self._replicas and part.leader >= 0 for part in parts)
-        return whole and len(known.brokers) == self._replicas
+        whole = all(len(part.isrs) == len(self._nodes) and part.leader >= 0 for part in parts)
+        return whole and len(known.brokers) == len(self._nodes)
+
+    @property
+    def n_nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self._nodes)
 
     def stop(self, node: int = 0) -> None:
-        """Stop a broker in order."""
+        """Stop a node in order."""
         self._nodes[node].end(signal.SIGTERM)
 
     def kill(self, node: int = 0) -> None:
-        """Stop a broker as a loss of power does."""
+        """Stop a node as a loss of power does."""
         self._nodes[node].end(signal.SIGKILL)
 
     def close(self) -> None:
@@ -111,42 +149,28 @@ class KafkaBroker:
         for node in self._nodes:
             node.end(signal.SIGKILL)
 
-    def admin(self) -> AdminClient:
-        """A client for topics and groups."""
-        return AdminClient({"bootstrap.servers": self.address, "log_level": 0})
-
-    def create_topic(self, name: str, partitions: int = 1, **config: str) -> str:
-        """Create a topic; its name."""
-        settings = {key.replace("_", "."): value for key, value in config.items()}
-        admin = self.admin()  # its futures end with it
-        admin.create_topics([NewTopic(name, partitions, self._replicas, config=settings)])[name].result(30)
-        deadline = time.monotonic() + START_SECONDS
-        while name not in admin.list_topics(timeout=10).topics and time.monotonic() < deadline:
-            time.sleep(0.02)  # the broker learns of it a little later than the controller
-        return name
-
 
 @contextmanager
-def kafka(nodes: int = 1, *, more: str = "", options: Sequence[str] = ()) -> Iterator[KafkaBroker]:
+def kafka(nodes: int = 1, *, more: str = "", options: Sequence[str] = ()) -> Iterator[KafkaCluster]:
     """Start brokers on free ports of 127.0.0.1, and stop them and remove their data at the end."""
     folder = Path(tempfile.mkdtemp(prefix="millstream-kafka-"))
-    broker = None
+    cluster = None
     try:
-        broker = KafkaBroker(folder, nodes, more=more, options=options)
-        broker.start()
-        yield broker
+        cluster = KafkaCluster(folder, nodes, more=more, options=options)
+        cluster.start()
+        yield cluster
     finally:
-        if broker is not None:
-            broker.close()
+        if cluster is not None:
+            cluster.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:
     """Run a broker with the topics that are named on the command line, until Ctrl-C."""
-    with kafka() as broker:
+    with kafka() as cluster:
         for name in sys.argv[1:]:
-            broker.create_topic(name, partitions=4)
-        sys.stdout.write(f"Apache Kafka {VERSION} listens on {broker.address}; Ctrl-C ends it\n")
+            cluster.broker.create_topic(name, partitions=4)
+        sys.stdout.write(f"Apache Kafka {VERSION} listens on {cluster.broker.address}; Ctrl-C ends it\n")
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):
             signal.pause()

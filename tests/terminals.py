@@ -8,7 +8,8 @@ import struct
 import subprocess
 import termios
 import threading
-import time
+
+from patience import PATIENCE, wait_for
 
 __all__ = ["OnTerminal"]
 
@@ -50,23 +51,18 @@ class OnTerminal:
         """Everything that was shown so far, without colours and movements."""
         return _CONTROL.sub("", self.raw)
 
-    def wait_for(self, pattern, seconds=60):
+    def wait_for(self, pattern):
         """Wait until a pattern was shown after a screen was drawn anew; its last match."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if found := list(re.finditer(pattern, self.text)):
-                return found[-1]
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.1)
-        raise AssertionError(f"{pattern!r} was not shown:\n{self.text[-3000:]}")
+        what = f"{pattern!r} on the screen"
+        text = wait_for(lambda: self.text, what, lambda text: re.search(pattern, text), process=self.process)
+        return list(re.finditer(pattern, text))[-1]
 
-    def end(self, number=None, seconds=30):
+    def end(self, number=None):
         """Send a signal, if one is given, and wait for the end; the exit code."""
         if number is not None:
             self.process.send_signal(number)
-        code = self.process.wait(seconds)
-        self._thread.join(5)
+        code = self.process.wait(PATIENCE)
+        self._thread.join(PATIENCE)
         return code
 
     def close(self):

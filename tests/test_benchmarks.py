@@ -77,6 +77,7 @@ def case(group, texts, dtype="int8"):
     return next(c for c in CASES if (c.group, c.texts, c.dtype) == (group, texts, dtype))
 
 
+@pytest.mark.slow
 def test_the_program_measures_checks_and_writes_its_figures(tmp_path):
     done = run(tmp_path, "--cases=lengths", f"--json={tmp_path / 'out/figures.json'}")
     assert done.returncode == 0, done.stderr  # no goals for these cases
@@ -90,7 +91,7 @@ def test_the_program_measures_checks_and_writes_its_figures(tmp_path):
     assert "| 1,000 tokens, int8, 256 dims |" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_every_case_runs(tmp_path):
     done = run(tmp_path, f"--json={tmp_path / 'figures.json'}", f"--plot={tmp_path / 'plot.svg'}")
     figures = json.loads((tmp_path / "figures.json").read_text())

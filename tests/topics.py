@@ -1,12 +1,14 @@
 """Topics for the tests: messages written, and everything that a topic holds read back."""
 
 import json
-import time
 import uuid
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from patience import PATIENCE, wait_for
 
-__all__ = ["read_topic", "unique", "values_of", "write_topic"]
+__all__ = ["TopicReader", "read_topic", "unique", "values_of", "write_topic"]
+
+_POLL_SECONDS = 0.05
 
 
 def unique(name):
@@ -25,32 +27,77 @@ def write_topic(address, topic, messages):
                 producer.poll(0.1)
             else:
                 break
-    assert producer.flush(60) == 0
+    assert producer.flush(PATIENCE) == 0
 
 
-def read_topic(address, topic, quiet=1.0, least=0, seconds=60.0):
-    """All committed messages of a topic, once nothing has come for `quiet` seconds and there are `least`."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": address,
-            "group.id": unique("reader"),
-            "isolation.level": "read_committed",
-            "enable.auto.commit": False,
-            "fetch.wait.max.ms": 50,
-        }
-    )
-    partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
-    found, last = [], time.monotonic()
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and (len(found) < least or time.monotonic() - last < quiet):
-        messages = consumer.consume(10_000, 0.2)
-        assert all(message.error() is None for message in messages), messages[0].error()
-        if messages:
-            found += messages
-            last = time.monotonic()
-    consumer.close()
-    return found
+class TopicReader:
+    """Reads the committed messages of a topic from its beginning on.
+
+    Args:
+        address: of the brokers.
+        topic: that exists.
+
+    Attributes:
+        messages: those that were read so far.
+    """
+
+    def __init__(self, address, topic):
+        self.messages = []
+        self._topic = topic
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": address,
+                "group.id": unique("reader"),
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 50,
+            }
+        )
+        partitions = self._consumer.list_topics(topic, timeout=PATIENCE).topics[topic].partitions
+        self._ends = dict.fromkeys(partitions)  # None until the end of a partition is reached
+        self._consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._consumer.close()
+
+    def read(self):
+        """Read on to the end of every partition; all messages so far.
+
+        The end is where the oldest open transaction begins.
+        """
+        self._take()  # what has come since the last end
+        wait_for(self._take, f"the end of {self._topic}", lambda ends: None not in ends.values(), pause=0)
+        return self.messages
+
+    def is_settled(self):
+        """Whether no transaction is open any more: what was read is all that will ever be committed."""
+        self.read()
+        return all(
+            self._consumer.get_watermark_offsets(TopicPartition(self._topic, p), timeout=PATIENCE)[1] == end
+            for p, end in self._ends.items()
+        )
+
+    def _take(self):
+        for message in self._consumer.consume(10_000, _POLL_SECONDS):
+            if message.error() is None:
+                self.messages.append(message)
+                self._ends[message.partition()] = None
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                self._ends[message.partition()] = message.offset()
+            elif not message.error().retriable() and message.error().code() != KafkaError._ALL_BROKERS_DOWN:
+                raise AssertionError(message.error())
+        return self._ends
+
+
+def read_topic(address, topic, least=0):
+    """All committed messages up to the end of a topic, as soon as there are `least`."""
+    with TopicReader(address, topic) as reader:
+        wait_for(lambda: len(reader.read()), f"{least} messages in {topic}", lambda n: n >= least)
+        return reader.messages
 
 
 def values_of(messages):

@@ -152,8 +152,8 @@ def scraped(kafka, model, worker, tmp_path):
         *("--property", "statistics.interval.ms=500"),
     )
     with writing(kafka.address, names[0]), prometheus(port, own, tmp_path) as server:
-        server.wait(lambda: server.series("millstream_commits_total > 2"))
-        server.wait(lambda: server.series("millstream_lag_records"))
+        server.wait_for_series("millstream_commits_total > 2")
+        server.wait_for_series("millstream_lag_records")
         yield server
 
 
@@ -170,4 +170,4 @@ def test_every_query_gives_series_and_every_alert_is_evaluated(scraped):
         found = {rule["name"]: rule["health"] for rule in group["rules"]}
         return None if "unknown" in found.values() else found
 
-    assert scraped.wait(health) == dict.fromkeys(ALERTS, "ok")
+    assert scraped.wait(health, "rules with their health") == dict.fromkeys(ALERTS, "ok")

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tiny_tokenizers
+from amounts import amount
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unicode_texts import many, mutate, texts
@@ -413,10 +414,11 @@ def test_every_output_has_the_same_bits_in_any_batch_and_thread(dtype, lines):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [None, 512])
-def test_ids_of_texts_of_10_megabytes_are_the_librarys(limit):
+def test_ids_of_texts_of_megabytes_are_the_librarys(limit):
     random = np.random.default_rng(10)
-    lines = [*mutate(tiny_tokenizers.SAMPLE * 2000, random), *many(20_000, random)]
+    megabytes = amount(2, 10)
+    lines = [*mutate(tiny_tokenizers.SAMPLE * 200 * megabytes, random), *many(2_000 * megabytes, random)]
     big = " ".join(lines)
-    big = big * (10_000_000 // len(big.encode()) + 1)
-    plain = "card declined at the gate, uid=0 " * 310_000
+    big = big * (1_000_000 * megabytes // len(big.encode()) + 1)
+    plain = "card declined at the gate, uid=0 " * 31_000 * megabytes
     assert tiny_tokenizers.different("uncased", [big, plain, plain.upper()], limit) == []

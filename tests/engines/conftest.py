@@ -10,25 +10,12 @@ import pytest
 import tiny_tokenizers
 from engines.flink import flink
 from engines.prism import prism
+from patience import PATIENCE
 
 from encoder.model import StaticModel, save_model
 from encoder.store.store import ModelStore
 
 DIM = 16
-
-
-@pytest.fixture(scope="session")
-def kills():
-    """How many times a job loses a part of its cluster."""
-    return int(os.environ.get("MILLSTREAM_KILLS", "5"))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    report = yield
-    if report.failed and (cluster := item.funcargs.get("flink_cluster")):
-        report.sections.append(("Apache Flink", cluster.last_words()))
-    return report
 
 
 @pytest.fixture(scope="session")
@@ -100,8 +87,8 @@ def millstream():
 def done():
     """Wait until a command has ended well; what it says as JSON."""
 
-    def wait(process, seconds=900):
-        out, err = process.communicate(timeout=seconds)
+    def wait(process):
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err[-3000:]
         return json.loads(out)
 

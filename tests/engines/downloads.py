@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 from platformdirs import user_cache_path
+from servers import MissingProgram
 
 __all__ = ["go_program", "maven_jars", "needed", "python_environment"]
 
@@ -21,11 +22,11 @@ def needed(program: str, advice: str) -> str:
     """The path of a program.
 
     Raises:
-        RuntimeError: it is not there; the message says how to get it. Tests that need an engine fail then.
+        MissingProgram: it is not there; the message says how to get it. Tests that need it are skipped then.
     """
     found = shutil.which(program, path=f"{os.environ['PATH']}{os.pathsep}{Path(sys.executable).parent}")
     if found is None:
-        raise RuntimeError(f"{program} is not installed: {advice}")
+        raise MissingProgram(f"{program} is not installed: {advice}")
     return found
 
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,13 +17,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engines.downloads import maven_jars
-from engines.processes import JAVA_FLAGS, Server, children, wait_until
+from engines.processes import JAVA_FLAGS, Server, children
+from logs import tail
+from patience import wait_for
 from servers import free_ports
 
 __all__ = ["FlinkCluster", "Victim", "flink"]
 
 ROOT = Path(__file__).parents[2]
 SLOTS = 2
+MISSED_SECONDS = 15.0
 Victim = Literal["TaskManager", "Python worker"]
 _ENDED = ("FINISHED", "CANCELED", "FAILED")
 _CONFIG = """\
@@ -111,49 +115,53 @@ class FlinkCluster:
         java, *rest = self._java
         self._start("taskmanager", [java, *flags, *rest, *runner, *arguments], self._rest)
 
-    def kill(self, victim: Victim, seconds: float = 120.0) -> None:
+    def kill(self, victim: Victim) -> None:
         """`kill -9` a part of the cluster under a running job, and wait until Flink has begun the job again.
 
         Args:
             victim: the TaskManager, after whose end another one is started; or a Python worker, the newest
                 that Flink misses.
-            seconds: to wait for a worker to kill, and then for the job.
 
         Raises:
-            RuntimeError: there was nothing to kill, or the job went on as if nothing had happened.
+            AssertionError: there was nothing to kill, or the job went on as if nothing had happened.
         """
-        workers: list[int] = []
-        wait_until(lambda: bool(workers.extend(self.python_workers()) or workers), seconds, "a worker runs")
+        workers = wait_for(self.python_workers, "a Python worker")
         before = self._restarted()
         if victim == "TaskManager":
             self._servers["taskmanager"].kill()
             self.start_task_manager()
         else:
             self._kill_workers(workers, before)
-        wait_until(lambda: self._restarted() > before, seconds, f"the job begins again, its {victim} killed")
+        wait_for(self._restarted, f"a job that begins again, its {victim} killed", lambda at: at > before)
         # The workers of the first attempt may write for a moment longer.
-        wait_until(lambda: not {*workers} & {*self.python_workers()}, seconds, "the job has other workers")
+        wait_for(self.python_workers, f"workers other than {workers}", lambda now: not {*workers} & {*now})
 
     def _kill_workers(self, workers: list[int], before: int) -> None:
         """Kill one after the other until Flink misses one: some serve idle subtasks only."""
         for worker in reversed(workers):
             with suppress(ProcessLookupError):  # it has just been stopped
                 os.kill(worker, signal.SIGKILL)
-            with suppress(RuntimeError):
-                wait_until(lambda: self._restarted() > before, 15, f"Flink misses worker {worker}")
+            if self._misses_a_worker(before):
                 break
+
+    def _misses_a_worker(self, before: int) -> bool:
+        """Whether Flink begins the job again; it notices a lost worker within some seconds or never."""
+        deadline = time.monotonic() + MISSED_SECONDS
+        while time.monotonic() < deadline:
+            if self._restarted() > before:
+                return True
+            time.sleep(0.1)
+        return False
 
     def _restarted(self) -> int:
         """When the running job was begun again last, in milliseconds since the epoch; 0 for never."""
-        found: list[dict[str, int]] = []
 
-        def asked() -> bool:
+        def look() -> list[dict[str, int]]:
             jobs = self.rest("jobs").get("jobs", [])
             running = [job["id"] for job in jobs if job["status"] not in _ENDED]
-            found.extend(self.rest(f"jobs/{one}").get("timestamps", {}) for one in running)
-            return any(found)
+            return [self.rest(f"jobs/{one}").get("timestamps", {}) for one in running]
 
-        wait_until(asked, 30, "Flink tells of a running job")
+        found = wait_for(look, "Flink to tell of a running job", any)
         return max(times.get("RESTARTING", 0) for times in found)
 
     def python_workers(self) -> list[int]:
@@ -166,15 +174,12 @@ class FlinkCluster:
 
     def last_words(self) -> str:
         """The ends of all logs, for a test that has failed."""
-        return "\n".join(f"--- {name}\n{server.text()[-9000:]}" for name, server in self._servers.items())
+        return "\n".join(f"--- {name}\n{tail(server.log)}" for name, server in self._servers.items())
 
-    def wait_for_slots(self, seconds: float = 60.0) -> None:
+    def wait_for_slots(self) -> None:
         """Wait until all slots are free."""
-        wait_until(
-            lambda: self.rest("overview").get("slots-available") == SLOTS,
-            seconds,
-            f"{SLOTS} slots are free",
-        )
+        free = lambda: self.rest("overview").get("slots-available")  # noqa: E731
+        wait_for(free, f"{SLOTS} free slots", lambda n: n == SLOTS)
 
     def cancel_jobs(self) -> None:
         """End the jobs that are left, so that the slots are free."""

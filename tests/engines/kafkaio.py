@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engines.downloads import maven_jars
-from engines.processes import JAVA_FLAGS, Server, wait_until
+from engines.processes import JAVA_FLAGS, Server
+from patience import wait_for
 from servers import free_ports
 
 __all__ = ["kafkaio"]
@@ -63,5 +64,5 @@ def _start_workers(java: list[str], folder: Path, servers: list[Server]) -> str:
         found.extend(re.findall(r"localhost:(\d+)", pool.text()))
         return bool(found)
 
-    wait_until(listens, 60, "the pool of Java workers listens")
+    wait_for(listens, "a pool of Java workers that listens", process=pool.process)
     return f"localhost:{found[0]}"

@@ -4,13 +4,14 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["JAVA_FLAGS", "Server", "children", "wait_until"]
+from logs import tail
+from patience import wait_for
 
+__all__ = ["JAVA_FLAGS", "Server", "children"]
 
 _OPENED = (
     *("lang", "util", "nio", "net", "util.concurrent", "util.concurrent.atomic", "util.concurrent.locks"),
@@ -24,19 +25,6 @@ JAVA_FLAGS = [
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
 ]
 """Flags of every JVM that runs Beam on Java 17."""
-
-
-def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait until something holds.
-
-    Raises:
-        RuntimeError: it does not, after so many seconds.
-    """
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what}: not so after {seconds:.0f} s")
-        time.sleep(0.1)
 
 
 def children(pid: int) -> list[int]:
@@ -90,13 +78,15 @@ class Server:
                 start_new_session=True,  # so that `kill` reaches what it starts, and Ctrl-C does not
             )
 
-    def wait(self, seconds: float = 60.0) -> None:
+    def wait(self) -> None:
         """Wait until it listens."""
-        wait_until(self._ready, seconds, f"{self._name} listens on {self._port}\n{self.text()[-3000:]}")
+        try:
+            wait_for(self._listens, f"{self._name} on port {self._port}", process=self.process)
+        except AssertionError as error:
+            error.add_note(tail(self.log))
+            raise
 
-    def _ready(self) -> bool:
-        if self.process.poll() is not None:
-            raise RuntimeError(f"{self._name} ended:\n{self.text()[-3000:]}")
+    def _listens(self) -> bool:
         with socket.socket() as client:
             return client.connect_ex(("127.0.0.1", self._port)) == 0
 

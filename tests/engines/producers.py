@@ -1,17 +1,17 @@
-"""What the tests of streams share: producers of records that happen now, and waiting for what comes out."""
+"""What the tests of streams share: producers of records that happen now, and the end of a job."""
 
 import json
 import signal
 import threading
 import time
 
+from patience import PATIENCE
 from topics import write_topic
 
-__all__ = ["SECONDS", "Producer", "TopicProducer", "stop", "wait_for"]
+__all__ = ["Producer", "TopicProducer", "stop"]
 
 PER_FILE = 20
 PACE = 0.25  # seconds between two files
-SECONDS = 240  # for anything to happen, on a machine with other work
 
 
 class Producer:
@@ -69,19 +69,8 @@ class TopicProducer(Producer):
         write_topic(self._address, self._topic, [line.encode() for line in lines])
 
 
-def wait_for(happened, seconds, job):
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert job.poll() is None, job.communicate()
-        if time.monotonic() > deadline:
-            job.send_signal(signal.SIGINT)
-            said = job.communicate(timeout=60)[1]
-            raise AssertionError(f"not in {seconds} s; the job says: {said[-6000:]}")
-        time.sleep(0.2)
-
-
 def stop(job):
     job.send_signal(signal.SIGINT)
-    _, err = job.communicate(timeout=60)
+    _, err = job.communicate(timeout=PATIENCE)
     assert job.returncode == 130, err
     return err

@@ -23,6 +23,7 @@ from apache_beam.version import __version__ as beam_version
 from engines.cloud import BUCKET, google_cloud
 from engines.downloads import go_program, python_environment
 from engines.processes import Server
+from patience import PATIENCE
 from servers import free_ports
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -97,7 +98,7 @@ def launched(image, cloud, tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
@@ -189,7 +190,7 @@ def test_the_entry_point_starts_workers_of_the_image(
             process = millstream(
                 "backfill", f"--model={model}", f"--input={events}", f"--output={output}", *beams
             )
-            _, said = process.communicate(timeout=300)
+            _, said = process.communicate(timeout=PATIENCE)
             assert process.returncode == 0, f"{said[-2000:]}\n{workers.text()[-3000:]}"
         there, here = (pq.read_table(output) for output in outputs)
         assert there.equals(here)

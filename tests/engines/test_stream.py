@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections import defaultdict
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,11 +9,14 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from engines.producers import SECONDS, Producer, TopicProducer, stop, wait_for
+from amounts import amount
+from engines.producers import Producer, TopicProducer, stop
+from patience import PATIENCE, wait_for
 from topics import unique
 
 from encoder.store.objects import open_objects
 
+KILLS = ("Python worker", "TaskManager") * amount(1, 5)
 TIMES = ("--event-time", "at", "--window", "2s", "--disorder", "1s", "--idle", "2s", "--lateness", "1h")
 
 
@@ -29,6 +31,16 @@ def rows(output):
 
 def ids(output):
     return sorted(i for file in rows(output).values() for i, _ in file)
+
+
+def wait_for_files(output, n, job):
+    """Wait until a job has written so many files."""
+    wait_for(lambda: len(rows(output)), f"{n} files", lambda found: found >= n, process=job)
+
+
+def wait_for_ids(output, n, job):
+    """Wait until a job has written the records 0 … n - 1, each at least once."""
+    wait_for(lambda: len(set(ids(output))), f"{n} records", lambda found: found == n, process=job)
 
 
 @pytest.fixture
@@ -47,15 +59,14 @@ def check_swap(stream, store, tiny_model, tmp_path, options, *more):
     output = tmp_path / "out"
     with Producer(tmp_path / "in") as producer:
         job = stream("--follow", "latest", "--every", "0.5s", *more, "--", *options)
-        wait_for(lambda: len(rows(output)) >= 2, SECONDS, job)
+        wait_for_files(output, 2, job)
         store.publish(tiny_model(tmp_path / "newer", seed=8))
-        seen = lambda label: any(label in dict(file).values() for file in rows(output).values())  # noqa: E731
-        wait_for(lambda: seen("tiny@2"), SECONDS, job)
+        labels = lambda: {label for file in rows(output).values() for _, label in file}  # noqa: E731
+        wait_for(labels, "rows of tiny@2", lambda seen: "tiny@2" in seen, process=job)
         publish_damaged(store, tiny_model(tmp_path / "broken", seed=9))
-        before = len(rows(output))
-        wait_for(lambda: len(rows(output)) >= before + 4, SECONDS, job)
+        wait_for_files(output, len(rows(output)) + 4, job)
         n = producer.stop()
-        wait_for(lambda: len(set(ids(output))) == n, SECONDS, job)
+        wait_for_ids(output, n, job)
         said = stop(job)
     assert ids(output) == list(range(n))
     versions = defaultdict(set)
@@ -77,7 +88,7 @@ def check_windows(millstream, store, tmp_path, options):
         own = ("--model", f"{store.uri}@latest", "--output", f"parquet:{tmp_path / name}", "--shards", 2)
         times = ("--event-time", "at", "--window", "10s", "--disorder", "1h", "--idle", "1h", "--stop-at-end")
         job = millstream("stream", *own, "--input", f"files:{tmp_path / 'in'}", *times, "--", *more)
-        _, err = job.communicate(timeout=SECONDS)
+        _, err = job.communicate(timeout=PATIENCE)
         assert job.returncode == 0, err[-3000:]
         found.append({path.name: pq.read_table(path) for path in (tmp_path / name).glob("*.parquet")})
     here, there = found
@@ -130,9 +141,9 @@ def test_prism_writes_windows_into_a_bucket(millstream, store, tmp_path, s3_envi
     with Producer(tmp_path / "in") as producer:
         own = ("--model", f"{store.uri}@latest", "--output", f"parquet:{output}", "--shards", 2)
         job = millstream("stream", *own, "--input", f"files:{tmp_path / 'in'}", *TIMES, "--", *prism_options)
-        wait_for(lambda: len(found()) > 100, SECONDS, job)
+        wait_for(lambda: len(found()), "100 rows", lambda n: n > 100, process=job)
         n = producer.stop()
-        wait_for(lambda: len(set(found())) == n, SECONDS, job)
+        wait_for(lambda: len(set(found())), f"{n} rows", lambda seen: seen == n, process=job)
         stop(job)
     assert found() == list(range(n))
 
@@ -147,18 +158,16 @@ def test_flink_writes_windows_and_changes_models(
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("victim", ["TaskManager", "Python worker"])
-def test_a_stream_on_flink_survives_kills(victim, kills, stream, tmp_path, flink_cluster, flink_options):
+def test_a_stream_on_flink_survives_kills(stream, tmp_path, flink_cluster, flink_options):
     output = tmp_path / "out"
     with Producer(tmp_path / "in") as producer:
         job = stream("--readers", 4, "--", *flink_options, "--checkpointing_interval=1000")
-        for _ in range(kills):
-            before = len(rows(output))
-            wait_for(lambda before=before: len(rows(output)) >= before + 3, SECONDS, job)
+        for victim in KILLS:
+            wait_for_files(output, len(rows(output)) + 3, job)
             flink_cluster.kill(victim)
+        wait_for_files(output, len(rows(output)) + 3, job)  # what would come twice has come then
         n = producer.stop()
-        wait_for(lambda: len(set(ids(output))) == n, SECONDS, job)
-        time.sleep(5)  # for what would come twice
+        wait_for_ids(output, n, job)
         stop(job)
     assert ids(output) == list(range(n))
     assert not (output / "dead_letters").exists()
@@ -183,9 +192,9 @@ def test_prism_reads_a_topic_while_it_is_written(topic_stream, tmp_path, kafka, 
     output = tmp_path / "out"
     with TopicProducer(kafka, topic) as producer:
         job = start("--", *prism_options)
-        wait_for(lambda: len(rows(output)) >= 4, SECONDS, job)
+        wait_for_files(output, 4, job)
         n = producer.stop()
-        wait_for(lambda: len(set(ids(output))) == n, SECONDS, job)
+        wait_for_ids(output, n, job)
         stop(job)
     assert ids(output) == list(range(n))
 
@@ -196,13 +205,12 @@ def test_a_topic_on_flink_survives_kills(topic_stream, tmp_path, kafka, flink_cl
     output = tmp_path / "out"
     with TopicProducer(kafka, topic) as producer:
         job = start("--readers", 3, "--", *flink_options, "--checkpointing_interval=1000")
-        for victim in ("Python worker", "TaskManager"):
-            before = len(rows(output))
-            wait_for(lambda before=before: len(rows(output)) >= before + 3, SECONDS, job)
+        for victim in KILLS:
+            wait_for_files(output, len(rows(output)) + 3, job)
             flink_cluster.kill(victim)
+        wait_for_files(output, len(rows(output)) + 3, job)  # what would come twice has come then
         n = producer.stop()
-        wait_for(lambda: len(set(ids(output))) == n, SECONDS, job)
-        time.sleep(5)  # for what would come twice
+        wait_for_ids(output, n, job)
         stop(job)
     assert ids(output) == list(range(n))
     assert not (output / "dead_letters").exists()

@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from engines.producers import SECONDS, TopicProducer, stop, wait_for
+from engines.producers import TopicProducer, stop
+from patience import wait_for
 from topics import read_topic, unique
 
 
@@ -31,7 +32,7 @@ class Vectors:
         self._address, [_, self._topic, self._letters] = kafka.address, topics
 
     def messages(self):
-        return read_topic(self._address, self._topic, quiet=0.3)
+        return read_topic(self._address, self._topic)
 
     def ids(self):
         return {json.loads(message.value())["id"] for message in self.messages()}
@@ -47,7 +48,7 @@ class Vectors:
         assert sorted(found) == list(range(n))
         assert all(len(ids) == 1 for ids in found.values())
         assert len(set.union(*found.values())) == n
-        assert read_topic(self._address, self._letters, quiet=0.3) == []
+        assert read_topic(self._address, self._letters) == []
 
 
 @pytest.mark.server
@@ -55,9 +56,9 @@ def test_prism_embeds_a_topic_into_another(start, kafka, topics, prism_options):
     vectors = Vectors(kafka, topics)
     with TopicProducer(kafka, topics[0]) as producer:
         job = start(*prism_options)
-        wait_for(lambda: len(vectors.ids()) > 100, SECONDS, job)
+        wait_for(lambda: len(vectors.ids()), "100 records", lambda n: n > 100, process=job)
         n = producer.stop()
-        wait_for(lambda: len(vectors.ids()) == n, SECONDS, job)
+        wait_for(lambda: len(vectors.ids()), "all records", lambda found: found == n, process=job)
         stop(job)
     vectors.check(n)
 
@@ -69,9 +70,10 @@ def test_a_topic_from_flink_misses_nothing_after_kills(start, kafka, topics, fli
         job = start(*flink_options, "--checkpointing_interval=1000")
         for victim in ("Python worker", "TaskManager"):
             before = len(vectors.ids())
-            wait_for(lambda before=before: len(vectors.ids()) > before + 100, SECONDS, job)
+            more = lambda n, before=before: n > before + 100  # noqa: E731
+            wait_for(lambda: len(vectors.ids()), "100 more records", more, process=job)
             flink_cluster.kill(victim)
         n = producer.stop()
-        wait_for(lambda: len(vectors.ids()) == n, SECONDS, job)
+        wait_for(lambda: len(vectors.ids()), "all records", lambda found: found == n, process=job)
         stop(job)
     vectors.check(n)

@@ -51,16 +51,15 @@ def each(uri: str, folder: Path, workers: int, count: int) -> int:
     return max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids)
 
 
-def killed(uri: str, folder: Path, workers: int, seconds: float, seed: int) -> int:
+def killed(uri: str, folder: Path, workers: int, kills: int, seed: int) -> int:
     dice = random.Random(seed)
     pids = [start(uri, folder, sys.maxsize) for _ in range(workers)]
-    end, kills, failed = time.monotonic() + seconds, 0, 0
-    while time.monotonic() < end:
+    failed = 0
+    for _ in range(kills):
         time.sleep(dice.uniform(0.01, 0.12))
         victim = dice.randrange(workers)
         os.kill(pids[victim], signal.SIGKILL)
         failed += os.waitstatus_to_exitcode(os.waitpid(pids[victim], 0)[1]) != -signal.SIGKILL
-        kills += 1
         pids[victim] = start(uri, folder, sys.maxsize)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -73,4 +72,4 @@ if __name__ == "__main__":
     mode, uri, folder, workers, *rest = sys.argv[1:]
     if mode == "each":
         sys.exit(each(uri, Path(folder), int(workers), int(rest[0])))
-    sys.exit(killed(uri, Path(folder), int(workers), float(rest[0]), int(rest[1])))
+    sys.exit(killed(uri, Path(folder), int(workers), int(rest[0]), int(rest[1])))

@@ -2,16 +2,17 @@
 
     with Rig(broker, model, folder, output="topic", delivery="exactly-once") as rig:
         rig.start(2)
-        with rig.writing(40_000):
+        with rig.writing():
+            rig.wait_for_progress()
             rig.kill()
         print(rig.verdict())
 
-A supervisor starts again what ends by itself or is killed, as Kubernetes does. The verdict is given when
-nothing has come out for longer than the session and transaction time-outs.
+A supervisor starts again what ends by itself or is killed, as Kubernetes does.
 """
 
 import collections
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -24,16 +25,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from confluent_kafka import Producer
-from topics import read_topic, unique
+from confluent_kafka import Consumer, Producer, TopicPartition
+from logs import tail
+from patience import PATIENCE, wait_for
+from topics import TopicReader, unique
 
 from encoder.store.objects import open_objects
 
 __all__ = ["SESSION_SECONDS", "TRANSACTION_SECONDS", "Rig", "Verdict"]
 
 SESSION_SECONDS, TRANSACTION_SECONDS = 3.0, 5.0
-START_SECONDS = 90.0  # of workers, on a busy machine
-PARTITIONS = 6
+PARTITIONS, OUTPUT_PARTITIONS = 6, 3
 POISON = 100  # every so many records one is poison
 _BAD = (b"{", b'{"seq":\xff}', b"[]", b'{"text":null}', None)
 _MOST_BYTES = 20_000  # of a message in the output topic
@@ -86,7 +88,7 @@ class Rig:
         self.output, self.dead = unique("out"), unique("dead")
         for name in self.inputs:
             broker.create_topic(name, PARTITIONS // topics)
-        broker.create_topic(self.output, 3, max_message_bytes=str(_MOST_BYTES))
+        broker.create_topic(self.output, OUTPUT_PARTITIONS, max_message_bytes=str(_MOST_BYTES))
         broker.create_topic(self.dead, 1)
         own = {"topic": None, "parquet": str(folder / "out"), "both": str(folder / "out")}
         self.parquet = own.get(output, output)
@@ -124,7 +126,10 @@ class Rig:
         self.bad = {}
         self.n_written = 0
         self.versions = set()
+        self._objects = None
         self._read = {}
+        self._decoded = []
+        self._offsets = Consumer({"bootstrap.servers": broker.address, "group.id": unique("offsets")})
         self._random = random.Random(topics)
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
 
@@ -138,6 +143,7 @@ class Rig:
         for process in self._workers.values():
             process.kill()
             process.wait()
+        self._offsets.close()
 
     def start(self, n):
         """Let `n` workers run from now on; those above that are told to end."""
@@ -152,13 +158,28 @@ class Rig:
 
     def wait_for(self, text, times=1, files=False):
         """Wait until workers have logged something so often; in so many files, if `files`."""
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+
+        def count():
             logs = [path.read_text(errors="replace") for path in self.folder.glob("worker-*.log")]
-            if sum(text in log if files else log.count(text) for log in logs) >= times:
-                return
-            time.sleep(0.1)
-        raise AssertionError(f"no worker logged {text!r}:\n{self.log()[-3000:]}")
+            return sum(text in log if files else log.count(text) for log in logs)
+
+        wait_for(count, f"{times} lines with {text!r} in the workers' logs", lambda n: n >= times)
+
+    def wait_for_progress(self):
+        """Wait until workers write more than they have written so far."""
+        before = self._progress()
+        wait_for(self._progress, f"more output than {before}", lambda n: n > before)
+
+    def _progress(self):
+        """A number that grows with what was written: of offsets, or of files."""
+        if not self.to_topic:
+            return sum(1 for _ in self._files())
+        ends = [TopicPartition(self.output, p) for p in range(OUTPUT_PARTITIONS)]
+        return sum(self._offsets.get_watermark_offsets(end, timeout=PATIENCE)[1] for end in ends)
+
+    def last_words(self):
+        """The ends of the workers' logs, for a test that has failed."""
+        return "\n".join(f"--- {path}\n{tail(path)}" for path in sorted(self.folder.glob("worker-*.log")))
 
     def _supervise(self):
         while not self._over.wait(0.1):
@@ -178,9 +199,7 @@ class Rig:
 
     def _end(self, process):
         process.send_signal(signal.SIGTERM)
-        begin = time.monotonic()
-        self.codes.append(process.wait(30))
-        assert time.monotonic() - begin < 10, "SIGTERM took too long"
+        self.codes.append(process.wait(PATIENCE))
 
     def _pick(self):
         running = [p for p in self._workers.values() if p.poll() is None and p.pid not in self._stopped]
@@ -219,22 +238,23 @@ class Rig:
         return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("worker-*.log")))
 
     @contextlib.contextmanager
-    def writing(self, n, rate=4000):
-        """Write `n` numbered records beside what happens in the block, and wait for the end of both."""
-        thread = threading.Thread(target=self._write, args=(n, rate))
+    def writing(self, rate=4000):
+        """Write numbered records, so many a second, until the block ends."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._write, args=(over, rate))
         thread.start()
         try:
             yield
         finally:
+            over.set()
             thread.join()
 
-    def _write(self, n, rate):
+    def _write(self, over, rate):
         producer = Producer(
             {"bootstrap.servers": self.broker.address, "enable.idempotence": True, "linger.ms": 5}
         )
-        begin = time.monotonic()
-        for i in range(n):
-            seq = self.n_written + i
+        begin, first = time.monotonic(), self.n_written
+        for seq in itertools.count(first):
             key = str(seq)
             if seq % POISON == POISON - 1:
                 value = self._random.choice(self._bad)
@@ -242,26 +262,44 @@ class Rig:
             else:
                 value = json.dumps({"seq": seq, "text": f"login failed {seq}"}).encode()
             producer.produce(self.inputs[seq % len(self.inputs)], value, key)
-            if i % 100 == 0:
+            self.n_written = seq + 1
+            if seq % 100 == 0:
                 producer.poll(0)
-                time.sleep(max(0.0, begin + i / rate - time.monotonic()))
-        assert producer.flush(120) == 0
-        self.n_written += n
+                if over.wait(max(0.0, begin + (seq - first) / rate - time.monotonic())):
+                    break
+        assert producer.flush(PATIENCE) == 0
 
-    def verdict(self, seconds=150):
-        """Wait until everything came out, and longer than both time-outs; then end the workers and count."""
-        quiet = SESSION_SECONDS + TRANSACTION_SECONDS + 1
+    def verdict(self):
+        """Wait until all that was written came out, end the workers, and count what there is then.
+
+        Nothing comes after that: no worker runs, and the transactions of those that were killed are over.
+        """
         good = {seq for seq in range(self.n_written) if str(seq) not in self.bad}
-        outputs = [self._messages(len(good), quiet, seconds)] if self.to_topic else []
-        if self.parquet:
-            self._wait_for_rows(len(good), quiet, seconds)
-        self.start(0)
-        if self.parquet:
-            outputs.append(self._rows())
-        dead = read_topic(self.broker.address, self.dead, quiet=quiet, least=len(self.bad), seconds=60)
+        with contextlib.ExitStack() as stack:
+            output, dead = (
+                stack.enter_context(TopicReader(self.broker.address, topic))
+                for topic in (self.output, self.dead)
+            )
+
+            def missing():
+                found = [set(self._rows())] if self.parquet else []
+                found += [set(self._sequences(output))] if self.to_topic else []
+                letters = {message.key().decode() for message in dead.read()}
+                return sum(len(good - one) for one in found) + len(set(self.bad) - letters)
+
+            with contextlib.suppress(AssertionError):  # what is lost is counted
+                wait_for(missing, "all records", lambda n: n == 0, pause=0.2)
+            self.start(0)
+            for reader in (output, dead):
+                wait_for(reader.is_settled, "the end of all transactions")
+            return self._count(good, output, dead)
+
+    def _count(self, good, output, dead):
+        outputs = [self._rows()] if self.parquet else []
+        outputs += [self._sequences(output)] if self.to_topic else []
         counts = [collections.Counter(found) for found in outputs]
-        letters = collections.Counter(message.key().decode() for message in dead)
-        wrong = sum(self.bad.get(message.key().decode(), b"") != message.value() for message in dead)
+        letters = collections.Counter(message.key().decode() for message in dead.messages)
+        wrong = sum(self.bad.get(one.key().decode(), b"") != one.value() for one in dead.messages)
         return Verdict(
             records=sum(map(len, outputs)),
             lost=sum(len(good.symmetric_difference(found)) for found in counts),
@@ -272,26 +310,27 @@ class Rig:
             codes=tuple(sorted(set(self.codes))),
         )
 
-    def _messages(self, least, quiet, seconds):
-        messages = read_topic(self.broker.address, self.output, quiet=quiet, least=least, seconds=seconds)
-        records = [json.loads(message.value()) for message in messages]
-        self.versions = {record["model_version"] for record in records}
-        return [record["seq"] for record in records]
+    def _sequences(self, reader):
+        """The numbers of the records in the output topic."""
+        messages = reader.read()
+        for message in messages[len(self._decoded) :]:
+            record = json.loads(message.value())
+            self.versions.add(record["model_version"])
+            self._decoded.append(record["seq"])
+        return self._decoded
 
-    def _wait_for_rows(self, least, quiet, seconds):
-        deadline = time.monotonic() + seconds
-        while len(set(self._rows())) < least and time.monotonic() < deadline:
-            time.sleep(1)
-        time.sleep(quiet)
+    def _files(self):
+        """The Parquet files that there are."""
+        self._objects = self._objects or open_objects(self.parquet)
+        folders = [f"{name}/p{number}" for name in self.inputs for number in range(PARTITIONS)]
+        return (info for folder in folders for info in self._objects.scan(folder))
 
     def _rows(self):
-        objects = open_objects(self.parquet)
-        folders = [f"{name}/p{number}" for name in self.inputs for number in range(PARTITIONS)]
-        for info in (info for folder in folders for info in objects.scan(folder)):
+        """The numbers of the records in the Parquet files."""
+        for info in self._files():
             if info.key not in self._read:  # a file never changes
-                self._read[info.key] = pq.read_table(
-                    pa.BufferReader(objects.read(info.key)), columns=["seq", "model_version"]
-                )
-        tables = self._read.values()
-        self.versions = {label for table in tables for label in table["model_version"].unique().to_pylist()}
-        return [seq for table in tables for seq in table["seq"].to_pylist()]
+                content = pa.BufferReader(self._objects.read(info.key))
+                table = pq.read_table(content, columns=["seq", "model_version"])
+                self._read[info.key] = table["seq"].to_pylist()
+                self.versions.update(table["model_version"].unique().to_pylist())
+        return [seq for found in self._read.values() for seq in found]

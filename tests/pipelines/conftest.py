@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from patience import PATIENCE
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder import Encoder
@@ -177,8 +178,8 @@ def processes():
 def ended():
     """Wait until a process has ended."""
 
-    def wait(process, seconds=120):
-        out, err = process.communicate(timeout=seconds)
+    def wait(process):
+        out, err = process.communicate(timeout=PATIENCE)
         return Ended(process.returncode, out, err)
 
     return wait

@@ -4,17 +4,18 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from amounts import amount
 from faults import publisher
 from faults.s3 import careless_server, lossy_proxy
+from patience import PATIENCE
 
 from encoder.errors import UnsafeStore
 from encoder.store.store import ModelStore
 
-KILL_SECONDS = 6.0
+KILLS = amount(20, 400)
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_eight_publishers_at_once_get_one_number_each(durable_uri, make_model, r
     reader = Reader(durable_uri)
     reader.start()
     process = run_publishers("each", durable_uri, make_model(), 8, 5)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert reader.finish() == []
     assert process.returncode == 0, errors
     assert reader.reads > 0
@@ -93,14 +94,14 @@ def test_eight_publishers_at_once_get_one_number_each(durable_uri, make_model, r
 def test_killed_publishers_leave_whole_versions_and_no_gap(durable_uri, make_model, run_publishers, seed):
     reader = Reader(durable_uri)
     reader.start()
-    process = run_publishers("killed", durable_uri, make_model(), 4, KILL_SECONDS, seed)
-    output, errors = process.communicate(timeout=120)
+    process = run_publishers("killed", durable_uri, make_model(), 4, KILLS, seed)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert reader.finish() == []
     assert process.returncode == 0, errors
     store, winners = ModelStore.open(durable_uri), acknowledged(output)
     numbers = store.versions()
     assert numbers == list(range(1, len(numbers) + 1))
-    assert len(numbers) >= len(winners) > 10
+    assert len(numbers) >= len(winners) > 0
     assert all(store.manifest(number).write_id == write_id for number, write_id in winners)
     assert [problem for number in numbers for problem in store.verify(store.manifest(number))] == []
     print(f"{output.splitlines()[-1]}, {len(numbers)} versions, {reader.reads} reads")  # noqa: T201 - with -s
@@ -177,9 +178,7 @@ os.waitpid(pid, 0)
 
 
 def test_a_forked_process_is_told_instead_of_waiting_for_ever():
-    start = time.monotonic()
     result = subprocess.run(
-        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert "start processes with 'spawn'" in result.stdout
-    assert time.monotonic() - start < 20

@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from amounts import amount
+from patience import wait_for
 
-ROWS = 1_000_000
+ROWS = amount(300_000, 1_000_000)
 FILES = 4
 PER_FILE = 10_000
-KILLS = 8
+KILLS = amount(3, 8)
 BAD_EVERY = 1000  # the ids of bad rows
 
 
@@ -89,18 +91,18 @@ def test_a_backfill_that_is_killed_again_and_again_loses_and_doubles_nothing(
         before = len(list(output.glob("*.parquet")))
         process = processes(*begin(output, workers=seed))
         if rng.random() < 0.3:
-            time.sleep(rng.uniform(0, 1.5))  # while it starts, or later
+            time.sleep(rng.uniform(0, 1.5))  # when it is killed, while it starts or later
         else:
-            while len(list(output.glob("*.parquet"))) == before and process.poll() is None:
-                time.sleep(0.01)  # it has begun to write
-            time.sleep(rng.uniform(0, 0.1))
+            parts = lambda: len(list(output.glob("*.parquet")))  # noqa: E731
+            wait_for(parts, "a new part", lambda n, before=before: n > before, process=process, pause=0.01)
+            time.sleep(rng.uniform(0, 0.1))  # for another moment in its work
         if process.poll() is not None:
             break
         process.kill()
         process.wait()
         killed += 1
         check_parts(output, encoder, checked)
-    assert killed >= 3
+    assert killed == KILLS
     outcome = ended(processes(*begin(output, workers=seed))).done()
     check_parts(output, encoder, checked)
     check_whole(output, outcome)
@@ -118,11 +120,10 @@ def test_ctrl_c_ends_soon_with_one_line_and_the_job_goes_on(
 ):
     output = tmp_path / "out"
     process = processes(*begin(output, workers))
-    while len(list(output.glob("*.parquet"))) < 5:
-        assert process.poll() is None
-        time.sleep(0.01)
+    parts = lambda: len(list(output.glob("*.parquet")))  # noqa: E731
+    wait_for(parts, "5 parts", lambda n: n >= 5, process=process, pause=0.01)
     process.send_signal(signal.SIGINT)
-    stopped = ended(process, seconds=20)
+    stopped = ended(process)
     assert stopped.code == 130
     assert stopped.out == ""
     assert stopped.said == ["interrupted: the same command goes on where this one stopped"]

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from confluent_kafka import KafkaError
+from patience import wait_for
 from topics import unique, write_topic
 
 from encoder.errors import ConfigurationError, TemplateError, TransientError
@@ -42,14 +43,6 @@ def source(kafka, topic):
     return make
 
 
-def until(condition, seconds=60):
-    """Whether a condition comes true; machines are shared, so it is given time."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()) and time.monotonic() < deadline:
-        pass
-    return found
-
-
 def read(reader):
     """All that is there, until the source ends."""
     found = []
@@ -60,7 +53,7 @@ def read(reader):
             return False
         return reader.get_watermark() == MAX_TIMESTAMP
 
-    assert until(ended)
+    wait_for(ended, "the end of the source", pause=0)
     return found
 
 
@@ -156,7 +149,7 @@ def test_an_empty_partition_holds_up_no_window_for_long(source, kafka):
         assert not reader.advance()
         return reader.get_watermark() > Timestamp(time.time() - 60)
 
-    assert until(passed)
+    wait_for(passed, "a watermark that has passed the empty partition", pause=0)
     reader.close()
 
 
@@ -196,7 +189,7 @@ def test_an_end_that_came_with_the_last_records_is_not_forgotten(source):
 
 
 def _first(reader):
-    return until(reader.advance)
+    return wait_for(reader.advance, "a batch", pause=0)
 
 
 def test_only_the_columns_that_are_needed_are_decoded(source):

@@ -1,12 +1,12 @@
 """The model of a stream: fixed, or followed."""
 
 import hashlib
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import apache_beam as beam
 import pytest
+from patience import wait_for
 
 from encoder.errors import CorruptVersion
 from encoder.store.store import ModelStore
@@ -103,9 +103,6 @@ def test_it_looks_by_itself(store, tiny_model, tmp_path):
     model = Followed(f"{store.uri}@latest", 0.01)
     assert model.current()[1] == "tiny@1"
     store.publish(tiny_model(tmp_path / "newer", seed=8))
-    deadline = time.monotonic() + 30
-    while model.current()[1] != "tiny@2" and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert model.current()[1] == "tiny@2"
+    wait_for(lambda: model.current()[1], "tiny@2", lambda label: label == "tiny@2")
     models._process(model).follower.close()
     models._start.cache_clear()

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from google.cloud import pubsub
+from patience import PATIENCE, wait_for
 from pubsubs import emulator, emulator_jar, own_server
 from topics import unique
 
 N = 40
 PROJECT = "a-project"
 START = 1_800_000_000
-SECONDS = 240  # for anything to happen, on a machine with other work
 
 
 @pytest.fixture(scope="session", params=["own server", "Google's emulator"])
@@ -42,18 +42,22 @@ class Topic:
         self._subscriber.create_subscription(name=self.subscription, topic=self.path)
 
     def publish(self, data, **attributes):
-        return self._publisher.publish(self.path, data, **attributes).result(60)
+        return self._publisher.publish(self.path, data, **attributes).result(PATIENCE)
 
     def read(self, least):
         """At least so many messages, by their ids: `(data, attributes)`."""
-        found, deadline = {}, time.monotonic() + SECONDS
-        while len(found) < least and time.monotonic() < deadline:
-            answer = self._subscriber.pull(subscription=self.subscription, max_messages=100, timeout=20)
+        found = {}
+
+        def pull():
+            answer = self._subscriber.pull(subscription=self.subscription, max_messages=100, timeout=PATIENCE)
             for one in answer.received_messages:
                 found[one.message.message_id] = (one.message.data, dict(one.message.attributes))
             if answer.received_messages:
                 acks = [one.ack_id for one in answer.received_messages]
                 self._subscriber.acknowledge(subscription=self.subscription, ack_ids=acks)
+            return len(found)
+
+        wait_for(pull, f"{least} messages", lambda n: n >= least, pause=0)
         return list(found.values())
 
     def close(self):
@@ -98,14 +102,6 @@ def stream(processes, model, sample, topic):
     return start
 
 
-def wait_for(happened, job):
-    deadline = time.monotonic() + SECONDS
-    while not happened():
-        assert job.poll() is None, job.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
 @pytest.mark.slow
 def test_files_are_published_with_ids_and_times(topic, millstream, model, tmp_path, encoder):
     target, letters = topic(), topic()
@@ -145,13 +141,14 @@ def test_messages_become_messages(topic, stream, encoder, tmp_path, letters):
     assert np.array_equal(vectors, encoder.encode([value["text"] for value, _ in found]))
     for value, about in found:
         assert sent[about["millstream_id"].rpartition(":")[2]] == value["id"]
-    wait_for(lambda: (tmp_path / "bad").is_dir() and len(letters(tmp_path / "bad")) == 2, job)
+    bad = lambda: letters(tmp_path / "bad") if (tmp_path / "bad").is_dir() else []  # noqa: E731
+    wait_for(bad, "two dead letters", lambda found: len(found) == 2, process=job)
     assert {one["reason"].partition(":")[0] for one in letters(tmp_path / "bad")} == {
         "not JSON",
         "the text is null",
     }
     job.send_signal(signal.SIGINT)
-    job.communicate(timeout=60)
+    job.communicate(timeout=PATIENCE)
     assert job.returncode == 130
 
 
@@ -172,8 +169,8 @@ def test_messages_become_windows_and_equal_ids_are_one_row(topic, stream, tmp_pa
         tables = [pq.read_table(path, columns=["id"]) for path in sorted(output.glob("*.parquet"))]
         return [i for table in tables for i in table["id"].to_pylist()]
 
-    wait_for(lambda: sorted(set(rows())) == list(range(N)), job)
+    wait_for(lambda: sorted(set(rows())), "all rows", lambda ids: ids == list(range(N)), process=job)
     job.send_signal(signal.SIGINT)
-    job.communicate(timeout=60)
+    job.communicate(timeout=PATIENCE)
     assert sorted(rows()) == list(range(N))
     assert len(list(output.glob("*.parquet"))) == N // 10

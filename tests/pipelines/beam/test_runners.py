@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-import time
 
 import pyarrow.parquet as pq
 import pytest
+from patience import wait_for
 from servers import free_ports
 
 N = 3000
@@ -31,11 +31,8 @@ def job_service(tmp_path):
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + 60
-        while b"Listening" not in (tmp_path / "service.log").read_bytes():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        log = (tmp_path / "service.log").read_bytes
+        wait_for(log, "a service that listens", lambda text: b"Listening" in text, process=process)
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from amounts import amount
 
 from encoder.store.objects import open_objects
 from encoder.store.store import ModelStore
@@ -105,14 +106,14 @@ def test_model_input_and_output_in_a_bucket(s3_environment, model, processes, en
 def test_a_part_in_a_bucket_is_whole_whenever_it_can_be_seen(
     s3_environment, tmp_path, model, processes, ended, encoder, matrix
 ):
-    n = 200_000
+    n = amount(50_000, 200_000)
     (tmp_path / "in.jsonl").write_bytes(
         b"".join(b'{"id": %d, "text": "paid %d"}\n' % (i, i) for i in range(n))
     )
     output = f"s3://{s3_environment.bucket}/{uuid.uuid4().hex}"
     arguments = ("backfill", "--model", model, "--input", tmp_path / "in.jsonl", "--output", output, "--json")
     objects, seen = open_objects(output), set()
-    for _ in range(4):
+    for _ in range(amount(2, 4)):
         process = processes(*arguments, "--rows-per-file", 5000)
         n_before = len(seen)
         while len(objects.scan("")) < n_before + 3 and process.poll() is None:

@@ -47,7 +47,7 @@ def test_events_are_shared_out_to_files_and_the_first_texts_are_known(tmp_path):
 @pytest.mark.slow
 def test_the_demonstration_shows_its_table_and_neighbours(tmp_path, processes, ended):
     pytest.importorskip(demo._TEACHER)
-    shown = ended(processes("demo", "--folder", tmp_path / "demo", DEMO_RECORDS="2000"), seconds=900)
+    shown = ended(processes("demo", "--folder", tmp_path / "demo", DEMO_RECORDS="2000"))
     assert shown.code == 0, shown.err
     assert re.search(r"^ +teacher +static model *$", shown.out, re.MULTILINE)
     for row in ("size", "records/s", "distilled in", "embedded"):

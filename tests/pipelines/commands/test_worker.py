@@ -119,7 +119,7 @@ def test_a_worker_from_a_file_stops_at_sigterm(real, processes, ended, tmp_path)
     process = processes("worker", "--config", tmp_path / "worker.toml")
     assert len(read_topic(address, topic, least=100)) == 100
     process.send_signal(signal.SIGTERM)
-    outcome = ended(process, seconds=10)
+    outcome = ended(process)
     assert outcome.code == 0, outcome.err
     lines = [json.loads(line) for line in outcome.err.splitlines()]
     assert {"time", "level", "logger", "message"} <= set(lines[0])

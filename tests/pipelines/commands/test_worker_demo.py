@@ -81,7 +81,7 @@ def test_options_may_be_changed(processes, ended, model, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_ends_by_an_error_ends_all_of_it(processes, ended, model):
-    outcome = ended(processes("worker", "--demo", "--model", model, "--text", "{no.such.field}"), seconds=60)
+    outcome = ended(processes("worker", "--demo", "--model", model, "--text", "{no.such.field}"))
     assert outcome.code == 1
     assert "records are bad" in outcome.err.splitlines()[-1]
 

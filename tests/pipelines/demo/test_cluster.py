@@ -2,11 +2,11 @@
 
 import base64
 import json
-import time
 
 import numpy as np
 import pytest
 from confluent_kafka import Producer
+from patience import PATIENCE, wait_for
 from topics import read_topic
 
 from pipelines.demo.cluster import embedded_cluster
@@ -32,11 +32,10 @@ def decoded(value):
 def test_payments_come_at_their_rate_and_some_are_spoilt(cluster):
     writer = PaymentWriter(cluster, "payments", rate=2000)
     writer.start()
-    time.sleep(0.5)
+    wait_for(lambda: writer.written, "500 payments", lambda n: n >= 500)
     writer.stop()
     values = [decoded(message.value()) for message in read_topic(cluster, "payments", least=writer.written)]
     assert len(values) == writer.written
-    assert 100 < writer.written <= 100 + 2000 * 5  # a busy machine may sleep for long
     good = [value for value in values if value is not None and value["reason"] is not None]
     assert len(values) - len(good) == writer.spoilt == writer.written // 250
     assert {"id", "kind", "card", "merchant", "amount", "reason"} <= set(good[0])
@@ -53,10 +52,10 @@ def test_a_watcher_shows_an_event_and_its_neighbours(layout, cluster):
         record = {"reason": text, "kind": kind, "embedding": value}
         producer.produce("vectors", json.dumps(record), partition=0)
     producer.produce("dead", b'{"cut')
-    producer.flush(10)
+    producer.flush(PATIENCE)
     watcher = Watcher(cluster, ["vectors"], "dead", form="json", dtype="float16")
     watcher.start()
-    watcher.stop(n_messages=5, seconds=30)
+    watcher.stop(n_messages=5, seconds=PATIENCE)
     assert (watcher.records, watcher.letters) == (4, 1)
     _, lines = watcher.shown()
     asked, *near, dead = [line.plain for line in lines]
@@ -73,9 +72,9 @@ def test_a_watcher_shows_an_event_and_its_neighbours(layout, cluster):
 def test_messages_that_are_not_decoded_are_counted(cluster):
     producer = Producer({"bootstrap.servers": cluster})
     producer.produce("vectors", b"\x00")
-    producer.flush(10)
+    producer.flush(PATIENCE)
     watcher = Watcher(cluster, ["vectors"], None, form="arrow", dtype="float32")
     watcher.start()
-    watcher.stop(n_messages=1, seconds=30)
+    watcher.stop(n_messages=1, seconds=PATIENCE)
     assert watcher.records == 1
     assert [line.plain for line in watcher.shown()[1]] == ["  none yet"]

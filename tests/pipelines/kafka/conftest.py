@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from patience import PATIENCE
 from secure_brokers import secure_kafka
 from topics import read_topic, unique, values_of, write_topic
 
@@ -61,10 +62,13 @@ def secure(tmp_path_factory):
 
 @pytest.fixture
 def run_worker(model):
-    """Run a worker in a thread of this process; at the end of the block it stops in order."""
+    """Run a worker in a thread of this process; at the end of the block it stops in order.
+
+    With `ends_itself` the end of the block is where the worker ends by itself.
+    """
 
     @contextmanager
-    def run(outputs, dead_letters, properties, **options):
+    def run(outputs, dead_letters, properties, ends_itself=False, **options):
         new_protocol = properties.get("group.protocol") == "consumer"  # then the broker says some of it
         short = {key: value for key, value in SHORT.items() if not new_protocol or key not in CLASSIC}
         settings = WorkerSettings(
@@ -87,9 +91,10 @@ def run_worker(model):
             try:
                 yield started
             finally:
-                stopping.set()
-                thread.join(60)
-                assert not thread.is_alive()
+                if not ends_itself:
+                    stopping.set()
+                thread.join(PATIENCE)
+                assert not thread.is_alive(), "the worker does not end"
         if errors:
             raise errors[0]
 

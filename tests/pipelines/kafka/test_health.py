@@ -10,6 +10,7 @@ import urllib.request
 from contextlib import closing
 
 import pytest
+from patience import PATIENCE, wait_for
 
 from encoder.errors import ConfigurationError
 from pipelines.kafka import health
@@ -31,7 +32,9 @@ def server(metrics):
 
 def get(server, path):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}{path}", timeout=10) as reply:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{server.server_port}{path}", timeout=PATIENCE
+        ) as reply:
             return reply.status, reply.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -54,20 +57,13 @@ def test_a_loop_that_stands_still_is_not_healthy(server, metrics):
     assert 61 <= float(re.fullmatch(r"last turn ([\d.]+) s ago\n", text)[1]) < 70  # a slow machine asks late
 
 
-def wait_for(condition):
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def test_a_probe_that_hangs_up_is_passed_over(server, capsys, caplog):
     ended = []
     server.shutdown_request = lambda request: (ended.append(request), request.close())
     with closing(socket.create_connection(server.server_address)) as probe:
         probe.sendall(b"GET /metrics")  # and no end of the line: the server waits for more
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, do not end
-    wait_for(lambda: ended)
+    wait_for(lambda: ended, "the end of the request")
     assert get(server, "/readyz")[0] == 200
     assert capsys.readouterr().err == ""
     assert not caplog.records
@@ -80,7 +76,7 @@ def test_what_goes_wrong_goes_to_the_log(metrics, capsys, caplog):
     server = health.serve("127.0.0.1:0", metrics, ready)
     with pytest.raises(OSError, match=r"closed|reset"):
         get(server, "/readyz")
-    wait_for(lambda: caplog.records)
+    wait_for(lambda: caplog.records, "a log line")
     server.shutdown()
     server.server_close()
     assert caplog.records[0].levelno == logging.ERROR

@@ -1,15 +1,13 @@
 """Partitions that come and go, on a real broker."""
 
-import time
-
 import pytest
 from confluent_kafka import Consumer, Producer
+from patience import PATIENCE, wait_for
 from topics import unique
 
 from pipelines.kafka.inputs import Inputs
 
 pytestmark = pytest.mark.server
-SECONDS = 30.0
 
 
 class Listener:
@@ -28,7 +26,7 @@ def write(address, topic, numbers):
     producer = Producer({"bootstrap.servers": address})
     for i in numbers:
         producer.produce(topic, str(i), partition=i % 4)
-    assert producer.flush(10) == 0
+    assert producer.flush(PATIENCE) == 0
 
 
 @pytest.fixture
@@ -48,11 +46,9 @@ def consumer(kafka):
     consumer.close()
 
 
-def until(condition, step):
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        step()
-        assert time.monotonic() < deadline
+def until(wanted, step, what):
+    """Take steps until something is as wanted."""
+    wait_for(step, what, lambda _: wanted(), pause=0)
 
 
 def read(inputs, found):
@@ -65,14 +61,15 @@ def test_a_partition_that_was_held_when_it_went_is_read_when_it_comes_back(kafka
     write(kafka.address, topic, range(40))
     inputs = Inputs(consumer, [topic], latest=False)
     inputs.subscribe(Listener())
-    until(lambda: len(found) == 40, lambda: read(inputs, found))
+    until(lambda: len(found) == 40, lambda: read(inputs, found), "40 messages")
     inputs.idle()  # holds them all
     consumer.unsubscribe()
-    until(lambda: not inputs.positions.owned, inputs.idle)
+    until(lambda: not inputs.positions.owned, inputs.idle, "no partitions")
     inputs.subscribe(Listener())
-    until(lambda: len(inputs.positions.owned) == 4, inputs.idle)
+    until(lambda: len(inputs.positions.owned) == 4, inputs.idle, "4 partitions")
     write(kafka.address, topic, range(40, 80))
-    until(lambda: set(found) == set(range(80)), lambda: (inputs.hold([]), read(inputs, found)))
+    step = lambda: (inputs.hold([]), read(inputs, found))  # noqa: E731
+    until(lambda: set(found) == set(range(80)), step, "80 messages")
 
 
 def test_topics_that_match_are_read_also_those_that_appear_later(kafka, consumer):
@@ -82,11 +79,11 @@ def test_topics_that_match_are_read_also_those_that_appear_later(kafka, consumer
     inputs.subscribe(Listener())
     for n, name in enumerate(names):
         write(kafka.address, name, range(40 * n, 40 * n + 40))
-    until(lambda: len(found) == 80, lambda: read(inputs, found))
+    until(lambda: len(found) == 80, lambda: read(inputs, found), "80 messages")
     late, other = (kafka.create_topic(f"{stem}-{end}", 4) for end in ("c", "e"))
     for n, name in enumerate((late, other)):
         write(kafka.address, name, range(80 + 40 * n, 120 + 40 * n))
-    until(lambda: len(inputs.positions.owned) == 12, lambda: read(inputs, found))
-    until(lambda: len(found) == 120, lambda: read(inputs, found))
+    until(lambda: len(inputs.positions.owned) == 12, lambda: read(inputs, found), "12 partitions")
+    until(lambda: len(found) == 120, lambda: read(inputs, found), "120 messages")
     assert sorted(found) == list(range(120))
     assert {inputs.places[number].topic for number in inputs.positions.owned} == {*names, late}

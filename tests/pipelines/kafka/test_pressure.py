@@ -7,11 +7,13 @@ import threading
 import time
 import urllib.request
 import uuid
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from faults.s3 import lossy_proxy
+from patience import PATIENCE, wait_for
 from prometheus_client.parser import text_string_to_metric_families
 from servers import free_ports
 from topics import write_topic
@@ -33,7 +35,7 @@ def slow_store(s3_environment):
 
     def hide(method, path, _status):
         if method == "PUT" and path.endswith(".parquet"):
-            opened.wait(120)
+            opened.wait(PATIENCE)
         return ""
 
     with lossy_proxy(s3_environment.port, hide) as port:
@@ -43,23 +45,19 @@ def slow_store(s3_environment):
 
 
 def metrics(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
         text = answer.read().decode()
     return {s.name: s.value for family in text_string_to_metric_families(text) for s in family.samples}
 
 
-def wait_for(port, condition, seconds=120):
-    """Wait until the metrics fulfil a condition."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            found = metrics(port)
-        except OSError:
-            found = {}
-        if found and condition(found):
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"it did not happen: {found}")
+def metrics_until(port, what, wanted):
+    """The metrics as soon as they are as wanted."""
+
+    def look():
+        with suppress(OSError):  # it does not listen yet
+            return metrics(port)
+
+    return wait_for(look, what, lambda found: found and wanted(found), pause=0.2)
 
 
 @pytest.fixture
@@ -91,11 +89,11 @@ def test_memory_is_bounded_and_the_worker_stays_in_its_group(topics, command, sl
             env={**os.environ, **environment},
         )
     try:
-        before = wait_for(port, lambda m: m["millstream_assigned_partitions"] == 4)
+        before = metrics_until(port, "partitions", lambda m: m["millstream_assigned_partitions"] == 4)
         write_topic(topics.broker.address, topics.input, [record] * RECORDS)
-        held = wait_for(port, lambda m: m["millstream_held_partitions"] == 4)
+        held = metrics_until(port, "a full sink", lambda m: m["millstream_held_partitions"] == 4)
         largest, end = 0.0, time.monotonic() + 2 * POLL_SECONDS
-        while time.monotonic() < end:
+        while time.monotonic() < end:  # longer than it may go without asking the broker for records
             held = metrics(port)
             largest = max(largest, held["process_resident_memory_bytes"])
             time.sleep(0.2)
@@ -103,7 +101,7 @@ def test_memory_is_bounded_and_the_worker_stays_in_its_group(topics, command, sl
         assert held["millstream_held_partitions"] == 4
         assert held["millstream_waiting_bytes"] <= MAX_MEMORY * MIB
         opened.set()
-        done = wait_for(port, lambda m: m["millstream_records_total"] == RECORDS)
+        done = metrics_until(port, "all records", lambda m: m["millstream_records_total"] == RECORDS)
         largest = max(largest, done["process_resident_memory_bytes"])
         grown = (largest - before["process_resident_memory_bytes"]) / MIB
         backlog = RECORDS * LENGTH / MIB
@@ -111,7 +109,7 @@ def test_memory_is_bounded_and_the_worker_stays_in_its_group(topics, command, sl
         assert done["millstream_rebalances"] == before["millstream_rebalances"]
     finally:
         worker.terminate()
-        assert worker.wait(30) == 0
+        assert worker.wait(PATIENCE) == 0
     assert (tmp_path / "log").read_text().count('"message":"assigned') == 1
     assert rows_of(uri, topics.input) == RECORDS
 

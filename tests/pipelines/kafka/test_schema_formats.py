@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from google.protobuf.message_factory import GetMessageClass
+from patience import wait_for
 from registry import schema_registry
 from topics import values_of
 
 from encoder import Encoder
 from encoder.errors import ConfigurationError, RegistryUnavailable
-from encoder.store.objects import open_objects
 from encoder.store.store import ModelStore
 from pipelines.kafka.check import check
 from pipelines.kafka.settings import Output, WorkerSettings
@@ -151,8 +150,9 @@ def test_avro_in_avro_out(layout, topics, worker, registry, encoder):
     }
     topics.write(among(messages, poison))
     with worker(format="avro", vectors=VectorFormat(layout, "float32"), **options(registry)):
-        found = topics.read(least=N)
-        dead = topics.read_dead(least=len(poison))
+        topics.read(least=N)
+        topics.read_dead(least=len(poison))
+    found, dead = topics.read(), topics.read_dead()
     records = {record["id"]: record for record in (read_avro(registry, m.value()) for m in found)}
     assert sorted(records) == list(range(N))
     for message in found:
@@ -181,8 +181,9 @@ def test_avro_in_parquet_out(topics, worker, registry, encoder, tmp_path):
     }
     topics.write(among(avro_messages(number), poison))
     with worker([f"parquet:{tmp_path}/out"], rotation=Rotation(seconds=0.5), **options(registry)):
-        dead = topics.read_dead(least=len(poison))
-        rows = wait_for_rows(f"{tmp_path}/out", topics.input, N)
+        topics.read_dead(least=len(poison))
+        wait_for(lambda: read_rows(tmp_path / "out"), "all rows", lambda rows: len(rows) == N)
+    dead, rows = topics.read_dead(), read_rows(tmp_path / "out")
     assert_letters(dead, poison)
     assert rows.schema.field("amount").type == pa.decimal128(9, 2)
     assert rows.schema.field("at").type == pa.timestamp("ms", "UTC")
@@ -194,17 +195,10 @@ def test_avro_in_parquet_out(topics, worker, registry, encoder, tmp_path):
     assert np.array_equal(np.array(vectors, np.float32), encoder.encode(texts))
 
 
-def wait_for_rows(folder, topic, n):
-    """The rows of a Parquet output, as soon as there are enough."""
-    objects = open_objects(folder)
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        keys = [info.key for part in range(4) for info in objects.scan(f"{topic}/p{part}")]
-        tables = [pq.read_table(pa.BufferReader(objects.read(key))) for key in keys]
-        if sum(table.num_rows for table in tables) >= n:
-            return pa.concat_tables(tables)
-        time.sleep(0.2)
-    raise AssertionError("the rows do not come")
+def read_rows(folder):
+    """The rows of a Parquet output; an empty table before there are any."""
+    tables = [pq.read_table(path) for path in folder.rglob("*.parquet")]
+    return pa.concat_tables(tables) if tables else pa.table({})
 
 
 @pytest.mark.parametrize("serialized", [True, False])
@@ -229,8 +223,9 @@ def test_protobuf_in_json_out(serialized, topics, worker, registry, encoder):
     }
     topics.write(among(messages, poison))
     with worker(**options(registry, input_format="protobuf")):
-        found = topics.read(least=N)
-        dead = topics.read_dead(least=len(poison))
+        topics.read(least=N)
+        topics.read_dead(least=len(poison))
+    found, dead = topics.read(), topics.read_dead()
     assert_letters(dead, poison)
     records = {value["id"] - 2**60: value for value in values_of(found)}
     vectors = [records[i].pop("embedding") for i in range(N)]
@@ -255,7 +250,8 @@ def test_json_in_avro_out(topics, worker, registry):
     topics.write([(str(i), json.dumps({"id": i, "text": f"paid {i}", "more": [i]}), None) for i in range(N)])
     made = options(registry, text="text", input_format="json")
     with worker(format="avro", vectors=VectorFormat("binary", "float16"), **made):
-        found = [read_avro(registry, message.value()) for message in topics.read(least=N)]
+        topics.read(least=N)
+    found = [read_avro(registry, message.value()) for message in topics.read()]
     assert sorted(record["id"] for record in found) == list(range(N))
     for record in found:
         i = record["id"]
@@ -281,26 +277,21 @@ def test_a_registry_that_is_away_for_a_while_loses_nothing(delivery, how, topics
             registry.status = 503
             later = [(str(i), avro(number, newer, paid(i) | {"more": i}), None) for i in range(N, 2 * N)]
             topics.write(among(later, poison))
-            wait_until(lambda: caplog.text.count("trying again: the schema registry") >= 3)
+            tries = lambda: caplog.text.count("trying again: the schema registry")  # noqa: E731
+            wait_for(tries, "tries to reach the registry", lambda n: n >= 3)
             assert how in caplog.text
             assert len(topics.read_values(least=N)) < 2 * N
-            assert {message.value() for message in topics.read_dead(quiet=0.5)} <= {b"oops"}
+            assert {message.value() for message in topics.read_dead()} <= {b"oops"}
             registry.status = None
             if how == "refused":
                 served.enter_context(schema_registry(int(registry.url.rpartition(":")[2]), registry))
-            values = topics.read_values(least=2 * N)
-            dead = topics.read_dead(least=len(poison))
+            topics.read(least=2 * N)
+            topics.read_dead(least=len(poison))
             assert started.inputs.positions.owned
+        values, dead = topics.read_values(), topics.read_dead()
     ids = [value["id"] for value in values]
     assert sorted(ids if delivery == "exactly-once" else set(ids)) == list(range(2 * N))
     assert_letters(dead, poison)
-
-
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.05)
 
 
 def settings_of(topics, model, registry, **more):
@@ -349,7 +340,7 @@ def test_a_schema_that_the_output_does_not_take_ends_the_worker_at_the_start(top
         worker(format="avro", **options(registry)),
     ):
         pass
-    assert topics.read(quiet=0.5) == topics.read_dead(quiet=0.5) == []
+    assert topics.read() == topics.read_dead() == []
 
 
 def test_schemas_of_a_topic_without_a_subject_are_those_of_its_records(topics, model, registry):
@@ -368,7 +359,8 @@ def test_scores_of_heads_stand_in_avro_messages(kind, topics, worker, registry, 
         topics.write([(str(i), json.dumps({"id": i, "reason": f"login failed {i}"}), None) for i in range(N)])
     made = options(registry, text="reason", input_format=kind, model=str(model))
     with worker(format="avro", vectors=VectorFormat("list", "float32"), **made):
-        found = [read_avro(registry, message.value()) for message in topics.read(least=N)]
+        topics.read(least=N)
+    found = [read_avro(registry, message.value()) for message in topics.read()]
     encoder = Encoder.load(model)
     found.sort(key=lambda record: record["id"])
     assert [record["id"] for record in found] == list(range(N))
@@ -387,11 +379,10 @@ def test_a_followed_version_with_other_heads_makes_another_schema(topics, worker
     with worker(format="avro", **options(registry, **followed)) as started:
         topics.read(least=N)
         store.publish(headed("odd"))
-        deadline = time.monotonic() + 60
-        while started.follower.current().version != 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(lambda: started.follower.current().version, "version 2", lambda n: n == 2)
         topics.write(avro_messages(number, first=N))
-        found = [read_avro(registry, message.value()) for message in topics.read(least=2 * N)]
+        topics.read(least=2 * N)
+    found = [read_avro(registry, message.value()) for message in topics.read()]
     scores = {"tiny@1": {"fraud_label", "fraud_score"}, "tiny@2": {"odd_distance", "odd_novel"}}
     for record in found:
         assert set(record) - {*paid(0), "embedding", "model_version"} == scores[record["model_version"]]

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import contextmanager
 
 import pytest
+from patience import PATIENCE, wait_for
 from secure_brokers import PASSWORD
 from servers import free_ports
 from topics import read_topic, unique, write_topic
@@ -127,13 +127,12 @@ def test_a_worker_that_runs_and_one_that_may_not(secure, model, tmp_path):
     ]
     with printed(tmp_path, *command, "--property", f"sasl.password=@{tmp_path}/password") as (process, said):
         assert len(read_topic(secure.broker.address, names["out"], least=50)) == 50
-        time.sleep(0.5)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            metrics = answer.read().decode()
+        metrics = wait_for(
+            lambda: read_metrics(port), "all records", lambda text: "records_total 51.0" in text
+        )
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     text = without_secrets(said(), metrics)
-    assert "millstream_records_total 51.0" in text
     assert "'sasl.password': '(hidden)'" in text
     assert "SASL" in text  # librdkafka's own lines are among it
     for how in (["--check"], []):
@@ -141,8 +140,13 @@ def test_a_worker_that_runs_and_one_that_may_not(secure, model, tmp_path):
             process,
             said,
         ):
-            assert process.wait(60)
+            assert process.wait(PATIENCE)
         assert "do not let user 'alice' in" in without_secrets(said())
+
+
+def read_metrics(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+        return answer.read().decode()
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from faults.s3 import lossy_proxy
+from patience import PATIENCE, wait_for
 from topics import values_of
 
 from encoder import Encoder
@@ -51,7 +52,8 @@ def test_records_keep_their_fields_key_and_headers(delivery, topics, worker, enc
     messages[5] = (*messages[5][:2], [("trace", b"1"), ("trace", b"2")])
     topics.write(messages)
     with worker(delivery=delivery):
-        found = topics.read(least=N)
+        topics.read(least=N)
+    found = topics.read()
     values = values_of(found)
     assert sorted(value["id"] for value in values) == list(range(N))
     for message, value in zip(found, values, strict=True):
@@ -61,13 +63,14 @@ def test_records_keep_their_fields_key_and_headers(delivery, topics, worker, enc
         assert value["model_version"].startswith(f"{model.name}@sha256:")
     vectors = np.array([value["embedding"] for value in values], np.float32)
     assert np.array_equal(vectors, encoder.encode(texts(values)))
-    assert topics.read_dead(quiet=0.5) == []
+    assert topics.read_dead() == []
 
 
 def test_records_of_a_key_keep_their_order(topics, worker):
     topics.write(events(2000))
     with worker():
-        values = topics.read_values(least=2000)
+        topics.read(least=2000)
+    values = topics.read_values()
     for key in range(7):
         ids = [value["id"] for value in values if value["id"] % 7 == key]
         assert ids == sorted(ids)
@@ -76,8 +79,9 @@ def test_records_of_a_key_keep_their_order(topics, worker):
 @pytest.mark.parametrize("kind", ["json", "msgpack", "arrow"])
 def test_formats(kind, topics, worker, encoder):
     topics.write(events())
-    with worker(format=kind, fields=("id", "text"), vectors=VectorFormat("binary", "float32")):
-        found = topics.read(least=1 if kind == "arrow" else N, quiet=3)
+    with worker(format=kind, fields=("id", "text"), vectors=VectorFormat("binary", "float32")) as started:
+        wait_for(lambda: metric(started, "millstream_records_total"), "all records", lambda n: n == N)
+    found = topics.read()
     if kind == "arrow":
         table = pa.concat_tables([pa.ipc.open_stream(one.value()).read_all() for one in found])
         values = table.to_pylist()
@@ -94,8 +98,9 @@ def test_formats(kind, topics, worker, encoder):
 def test_plain_text(topics, worker):
     topics.write([b"login failed", b"\xff", b"disk full"])
     with worker(input_format="text"):
-        values = topics.read_values(least=2)
-        dead = topics.read_dead(least=1)
+        topics.read(least=2)
+        topics.read_dead(least=1)
+    values, dead = topics.read_values(), topics.read_dead()
     assert sorted(texts(values)) == ["disk full", "login failed"]
     assert [message.value() for message in dead] == [b"\xff"]
 
@@ -107,8 +112,9 @@ def test_bad_records_go_to_the_dead_letters_and_delay_no_other(topics, worker):
         messages.insert(i * 17, ("bad", value, [("h", b"x")]))
     topics.write(messages)
     with worker(max_dead_letters=1.0):
-        values = topics.read_values(least=N)
-        dead = topics.read_dead(least=len(bad))
+        topics.read(least=N)
+        topics.read_dead(least=len(bad))
+    values, dead = topics.read_values(), topics.read_dead()
     assert sorted(value["id"] for value in values) == list(range(N))
     assert sorted(map(repr, bad)) == sorted(repr(message.value()) for message in dead)
     for message in dead:
@@ -128,9 +134,11 @@ def test_a_record_that_is_too_large_for_the_output_is_a_dead_letter(kafka, topic
     large = ("k", json.dumps({"id": N, "text": "x" * 30_000}), None)
     topics.write([large, *events(), large])
     with worker([f"topic:{small}"]):
-        dead = topics.read_dead(least=2)
+        topics.read_dead(least=2)
         topics.output = small
-        assert sorted(value["id"] for value in topics.read_values(least=N)) == list(range(N))
+        topics.read(least=N)
+    dead = topics.read_dead()
+    assert sorted(value["id"] for value in topics.read_values()) == list(range(N))
     assert [message.value() for message in dead] == [large[1].encode()] * 2
     reason = dict(dead[0].headers())["__connect.errors.exception.message"].decode()
     assert f"topic '{small}' takes" in reason
@@ -141,32 +149,25 @@ def test_a_letter_that_is_too_large_comes_without_its_value(kafka, topics, worke
     topics.write([b"x" * 30_000, *events()])
     with worker(dead_letters=f"topic:{small}"):
         topics.dead = small
-        [letter] = topics.read_dead(least=1)
-        assert len(topics.read(least=N)) == N
+        topics.read_dead(least=1)
+        topics.read(least=N)
+    [letter] = topics.read_dead()
+    assert len(topics.read()) == N
     assert letter.value() is None
     assert dict(letter.headers())["__connect.errors.value.omitted"] == b"30000 bytes"
 
 
-def until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def run_until_it_stops(worker, metric, value):
-    """Run a worker until a metric has a value, which a worker that ends by itself reaches too."""
-    with worker() as started:
-        deadline = time.monotonic() + 30
-        while started.metrics.registry.get_sample_value(metric) < value and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(0.5)
+def metric(started, name, **labels):
+    return started.metrics.registry.get_sample_value(name, labels)
 
 
 def test_too_many_bad_records_stop_the_worker(topics, worker):
     topics.write([b"oops"] * 500)
-    with pytest.raises(InputError, match=r"of the last \d+ records are bad.*not JSON"):
-        run_until_it_stops(worker, "millstream_dead_letters_total", 100)
+    with (
+        pytest.raises(InputError, match=r"of the last \d+ records are bad.*not JSON"),
+        worker(ends_itself=True),
+    ):
+        pass
 
 
 def parquet_rows(folder):
@@ -187,10 +188,10 @@ def test_parquet(layout, topics, worker, encoder, matrix, tmp_path):
         "text": "{text} {id}",
     }
     with worker(**options):
-        time.sleep(4)
+        wait_for(lambda: rows_of(tmp_path / "out"), "the first rows", lambda n: n == 4998)
     topics.write(events(1000, first=5000))
     with worker(**options):
-        time.sleep(3)
+        wait_for(lambda: rows_of(tmp_path / "out"), "the other rows", lambda n: n == 5998)
     table = parquet_rows(tmp_path / "out")
     assert table["id"].to_pylist() == [i for i in range(6000) if i not in (100, 200)]
     expected = encoder.encode([f"login failed {i} {i}" for i in table["id"].to_pylist()])
@@ -221,17 +222,18 @@ def test_several_topics_into_one_output_that_later_takes_more(kafka, topics, wor
     outputs = [f"parquet:{tmp_path}/out", f"topic:{topics.output}"]
     with worker(outputs, inputs=tuple(names[:2]), properties={"statistics.interval.ms": "100"}) as started:
         assert len(topics.read(least=2 * N)) == 2 * N
-        value = started.metrics.registry.get_sample_value
-        lags = [{"topic": name, "partition": str(p)} for name in names[:2] for p in range(2)]
-        until(lambda: all(value("millstream_lag_records", lag) == 0 for lag in lags))
+        places = [{"topic": name, "partition": str(p)} for name in names[:2] for p in range(2)]
+        lags = lambda: [metric(started, "millstream_lag_records", **place) for place in places]  # noqa: E731
+        wait_for(lags, "no lag", lambda found: found == [0] * 4)
     with worker(outputs, inputs=(f"^{stem}-",)):
-        values = topics.read_values(least=3 * N)
+        topics.read(least=3 * N)
+    values = topics.read_values()
     assert sorted(value["id"] for value in values) == list(range(3 * N))
     assert parquet_rows(tmp_path / "out")["id"].to_pylist() == list(range(3 * N))
     folders = {str(path.parent.relative_to(tmp_path / "out")) for path in tmp_path.rglob("*.parquet")}
     assert folders <= {f"{name}/p{p}" for name in names for p in range(2)}
     assert {folder.split("/")[0] for folder in folders} == set(names)
-    assert topics.read_dead(quiet=0.5) == []
+    assert topics.read_dead() == []
 
 
 def test_an_empty_topic_needs_types(topics, worker, tmp_path):
@@ -240,7 +242,7 @@ def test_an_empty_topic_needs_types(topics, worker, tmp_path):
     types = {"id": "int64", "text": "string"}
     with worker([f"parquet:{tmp_path}/out"], fields=("id",), types=types, rotation=Rotation(seconds=0.5)):
         topics.write(events())
-        time.sleep(3)
+        wait_for(lambda: rows_of(tmp_path / "out"), "all rows", lambda n: n == N)
     table = parquet_rows(tmp_path / "out")
     assert table["id"].to_pylist() == list(range(N))
     assert table.column_names == ["id", "embedding", "model_version"]
@@ -253,7 +255,8 @@ def test_topics_and_parquet_at_once_go_on_where_each_was(topics, worker, tmp_pat
         assert len(topics.read(least=1000)) == 1000
     topics.write(events(1000, first=1000))
     with worker(outputs, rotation=Rotation(100)):
-        values = topics.read_values(least=2000)
+        topics.read(least=2000)
+    values = topics.read_values()
     assert sorted(value["id"] for value in values) == list(range(2000))
     assert parquet_rows(tmp_path / "out")["id"].to_pylist() == list(range(2000))
 
@@ -262,40 +265,40 @@ def test_a_restart_neither_repeats_nor_skips(topics, worker):
     for first in range(0, 900, 300):
         topics.write(events(300, first=first))
         with worker():
-            topics.read(least=first + 300, quiet=0.2)
-    assert sorted(value["id"] for value in topics.read_values(least=900)) == list(range(900))
+            topics.read(least=first + 300)
+    assert sorted(value["id"] for value in topics.read_values()) == list(range(900))
 
 
 def test_a_group_that_begins_at_the_end_skips_nothing_after_that(topics, worker):
     topics.write(events(100))
     options = {"properties": {"auto.offset.reset": "latest"}}
     with worker(**options) as started:
-        while not started.inputs.positions.owned:
-            time.sleep(0.05)
+        wait_for(lambda: started.inputs.positions.owned, "partitions")
     topics.write(events(100, first=100))
     with worker(**options):
-        values = topics.read_values(least=100)
+        topics.read(least=100)
+    values = topics.read_values()
     assert sorted(value["id"] for value in values) == list(range(100, 200))
 
 
 def test_the_new_group_protocol(topics, worker):
     topics.write(events())
     with worker(properties={"group.protocol": "consumer"}):
-        assert sorted(v["id"] for v in topics.read_values(least=N)) == list(range(N))
+        topics.read(least=N)
+    assert sorted(v["id"] for v in topics.read_values()) == list(range(N))
 
 
 def test_a_newer_model_is_taken_between_batches(topics, worker, tmp_path, model, tiny_model):
     store = ModelStore.open((tmp_path / "store/minilm").as_uri())
     store.publish(model)
     topics.write(events())
-    with worker(model=store.uri) as started:
+    with worker(model=store.uri, model_seconds=0.1) as started:
         topics.read(least=N)
         store.publish(tiny_model(tmp_path / "next", seed=8))
-        value = "millstream_model_version"
-        while started.metrics.registry.get_sample_value(value) != 2:
-            time.sleep(0.05)
+        wait_for(lambda: metric(started, "millstream_model_version"), "version 2", lambda n: n == 2)
         topics.write(events(first=N))
-        values = topics.read_values(least=2 * N)
+        topics.read(least=2 * N)
+    values = topics.read_values()
     assert {v["model_version"] for v in values if v["id"] < N} == {"minilm@1"}
     assert {v["model_version"] for v in values if v["id"] >= N} == {"minilm@2"}
 
@@ -313,8 +316,9 @@ def test_a_store_that_is_away_at_the_start_is_replaced_by_the_cache(
         away.set()
         topics.write(events())
         with caplog.at_level("WARNING", "pipelines"), worker(model=store.uri) as started:
-            values = topics.read_values(least=N)
+            topics.read(least=N)
             assert started.follower.from_cache
+    values = topics.read_values()
     assert {value["model_version"] for value in values} == {"minilm@1"}
     assert "beginning with minilm@1 from this machine's cache" in caplog.text
 
@@ -336,7 +340,7 @@ def test_a_regular_expression_that_matches_nothing_is_named(worker):
 
 def get(address, path):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}{path}", timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -347,7 +351,8 @@ def test_endpoints(topics, worker):
     with worker(properties={"statistics.interval.ms": "200"}) as started:
         server = serve("127.0.0.1:0", started.metrics, lambda: bool(started.inputs.positions.owned))
         topics.read(least=N)
-        time.sleep(0.5)
+        lag = {"partition": "0", "topic": topics.input}
+        wait_for(lambda: metric(started, "millstream_lag_records", **lag), "no lag", lambda n: n == 0)
         assert get(server.server_address, "/healthz")[0] == 200
         assert get(server.server_address, "/readyz") == (200, "ready\n")
         assert get(server.server_address, "/other")[0] == 404
@@ -375,8 +380,9 @@ def test_scores_of_heads_stand_in_messages_and_files(kind, topics, worker, heade
     model = headed()
     outputs = [f"topic:{topics.output}", f"parquet:{tmp_path / 'out'}"]
     with worker(outputs, model=str(model), format=kind, rotation=Rotation(seconds=0.2)):
-        found = topics.read(least=1 if kind == "arrow" else N)
-        wait_for(lambda: rows_of(tmp_path / "out") == N)
+        topics.read(least=1 if kind == "arrow" else N)
+        wait_for(lambda: rows_of(tmp_path / "out"), "all rows", lambda n: n == N)
+    found = topics.read()
     encoder = Encoder.load(model)
     table = pq.read_table(tmp_path / "out").sort_by("id")
     assert table.column_names == ["id", "text", "more", "embedding", "model_version", *score_names]
@@ -409,9 +415,10 @@ def test_a_followed_version_with_other_heads_changes_fields_and_begins_a_new_fil
     with worker(outputs, **options) as started:
         topics.read(least=N)
         store.publish(headed("odd"))
-        wait_for(lambda: started.follower.current().version == 2)
+        wait_for(lambda: started.follower.current().version, "version 2", lambda n: n == 2)
         topics.write(events(first=N))
-        found = topics.read_values(least=2 * N)
+        topics.read(least=2 * N)
+    found = topics.read_values()
     by_version = {"tiny@1": {"fraud_label", "fraud_score"}, "tiny@2": {"odd_distance", "odd_novel"}}
     for value in found:
         scores = set(value) - {"id", "text", "more", "embedding", "model_version"}
@@ -436,18 +443,12 @@ def test_a_version_without_a_wanted_head_is_not_followed(topics, worker, headed,
         pass
     with worker(heads=("fraud",), **options) as started:
         store.publish(model)
-        wait_for(lambda: started.follower.refused == 1)
+        wait_for(lambda: started.follower.refused, "a refused version", lambda n: n == 1)
         topics.write(events())
-        found = topics.read_values(least=N)
+        topics.read(least=N)
+    found = topics.read_values()
     assert {value["model_version"] for value in found} == {"tiny@1"}
     assert all("fraud_label" in value for value in found)
-
-
-def wait_for(done, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def rows_of(folder):

@@ -1,7 +1,5 @@
 """Files of ranges: every record in exactly one, whoever else writes, and whatever the storage does."""
 
-import time
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,6 +7,7 @@ import pytest
 from faults.doubles import Clock, DictObjects
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import wait_for
 
 from encoder.errors import ConfigurationError, StoreUnavailable
 from encoder.store.objects import open_objects
@@ -101,12 +100,8 @@ def test_partitions_of_several_topics_have_folders_of_their_own(objects):
     assert [again.begin(0, 0), again.begin(1, 0)] == [5, 0]
 
 
-def wait_for(condition, files):
-    deadline = time.monotonic() + 30
-    while not condition() and time.monotonic() < deadline:
-        files.tick()
-        time.sleep(0.001)
-    assert condition()
+def tick_until(condition, files):
+    wait_for(files.tick, "files to be written", lambda _: condition(), pause=0.001)
 
 
 def test_only_full_files_are_written(objects):
@@ -115,10 +110,10 @@ def test_only_full_files_are_written(objects):
     files.begin(0, 0)
     add(files, range(15))
     assert files.durable(0, 15) == 0
-    wait_for(lambda: files.durable(0, 15) == 10, files)
+    tick_until(lambda: files.durable(0, 15) == 10, files)
     assert written(objects) == [list(range(10))]
     clock.now = 61.0
-    wait_for(lambda: files.durable(0, 15) == 15, files)
+    tick_until(lambda: files.durable(0, 15) == 15, files)
     assert written(objects) == [list(range(10)), list(range(10, 15))]
     assert files.durable(0, 99) == 99
 

@@ -1,32 +1,30 @@
 # Every target makes what it needs; `make demo` and `make test` are all that a new machine needs.
 PYTHON ?= python3
-VENV := .venv
+VENV := .venv$(patsubst python3,,$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 DEMO_RECORDS ?= 200000
 # Test processes share the cores: OpenMP's threads that spin while they wait would take them from each other.
-PYTEST_2 := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-slow lint format bench prism flink kafka soak clean
+.PHONY: help setup demo test test-servers lint format bench engines prism flink kafka soak clean
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: $(VENV)/.ready  ## .venv/ with everything, torch included (5 GB and some minutes)
+setup: $(VENV)/.ready  ## .venv/ with everything, torch included (7 GB, a minute or some)
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 demo: setup  ## distil a real teacher, publish it, embed events, show what came out
 	DEMO_RECORDS=$(DEMO_RECORDS) $(BIN)/millstream demo
 
-test: setup  ## the fast tests
-	$(PYTEST_2)
+test: setup  ## the fast tests; PYTHON=python3.13 for another Python, in an environment of its own
+	$(PYTEST) -n 2
 
-test-slow: setup  ## real servers, crashes, millions of texts
-	$(PYTEST_2) -m 'slow or server' --durations 20 --ignore tests/engines --ignore tests/pipelines/kafka --ignore tests/deploy
-	$(PYTEST_2) --dist loadfile -m 'slow or server' --durations 20 tests/pipelines/kafka tests/deploy  # a file starts its servers once
-	$(BIN)/python -m pytest -m 'slow or server' --durations 20 tests/engines  # Flink takes both cores while it begins again
+test-servers: setup  ## real servers, crashes, a real teacher: little of everything that `make soak` does
+	$(PYTEST) -n 2 --dist loadscope -m '(slow or server) and not soak'
 
 lint: setup  ## style, types, import rules
 	$(BIN)/ruff check
@@ -41,6 +39,9 @@ format: setup  ## put the code into its format
 bench: setup  ## the benchmarks, with the peers beside them
 	failed=0; for program in tests/benchmarks/*.py; do $(BIN)/python $$program --json build/bench/$$(basename $$program .py).json || failed=1; done; exit $$failed
 
+engines: setup  ## fetch and build the servers of the tests, which is done once on a machine
+	$(BIN)/python tests/downloads.py
+
 prism: setup  ## Beam's Prism on this machine, for a person; builds it with Go
 	PYTHONPATH=tests $(BIN)/python -m engines.prism
 
@@ -50,8 +51,8 @@ flink: setup  ## Apache Flink on this machine, for a person; needs Java and Mave
 kafka: setup  ## an Apache Kafka broker on this machine until Ctrl-C; TOPICS="a b" makes topics
 	$(BIN)/python tests/brokers.py $(TOPICS)
 
-soak: setup  ## the Kafka worker under hundreds of faults; a table in docs/worker-faults.md
-	$(BIN)/python tests/soak.py
+soak: setup  ## hours: the full counts, and all benchmarks; ONLY=kafka,engines,encoder,store,quality for parts
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/soak.py $(if $(ONLY),--only $(ONLY))
 
 clean:  ## remove what was made here, the environment excepted
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

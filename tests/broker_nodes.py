@@ -1,22 +1,14 @@
 """One node of an Apache Kafka cluster in KRaft mode, from Maven Central's jars."""
 
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-from platformdirs import user_cache_path
-from servers import MissingProgram
+from downloads import kafka_jars
 
-__all__ = ["VERSION", "Node", "kafka_jars"]
+__all__ = ["Node"]
 
-VERSION = "4.3.0"
-POM = Path(__file__).parents[1] / "deploy/kafka/pom.xml"
-FETCH_SECONDS = 600.0
-_NEEDS = "an Apache Kafka broker needs Java 17 and Maven: apt-get install openjdk-17-jre-headless maven"
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id={node}
@@ -112,30 +104,3 @@ class Node:
         memory = ["-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4"]
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
         return ["java", *memory, quiet, *self._options, "-cp", f"{self._jars}/*"]
-
-
-def kafka_jars() -> Path:
-    """The folder of the broker's jars, fetched by Maven if it is not there yet."""
-    folder = user_cache_path("millstream", appauthor=False) / f"kafka-{VERSION}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if shutil.which("java") is None:
-        raise MissingProgram(_NEEDS)
-    with FileLock(f"{folder}.lock"):
-        if folder.is_dir():
-            return folder
-        if shutil.which("mvn") is None:
-            raise MissingProgram(_NEEDS)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
-            where = f"-DoutputDirectory={staging}/lib"
-            copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", where]
-            done = subprocess.run(
-                ["mvn", "--quiet", "--batch-mode", "--file", POM, *copy],
-                capture_output=True,
-                text=True,
-                timeout=FETCH_SECONDS,
-                check=False,
-            )
-            if done.returncode:
-                raise RuntimeError(f"Maven cannot fetch Kafka's jars:\n{done.stdout[-2000:]}")
-            (Path(staging) / "lib").rename(folder)
-    return folder

@@ -16,9 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker_nodes import VERSION, Node
+from broker_nodes import Node
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+from downloads import KAFKA_VERSION
 from logs import tail
 from patience import PATIENCE, wait_for
 from servers import free_ports
@@ -170,7 +171,9 @@ def main() -> None:
     with kafka() as cluster:
         for name in sys.argv[1:]:
             cluster.broker.create_topic(name, partitions=4)
-        sys.stdout.write(f"Apache Kafka {VERSION} listens on {cluster.broker.address}; Ctrl-C ends it\n")
+        sys.stdout.write(
+            f"Apache Kafka {KAFKA_VERSION} listens on {cluster.broker.address}; Ctrl-C ends it\n"
+        )
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):
             signal.pause()

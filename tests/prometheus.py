@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
-from engines.downloads import needed
+from downloads import needed
 from patience import PATIENCE, wait_for
 
 __all__ = ["ADVICE", "prometheus"]

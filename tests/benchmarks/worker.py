@@ -329,10 +329,10 @@ def main():
     rates = {name: [] for name in options.systems}
     with (
         tempfile.TemporaryDirectory(dir=options.folder) as folder,
-        kafka() as broker,
+        kafka() as cluster,
         schema_registry() as registry,
     ):
-        bench = Bench(broker, options, folder, registry)
+        bench = Bench(cluster.broker, options, folder, registry)
         for turn in range(options.rounds):
             for name in options.systems:
                 rates[name].append(bench.rate(name))

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tiny_tokenizers
 import yaml
-from engines.downloads import go_program, needed
+from downloads import kustomize as fetched_kustomize
+from downloads import needed
 from prometheus import ADVICE
 
 from encoder.model import StaticModel, save_model
@@ -18,19 +19,19 @@ from pipelines import cli
 from pipelines.commands import worker_run
 
 ROOT = Path(__file__).parents[2]
-KUSTOMIZE = "5.8.2"
 
 
 @pytest.fixture(scope="session")
 def kustomize():
     """Build a kustomization of `deploy/kubernetes`; its objects."""
-    module = f"sigs.k8s.io/kustomize/kustomize/v5@v{KUSTOMIZE}"
 
     @functools.cache
     def build(name):
-        program = go_program(f"kustomize-{KUSTOMIZE}", module) / "kustomize"
         done = subprocess.run(
-            [program, "build", ROOT / "deploy/kubernetes" / name], capture_output=True, text=True, check=False
+            [fetched_kustomize(), "build", ROOT / "deploy/kubernetes" / name],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return list(yaml.safe_load_all(done.stdout))

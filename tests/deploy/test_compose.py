@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from broker_nodes import VERSION, kafka_jars
-from engines.downloads import go_program
+from downloads import KAFKA_VERSION, compose, kafka_jars
 
 pytestmark = pytest.mark.slow  # the library is built once
 DEPLOY = Path(__file__).parents[2] / "deploy"
-COMPOSE = "2.9.1"
 
 
 @pytest.fixture(scope="module")
 def services():
-    module = f"github.com/compose-spec/compose-go/v2/cmd@v{COMPOSE}"
-    program = go_program(f"compose-go-{COMPOSE}", module) / "cmd"
     done = subprocess.run(
-        [program, "-format", "json", "compose.yaml"], cwd=DEPLOY, capture_output=True, text=True, check=False
+        [compose(), "-format", "json", "compose.yaml"],
+        cwd=DEPLOY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["services"]
@@ -73,7 +73,7 @@ def test_prometheus_and_grafana_find_their_files(services):
 
 def test_the_broker_understands_its_configuration(services, tmp_path):
     service = services["kafka"]
-    assert service["image"].endswith(f":{VERSION}")
+    assert service["image"].endswith(f":{KAFKA_VERSION}")
     lines = [
         f"{name.removeprefix('KAFKA_').lower().replace('_', '.')}={value}"
         for name, value in service["environment"].items()

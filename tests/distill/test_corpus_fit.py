@@ -80,9 +80,10 @@ def test_the_blend_brings_cosines_nearer_to_those_of_plain_distillation(teacher)
     assert agreement[0] + 0.01 < agreement[2]
 
 
-def test_the_default_blend_goes_by_the_number_of_texts(teacher):
+def test_the_default_blend_goes_by_the_number_of_texts(wordpiece_teacher):
     def made(**choice):
-        return distill(teacher, dims=16, corpus=CORPUS, refine=False, on_report=reports.append, **choice)
+        options = {"dims": 16, "corpus": CORPUS, "refine": False, "on_report": reports.append}
+        return distill(wordpiece_teacher, **options, **choice)
 
     reports = []
     by_default = made()

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.downloads import maven_jars
+from downloads import flink_jars
 from engines.processes import JAVA_FLAGS, Server, children
 from logs import tail
 from patience import wait_for
@@ -61,8 +61,7 @@ class FlinkCluster:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        jars = maven_jars("flink-1.19.0-beam-2.62.0", ROOT / "deploy/flink/pom.xml")
-        self._java = ["java", *JAVA_FLAGS, "-cp", f"{jars}/*"]
+        self._java = ["java", *JAVA_FLAGS, "-cp", f"{flink_jars()}/*"]
         self._rpc, self._rest, self._job, self._artifacts, self._expansion, self._pool = free_ports(6)
         for name in ("conf", "tmp", "checkpoints", "artifacts"):
             (folder / name).mkdir()

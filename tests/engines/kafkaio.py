@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.downloads import maven_jars
+from downloads import kafkaio_jars
 from engines.processes import JAVA_FLAGS, Server
 from patience import wait_for
 from servers import free_ports
 
 __all__ = ["kafkaio"]
-
-ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
@@ -27,9 +25,8 @@ def kafkaio(*, external: bool) -> Iterator[str]:
     Yields:
         Its address, for `ReadFromKafka(…, expansion_service=ADDRESS)`.
     """
-    jars = maven_jars("kafkaio-2.73.0", ROOT / "deploy/kafkaio/pom.xml")
     folder = Path(tempfile.mkdtemp(prefix="millstream-kafkaio-"))
-    java = ["java", *JAVA_FLAGS, "--add-modules=jdk.net", "-Xmx1g", "-cp", f"{jars}/*"]
+    java = ["java", *JAVA_FLAGS, "--add-modules=jdk.net", "-Xmx1g", "-cp", f"{kafkaio_jars()}/*"]
     servers: list[Server] = []
     try:
         [port] = free_ports(1)

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from apache_beam.version import __version__ as beam_version
-from engines.downloads import go_program
+from downloads import prism as fetched_prism
 from engines.processes import Server
 from servers import free_ports
 
@@ -22,8 +21,7 @@ def prism() -> Iterator[list[str]]:
     Yields:
         Beam's options for a pipeline on it.
     """
-    module = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam_version}"
-    program = go_program(f"prism-{beam_version}", module) / "prism"
+    program = fetched_prism()
     folder = Path(tempfile.mkdtemp(prefix="millstream-prism-"))
     server = None
     try:

@@ -19,9 +19,8 @@ from urllib.parse import quote
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.version import __version__ as beam_version
+from downloads import beam_boot, python_environment
 from engines.cloud import BUCKET, google_cloud
-from engines.downloads import go_program, python_environment
 from engines.processes import Server
 from patience import PATIENCE
 from servers import free_ports
@@ -176,8 +175,7 @@ def test_the_entry_point_starts_workers_of_the_image(
     image, prism_options, millstream, events, model, tmp_path
 ):
     """The pool of workers as the entry point starts it with `--worker_pool`, and itself for each worker."""
-    module = f"github.com/apache/beam/sdks/v2/python/container@v{beam_version}"
-    boot = go_program(f"beam-boot-{beam_version}", module) / "container"
+    boot = beam_boot()
     [port] = free_ports(1)
     pool = [image.python, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
     workers = Server("workers", [*pool, f"--container_executable={boot}"], tmp_path, port, image.environment)

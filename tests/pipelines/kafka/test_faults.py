@@ -3,6 +3,7 @@
 In CI each fault happens once; `make soak` repeats it, on three brokers where brokers are stopped.
 """
 
+import json
 import time
 import uuid
 from dataclasses import asdict
@@ -64,7 +65,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(name, stage, tmp_path, record_p
                 fault()
             rig.wait_for_progress()
         verdict = rig.verdict()
-        record_property("faults", (name, scenario.n_faults, asdict(verdict)))
+        record_property("faults", json.dumps((name, scenario.n_faults, asdict(verdict))))
         check(rig, verdict, {0} | CODES.get(scenario.fault, {1}))
         if scenario.fault == "kill":
             assert verdict.restarts >= scenario.n_faults

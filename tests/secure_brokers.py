@@ -167,6 +167,10 @@ class SecureBroker:
         for future in admin.create_acls(acls).values():
             future.result(30)
 
+    def last_words(self) -> str:
+        """The ends of the broker's logs, for a test that has failed."""
+        return self.broker.last_words()
+
     def add_scram_user(self, name: str, password: str) -> None:
         """Make a user for SCRAM."""
         admin = self.broker.admin()
@@ -198,8 +202,8 @@ def secure_kafka(folder: Path) -> Iterator[SecureBroker]:
     )
     allowed = f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={tokens.url}/keys"
     try:
-        with kafka(more=more, options=[allowed]) as broker:
-            secure = SecureBroker(broker, addresses, folder, tokens)
+        with kafka(more=more, options=[allowed]) as cluster:
+            secure = SecureBroker(cluster.broker, addresses, folder, tokens)
             secure.add_scram_user("alice", PASSWORD)
             yield secure
     finally:

@@ -3,7 +3,7 @@
 import json
 import uuid
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from patience import PATIENCE, wait_for
 
 __all__ = ["TopicReader", "read_topic", "unique", "values_of", "write_topic"]
@@ -76,10 +76,14 @@ class TopicReader:
     def is_settled(self):
         """Whether no transaction is open any more: what was read is all that will ever be committed."""
         self.read()
-        return all(
-            self._consumer.get_watermark_offsets(TopicPartition(self._topic, p), timeout=PATIENCE)[1] == end
-            for p, end in self._ends.items()
-        )
+        try:
+            return all(self._high(p) == end for p, end in self._ends.items())
+        except KafkaException:  # the leader has changed
+            return False
+
+    def _high(self, partition):
+        """Where a partition ends, what is not committed included."""
+        return self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), PATIENCE)[1]
 
     def _take(self):
         for message in self._consumer.consume(10_000, _POLL_SECONDS):

@@ -66,7 +66,7 @@ def test_warming_again_compiles_nothing_and_names_the_folder():
     assert again.processor == compiled.processor()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_code_is_kept_where_it_is_wanted(tmp_path):
     command = [sys.executable, "-c", "from encoder.warm import warm_kernels; print(warm_kernels().compiled)"]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}

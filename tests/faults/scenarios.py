@@ -27,7 +27,7 @@ from patience import wait_for
 
 from encoder.store.store import ModelStore
 
-__all__ = ["SCENARIOS", "Scenario", "Stage"]
+__all__ = ["PATIENT", "SCENARIOS", "Scenario", "Stage"]
 
 CUT_SECONDS = amount(10.0, 20.0)  # longer than sessions and transactions last
 REFUSALS = amount(3, 20)

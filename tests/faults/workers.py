@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from logs import tail
 from patience import PATIENCE, wait_for
 from topics import TopicReader, unique
@@ -174,8 +174,15 @@ class Rig:
         """A number that grows with what was written: of offsets, or of files."""
         if not self.to_topic:
             return sum(1 for _ in self._files())
+        return wait_for(self._end_of_output, "the end of the output", lambda n: n is not None)
+
+    def _end_of_output(self):
+        """The sum of the offsets at which the partitions end; None while their leaders change."""
         ends = [TopicPartition(self.output, p) for p in range(OUTPUT_PARTITIONS)]
-        return sum(self._offsets.get_watermark_offsets(end, timeout=PATIENCE)[1] for end in ends)
+        try:
+            return sum(self._offsets.get_watermark_offsets(end, timeout=PATIENCE)[1] for end in ends)
+        except KafkaException:
+            return None
 
     def last_words(self):
         """The ends of the workers' logs, for a test that has failed."""

@@ -265,7 +265,7 @@ def test_many_real_and_generated_lines_give_the_librarys_ids(name, loghub_lines)
         sentences = file.read().splitlines()
     turn = PIECES.index(name)
     random = np.random.default_rng(turn)
-    less = amount(8, 1)
+    less = amount(20, 1)
     lines = [*loghub_lines[turn :: 4 * less], *sentences[turn :: 12 * less]]
     lines += [unicodedata.normalize("NFD", line) for line in sentences[:: 100 * less] if not line.isascii()]
     lines += mutate(lines[::2], random)

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+from patience import wait_for
 from topics import read_topic, unique, values_of, write_topic
 
 from encoder.errors import TransientError
@@ -118,10 +119,9 @@ def test_a_bundle_whose_messages_do_not_arrive_fails(kafka, topics, model):
     send.setup()
     send.start_bundle()
     reader = job.source.split(1)[0].create_reader(None, None)
-    while not reader.advance():
-        pass
+    wait_for(reader.advance, "a batch", pause=0)
     list(send.process(reader.get_current()))
     with pytest.raises(TransientError, match=f"not written to kafka:{topics[1]}: .*timed out"):
         send.finish_bundle()
     reader.close()
-    assert read_topic(kafka.address, topics[1], quiet=0.2) == []
+    assert read_topic(kafka.address, topics[1]) == []

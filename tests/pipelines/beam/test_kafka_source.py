@@ -27,10 +27,15 @@ def record(i):
     ).encode()
 
 
+def write(kafka, topic, numbers):
+    """Write records to both partitions; without keys a client may send them all to one."""
+    write_topic(kafka.address, topic, [(str(i), record(i), None) for i in numbers])
+
+
 @pytest.fixture
 def topic(kafka):
     name = kafka.create_topic(unique("events"), partitions=2)
-    write_topic(kafka.address, name, [record(i) for i in range(N)])
+    write(kafka, name, range(N))
     return name
 
 
@@ -84,7 +89,7 @@ def test_a_reader_goes_on_behind_its_mark(source, kafka, topic):
     mark = coder.decode(coder.encode(reader.get_checkpoint_mark()))
     reader.close()
     assert mark.partitions == (PartitionRead(rows[-1] + 1, times.max()),)
-    write_topic(kafka.address, topic, [record(N + i) for i in range(50)])
+    write(kafka, topic, range(N, N + 50))
     again = part.create_reader(None, mark)
     rows += [row for arrival in read(again) for row in arrival.rows.tolist()]
     again.close()
@@ -99,7 +104,7 @@ def test_whoever_goes_on_takes_over_the_consumer(source, kafka, topic):
     rows = first.get_current().rows.tolist()
     consumer, mark = first._live, first.get_checkpoint_mark()
     second = part.create_reader(None, mark)
-    write_topic(kafka.address, topic, [record(N + i) for i in range(50)])
+    write(kafka, topic, range(N, N + 50))
     assert _first(second)
     assert second._live is consumer
     again = second.get_current().rows.tolist()

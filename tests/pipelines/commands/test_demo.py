@@ -44,7 +44,7 @@ def test_events_are_shared_out_to_files_and_the_first_texts_are_known(tmp_path):
     assert texts == [text_of(event) for event in events[0][:256]]
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # CI runs `make demo`
 def test_the_demonstration_shows_its_table_and_neighbours(tmp_path, processes, ended):
     pytest.importorskip(demo._TEACHER)
     shown = ended(processes("demo", "--folder", tmp_path / "demo", DEMO_RECORDS="2000"))

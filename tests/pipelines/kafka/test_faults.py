@@ -12,7 +12,7 @@ import pytest
 from amounts import SOAK, amount
 from brokers import kafka as run_kafka
 from faults.s3 import lossy_proxy
-from faults.scenarios import SCENARIOS, Stage
+from faults.scenarios import PATIENT, SCENARIOS, Stage
 from faults.workers import Rig
 from patience import wait_for
 
@@ -91,7 +91,7 @@ def test_a_slow_store_holds_partitions_and_the_worker_stays_in_its_group(
     with lossy_proxy(s3.port, slow) as port:
         environment = {**s3.environment, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
         output = f"s3://{s3.bucket}/{uuid.uuid4().hex}"
-        with Rig(kafka, model, tmp_path, output=output, environment=environment, session=15.0) as rig:
+        with Rig(kafka, model, tmp_path, output=output, environment=environment, **PATIENT) as rig:
             rig.start(1)
             with rig.writing(rate=10_000):
                 wait_for(lambda: rig.n_written, "20,000 records", lambda n: n >= 20_000)

@@ -1,6 +1,7 @@
 # Every target makes what it needs; `make demo` and `make test` are all that a new machine needs.
 PYTHON ?= python3
-VENV := .venv$(patsubst python3,,$(notdir $(PYTHON)))
+OTHER := $(filter-out python3,$(notdir $(PYTHON)))
+VENV := .venv$(if $(OTHER),-$(OTHER))
 BIN := $(VENV)/bin
 DEMO_RECORDS ?= 200000
 # Test processes share the cores: OpenMP's threads that spin while they wait would take them from each other.

@@ -44,6 +44,7 @@ print(compilations())
 """
 
 
+@pytest.mark.slow
 def test_a_process_after_warming_compiles_nothing(tmp_path):
     # In processes of their own: this one may have compiled a kernel where a test let nothing be kept.
     for program in ("from encoder.warm import warm_kernels; warm_kernels()", EVERYTHING):

@@ -101,6 +101,7 @@ def test_a_change_of_any_kernel_is_a_change_of_all(package):
     assert _run(package)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 @pytest.mark.parametrize("keep", [0, 100])
 def test_code_that_is_cut_off_is_compiled_anew(package, suffix, keep):

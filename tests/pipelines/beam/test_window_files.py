@@ -74,6 +74,7 @@ def readable(path):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the writers that it forgets
 @pytest.mark.parametrize(("size", "shards"), [(10, 1), (10, 2), (100, 3)])
+@pytest.mark.slow
 def test_beams_own_sink_loses_rows(size, shards, folder, source):
     rows = beam.FlatMap(
         lambda arrival: [

@@ -211,13 +211,11 @@ def test_the_format_is_the_corpuss(teacher, records, tmp_path):
         run(*place, *corpus, "--input", records)  # JSON lines, whose records have another field
 
 
-def test_a_failed_gate_is_exit_code_one(teacher, pairs, tmp_path):
-    arguments = ["distill", teacher, "--output", tmp_path / "tiny", "--sts", pairs, "--require", "sts>=99"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines", *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "sts>=99" in done.stderr.splitlines()[-1]
+def test_a_failed_gate_is_exit_code_one(millstream, teacher, pairs, tmp_path):
+    gate = ("--sts", pairs, "--require", "sts>=99")
+    ended = millstream("distill", teacher, "--output", tmp_path / "tiny", *gate)
+    assert ended.code == 1
+    assert "sts>=99" in ended.err.splitlines()[-1]
 
 
 def test_a_model_that_is_good_enough_is_published_with_its_figures_and_its_report(teacher, pairs, tmp_path):
@@ -374,14 +372,10 @@ def test_a_failed_distillation_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_progress_goes_to_standard_error_and_json_alone_to_standard_output(teacher, tmp_path):
-    program = "from pipelines.cli import main; main()"
-    arguments = ["distill", teacher, "--output", tmp_path / "tiny", "--dims", "8", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
-    )
-    assert json.loads(done.stdout)["ref"] == str(tmp_path / "tiny")
-    assert all("tokens/s" in line for line in done.stderr.splitlines())  # none where it takes no five seconds
+def test_progress_goes_to_standard_error_and_json_alone_to_standard_output(millstream, teacher, tmp_path):
+    ended = millstream("distill", teacher, "--output", tmp_path / "tiny", "--dims", "8", "--json")
+    assert ended.done()["ref"] == str(tmp_path / "tiny")
+    assert all("tokens/s" in line for line in ended.err.splitlines())  # none where it takes no five seconds
 
 
 def test_help_imports_no_torch():

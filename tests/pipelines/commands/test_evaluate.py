@@ -145,13 +145,12 @@ def test_the_sample_does_not_depend_on_the_order_of_the_records(models, data, tm
     assert outcomes[0][0]["n"] == 25
 
 
-def test_what_is_required_and_not_reached_fails_after_the_table(models, data):
+def test_what_is_required_and_not_reached_fails_after_the_table(millstream, models, data):
     arguments = ["evaluate", models / "good", "--sts", data / "pairs.jsonl"]
-    program = [sys.executable, "-m", "pipelines", *arguments, "--require", "sts>=99"]
-    done = subprocess.run(program, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "sts>=99: pairs has " in done.stderr
-    assert "texts/s" in done.stdout
+    ended = millstream(*arguments, "--require", "sts>=99")
+    assert ended.code == 1
+    assert "sts>=99: pairs has " in ended.err
+    assert "texts/s" in ended.out
     assert run(*arguments[1:], "--require", "sts>=-100").exit_code == 0
     with pytest.raises(QualityTooLow, match="good does not reach what is required of it"):
         run(*arguments[1:], "--require", "sts>=99")

@@ -25,7 +25,7 @@ test: setup  ## the fast tests; PYTHON=python3.13 for another Python, in an envi
 	$(PYTEST) -n 2
 
 test-servers: setup  ## real servers, crashes, a real teacher: little of everything that `make soak` does
-	$(PYTEST) -n 2 --dist loadscope -m '(slow or server) and not soak'
+	$(PYTEST) -n 3 --dist loadscope -m '(slow or server) and not soak'
 
 lint: setup  ## style, types, import rules
 	$(BIN)/ruff check

@@ -1,12 +1,13 @@
 """Settings that all tests share, and what a failed test prints."""
 
 import pytest
+from amounts import amount
 from hypothesis import settings
 
 pytest_plugins = ["schedule", "shared", "skips"]
 
 # A kernel's first call compiles it, and machines are shared: time says nothing about an example.
-settings.register_profile("millstream", deadline=None)
+settings.register_profile("millstream", max_examples=amount(40, 1000), deadline=None)
 settings.load_profile("millstream")
 
 

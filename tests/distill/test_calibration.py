@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.frozen import FrozenEstimator
@@ -21,7 +21,6 @@ def drawn(n, n_labels, seed=0, sharpness=1.0):
     return logits * sharpness, targets
 
 
-@settings(max_examples=25)
 @given(n_labels=st.integers(2, 5), method=st.sampled_from(["sigmoid", "isotonic"]), seed=st.integers(0, 999))
 def test_probabilities_are_those_of_scikit_learns_calibration(n_labels, method, seed):
     random = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import tiny_tokenizers
 from amounts import amount
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from unicode_texts import many, mutate, texts
 
@@ -99,7 +99,6 @@ def test_vectors_are_model2vecs_with_every_tokenizer(name, lines, naughty_string
     np.testing.assert_allclose(_encoder(name).encode(both), _reference(name).encode(both), atol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     lines=st.lists(texts, min_size=1, max_size=8),
     limit=st.sampled_from([512, 8, 1, None]),

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tiny_tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from model2vec import StaticModel as Model2Vec
 from unicode_texts import many, mutate, texts
@@ -80,7 +80,6 @@ def test_vectors_are_those_of_model2vec(kind):
         np.testing.assert_allclose(mine, their, rtol=1e-6)
 
 
-@settings(max_examples=40)
 @given(
     lines=st.lists(texts | st.none(), max_size=6),
     kind=st.sampled_from(["float32", "int8"]),

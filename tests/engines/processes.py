@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from amounts import amount
 from logs import tail
 from patience import wait_for
 
@@ -23,6 +24,8 @@ JAVA_FLAGS = [
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+    "-XX:+UseSerialGC",
+    *amount(["-XX:TieredStopAtLevel=1"], []),  # short jobs end before the better compiler has paid
 ]
 """Flags of every JVM that runs Beam on Java 17."""
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numba import njit
@@ -40,7 +40,6 @@ def _same_bits(values):
     np.testing.assert_array_equal(to_float16(values).view(np.uint16), _astype(values).view(np.uint16))
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     values=hnp.arrays(
         np.float32,
@@ -75,7 +74,6 @@ def test_float16_of_float32_subnormals_is_zero_with_its_sign():
     _same_bits(values)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     values=hnp.arrays(
         np.float32,
@@ -105,7 +103,6 @@ def test_int8_keeps_zeros_and_cosines():
     assert ((values[keep] * found[keep]).sum(axis=1) / lengths).min() > 0.9999
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     values=hnp.arrays(
         np.float32, st.tuples(st.integers(0, 5), st.integers(1, 40)), elements=st.floats(-1, 1, width=32)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder import aligned
@@ -40,7 +40,6 @@ def _table(kind, rows, dim, seed=0):
     return random.normal(size=(rows, dim)).astype(np.float32)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     kind=st.sampled_from(["int8", "float32"]),
     ids=st.lists(st.integers(0, 19), max_size=30),

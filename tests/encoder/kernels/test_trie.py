@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.kernels.trie import place_trie
@@ -53,7 +53,6 @@ def _find(cells, word, root):
 byte_words = st.sets(st.binary(min_size=1, max_size=6), max_size=80)
 
 
-@settings(max_examples=60, deadline=None)
 @given(words=byte_words, inside=byte_words, others=byte_words)
 def test_every_word_is_found_from_its_root_and_no_other(words, inside, others):
     words, inside = sorted(words), sorted(inside)

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from amounts import amount
 from faults.doubles import Clock, DictObjects
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -115,4 +116,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestStoreMachine.settings = settings(max_examples=amount(20, 500), stateful_step_count=25, deadline=None)

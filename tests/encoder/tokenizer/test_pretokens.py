@@ -12,7 +12,7 @@ import pretokenizers
 import pyarrow as pa
 import pytest
 from amounts import amount
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tiny_tokenizers import visible_table
 from tokenizers import Regex, pre_tokenizers
@@ -146,7 +146,6 @@ def test_generated_unicode_gives_the_librarys_ids(name, naughty_strings):
     assert _different(name, lines) == []
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     lines=st.lists(texts, min_size=1, max_size=12),
     name=st.sampled_from(PIECES),
@@ -156,7 +155,6 @@ def test_any_unicode_text_gives_the_librarys_ids(lines, name, limit):
     assert _different(name, lines, *limit) == []
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     line=st.text(
         st.sampled_from(" \n\r\ta'sSlL1\u00e9!\u0301\u00a0\u4e16\u0600\u1161\uac00\u200b\u2581<"), max_size=24

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tiny_tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -85,7 +85,6 @@ def test_no_file_is_no_tables(tmp_path):
     assert read_tables(tmp_path / TABLES_FILE, TEXT) is None
 
 
-@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_is_not_used(data, tmp_path_factory):
     path = _written(tmp_path_factory.mktemp("damaged") / TABLES_FILE)

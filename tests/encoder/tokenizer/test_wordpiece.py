@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_tokenizers
 from amounts import amount
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from unicode_texts import LONG_PARTS, many, mutate, texts
@@ -79,7 +79,6 @@ def test_generated_unicode_gives_the_librarys_ids(name):
     assert tiny_tokenizers.different(name, lines) == []
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     lines=st.lists(texts, min_size=1, max_size=12),
     name=st.sampled_from(KERNEL),
@@ -89,7 +88,6 @@ def test_any_unicode_text_gives_the_librarys_ids(lines, name, limit):
     assert tiny_tokenizers.different(name, lines, limit) == []
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     lines=st.lists(texts, min_size=1, max_size=12),
     name=st.sampled_from(LIBRARY),
@@ -188,7 +186,6 @@ def _differ(vocabulary, lines):
 pieces = st.text(st.sampled_from("abAé中ж7\u0301\0#"), min_size=1, max_size=20)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     words=st.sets(pieces, max_size=60),
     inside=st.sets(pieces, max_size=60),

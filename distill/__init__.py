@@ -21,9 +21,9 @@ for _module in ("torch", "transformers", "sentence_transformers", "skeletoken", 
     if find_spec(_module) is None:
         raise MissingExtra(_module, "distill")
 
-from distill.card import model_card  # noqa: E402 - a missing extra is named before it is imported
-from distill.corpus_fit import CorpusReport  # noqa: E402 - as above
+from distill.corpus_fit.fit import CorpusReport  # noqa: E402 - as above
 from distill.distillation import SAMPLE, distill  # noqa: E402 - as above
-from distill.teacher import teacher_bytes  # noqa: E402 - as above
+from distill.report.model_card import model_card  # noqa: E402 - a missing extra is named before it is imported
+from distill.teacher.loading import teacher_bytes  # noqa: E402 - as above
 
 __all__ = ["SAMPLE", "CorpusReport", "distill", "model_card", "teacher_bytes"]

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.corpus import sample_texts
-from distill.corpus_fit import CorpusReport, OnProgress, fit_to_corpus
-from distill.forward import embed_sequences
+from distill.corpus_fit.fit import CorpusReport, OnProgress, fit_to_corpus
+from distill.corpus_fit.sample import sample_texts
 from distill.parameters import DROP_PATTERN, Dtype, Parameters, Pooling, Precision
-from distill.sentences import load_sentence_teacher
 from distill.table import as_dtype, cluster, principal_components, sif_weights
-from distill.teacher import Teacher, load_teacher
-from distill.teacher_vectors import check_cache
+from distill.teacher.forward import embed_sequences
+from distill.teacher.loading import Teacher, load_teacher
+from distill.teacher.sentences import load_sentence_teacher
+from distill.teacher.vector_cache import check_cache
 from distill.vocabulary import build_vocabulary
 from encoder.errors import ConfigurationError
 from encoder.model import StaticModel
@@ -62,8 +62,8 @@ def distill(
     the same kind of processor; with `precision="float32"` tables of different kinds differ by rounding alone.
 
     With a corpus, the teacher embeds a sample of its texts as well, and the table becomes the one that
-    follows these vectors best (`distill.fit`, `distill.refine`): much nearer to the teacher, in minutes
-    instead of seconds. An interrupted call goes on where it was when it is made again.
+    follows these vectors best (`distill.corpus_fit`): much nearer to the teacher, in minutes instead of
+    seconds. An interrupted call goes on where it was when it is made again.
 
     Args:
         teacher: a Hugging Face id, or a folder with a transformer and a fast tokenizer.
@@ -84,8 +84,8 @@ def distill(
         corpus: texts like those that the model is for; read once, before all else.
         sample: use this many distinct texts of the corpus, drawn at random.
         refine: whether gradient steps follow the fit to the corpus.
-        blend: how long plain distillation's vectors are put beside the fitted ones (`distill.blend`); 0 for
-            none of them; None for the more the fewer texts there are.
+        blend: how long plain distillation's vectors are put beside the fitted ones
+            (`distill.corpus_fit.blend`); 0 for none of them; None for the more the fewer texts there are.
         seed: of the sample and of the refinement.
         cache: folder for the teacher's vectors of texts, which are computed once; by default in the user's
             cache.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from encoder import aligned
 from encoder.errors import ConfigurationError
-from encoder.heads import Heads
+from encoder.heads.scoring import Heads
 from encoder.kernels.pool import pool_texts
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse

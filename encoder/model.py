@@ -4,7 +4,7 @@ The folder holds `model.safetensors` (`embeddings` and, with a quantised vocabul
 `mapping`), `tokenizer.json`, `config.json` and `modules.json`. What is written here loads in model2vec and
 in sentence-transformers, and what they write loads here, the sentence-transformers layouts included. The
 compiled tokenizer (`encoder.tokenizer.tables`) is one more file, which they ignore and which is made where it
-is missing; so are heads (`encoder.head_files`).
+is missing; so are heads (`encoder.heads.files`).
 """
 
 import json
@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 
+from encoder.atomic_files import new_folder
 from encoder.errors import ModelFormatError
-from encoder.head_files import head_path, pack_head, read_heads, vectors_digest
-from encoder.heads import Head
+from encoder.heads.files import head_path, pack_head, read_heads, vectors_digest
+from encoder.heads.scoring import Head
 from encoder.mapped import map_tensors, write_tensors
-from encoder.store.files import new_folder
 from encoder.tokenizer.tables import (
     TABLES_FILE,
     TokenizerTables,
@@ -89,7 +89,7 @@ class StaticModel:
         return None if value is None else int(value)
 
     def vectors_digest(self) -> str:
-        """See `encoder.head_files.vectors_digest`."""
+        """See `encoder.heads.files.vectors_digest`."""
         arrays = (self.table, self.weights, self.mapping)
         return vectors_digest(
             arrays, self.tokenizer_json, normalize=self.normalize, max_length=self.max_length

@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder.encoder import Encoder
-from encoder.heads import Prototypes
+from encoder.heads.scoring import Prototypes
 from encoder.kernels.compiled import compilations, folders_used, processor
 from encoder.model import StaticModel
 from encoder.vectors import VectorType, converted

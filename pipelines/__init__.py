@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from encoder.errors import MissingExtra
 
 if TYPE_CHECKING:
-    from pipelines.beam.coder import RecordBatchCoder
-    from pipelines.beam.elements import Embed
-    from pipelines.beam.inference import BatchModelHandler, TextModelHandler
-    from pipelines.beam.mltransform import MillstreamEmbeddings
-    from pipelines.beam.transforms import EmbedBatches
-    from pipelines.model_version import ModelVersion
+    from pipelines.beam.transforms.coder import RecordBatchCoder
+    from pipelines.beam.transforms.embed import Embed
+    from pipelines.beam.transforms.embed_batches import EmbedBatches
+    from pipelines.beam.transforms.mltransform import MillstreamEmbeddings
+    from pipelines.beam.transforms.run_inference import BatchModelHandler, TextModelHandler
+    from pipelines.enrich.model_version import ModelVersion
 
 __all__ = [
     "BatchModelHandler",
@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BatchModelHandler": "pipelines.beam.inference",
-    "Embed": "pipelines.beam.elements",
-    "EmbedBatches": "pipelines.beam.transforms",
-    "MillstreamEmbeddings": "pipelines.beam.mltransform",
-    "ModelVersion": "pipelines.model_version",
-    "RecordBatchCoder": "pipelines.beam.coder",
-    "TextModelHandler": "pipelines.beam.inference",
+    "BatchModelHandler": "pipelines.beam.transforms.run_inference",
+    "Embed": "pipelines.beam.transforms.embed",
+    "EmbedBatches": "pipelines.beam.transforms.embed_batches",
+    "MillstreamEmbeddings": "pipelines.beam.transforms.mltransform",
+    "ModelVersion": "pipelines.enrich.model_version",
+    "RecordBatchCoder": "pipelines.beam.transforms.coder",
+    "TextModelHandler": "pipelines.beam.transforms.run_inference",
 }
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from tiny_tokenizers import named
 
-from distill.bootstrap import Estimate
 from distill.evaluation import Records
+from distill.evaluation.bootstrap import Estimate
 from distill.evaluation.evaluate import Evaluation
 from distill.evaluation.figures import figure
 from distill.report import render_report, render_word_report

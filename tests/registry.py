@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from local_http import LocalServer
 
-from pipelines.records.framed import Schema
-from pipelines.records.protobuf_schema import schema_file
+from pipelines.formats.protobuf.schema import schema_file
+from pipelines.formats.schema_registry import Schema
 
 __all__ = ["SchemaRegistry", "schema_registry"]
 

@@ -10,9 +10,9 @@ import pytest
 _FIRST = ("tests/engines/",)
 _TOGETHER = {
     "engines": ("tests/engines/",),
-    "secured broker": ("tests/pipelines/kafka/test_security.py", "tests/pipelines/kafka/test_secrets.py"),
+    "secured broker": ("tests/pipelines/worker/test_security.py", "tests/pipelines/worker/test_secrets.py"),
 }
-_APART = ("tests/pipelines/kafka/test_faults.py",)
+_APART = ("tests/pipelines/worker/test_faults.py",)
 
 
 def scope_of(node_id):

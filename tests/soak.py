@@ -22,27 +22,31 @@ from pathlib import Path
 from faults.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[1]
-FAULTS_TEST = "tests/pipelines/kafka/test_faults.py"
+FAULTS_TEST = "tests/pipelines/worker/test_faults.py"
 FAULTS_TABLE, TABLE = ROOT / "docs/worker-faults.md", ROOT / "docs/soak.md"
 COUNTS = ("records", "lost", "repeated", "dead_wrong", "dead_repeated", "restarts")
 FAULTS_HEAD = ("scenario", "faults", "records", "lost", "repeated", "letters wrong", "letters repeated")
 FAULTS_HEAD += ("restarts", "run on")
 HEAD = ("part", "what", "result", "seconds", "run on")
-PARTS = {  # folders of tests, and benchmarks
-    "kafka": (
-        ["tests/pipelines/kafka", "tests/pipelines/commands", "tests/pipelines/demo", "tests/deploy"],
-        ["worker.py", "latency.py", "formats.py"],
-    ),
-    "engines": (["tests/engines", "tests/pipelines/beam"], ["backfill.py", "beam.py", "scale.py"]),
-    "encoder": (
-        ["tests/encoder/kernels", "tests/encoder/tokenizer", "tests/encoder", "tests/test_benchmarks.py"],
-        ["encoder.py", "start.py", "threads.py"],
-    ),
-    "store": (["tests/encoder/store", "tests/pipelines/records"], []),
-    "quality": (
-        ["tests/distill", "tests/distill/report"],
-        ["distill.py", "corpus_memory.py", "domain.py", "quality.py"],
-    ),
+FOLDERS = {  # whose tests belong to which part; the innermost folder counts
+    "tests/deploy": "kafka",
+    "tests/distill": "quality",
+    "tests/encoder": "encoder",
+    "tests/encoder/store": "store",
+    "tests/engines": "engines",
+    "tests/pipelines": "store",
+    "tests/pipelines/beam": "engines",
+    "tests/pipelines/cli": "kafka",
+    "tests/pipelines/demo": "kafka",
+    "tests/pipelines/kafka": "kafka",
+    "tests/pipelines/worker": "kafka",
+}
+PARTS = {  # their benchmarks
+    "kafka": ["worker.py", "latency.py", "formats.py"],
+    "engines": ["backfill.py", "beam.py", "scale.py"],
+    "encoder": ["encoder.py", "start.py", "threads.py"],
+    "store": [],
+    "quality": ["distill.py", "corpus_memory.py", "domain.py", "quality.py"],
 }
 
 
@@ -152,20 +156,20 @@ def passed_today():
     return {row[1].strip("`") for row in rows} | faults
 
 
+def part_of(path):
+    """The part of a file of tests; None for one that has no full counts."""
+    folders = [folder for folder in FOLDERS if path.startswith(f"{folder}/")]
+    return FOLDERS[max(folders, key=len)] if folders else None
+
+
 def tasks(part):
     """What a part does: (name, function that does it)."""
-    folders, benchmarks = PARTS[part]
-    files = [
-        path
-        for folder in folders
-        for path in (sorted((ROOT / folder).glob("test_*.py")) or [ROOT / folder])
-        if path.is_file()
-    ]
-    for path in (path.relative_to(ROOT).as_posix() for path in files):
+    found = (path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "tests").rglob("test_*.py")))
+    for path in (path for path in found if part_of(path) == part):
         if path == FAULTS_TEST:
             yield from ((name, lambda name=name: soak_fault(name)) for name in SCENARIOS)
         yield path, lambda path=path: soak_file(part, path)
-    for name in benchmarks:
+    for name in PARTS[part]:
         yield f"tests/benchmarks/{name}", lambda name=name: soak_benchmark(part, name)
 
 

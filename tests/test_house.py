@@ -42,7 +42,7 @@ def test_the_wheel_works_as_installed(tmp_path):
     (wheel,) = tmp_path.glob("millstream-*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "installed", wheel], check=True)
     program = (
-        "import encoder, distill, pipelines.cli, pipelines.demo.events as events; "
+        "import encoder, distill, pipelines.cli.app, pipelines.demo.events as events; "
         "print(encoder.__file__); print(sum(1 for _ in events.make_events(10, seed=1)))"
     )
     done = subprocess.run(

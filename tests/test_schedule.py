@@ -5,12 +5,12 @@ from schedule import rank, scope_of
 
 def test_heavy_servers_are_in_one_process_each():
     assert scope_of("tests/engines/test_stream.py::a") == scope_of("tests/engines/test_topics.py::b")
-    secured = [f"tests/pipelines/kafka/test_{name}.py::a[x::y]" for name in ("security", "secrets")]
+    secured = [f"tests/pipelines/worker/test_{name}.py::a[x::y]" for name in ("security", "secrets")]
     assert len(set(map(scope_of, secured))) == 1
 
 
 def test_faults_are_apart_and_the_tests_of_another_file_together():
-    faults = [f"tests/pipelines/kafka/test_faults.py::a[{n}]" for n in range(2)]
+    faults = [f"tests/pipelines/worker/test_faults.py::a[{n}]" for n in range(2)]
     assert len(set(map(scope_of, faults))) == 2
     assert (
         scope_of("tests/test_docs.py::a[1]") == scope_of("tests/test_docs.py::a[2]") == "tests/test_docs.py"

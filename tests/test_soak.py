@@ -44,7 +44,15 @@ def test_every_slow_test_and_every_benchmark_is_in_a_part():
         for path in (soak.ROOT / "tests").rglob("test_*.py")
         if any(f"mark.{marker}" in path.read_text("utf-8") for marker in ("slow", "server", "soak"))
     }
-    assert marked - files <= {f"tests/test_{name}.py" for name in ("soak", "docs", "house", "readme")}
+    assert marked - files <= {
+        f"tests/test_{name}.py" for name in ("benchmarks", "docs", "house", "readme", "soak")
+    }
+
+
+def test_the_innermost_folder_says_the_part():
+    assert soak.part_of("tests/encoder/test_model.py") == "encoder"
+    assert soak.part_of("tests/encoder/store/test_cloud.py") == "store"
+    assert soak.part_of("tests/test_docs.py") is None
 
 
 def test_what_passed_today_is_not_run_again(tmp_path, monkeypatch):

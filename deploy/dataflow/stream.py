@@ -1,6 +1,6 @@
 """What the Flex Template `stream` starts."""
 
-from pipelines.commands.template import launch
+from pipelines.cli.template import launch
 
 if __name__ == "__main__":
     launch("stream")

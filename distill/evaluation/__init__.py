@@ -6,7 +6,7 @@
     print(evaluate(open_model("./minilm"), sets).figures)
 
 The sets (`sets.py`) go through each model (`models.py`), and each measure, one a module, gives a figure with
-its interval (`figures.py`, `distill.bootstrap`): `agreement.py` needs a reference and no label, `labelled.py`
+its interval (`figures.py`, `bootstrap.py`): `agreement.py` needs a reference and no label, `labelled.py`
 the labels of the user's own records; `sts.py`, `classification.py` and `retrieval.py` are MTEB's protocol on
 sets that people know. `requirements.py` says whether figures are good enough to publish,
 `checks.py`, before all, whether the sets give any.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.bootstrap import Estimate, bootstrap, bootstrap_mean
+from distill.evaluation.bootstrap import Estimate, bootstrap, bootstrap_mean
 from distill.evaluation.cosines import nearest, unit
 from distill.evaluation.sts import spearman
 from encoder.errors import InputError

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from distill.bootstrap import Estimate, bootstrap
+from distill.evaluation.bootstrap import Estimate, bootstrap
 from distill.evaluation.sets import Classification
 
 __all__ = ["few_shot_accuracy", "few_shot_draws"]

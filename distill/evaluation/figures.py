@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from distill.bootstrap import Estimate
+from distill.evaluation.bootstrap import Estimate
 
 __all__ = ["METRICS", "Figure", "Metric", "figure"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from distill.bootstrap import Estimate, bootstrap, bootstrap_mean
+from distill.evaluation.bootstrap import Estimate, bootstrap, bootstrap_mean
 from distill.evaluation.cosines import nearest, unit
 from encoder.errors import InputError
 

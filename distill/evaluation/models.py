@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from distill.evaluation.word_vectors import is_word_vectors, load_word_vectors
 from distill.parameters import Precision
-from distill.teacher import teacher_bytes, teacher_name
+from distill.teacher.loading import teacher_bytes, teacher_name
 from encoder.encoder import Encoder
 from encoder.errors import ModelFormatError
 from encoder.model import StaticModel, load_model
@@ -77,7 +77,7 @@ def open_model(
     found = _static(ref)
     if found is not None:
         return found
-    from distill.sentences import load_sentence_teacher  # noqa: PLC0415 - not needed for static models
+    from distill.teacher.sentences import load_sentence_teacher  # noqa: PLC0415 - not needed for static models
 
     teacher = load_sentence_teacher(
         ref, device=device, precision=precision, revision=revision, trust_remote_code=trust_remote_code

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.bootstrap import Estimate, bootstrap_mean
+from distill.evaluation.bootstrap import Estimate, bootstrap_mean
 from distill.evaluation.cosines import nearest
 from distill.evaluation.sets import Retrieval
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from distill.bootstrap import Estimate, bootstrap
+from distill.evaluation.bootstrap import Estimate, bootstrap
 from distill.evaluation.cosines import unit
 from distill.evaluation.sets import Pairs
 

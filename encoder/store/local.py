@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
 
+from encoder.atomic_files import sync_folder, write_synced
 from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable, UnsafeStore
-from encoder.store.files import sync_folder, write_synced
 from encoder.store.port import ObjectInfo
 
 __all__ = ["FolderObjects"]

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
+from encoder.atomic_files import new_folder
 from encoder.errors import ConfigurationError, CorruptVersion, NotInStore, PublishedMeanwhile
 from encoder.model import load_model, packed_tables
 from encoder.reference import Selector
 from encoder.store.blobs import check_blob, claim_blob, read_blob
-from encoder.store.files import new_folder
 from encoder.store.manifest import (
     FORMAT,
     File,

@@ -13,10 +13,10 @@ from apache_beam.runners.runner import PipelineState
 from encoder import errors
 from encoder.errors import ConfigurationError, IntegrityError, MillstreamError, NotInStore
 from encoder.store.objects import open_objects
-from pipelines.beam.backfill import backfill
-from pipelines.beam.job import SUMMARY_FILE, BackfillJob, Counts
-from pipelines.beam.progress import Watch
-from pipelines.beam.stream import StreamJob, stream
+from pipelines.beam.backfill.job import SUMMARY_FILE, BackfillJob, Counts
+from pipelines.beam.backfill.pipeline import backfill
+from pipelines.beam.backfill.progress import Watch
+from pipelines.beam.streaming.interfaces import StreamJob, stream
 from pipelines.sinks.parquet import ParquetParts
 
 __all__ = ["run_backfill", "run_stream", "start_backfill", "start_stream"]

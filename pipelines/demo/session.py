@@ -9,8 +9,8 @@ import typer
 
 from pipelines.demo.payments import PaymentWriter
 from pipelines.demo.watcher import Watcher
-from pipelines.kafka.readings import Readings
-from pipelines.kafka.settings import WorkerSettings
+from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.telemetry.metrics_history import Readings
 
 __all__ = ["Session"]
 

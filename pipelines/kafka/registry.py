@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from encoder.errors import ConfigurationError, MissingExtra, RegistryUnavailable
+from pipelines.formats.schema_registry import Schema
 from pipelines.kafka.registry_answers import PREFIX, is_missing, refusal, shown_url
-from pipelines.records.files import one_line
-from pipelines.records.framed import Schema
+from pipelines.records.bad_rows import one_line
 
 __all__ = ["EXTRA", "Registry", "Version", "open_registry"]
 

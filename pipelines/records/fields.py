@@ -1,11 +1,14 @@
 """Fields by their dotted names: `message`, `user.name`, or a column that is itself called `user.name`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["field_at", "field_names", "field_path", "field_type", "prune"]
+from encoder.errors import InputError
+from pipelines.records.bad_rows import one_line
+
+__all__ = ["conform", "field_at", "field_names", "field_path", "field_type", "prune"]
 
 Path = tuple[str, ...]
 
@@ -70,3 +73,26 @@ def prune(field: pa.Field, paths: Iterable[Path]) -> pa.Field:
         if any(path[0] == child.name for path in below)
     ]
     return pa.field(field.name, pa.struct(kept))
+
+
+def conform(columns: Mapping[str, pa.Array], schema: pa.Schema, n_rows: int, path: str) -> pa.RecordBatch:
+    """A batch with `schema`: columns that are not there are null, the others are cast.
+
+    Raises:
+        InputError: a column's values do not fit its type.
+    """
+    arrays = []
+    for field in schema:
+        values = columns.get(field.name)
+        if values is None:
+            values = pa.nulls(n_rows, field.type)
+        elif values.type != field.type:
+            try:
+                values = values.cast(field.type)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+                raise InputError(
+                    f"{path}: column {field.name!r} is {values.type} and does not fit {field.type} "
+                    f"({one_line(error)}): convert the file, or read it in a job of its own"
+                ) from error
+        arrays.append(values)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

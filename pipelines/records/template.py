@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from encoder.errors import TemplateError
 from pipelines.records.fields import field_at, field_path
-from pipelines.records.text_values import as_text
+from pipelines.records.text import as_text
 
 __all__ = ["TextTemplate"]
 

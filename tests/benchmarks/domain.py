@@ -79,9 +79,9 @@ def scores(embed, train, test):
     """The accuracy in percent of the two heads."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    from distill.classifier import fit_classifier
-    from distill.examples import Examples
-    from encoder.heads import Heads, unit_vectors
+    from distill.heads.classifier import fit_classifier
+    from distill.heads.examples import Examples
+    from encoder.heads.scoring import Heads, unit_vectors
 
     (texts, labels), (others, truth) = zip(*train, strict=True), zip(*test, strict=True)
     vectors, unseen = unit_vectors(embed(list(texts))), unit_vectors(embed(list(others)))
@@ -119,7 +119,7 @@ def remembering(embed):
 
 def measure(options, work):
     """The scores by model, task and head, one for each split, and the sizes of the tasks."""
-    from distill.sentences import load_sentence_teacher
+    from distill.teacher.sentences import load_sentence_teacher
     from encoder import Encoder
 
     distil(options.teacher, work / "plain")

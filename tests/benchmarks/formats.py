@@ -34,15 +34,15 @@ def cases(server):
     import numpy as np
     import pyarrow as pa
 
-    from pipelines.kafka.avro_output import AvroFromAvro, AvroFromColumns
-    from pipelines.kafka.making import Made
+    from pipelines.enrich.columns import VectorFormat
+    from pipelines.enrich.enrichment import Made
+    from pipelines.formats.avro.reader import AvroReader
+    from pipelines.formats.messages import decode_objects
+    from pipelines.formats.protobuf.reader import ProtobufReader
+    from pipelines.formats.schema_registry import FramedDecoder
     from pipelines.kafka.registry import open_registry
-    from pipelines.records.avro import AvroReader
-    from pipelines.records.framed import FramedDecoder
-    from pipelines.records.protobuf import ProtobufReader
-    from pipelines.records.values import decode_objects
-    from pipelines.sinks.topic import record_encoder
-    from pipelines.vectors import VectorFormat
+    from pipelines.sinks.encoding.avro_records import AvroFromAvro, AvroFromColumns
+    from pipelines.sinks.kafka import record_encoder
 
     made = events()
     as_json = [made.event(i) for i in range(N)]

@@ -55,7 +55,7 @@ def static(folder):
 
 
 def sentence_transformer(teacher):
-    from distill.sentences import load_sentence_teacher
+    from distill.teacher.sentences import load_sentence_teacher
 
     return load_sentence_teacher(teacher).embed
 

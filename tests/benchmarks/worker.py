@@ -78,7 +78,7 @@ def as_avro(registry):
 
     import fastavro
 
-    from pipelines.records.wire import header
+    from pipelines.formats.wire import header
 
     head, schema = header(registry.add("payments-avro", AVRO)), fastavro.parse_schema(AVRO)
 
@@ -94,9 +94,9 @@ def as_protobuf(registry):
     """What makes an event Protobuf."""
     from google.protobuf.message_factory import GetMessageClass
 
-    from pipelines.records.framed import Schema
-    from pipelines.records.protobuf_schema import message_type, schema_file
-    from pipelines.records.wire import header
+    from pipelines.formats.protobuf.schema import message_type, schema_file
+    from pipelines.formats.schema_registry import Schema
+    from pipelines.formats.wire import header
 
     head = header(registry.add("payments-protobuf", PROTOBUF, "PROTOBUF")) + b"\0"
     kind = GetMessageClass(message_type(*schema_file(Schema("PROTOBUF", PROTOBUF)), (0,)))
@@ -117,10 +117,10 @@ def fill(address, topic, records, make=event):
 
 def ours(options):
     """Run a worker in this process until it has committed everything; records/s."""
-    from pipelines.kafka.settings import Output, WorkerSettings
-    from pipelines.kafka.start import collect_rarely, start
+    from pipelines.enrich.columns import VectorFormat
     from pipelines.sinks.open_files import Rotation
-    from pipelines.vectors import VectorFormat
+    from pipelines.worker.build import collect_rarely, start
+    from pipelines.worker.settings import Output, WorkerSettings
 
     to_topic = options["format"] != "parquet"
     settings = WorkerSettings(

@@ -15,8 +15,8 @@ from downloads import needed
 from prometheus import ADVICE
 
 from encoder.model import StaticModel, save_model
-from pipelines import cli
-from pipelines.commands import worker_run
+from pipelines.cli import app as cli
+from pipelines.cli.worker import run as worker_run
 
 ROOT = Path(__file__).parents[2]
 

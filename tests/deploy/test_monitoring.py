@@ -16,7 +16,7 @@ from prometheus import prometheus
 from servers import free_ports
 from topics import unique, write_topic
 
-from pipelines.kafka.metrics import WorkerMetrics
+from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 MONITORING = Path(__file__).parents[2] / "deploy/monitoring"
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())

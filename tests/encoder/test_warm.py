@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import tiny_tokenizers
 from encoder import Encoder
-from encoder.heads import Classifier, Heads
+from encoder.heads.scoring import Classifier, Heads
 from encoder.kernels.compiled import compilations
 from encoder.model import StaticModel, load_model, save_model
 from encoder.vectors import VectorType, converted

@@ -52,10 +52,10 @@ def backfill(millstream, model):
 @pytest.fixture(scope="session")
 def expected(inputs, model, tmp_path_factory):
     """What two threads of this machine make of the inputs."""
-    from pipelines.beam.job import claim_output  # noqa: PLC0415 - Beam takes seconds to import
-    from pipelines.beam.options import beam_options  # noqa: PLC0415 - as above
-    from pipelines.beam.plan import plan_backfill  # noqa: PLC0415 - as above
+    from pipelines.beam.backfill.job import claim_output  # noqa: PLC0415 - Beam takes seconds to import
+    from pipelines.beam.backfill.plan import plan_backfill  # noqa: PLC0415 - as above
     from pipelines.beam.runner import run_backfill  # noqa: PLC0415 - as above
+    from pipelines.beam.runner_options import beam_options  # noqa: PLC0415 - as above
 
     output = tmp_path_factory.mktemp("expected") / "out"
     job = plan_backfill(

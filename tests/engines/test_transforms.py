@@ -10,7 +10,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from encoder import Encoder
 from pipelines import BatchModelHandler, Embed, EmbedBatches, ModelVersion
-from pipelines.beam.coder import register
+from pipelines.beam.transforms.coder import register
 
 TEXTS = ["login failed", "card used in tokyo", None, "order paid"]
 

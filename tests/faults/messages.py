@@ -6,7 +6,7 @@ __all__ = ["FakeMessage", "batch_of"]
 
 import numpy as np
 
-from pipelines.kafka.messages import Messages
+from pipelines.worker.messages import Messages
 
 
 @dataclass

@@ -17,9 +17,9 @@ from patience import PATIENCE
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder import Encoder
-from encoder.heads import Classifier, Novelty, Prototypes, unit_vectors
+from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
 from encoder.model import StaticModel, load_model, save_model
-from pipelines.cli import main
+from pipelines.cli.app import main
 
 DIM = 16
 _WORDS = ("card", "used", "in", "lisbon", "tokyo", "login", "failed", "disk", "full", "order", "paid", "at")

@@ -10,9 +10,9 @@ import pytest
 import typer.main
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines.cli import app
-from pipelines.commands.backfill import backfill
-from pipelines.commands.stream import stream
+from pipelines.cli.app import app
+from pipelines.cli.backfill import backfill
+from pipelines.cli.stream import stream
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy/dataflow"

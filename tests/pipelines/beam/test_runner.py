@@ -9,10 +9,10 @@ from encoder.errors import (
 )
 from encoder.store.objects import open_objects
 from pipelines.beam import runner
-from pipelines.beam.job import SUMMARY_FILE, claim_output
-from pipelines.beam.options import beam_options
-from pipelines.beam.plan import plan_backfill
+from pipelines.beam.backfill.job import SUMMARY_FILE, claim_output
+from pipelines.beam.backfill.plan import plan_backfill
 from pipelines.beam.runner import _cause, run_backfill
+from pipelines.beam.runner_options import beam_options
 
 TRACEBACK = """Traceback (most recent call last):
   File "decode.py", line 46, in read_split

@@ -11,9 +11,9 @@ from confluent_kafka.schema_registry import SchemaReference, SchemaRegistryClien
 from registry import schema_registry
 
 from encoder.errors import ConfigurationError, MillstreamError, RegistryUnavailable
+from pipelines.formats.protobuf.reader import ProtobufReader
+from pipelines.formats.schema_registry import Schema
 from pipelines.kafka.registry import Registry, open_registry
-from pipelines.records.framed import Schema
-from pipelines.records.protobuf import ProtobufReader
 
 RECORD = {"type": "record", "name": "R", "fields": [{"name": "id", "type": "int"}]}
 USER = {"type": "record", "name": "User", "fields": [{"name": "name", "type": "string"}]}
@@ -232,8 +232,8 @@ MISSING = {
     "Avro out": (["fastavro"], "settings(input_format='json', format='avro').messages(None, ())"),
 }
 SETTINGS = """
-from pipelines.kafka.schemas import Schemas
-from pipelines.kafka.settings import Output, WorkerSettings
+from pipelines.worker.schemas import Schemas
+from pipelines.worker.settings import Output, WorkerSettings
 def settings(**options):
     return Schemas(WorkerSettings(
         brokers='b:1', group='g', inputs=('in',), text='text', model='m', outputs=(Output.parse('topic:a'),),
@@ -244,7 +244,7 @@ def settings(**options):
 @pytest.mark.parametrize("what", MISSING)
 def test_the_extra_that_is_missing_is_named(what):
     names, program = MISSING[what]
-    blocked = BLOCK.format(names=names) + "import pipelines.kafka.start"
+    blocked = BLOCK.format(names=names) + "import pipelines.worker.build"
     done = subprocess.run(
         [sys.executable, "-c", f"{blocked}\n{SETTINGS}\n{program}"],
         capture_output=True,

@@ -1,0 +1,74 @@
+"""What a fit aims at: the teacher's vectors in fewer dimensions, at length 1."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.teacher.vector_cache import TeacherVectors
+
+__all__ = ["BLOCK", "Targets", "blocks", "longest_axes", "principal_axes", "second_moment"]
+
+BLOCK = 8192
+"""Texts whose vectors are in memory at a time."""
+
+
+def blocks(n_texts: int) -> Iterator[slice]:
+    """All texts, `BLOCK` at a time."""
+    return (slice(first, min(first + BLOCK, n_texts)) for first in range(0, n_texts, BLOCK))
+
+
+def principal_axes(vectors: TeacherVectors, dims: float | None) -> NDArray[np.float32]:
+    """The axes along which the teacher's vectors are longest: `longest_axes` of them."""
+    moment = second_moment((vectors[some] for some in blocks(len(vectors))), vectors.dim)
+    return longest_axes(moment, dims)
+
+
+def second_moment(rows: Iterable[NDArray[np.float32]], dim: int) -> NDArray[np.float64]:
+    """The sum of vectors' outer products with themselves, `(dim, dim)`, of blocks of vectors `(n, dim)`."""
+    moment = np.zeros((dim, dim))
+    for block in rows:
+        exact = block.astype(np.float64)
+        moment += exact.T @ exact
+    return moment
+
+
+def longest_axes(moment: NDArray[np.float64], dims: float | None) -> NDArray[np.float32]:
+    """The axes along which vectors are long, the longest first, `(dim, k)` float32, orthonormal.
+
+    They are not centred: cosines are measured from the origin, so that is what is to be kept. The sign of an
+    axis is the one that makes its largest entry by magnitude positive.
+
+    Args:
+        moment: the vectors' `second_moment`, `(dim, dim)`.
+        dims: how many axes; below 1, as many as hold that share of the squared lengths; None for all.
+    """
+    squares, axes = np.linalg.eigh(moment)
+    squares, axes = squares[::-1].clip(min=0), axes[:, ::-1]  # the largest first
+    if dims is not None and dims < 1:
+        dims = int(np.searchsorted(np.cumsum(squares) / squares.sum(), dims)) + 1
+    axes = axes[:, : len(moment) if dims is None else int(min(dims, len(moment)))]
+    largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
+    signed: NDArray[np.float32] = (axes * np.sign(largest)).astype(np.float32)
+    return signed
+
+
+class Targets:
+    """The teacher's vectors along some axes, at length 1, computed when they are asked for.
+
+    Attributes:
+        dim: their dimensions.
+    """
+
+    def __init__(self, vectors: TeacherVectors, axes: NDArray[np.float32]) -> None:
+        self._vectors, self._axes = vectors, axes
+        self.dim = int(axes.shape[1])
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def __getitem__(self, texts: slice) -> NDArray[np.float32]:
+        """Some of the targets, `(n, dim)` float32."""
+        rows = self._vectors[texts] @ self._axes
+        found: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return found

@@ -1,0 +1,291 @@
+"""Heads: what else a version says of a text, from its vector: a label, a named incident, novelty.
+
+A head is fitted by `distill.heads` and scored here, with NumPy and one kernel. All heads of a version look at
+vectors along a few directions each; the products of all of them are computed together, in one pass over the
+vectors. Vectors are those of all dimensions, float32, scaled to length 1.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoder.errors import ConfigurationError, InputError
+from encoder.kernels.products import products
+
+__all__ = [
+    "CHOSEN",
+    "Classifier",
+    "Head",
+    "Heads",
+    "Labelled",
+    "Nearest",
+    "Novel",
+    "Novelty",
+    "Outcome",
+    "Prototypes",
+    "Tagged",
+    "unit_vectors",
+]
+
+Link = Literal["softmax", "sigmoid", "isotonic"]
+Floats = NDArray[np.float32]
+_LARGE = 80  # logits beyond this are certain, and exp of more overflows
+CHOSEN = 0.5
+"""A label of several is given to a text from this probability on."""
+
+
+class Labelled(NamedTuple):
+    """One label for each text: `(n,)` int32, which of the labels; `(n,)` float32, its probability."""
+
+    label: NDArray[np.int32]
+    score: Floats
+
+
+class Tagged(NamedTuple):
+    """Any number of labels for each text: `(n_labels, n)` float32, the probability of each."""
+
+    scores: Floats
+
+
+class Nearest(NamedTuple):
+    """`(n,)` int32, which of the names is nearest, or -1 where none is near; `(n,)` float32, the cosine."""
+
+    nearest: NDArray[np.int32]
+    similarity: Floats
+
+
+class Novel(NamedTuple):
+    """`(n,)` float32, how far from what was normal; `(n,)` bool, whether that is too far."""
+
+    distance: Floats
+    novel: NDArray[np.bool_]
+
+
+Outcome = Labelled | Tagged | Nearest | Novel
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Logistic regression, calibrated.
+
+    A label's logit is `weights @ vector + bias`, which holds a calibration's own factors as well. `softmax`
+    and `sigmoid` make probabilities of it; `isotonic` takes them from a curve for each label. Where a text
+    has one label, what the last two give is divided by its sum.
+
+    Attributes:
+        name: of the head.
+        labels: the labels.
+        weights: `(n_labels, dim)` float32.
+        bias: `(n_labels,)` float32.
+        link: from logits to probabilities.
+        several: whether a text may have any number of labels.
+        curves: for `isotonic`, `(n_points,)` logits, rising, and the probability at each, for each label.
+        facts: how it was fitted; any JSON.
+    """
+
+    kind: ClassVar[Literal["classifier"]] = "classifier"
+
+    name: str
+    labels: tuple[str, ...]
+    weights: Floats
+    bias: Floats
+    link: Link = "softmax"
+    several: bool = False
+    curves: tuple[tuple[Floats, Floats], ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def directions(self) -> Floats:
+        """`(n_labels, dim)`."""
+        return self.weights
+
+    @property
+    def offsets(self) -> Floats:
+        """`(n_labels,)`."""
+        return self.bias
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """The probabilities, `(n_labels, n)` float32, of such logits."""
+        if self.link == "softmax":
+            found: Any = np.exp(logits - logits.max(axis=0))
+        elif self.link == "sigmoid":
+            found = 1 / (1 + np.exp(-np.clip(logits, -_LARGE, _LARGE)))
+        else:
+            curves = zip(logits, self.curves, strict=True)
+            found = np.array([np.interp(row, *curve) for row, curve in curves], np.float32)
+        if self.several:
+            return np.asarray(found, np.float32)
+        total = found.sum(axis=0)
+        even: Floats = np.full_like(found, 1 / len(found))
+        np.divide(found, total, out=even, where=total > 0)
+        return even
+
+    def outcome(self, logits: Floats) -> Labelled | Tagged:
+        """What it says of texts with such logits, `(n_labels, n)`."""
+        if self.several:
+            return Tagged(self.probabilities(logits))
+        if self.link == "softmax":  # the same, without the probabilities that nobody asks for
+            logits = logits - logits.max(axis=0)
+            return Labelled(_first_at(logits, 0), 1 / np.exp(logits).sum(axis=0))
+        scores = self.probabilities(logits)
+        highest = scores.max(axis=0)
+        return Labelled(_first_at(scores, highest), highest)
+
+
+@dataclass(frozen=True, eq=False)
+class Prototypes:
+    """Named examples: a text is like the nearest of them, if one is near.
+
+    Attributes:
+        name: of the head.
+        names: the names.
+        directions: `(n_names, dim)` float32 of length 1, the middle of each name's examples.
+        threshold: the least cosine that counts as near.
+        facts: how it was fitted; any JSON.
+    """
+
+    kind: ClassVar[Literal["prototypes"]] = "prototypes"
+
+    name: str
+    names: tuple[str, ...]
+    directions: Floats
+    threshold: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def offsets(self) -> Floats:
+        """`(n_names,)` zeros."""
+        return np.zeros(len(self.names), np.float32)
+
+    def outcome(self, cosines: Floats) -> Nearest:
+        """What it says of texts with such cosines, `(n_names, n)`."""
+        highest = cosines.max(axis=0)
+        nearest = _first_at(cosines, highest)
+        nearest[highest < self.threshold] = -1
+        return Nearest(nearest, highest)
+
+
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """How far a text is from what was normal: Mahalanobis's distance.
+
+    It is measured along the directions in which normal texts differ most, and taken as even in all others, so
+    that few products give it: with `z = directions @ vector + offsets`, the squared distance is
+    `z[-1] + squares @ z[:-1] ** 2` (`distill.heads.novelty` says where from).
+
+    Attributes:
+        name: of the head.
+        directions: `(n_axes + 1, dim)` float32.
+        offsets: `(n_axes + 1,)` float32.
+        squares: `(n_axes,)` float32.
+        threshold: the distance above which a text is novel.
+        facts: how it was fitted; any JSON.
+    """
+
+    kind: ClassVar[Literal["novelty"]] = "novelty"
+
+    name: str
+    directions: Floats
+    offsets: Floats
+    squares: Floats
+    threshold: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def outcome(self, along: Floats) -> Novel:
+        """What it says of texts with such products, `(n_axes + 1, n)`."""
+        square = along[-1] + np.einsum("k,kn->n", self.squares, np.square(along[:-1]))
+        distance = np.sqrt(np.maximum(square, 0))
+        return Novel(distance, distance > self.threshold)
+
+
+Head = Classifier | Prototypes | Novelty
+
+
+class Heads:
+    """The heads of a version, scored together.
+
+    Attributes:
+        heads: each of them, sorted by name.
+    """
+
+    def __init__(self, heads: Iterable[Head] = (), *, unit: bool = True) -> None:
+        """Put heads together.
+
+        Args:
+            heads: heads for vectors of the same dimensions.
+            unit: whether the vectors have length 1 already.
+        """
+        self.heads = tuple(sorted(heads, key=lambda head: head.name))
+        self._unit = unit
+        if self.heads:
+            self._directions = np.concatenate([head.directions for head in self.heads])
+            self._offsets = np.concatenate([head.offsets for head in self.heads])
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, sorted."""
+        return tuple(head.name for head in self.heads)
+
+    def only(self, names: Sequence[str]) -> "Heads":
+        """Some of the heads.
+
+        Raises:
+            ConfigurationError: there is none of such a name.
+        """
+        for name in names:
+            if name not in self.names:
+                there = ", ".join(self.names) or "none"
+                raise ConfigurationError(f"the model has no head {name!r}: it has {there}")
+        return Heads((head for head in self.heads if head.name in names), unit=self._unit)
+
+    def __call__(self, vectors: NDArray[Any]) -> list[Outcome]:
+        """Score vectors.
+
+        Args:
+            vectors: `(n, dim)` float32, of all dimensions, as `Encoder.encode` gives them.
+
+        Returns:
+            What each head says, in the order of `heads`. The same vector gives the same products in any
+            batch.
+
+        Raises:
+            InputError: the vectors have another shape or type.
+        """
+        if not self.heads:
+            return []
+        dim = self._directions.shape[1]
+        if vectors.dtype != np.float32 or vectors.shape[1:] != (dim,):
+            raise InputError(
+                f"heads score vectors of {dim} float32, not {vectors.dtype} of shape {vectors.shape}: encode "
+                "without dims and dtype"
+            )
+        if not self._unit:
+            vectors = unit_vectors(vectors)
+        found = np.empty((len(self._directions), len(vectors)), np.float32)
+        products(np.ascontiguousarray(vectors), self._directions, self._offsets, found)
+        ends = np.cumsum([len(head.directions) for head in self.heads]).tolist()
+        return [
+            head.outcome(found[end - len(head.directions) : end])
+            for head, end in zip(self.heads, ends, strict=True)
+        ]
+
+
+def unit_vectors(vectors: NDArray[Any]) -> Floats:
+    """Vectors scaled to length 1; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)  # type: ignore[no-any-return] # NumPy's types are wider
+
+
+def _first_at(rows: Floats, value: Any) -> NDArray[np.int32]:
+    """For each column of `(k, n)` rows, the first row that has a value; along rows this is fast."""
+    found = np.zeros(rows.shape[1], np.int32)
+    for k in range(len(rows) - 1, -1, -1):
+        found[rows[k] == value] = k
+    return found

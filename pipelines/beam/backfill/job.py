@@ -1,0 +1,146 @@
+"""A backfill as a value: everything that its workers need, and what its output folder remembers of it."""
+
+import hashlib
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from encoder.errors import OutputConflict
+from encoder.store.objects import open_objects
+from pipelines.enrich.enrichment import Enrichment
+from pipelines.enrich.model_version import ModelVersion
+from pipelines.sinks.parquet import ParquetParts
+from pipelines.sources.files.discovery import InputFile
+from pipelines.sources.files.splits import TARGET_BYTES
+
+__all__ = ["JOB_FILE", "SUMMARY_FILE", "BackfillJob", "Counts", "claim_output", "part_metadata", "part_name"]
+
+JOB_FILE = "_job.json"
+"""Written before the work begins: what the folder is the output of."""
+
+SUMMARY_FILE = "_summary.json"
+"""Written when all parts are there."""
+
+_PART = re.compile(r"part-\d{5,}-\d{12,}-\d{5,}\.parquet")
+
+
+@dataclass(frozen=True)
+class BackfillJob:
+    """A backfill.
+
+    Attributes:
+        model: the model version; also the side input of the pipeline.
+        inputs: the files to read.
+        records: the schema of their records.
+        enrichment: the text template, the columns to keep, the vectors' format.
+        output: the URI of the output folder.
+        chunk_rows: records of a part. The same inputs and the same number give the same parts.
+    """
+
+    model: ModelVersion
+    inputs: tuple[InputFile, ...]
+    records: pa.Schema
+    enrichment: Enrichment
+    output: str
+    chunk_rows: int = 65_536
+
+    def description(self) -> dict[str, Any]:
+        """What makes the output what it is: two jobs with equal descriptions write equal rows."""
+        return {
+            "model": {"name": self.model.name, "version": self.model.version, "digest": self.model.digest},
+            "inputs": [{"path": file.path, "size": file.size} for file in self.inputs],
+            "records": [f"{field.name}: {field.type}" for field in self.records],
+            "text": self.enrichment.template.source,
+            "keep": self.enrichment.keep,
+            "vectors": asdict(self.enrichment.vectors),
+            "heads": self.enrichment.heads,
+            "chunk_rows": self.chunk_rows,
+            "split_bytes": TARGET_BYTES,
+        }
+
+
+def part_name(number: int, start: int, k: int) -> str:
+    """The file of chunk `k` of the split of input file `number` that begins at `start`."""
+    return f"part-{number:05d}-{start:012d}-{k:05d}.parquet"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was read and written: records, rows in the output, dead letters, bytes of the input, parts."""
+
+    records: int = 0
+    rows: int = 0
+    dead_letters: int = 0
+    input_bytes: int = 0
+    parts: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        """The sum, number by number."""
+        return Counts(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+
+    @classmethod
+    def of_part(cls, metadata: dict[str, str]) -> "Counts":
+        """The counts that a part's Parquet metadata tells."""
+        return cls(
+            records=int(metadata["millstream.records"]),
+            rows=int(metadata["rows"]),
+            dead_letters=int(metadata["millstream.dead_letters"]),
+            input_bytes=int(metadata["millstream.input_bytes"]),
+            parts=1,
+        )
+
+
+def part_metadata(job: BackfillJob, records: int, dead_letters: int, input_bytes: int) -> dict[str, str]:
+    """The Parquet metadata of a part: which model made it, from what, and its counts."""
+    vectors = job.enrichment.vectors
+    return {
+        "millstream.model.name": job.model.name,
+        "millstream.model.version": str(job.model.version or ""),
+        "millstream.model.digest": job.model.digest,
+        "millstream.text": job.enrichment.template.source,
+        "millstream.vectors": f"{vectors.layout} {vectors.dtype} {job.model.dim}",
+        "millstream.records": str(records),
+        "millstream.dead_letters": str(dead_letters),
+        "millstream.input_bytes": str(input_bytes),
+    }
+
+
+def claim_output(job: BackfillJob) -> dict[str, Any] | None:
+    """Make the output folder this job's.
+
+    Returns:
+        The summary, if the job is done already; None if there is work to do.
+
+    Raises:
+        OutputConflict: the folder holds Parquet files that are no backfill's, or another backfill.
+    """
+    objects = open_objects(job.output)
+    description = msgspec.json.encode(job.description())
+    names = ParquetParts(job.output).names()
+    claimed = objects.stat(JOB_FILE) is not None
+    if foreign := next((name for name in names if not claimed or not _PART.fullmatch(name)), None):
+        raise OutputConflict(f"{job.output} holds {foreign}, which no backfill wrote: name another folder")
+    if not claimed:
+        objects.create(JOB_FILE, description)
+    found = objects.read(JOB_FILE)
+    if found != description:
+        raise OutputConflict(
+            f"{job.output} holds another backfill ({_difference(found, description)}): name another folder"
+        )
+    if objects.stat(SUMMARY_FILE) is None:
+        return None
+    summary: dict[str, Any] = msgspec.json.decode(objects.read(SUMMARY_FILE))
+    return summary if summary["parts"] == len(names) else None  # somebody may have removed some
+
+
+def _difference(found: bytes, wanted: bytes) -> str:
+    """The first thing in which two descriptions differ."""
+    old, new = msgspec.json.decode(found), msgspec.json.decode(wanted)
+    key = next((key for key in new if old.get(key) != new[key]), "its description")
+    short = hashlib.sha256(found).hexdigest()[:12]
+    if key in ("model", "text", "vectors", "heads"):
+        return f"{key}: {old.get(key)}, not {new[key]}"
+    return f"with another {key}, {short}"

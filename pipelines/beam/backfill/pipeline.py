@@ -1,0 +1,169 @@
+"""The backfill as a Beam pipeline: files → splits → Arrow record batches → vectors → Parquet parts.
+
+The elements are record batches. Reading and embedding fuse into one stage, so that a batch is written before
+the next one is read. A part's name and its rows follow from its position in the input: whatever a runner
+repeats, and however often a job is started again, the output is the same files.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import apache_beam as beam
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from encoder.store.objects import open_objects
+from pipelines.beam.backfill.job import SUMMARY_FILE, BackfillJob, Counts, part_metadata, part_name
+from pipelines.beam.transforms import coder
+from pipelines.beam.transforms.metrics import BatchMetrics
+from pipelines.enrich.model_version import ModelVersion
+from pipelines.records.bad_rows import record_of
+from pipelines.sinks.dead_letters import DeadLetters
+from pipelines.sinks.parquet import ParquetParts
+from pipelines.sources.files.discovery import InputFile
+from pipelines.sources.files.reader import BadRow, read_split
+from pipelines.sources.files.splits import Split, split_file
+
+__all__ = ["Part", "backfill"]
+
+_PIECE = 8192  # rows that are embedded and written together, and a row group of the output
+_WRITTEN = "written"  # the tag of parts that an earlier run wrote
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the input, all of which becomes one file.
+
+    Attributes:
+        name: the file.
+        source: the input file.
+        rows: `(n,)` int64, where each row of the batch stands in the source, from 1.
+        bad: the rows that are not in the batch.
+        n_records: records that were read, the bad ones included.
+        n_bytes: bytes of the source that these are.
+        version: what embeds it.
+    """
+
+    name: str
+    source: str
+    rows: NDArray[np.int64]
+    bad: tuple[BadRow, ...]
+    n_records: int
+    n_bytes: int
+    version: ModelVersion
+
+
+Element = tuple[Part, pa.RecordBatch]
+
+
+def backfill(pipeline: beam.Pipeline, job: BackfillJob, written: frozenset[str] = frozenset()) -> Any:
+    """Add a backfill to a pipeline.
+
+    Args:
+        pipeline: the pipeline.
+        job: what to do.
+        written: names of parts that are in the output already; they are counted, not made again.
+
+    Returns:
+        A PCollection of one `Counts`, the sum over all parts.
+    """
+    coder.register()
+    version = pipeline | "Model version" >> beam.Create([job.model])
+    splits = (
+        pipeline
+        | "Inputs" >> beam.Create(list(enumerate(job.inputs)))
+        | "Spread inputs" >> beam.Reshuffle()
+        | "Split" >> beam.FlatMap(_split).with_output_types(tuple[int, Split])
+        | "Spread splits" >> beam.Reshuffle()
+    )
+    # The side input is Read's: a step with one begins a stage, and no batch should cross from one to another.
+    # They are typed, so that they travel as Arrow where a runner parts the steps all the same.
+    reader = beam.ParDo(ReadSplit(job, written), beam.pvalue.AsSingleton(version)).with_output_types(Element)
+    read = splits | "Read" >> reader.with_outputs(_WRITTEN, main="read")
+    made = read["read"] | "Embed" >> beam.ParDo(EmbedPart(job)).with_output_types(Counts)
+    found = read[_WRITTEN] | "Count written" >> beam.Map(_counts_of, job.output).with_output_types(Counts)
+    total = (made, found) | beam.Flatten() | "Sum" >> beam.CombineGlobally(_sum)
+    return total | "Summary" >> beam.Map(_write_summary, job)
+
+
+def _split(numbered: tuple[int, InputFile]) -> Iterator[tuple[int, Split]]:
+    number, file = numbered
+    return ((number, split) for split in split_file(file))
+
+
+class ReadSplit(beam.DoFn):
+    """Reads splits as parts of `chunk_rows` records."""
+
+    def __init__(self, job: BackfillJob, written: frozenset[str]) -> None:
+        self._job = job
+        self._written = written
+
+    def process(self, numbered: tuple[int, Split], version: ModelVersion) -> Iterator[Any]:
+        """Yield (Part, RecordBatch), or the name of a part that is written already."""
+        number, split = numbered
+        for k, chunk in enumerate(read_split(split, self._job.records, self._job.chunk_rows)):
+            name = part_name(number, split.start, k)
+            if name in self._written:
+                yield beam.pvalue.TaggedOutput(_WRITTEN, name)
+            else:
+                read = chunk.rows, chunk.bad, chunk.n_read, chunk.n_bytes
+                yield Part(name, split.file.path, *read, version), chunk.batch
+
+
+class EmbedPart(beam.DoFn):
+    """Embeds a part and writes it, dead letters first: when the Parquet file is there, all of the part is.
+
+    One step and not two, and a few thousand rows at a time: vectors are written while they are in the cache,
+    and never cross from one stage to another.
+    """
+
+    def __init__(self, job: BackfillJob) -> None:
+        self._job = job
+        self._metrics = BatchMetrics()
+
+    def setup(self) -> None:
+        """Open the output."""
+        self._parts = ParquetParts(self._job.output)
+        self._dead = DeadLetters(self._job.output)
+        self._room: NDArray[Any] | None = None
+
+    def process(self, element: Element) -> Iterator[Counts]:
+        """Yield what was written."""
+        part, batch = element
+        version = part.version
+        encoder, bad, seconds = version.load(), list(part.bad), 0.0
+        if self._room is None:
+            self._room = np.empty((_PIECE, encoder.dim), self._job.enrichment.vectors.dtype)
+        with self._parts.new(part.name, self._job.enrichment.schema(batch.schema, encoder)) as file:
+            for first in range(0, batch.num_rows, _PIECE):
+                piece = batch.slice(first, _PIECE)
+                begin = time.perf_counter()
+                enriched = self._job.enrichment(piece, encoder, version.label, self._room)
+                seconds += time.perf_counter() - begin
+                file.write(enriched.batch)
+                bad += [
+                    BadRow(part.source, int(part.rows[first + row]), reason, record_of(piece, row))
+                    for row, reason in enriched.bad.items()
+                ]
+            self._dead.write(part.name, bad)
+            file.describe(part_metadata(self._job, part.n_records, len(bad), part.n_bytes))
+        self._metrics.tell(version.label, part.n_records, len(bad), batch.nbytes, seconds)
+        yield Counts(part.n_records, part.n_records - len(bad), len(bad), part.n_bytes, 1)
+
+
+def _counts_of(name: str, output: str) -> Counts:
+    return Counts.of_part(ParquetParts(output).metadata(name))
+
+
+def _sum(counts: Any) -> Counts:
+    return sum(counts, Counts())
+
+
+def _write_summary(counts: Counts, job: BackfillJob) -> Counts:
+    summary = {**asdict(counts), "model": job.model.label, "digest": job.model.digest}
+    open_objects(job.output).overwrite(SUMMARY_FILE, msgspec.json.encode(summary))
+    return counts

@@ -1,0 +1,122 @@
+"""From the words of the command line to a streaming job: everything that can be wrong is found here."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from encoder.errors import ConfigurationError, OutputConflict
+from encoder.reference import parse
+from encoder.store.objects import open_objects
+from pipelines.beam.streaming.interfaces import StreamJob
+from pipelines.beam.streaming.model import Fixed, Followed, StreamModel
+from pipelines.beam.streaming.sink_options import OutputWords
+from pipelines.beam.streaming.sinks.parquet import FILE_NAME, WindowFiles
+from pipelines.beam.streaming.source_options import StreamInput, Timing
+from pipelines.enrich.columns import VectorFormat
+from pipelines.enrich.enrichment import Enrichment, chosen_heads
+from pipelines.enrich.model_version import ModelVersion
+from pipelines.records.template import TextTemplate
+from pipelines.sinks.parquet import ParquetParts
+
+__all__ = ["STREAM_FILE", "claim_stream", "plan_stream"]
+
+STREAM_FILE = "_stream.json"
+"""Written before the work begins: what the folder is the output of."""
+
+
+def plan_stream(
+    *,
+    model: str,
+    source: StreamInput,
+    output: OutputWords,
+    text: str,
+    keep: Sequence[str] | None = None,
+    vectors: Literal["list", "binary"] = "list",
+    dtype: Literal["float32", "float16", "int8"] = "float32",
+    heads: Sequence[str] | None = None,
+    timing: Timing | None = None,
+    follow: float | None = None,
+) -> StreamJob:
+    """Check everything and say what to do; nothing is written.
+
+    Args:
+        model: REF of the model.
+        source: the input; at least one record must be there to tell the columns.
+        output: the output.
+        text: the text template.
+        keep: columns to keep, or None for all.
+        vectors: layout of the vectors.
+        dtype: type of their elements.
+        heads: the heads whose scores are added, or None for all.
+        timing: windows and their times.
+        follow: seconds between two looks for a newer version of the model; None stays with the one of now.
+
+    Raises:
+        TemplateError: the template cannot be read, or names a field that no record has.
+        InputError: there are no inputs, or they do not fit together.
+        OutputConflict: the output lies among the inputs, or the other way round.
+        ConfigurationError: a REF, a URI, a topic, a time or a kept column that does not exist.
+    """
+    timing = timing or Timing()
+    template = TextTemplate.parse(text)
+    kept = None if keep is None else tuple(dict.fromkeys(keep))
+    wanted = [*template.fields, *([timing.field] if timing.field else []), *output.key_fields]
+    read = source.source(wanted, kept, timing, output.place if output.kind == "parquet" else None)
+    form = VectorFormat(vectors, dtype)
+    columns = tuple(read.records.names) if kept is None else kept
+    enrichment = Enrichment(template, columns, form, chosen_heads(heads))
+    version = ModelVersion.resolve(model)
+    enrichment.schema(read.records, version.load())  # refuses columns that cannot be kept
+    followed = _model(model, version, follow, enrichment)
+    return StreamJob(read, output.output(followed, enrichment, timing.windows()))
+
+
+def _model(ref: str, version: ModelVersion, follow: float | None, enrichment: Enrichment) -> StreamModel:
+    if follow is None:
+        return Fixed(version)
+    reference = parse(ref)
+    if reference.kind != "store" or reference.selector != "latest":
+        raise ConfigurationError(
+            f"{ref} always means the same model: name a store, as in ./store/minilm@latest"
+        )
+    return Followed(str(reference), follow, enrichment)
+
+
+def claim_stream(job: StreamJob) -> None:
+    """Make the output folder this job's; the same job may claim it again, with any model. Topics are shared.
+
+    Raises:
+        OutputConflict: the folder holds Parquet files that are no stream's, or those of another one.
+    """
+    if not isinstance(job.output, WindowFiles):
+        return
+    folder = job.output.file.output
+    objects = open_objects(folder)
+    description = msgspec.json.encode(_description(job.source.place, job.output))
+    claimed = objects.stat(STREAM_FILE) is not None
+    names = ParquetParts(folder).names()
+    if foreign := next((name for name in names if not claimed or not re.fullmatch(FILE_NAME, name)), None):
+        raise OutputConflict(f"{folder} holds {foreign}, which no stream wrote: name another folder")
+    if not claimed:
+        objects.create(STREAM_FILE, description)
+    if objects.read(STREAM_FILE) != description:
+        raise OutputConflict(
+            f"{folder} holds the output of a stream with another input, text, windows, number of "
+            "files, columns or vectors: name another folder"
+        )
+
+
+def _description(source: str, output: WindowFiles) -> dict[str, Any]:
+    enrichment = output.file.enrichment
+    return {
+        "source": source,
+        "text": enrichment.template.source,
+        "keep": enrichment.keep,
+        "vectors": msgspec.to_builtins(enrichment.vectors),
+        "heads": enrichment.heads,
+        "window": output.windows.size,
+        "event_time": output.windows.field,
+        "shards": output.shards,
+    }

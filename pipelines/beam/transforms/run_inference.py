@@ -1,0 +1,145 @@
+"""Model handlers for Beam's `RunInference`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult
+from numpy.typing import NDArray
+
+from encoder import Encoder
+from encoder.errors import InputError
+from pipelines.beam.transforms import coder
+from pipelines.enrich.columns import VectorFormat
+from pipelines.enrich.enrichment import Enrichment, chosen_heads
+from pipelines.enrich.model_version import ModelVersion
+from pipelines.records.template import TextTemplate
+
+__all__ = ["BatchModelHandler", "LoadedModel", "TextModelHandler", "encode_all"]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A version and its encoder; what `RunInference` shares between the threads of a process."""
+
+    version: ModelVersion
+    encoder: Encoder
+
+
+class _Handler(ModelHandler[Any, Any, LoadedModel]):
+    """Loads versions; `RunInference` with a side input of `ModelMetadata` changes them by their REFs."""
+
+    def __init__(self, model: str | ModelVersion, **batching: Any) -> None:
+        super().__init__(**batching)
+        self._model = ModelVersion.resolve(model) if isinstance(model, str) else model
+
+    def load_model(self) -> LoadedModel:
+        """The model, verified and memory-mapped."""
+        return LoadedModel(self._model, self._model.load())
+
+    def update_model_path(self, model_path: str | None = None) -> None:
+        """Change to another REF, which a side input names."""
+        if model_path:
+            self._model = ModelVersion.resolve(model_path)
+
+    def get_metrics_namespace(self) -> str:
+        """The namespace of `RunInference`'s own metrics."""
+        return "millstream"
+
+
+class TextModelHandler(_Handler):
+    """Embeds strings: each gives a `PredictionResult` with its `(dim,)` float32 vector.
+
+    `model_id` is the model's label, as `minilm@7`.
+
+    Args:
+        model: a REF, whose version is fixed when the pipeline is built.
+        batching: of `ModelHandler`, as `min_batch_size` and `max_batch_size`.
+    """
+
+    def __init__(self, model: str | ModelVersion, **batching: Any) -> None:
+        super().__init__(model, **{"min_batch_size": 64, "max_batch_size": 4096, **batching})
+
+    def run_inference(
+        self,
+        batch: Sequence[str],
+        model: LoadedModel,
+        inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
+    ) -> Iterable[PredictionResult]:
+        """See the class.
+
+        Raises:
+            InputError: an element is no string.
+        """
+        vectors = encode_all(batch, model.encoder)
+        label = model.version.label
+        return [PredictionResult(text, vector, label) for text, vector in zip(batch, vectors, strict=True)]
+
+    def get_num_bytes(self, batch: Sequence[str]) -> int:
+        """The characters of the texts; by default Beam would pickle them to know."""
+        return sum(map(len, batch))
+
+
+class BatchModelHandler(_Handler):
+    """Embeds record batches, as `EmbedBatches` does; `RunInference` does not batch them again.
+
+    A bad row fails its batch; with `RunInference(…).with_exception_handling()` the batch is handed on.
+
+    Args:
+        model: a REF, whose version is fixed when the pipeline is built.
+        text, keep, vectors, dtype, heads: see `EmbedBatches`.
+    """
+
+    def __init__(
+        self,
+        model: str | ModelVersion,
+        text: str = "text",
+        *,
+        keep: Sequence[str] | None = None,
+        vectors: Literal["list", "binary"] = "list",
+        dtype: Literal["float32", "float16", "int8"] = "float32",
+        heads: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(model)
+        coder.register()
+        kept = None if keep is None else tuple(dict.fromkeys(keep))
+        form = VectorFormat(vectors, dtype)
+        self._enrichment = Enrichment(TextTemplate.parse(text), kept, form, chosen_heads(heads))
+
+    def run_inference(
+        self,
+        batch: pa.RecordBatch,
+        model: LoadedModel,
+        inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
+    ) -> Iterable[pa.RecordBatch]:
+        """See the class.
+
+        Raises:
+            InputError: a row has no text.
+        """
+        enriched = self._enrichment(batch, model.encoder, model.version.label)
+        for row, reason in enriched.bad.items():
+            raise InputError(f"row {row} of the batch: {reason}")
+        return [enriched.batch]
+
+    def get_num_bytes(self, batch: pa.RecordBatch) -> int:
+        """The size of the batch in memory; by default Beam would pickle it to know."""
+        return int(batch.nbytes)
+
+    def should_skip_batching(self) -> bool:
+        """An element is a batch already."""
+        return True
+
+
+def encode_all(texts: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
+    """`(n_texts, dim)` float32.
+
+    Raises:
+        InputError: an element is no string.
+    """
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"element {row} of the batch is {type(text).__name__}: give strings")
+    return encoder.encode(pa.array(texts, pa.string()))

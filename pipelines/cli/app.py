@@ -1,0 +1,73 @@
+"""The command line: `millstream COMMAND`.
+
+Exit codes: 0 done, 1 failed, 2 wrong use. Errors are one line on standard error; `--debug` shows the
+traceback.
+"""
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from encoder.errors import ConfigurationError, MillstreamError, TemplateError
+from pipelines.cli import backfill, demo, distill, evaluate, stream, warm
+from pipelines.cli.heads import command as head
+from pipelines.cli.models import command as models
+from pipelines.cli.worker import command as worker
+
+__all__ = ["app", "main"]
+
+FAILED, WRONG_USE = 1, 2
+
+app = typer.Typer(
+    name="millstream",
+    help="Text embeddings on streams, at the speed of the stream.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MILLSTREAM"},
+)
+app.command("distill")(distill.distill)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(models.app, name="models")
+app.add_typer(head.app, name="head")
+app.command("backfill")(backfill.backfill)
+app.command("stream")(stream.stream)
+app.command("warm")(warm.warm)
+app.command("worker")(worker.worker)
+app.command("demo")(demo.demo)
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", envvar="MILLSTREAM_DEBUG", help="Show the traceback of an error.")
+    ] = False,
+) -> None:
+    """Text embeddings on streams, at the speed of the stream."""
+    if debug:
+        os.environ["MILLSTREAM_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command line; the way in of `pip install millstream`."""
+    own = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    if "--debug" in own:  # wherever it stands before `--`
+        sys.argv.remove("--debug")
+        os.environ["MILLSTREAM_DEBUG"] = "1"
+    # Libraries that warn while they are imported do so to their developers, not to ours.
+    logging.basicConfig(level=logging.INFO if os.environ.get("MILLSTREAM_DEBUG") else logging.ERROR)
+    for ours in ("encoder", "distill"):  # ours do so to the user
+        logging.getLogger(ours).setLevel(logging.WARNING)
+    try:
+        app()
+    except Exception as error:
+        if os.environ.get("MILLSTREAM_DEBUG"):
+            raise
+        known = isinstance(error, MillstreamError | OSError)
+        message = str(error) if known else f"{type(error).__name__}: {error} (--debug shows where)"
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {escape(message)}")
+        sys.exit(WRONG_USE if isinstance(error, ConfigurationError | TemplateError) else FAILED)

@@ -1,0 +1,182 @@
+"""`millstream backfill`: files of records in, Parquet with vectors out."""
+
+import io
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from encoder.errors import MissingExtra
+from pipelines.cli.console import ErrorConsole, print_table
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipelines.beam.backfill.job import BackfillJob, Counts
+
+__all__ = ["backfill", "hushed"]
+
+
+def backfill(
+    model: Annotated[
+        str, typer.Option(help="REF of the model: a folder, or a version as in s3://bucket/models/minilm@7.")
+    ],
+    inputs: Annotated[
+        str,
+        typer.Option(
+            "--input", help="File, folder or glob: Parquet, JSON lines, CSV, text; also .gz and .zst."
+        ),
+    ],
+    output: Annotated[str, typer.Option(help="Folder or URI for the Parquet files.")],
+    text: Annotated[
+        str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
+    ] = "text",
+    keep: Annotated[
+        str | None,
+        typer.Option(help="Columns to keep, separated by commas; '' for none.", show_default="all"),
+    ] = None,
+    vectors: Annotated[
+        Literal["list", "binary"],
+        typer.Option(help="list: every tool reads it; binary: fixed-size bytes, faster to write."),
+    ] = "list",
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
+    ] = "float32",
+    heads: Annotated[
+        str | None,
+        typer.Option(help="Heads whose scores are added, separated by commas, or none.", show_default="all"),
+    ] = None,
+    input_format: Annotated[
+        Literal["parquet", "jsonl", "csv", "text"] | None,
+        typer.Option("--format", help="Format of the input.", show_default="by the files' extensions"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the local runner.", show_default="one a core")
+    ] = None,
+    rows_per_file: Annotated[int, typer.Option(min=1, help="Records of an output file.")] = 65_536,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when the runner has the job; for runners elsewhere.")
+    ] = False,
+    beam_arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- BEAM OPTIONS]", help="Any Beam runner and its options, behind `--`."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
+) -> None:
+    """Embed files of records into Parquet, on this machine or on any Beam runner.
+
+    The output holds the kept columns, `embedding`, `model_version` and heads' scores. Rows that cannot be
+    read go to `dead_letters/` in the output with file, row and reason. After an interruption, the same
+    command goes on.
+    """
+    try:
+        from pipelines.beam.backfill.job import Counts, claim_output  # noqa: PLC0415 - Beam is heavy and optional
+        from pipelines.beam.backfill.plan import plan_backfill  # noqa: PLC0415 - as above
+        from pipelines.beam.runner_options import beam_options, check_detachable  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "apache_beam", "beam") from error
+
+    from pipelines.enrich.columns import parse_heads  # noqa: PLC0415 - loaded only where it is used
+
+    console = ErrorConsole()
+    options = beam_options(beam_arguments or [], workers)
+    if detach:
+        check_detachable(options)
+    with console.status("reading the model and the inputs' schema"):
+        job = plan_backfill(
+            model=model,
+            pattern=inputs,
+            output=output,
+            text=text,
+            keep=None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
+            vectors=vectors,
+            dtype=dtype,
+            heads=parse_heads(heads),
+            input_format=input_format,
+            chunk_rows=rows_per_file,
+        )
+        done = claim_output(job)
+    begin = time.monotonic()
+    earlier = 0
+    if done is None and detach:
+        _start(job, options, console)
+        return
+    if done is None:
+        counts, earlier = _run(job, options, console)
+    else:
+        console.print(f"{job.output} is complete already: nothing to do")
+        counts = Counts(**{key: done[key] for key in asdict(Counts())})
+        earlier = counts.records
+    seconds = round(time.monotonic() - begin, 1)
+    if as_json:
+        outcome = {**asdict(counts), "seconds": seconds, "model": job.model.label, "output": job.output}
+        typer.echo(json.dumps(outcome))
+    else:
+        _print_summary(job, counts, earlier, seconds)
+
+
+def _start(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> None:
+    from pipelines.beam.runner import start_backfill  # noqa: PLC0415 - Beam is heavy and optional
+
+    with hushed():
+        start_backfill(job, options)
+    console.print(
+        f"the runner has it; {job.output}/_summary.json appears at the end, and the same command says so"
+    )
+
+
+def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> "tuple[Counts, int]":
+    """Run the job; the counts of the output, and the records that earlier runs had done."""
+    from pipelines.beam.runner import run_backfill  # noqa: PLC0415 - Beam is heavy and optional
+
+    total = sum(file.size for file in job.inputs)
+    earlier: list[int] = []
+    try:
+        with console.progress("records", total) as tell, hushed():
+
+            def look(counts: "Counts") -> None:
+                earlier.append(counts.records)
+                tell(counts.input_bytes, counts.records - earlier[0])
+
+            return run_backfill(job, options, look), earlier[0]
+    except KeyboardInterrupt:
+        console.print("interrupted: the same command goes on where this one stopped")
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Beam logs and prints the tracebacks of errors that it raises as well: show them for `--debug` only."""
+    if os.environ.get("MILLSTREAM_DEBUG"):
+        yield
+        return
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        root.setLevel(level)
+
+
+def _print_summary(job: "BackfillJob", counts: "Counts", earlier: int, seconds: float) -> None:
+    made = counts.records - earlier
+    rate = f"  ({made / max(seconds, 0.1):,.0f} records/s)" if made else ""
+    letters = f"  {job.output}/dead_letters/" if counts.dead_letters else ""
+    rows = {
+        "records": f"{counts.records:,}",
+        "rows with vectors": f"{counts.rows:,}",
+        "dead letters": f"{counts.dead_letters:,}{letters}",
+        "model": f"{job.model.label}  {job.model.digest[:19]}",
+        "output": f"{job.output}  ({counts.parts:,} files)",
+        "time": f"{seconds:,.1f} s{rate}",
+    }
+    print_table(None, [list(row) for row in rows.items()])

@@ -1,0 +1,159 @@
+"""Progress and messages on standard error."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["ErrorConsole", "Stages", "print_table", "size_text", "span_text", "time_text", "value_text"]
+
+_EVERY = 5.0  # seconds between two progress lines where there is no terminal
+
+
+class ErrorConsole(Console):
+    """The console on standard error; where it is no terminal, progress is a line now and then.
+
+    It keeps writing there while `sys.stderr` is redirected.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(file=sys.stderr, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def progress(self, unit: str, total: float) -> Iterator[Callable[[float, int], None]]:
+        """Show progress.
+
+        Args:
+            unit: what is counted.
+            total: the amount of work, in any unit.
+
+        Yields:
+            A function to call with the work done so far (in total's unit) and the number of units done in
+            this run.
+        """
+        begin = time.monotonic()
+        if not self.is_terminal:
+            yield self._lines(unit, total, begin)
+            return
+        columns = (
+            SpinnerColumn(),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self, transient=True) as bar:
+            task = bar.add_task(unit, total=total, rate="starting")
+
+            def tell(done: float, count: int) -> None:
+                bar.update(task, completed=done, rate=_rate(count, unit, begin))
+
+            yield tell
+
+    def _lines(self, unit: str, total: float, begin: float) -> Callable[[float, int], None]:
+        last = begin
+
+        def tell(done: float, count: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _EVERY:
+                last = time.monotonic()
+                self.print(f"{100 * done / max(total, 1):3.0f} %  {_rate(count, unit, begin)}")
+
+        return tell
+
+
+class Stages:
+    """The progress of work in several stages, each known by what it counts: one bar after the other."""
+
+    def __init__(self, console: ErrorConsole) -> None:
+        self._console = console
+        self._stack = ExitStack()
+        self._unit: str | None = None
+        self._before = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def tell(self, unit: str, done: int, total: int, *, count: int | None = None) -> None:
+        """Show how far a stage is.
+
+        Args:
+            unit: what it counts; another one than before begins the next stage.
+            done: the work done so far.
+            total: all work of the stage.
+            count: the number of units done, where the work is measured in something else.
+        """
+        number = done if count is None else count
+        if unit != self._unit:
+            self._stack.close()
+            self._tell = self._stack.enter_context(self._console.progress(unit, total))
+            self._unit, self._before = (
+                unit,
+                number,
+            )  # the clock starts now, and earlier runs may have done some
+        self._tell(done, number - self._before)
+
+    def print(self, text: str) -> None:
+        """Print a line."""
+        self._console.print(text)
+
+
+def _rate(count: int, unit: str, begin: float) -> str:
+    return f"{count:,} {unit}, {count / max(time.monotonic() - begin, 1e-9):,.0f} {unit}/s"
+
+
+def print_table(header: list[str] | None, rows: list[list[str]]) -> None:
+    """Print rows of text in columns; a line is never cut or wrapped, so that it can be piped."""
+    from rich.console import Console  # noqa: PLC0415 - loaded only where it is used
+    from rich.markup import escape  # noqa: PLC0415 - loaded only where it is used
+    from rich.measure import Measurement  # noqa: PLC0415 - loaded only where it is used
+    from rich.table import Table  # noqa: PLC0415 - loaded only where it is used
+
+    table = Table(*(header or []), box=None, show_header=header is not None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console = Console(highlight=False)
+    console.width = max(
+        console.width, Measurement.get(console, console.options.update(width=10_000), table).maximum
+    )
+    console.print(table)
+
+
+def size_text(size: float) -> str:
+    """A size in bytes for people: powers of 1000, three digits."""
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:  # noqa: PLR2004 - the unit's own step
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+def span_text(numbers: list[int]) -> str:
+    """The first and the last of rising numbers, as `3 to 7`."""
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def time_text(time: datetime) -> str:
+    """A UTC time to the second, as `2026-01-31T08:30:00Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def value_text(value: Any) -> str:
+    """A text as it is, any other JSON value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value)

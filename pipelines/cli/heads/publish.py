@@ -1,0 +1,191 @@
+"""Where a fitted head goes: into a new version of the model's store, or into a new folder."""
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from encoder.errors import ConfigurationError, InvalidReference, PublishedMeanwhile
+from encoder.heads.files import check_head_name, head_path, pack_head
+from encoder.model import StaticModel, load_model
+from encoder.reference import Reference, parse
+from pipelines.cli.quality_gate import REPORT_FILE
+
+if TYPE_CHECKING:
+    from encoder.heads.scoring import Head
+    from encoder.store.manifest import Manifest
+
+__all__ = ["HeadTarget"]
+
+_RACES = 20
+"""Times that others may publish a version between a look at the latest one and our publication."""
+
+
+@dataclass(frozen=True)
+class _Base:
+    """A model on this machine; `manifest` is that of its version, or None for a folder."""
+
+    reference: Reference
+    folder: Path
+    model: StaticModel
+    manifest: "Manifest | None"
+
+    @classmethod
+    def open(cls, reference: Reference) -> Self:
+        """Read what a reference means now."""
+        if reference.kind == "folder":
+            folder = Path(reference.location).absolute()
+            return cls(reference, folder, load_model(folder), None)
+        from encoder.store.cache import cached_model  # noqa: PLC0415 - a folder needs no object store
+
+        folder, manifest = cached_model(reference)
+        pinned = Reference("store", reference.location, manifest.version)
+        return cls(pinned, folder, load_model(folder), manifest)
+
+
+@dataclass(frozen=True)
+class HeadTarget:
+    """A model, and where it goes with one more head.
+
+    Attributes:
+        name: of the head.
+        base: the model that the head is fitted to.
+        output: the folder to write, or None to publish.
+        replaces: whether the head takes the place of one of the same name.
+        follows: whether the head goes into the latest version, which may be a newer one by then.
+    """
+
+    name: str
+    base: _Base
+    output: Path | None
+    replaces: bool
+    follows: bool
+
+    @classmethod
+    def find(cls, ref: str, name: str, *, publish: bool, output: Path | None, replace: bool) -> Self:
+        """Check everything that can be wrong, before work begins.
+
+        Raises:
+            ConfigurationError: the name cannot be a head's or is taken, or it is not clear where to.
+            OutputConflict: the output folder is there.
+            UnsafeStore: the store cannot keep a version from being overwritten.
+            MillstreamError: as `Encoder.load`.
+        """
+        check_head_name(name)
+        if publish == (output is not None):
+            raise ConfigurationError(
+                "where should the model with the head go? Give --publish or --output FOLDER"
+            )
+        reference = parse(ref)
+        if publish and reference.kind == "folder":
+            raise InvalidReference(
+                f"{ref} is a folder, not a model in a store: give --output, then `millstream models publish`"
+            )
+        if output is not None:
+            from encoder.atomic_files import check_new_folder  # noqa: PLC0415 - loaded only where it is used
+
+            check_new_folder(output)
+        target = cls(name, _Base.open(reference), output, replace, reference.selector == "latest")
+        target._check_name(target.base)
+        if publish:
+            _prove_create_only(reference.location)
+        return target
+
+    @property
+    def model(self) -> StaticModel:
+        """The model that the head is fitted to."""
+        return self.base.model
+
+    def deliver(self, head: "Head", quality: dict[str, Any]) -> dict[str, Any]:
+        """Publish the version or write the folder; what was made, as JSON.
+
+        Raises:
+            PublishedMeanwhile: the latest version is a newer one by now, with other vectors.
+            ConfigurationError: it is a newer one by now, and has a head of this name.
+        """
+        if self.output is None:
+            return self._publish(head, quality)
+        from encoder.atomic_files import new_folder, write_synced  # noqa: PLC0415 - loaded only where it is used
+
+        with new_folder(self.output) as staging:
+            shutil.copytree(self.base.folder, staging, dirs_exist_ok=True)
+            for path, data in _files(self.base, head).items():
+                (staging / path).parent.mkdir(exist_ok=True)
+                (staging / path).unlink(missing_ok=True)
+                write_synced(staging / path, data)
+        return {"ref": str(self.output)}
+
+    def _check_name(self, base: _Base) -> None:
+        if not self.replaces and self.name in (head.name for head in base.model.heads):
+            raise ConfigurationError(
+                f"{base.reference} has a head {self.name!r} already: give another --name, or --replace"
+            )
+
+    def _publish(self, head: "Head", quality: dict[str, Any]) -> dict[str, Any]:
+        if not self.follows:
+            return _extend(self.base, head, quality, next_only=False)
+        for _ in range(_RACES):
+            base = self._latest()
+            with suppress(PublishedMeanwhile):
+                return _extend(base, head, quality, next_only=True)
+        return _extend(self._latest(), head, quality, next_only=True)
+
+    def _latest(self) -> _Base:
+        """The latest version, which somebody may have published since the work began."""
+        latest = _Base.open(Reference("store", self.base.reference.location))
+        if latest.reference == self.base.reference:
+            return self.base
+        if latest.model.vectors_digest() != self.base.model.vectors_digest():
+            raise PublishedMeanwhile(
+                f"{latest.reference} was published meanwhile, with other vectors than {self.base.reference}, "
+                "so this head does not fit it and nothing was published: fit it again to the new version, or "
+                f"with --model {self.base.reference} to go back to the old one"
+            )
+        self._check_name(latest)
+        return latest
+
+
+def _files(base: _Base, head: "Head") -> dict[str, bytes]:
+    """The head's file, and the model's report and card, as far as it has them, with all heads in them."""
+    from distill.report.head_sections import card_with_heads, page_with_heads  # noqa: PLC0415 - brings jinja2
+
+    files = {head_path(head.name): pack_head(head, base.model.vectors_digest())}
+    heads = [*(one for one in base.model.heads if one.name != head.name), head]
+    for path, written in ((REPORT_FILE, page_with_heads), ("README.md", card_with_heads)):
+        if (base.folder / path).is_file():
+            files[path] = written((base.folder / path).read_text("utf-8"), heads).encode()
+    return files
+
+
+def _extend(base: _Base, head: "Head", quality: dict[str, Any], *, next_only: bool) -> dict[str, Any]:
+    """Publish a version with one more head, what is known of all heads beside it."""
+    from encoder.store.store import ModelStore  # noqa: PLC0415 - loaded only where it is used
+
+    assert base.manifest is not None  # noqa: S101 - `find` has seen to it
+    before = base.manifest
+    known = {**before.parameters.get("heads", {}), head.name: {"kind": head.kind, **head.facts}}
+    measured = {name: of for name, of in before.quality.get("heads", {}).items() if name != head.name}
+    if quality:
+        measured[head.name] = quality
+    manifest = ModelStore.open(base.reference.location).extend(
+        before,
+        _files(base, head),
+        parameters={"heads": known},
+        quality={"heads": measured} if measured or "heads" in before.quality else None,
+        next_only=next_only,
+    )
+    return {
+        "name": manifest.name,
+        "version": manifest.version,
+        "digest": manifest.digest,
+        "based_on": before.version,
+        "ref": str(Reference("store", base.reference.location, manifest.version)),
+    }
+
+
+def _prove_create_only(uri: str) -> None:
+    from encoder.store.objects import open_objects  # noqa: PLC0415 - a folder needs no object store
+    from encoder.store.publish import prove_create_only  # noqa: PLC0415 - as above
+
+    prove_create_only(open_objects(uri))

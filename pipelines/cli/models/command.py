@@ -1,0 +1,272 @@
+"""`millstream models`: look at, publish, fetch, check and clean up the versions in a store."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from encoder.errors import ConfigurationError, CorruptVersion, InvalidReference, OutputConflict
+from encoder.reference import Reference, parse, store_uri
+from pipelines.cli.console import print_table, size_text, span_text, time_text, value_text
+from pipelines.cli.models import push as model_push
+from pipelines.cli.models import report as model_report
+
+if TYPE_CHECKING:
+    from encoder.store.prune import Pruned
+    from encoder.store.store import ModelStore
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Model versions in a store: list, publish, fetch, check, roll back, clean up.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Ref = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF",
+        help="A version in a store: the model's URI or folder, then @latest (or nothing), @7 or @sha256:…, "
+        "as in s3://bucket/models/minilm@7.",
+    ),
+]
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="MILLSTREAM_STORE",
+        metavar="URI",
+        help="The folder that holds the models, as in s3://bucket/models, gs://…, az://… or ./store.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+
+
+app.command("report")(model_report.report)
+app.command("push")(model_push.push)
+
+
+@app.command("list")
+def list_(store: Store, as_json: AsJson = False) -> None:
+    """List the models of a store and the latest version of each."""
+    from encoder.store.store import list_models  # noqa: PLC0415 - obstore is loaded only where it is used
+
+    rows = [_row(name, model) for name, model in list_models(store).items()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif rows:
+        print_table(["model", "latest", "published", "size", "digest"], [_cells(row) for row in rows])
+    else:
+        typer.echo(f"no models in {store_uri(store)}: `millstream models publish` puts one there", err=True)
+
+
+@app.command()
+def show(ref: Ref, as_json: AsJson = False) -> None:
+    """Show what a version holds, where it comes from, and which other versions there are."""
+    store, reference = _open(ref)
+    manifest = store.manifest(reference.selector)
+    if as_json:
+        from msgspec import to_builtins  # noqa: PLC0415 - loaded only where it is used
+
+        typer.echo(json.dumps(to_builtins(manifest), indent=2))
+        return
+    facts: dict[str, Any] = {
+        "model": manifest.name,
+        "version": manifest.version,
+        "versions": span_text(store.versions()),
+        "digest": manifest.digest,
+        "published": time_text(manifest.created_at),
+        "by": manifest.created_by,
+        "teacher": manifest.teacher or "-",
+        **({"rolls back to": manifest.rolls_back_to} if manifest.rolls_back_to else {}),
+        **{f"parameter {key}": value for key, value in manifest.parameters.items()},
+        **_quality(manifest.quality),
+    }
+    print_table(None, [[key, value_text(value)] for key, value in facts.items()])
+    print_table(
+        ["file", "size", "sha256"],
+        [[file.path, size_text(file.size), file.sha256] for file in manifest.files],
+    )
+
+
+@app.command()
+def publish(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The model folder, as `distill` writes it.")
+    ],
+    store: Store,
+    name: Annotated[str, typer.Option("--name", help="The model's name in the store, as in minilm-fraud.")],
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", help="What the model was distilled from.")
+    ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter", metavar="KEY=VALUE", help="How the model was made; may be given several times."
+        ),
+    ] = None,
+) -> None:
+    """Publish a model folder as the next version of a model; readers see all of it or nothing."""
+    from encoder.store.manifest import check_name  # noqa: PLC0415 - obstore is loaded only where it is used
+    from encoder.store.store import ModelStore  # noqa: PLC0415 - obstore is loaded only where it is used
+
+    parameters = _parameters(parameter or [])
+    target = ModelStore.open(f"{store_uri(store)}/{check_name(name)}")
+    manifest = target.publish(folder, name=name, teacher=teacher, parameters=parameters)
+    typer.echo(f"{target.uri}@{manifest.version}")
+
+
+@app.command()
+def pull(
+    ref: Ref,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that does not exist yet.")],
+) -> None:
+    """Write a version into a plain model2vec folder, every byte checked."""
+    if folder.exists():
+        raise OutputConflict(f"{folder} exists already: name a folder that does not")
+    store, reference = _open(ref)
+    manifest = store.manifest(reference.selector)
+    store.fetch(manifest, folder)
+    typer.echo(f"{folder}: {manifest.name} version {manifest.version}, {size_text(manifest.size)}")
+
+
+@app.command()
+def rollback(
+    ref: Annotated[
+        str, typer.Argument(metavar="REF", help="A model, without @…, as in s3://bucket/models/minilm.")
+    ],
+    to: Annotated[int, typer.Option("--to", min=1, metavar="N", help="The version to go back to.")],
+) -> None:
+    """Publish an old version again, as a new version with the next number; nothing is removed."""
+    store, reference = _open(ref)
+    if reference.selector != "latest":
+        raise InvalidReference(
+            f"name the model without a version, as in {reference.location}: --to says the version"
+        )
+    manifest = store.rollback(to)
+    typer.echo(f"{store.uri}@{manifest.version}")
+
+
+@app.command()
+def verify(ref: Ref) -> None:
+    """Read every byte of a version and compare size and sha256; exit code 1 if anything is wrong."""
+    store, reference = _open(ref)
+    manifest = store.manifest(reference.selector)
+    problems = store.verify(manifest)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise CorruptVersion(
+            f"version {manifest.version} of {store.uri} is damaged: roll back, or publish it again"
+        )
+    typer.echo(
+        f"{store.uri}@{manifest.version}: {len(manifest.files)} files, {size_text(manifest.size)}, all well"
+    )
+
+
+@app.command()
+def prune(
+    ref: Annotated[
+        str, typer.Argument(metavar="REF", help="A model, without @…, as in s3://bucket/models/minilm.")
+    ],
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            "--keep",
+            min=1,
+            metavar="N",
+            help="Remove all versions but the last N; left out, no version is removed.",
+        ),
+    ] = None,
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace", min=0, metavar="DAYS", help="How long a thing must be unused before it is deleted."
+        ),
+    ] = 7.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete old versions and files that no version needs.
+
+    Unused files are marked first and deleted by a run that comes GRACE days later, so run this regularly.
+    """
+    store, reference = _open(ref)
+    if reference.selector != "latest":
+        raise InvalidReference(
+            f"name the model without a version, as in {reference.location}: --keep says how many stay"
+        )
+    days = timedelta(days=grace)
+    todo = store.prune(keep=keep, grace=days, dry_run=True)
+    if not dry_run:
+        if (todo.versions or todo.deleted) and not yes:
+            typer.confirm(f"Delete {_summary(todo)} of {store.uri}?", abort=True)
+        todo = store.prune(keep=keep, grace=days)
+    verb = "would delete" if dry_run else "deleted"
+    typer.echo(f"{verb} {_summary(todo)}; newly marked as unused: {len(todo.marked)} files")
+
+
+def _quality(quality: dict[str, Any]) -> dict[str, Any]:
+    """Rows about quality: one a figure where there are figures, anything else as it is."""
+    rows = {f"quality {key}": value for key, value in quality.items() if key not in ("figures", "beside")}
+    for each in quality.get("figures", ()):
+        rows[f"quality {each['metric']} {each['dataset']}"] = (
+            "-" if each["value"] is None else "{value:.4g} [{low:.4g}, {high:.4g}], n = {n:,}".format(**each)
+        )
+    return rows
+
+
+def _open(ref: str) -> "tuple[ModelStore, Reference]":
+    """Open the store of a REF; nothing is read yet."""
+    from encoder.store.store import ModelStore  # noqa: PLC0415 - obstore is loaded only where it is used
+
+    reference = parse(ref)
+    if reference.kind != "store":
+        raise InvalidReference(
+            f"{ref} is no model in a store: write its URI, or a folder that holds v/ and blobs/"
+        )
+    return ModelStore.open(reference.location), reference
+
+
+def _row(name: str, store: "ModelStore") -> dict[str, Any]:
+    """One line of `list`; a damaged manifest is said, and does not hide the other models."""
+    row = {"name": name, "uri": store.uri}
+    try:
+        manifest = store.manifest()
+    except CorruptVersion as error:
+        return {**row, "problem": str(error)}
+    facts = {"version": manifest.version, "created_at": time_text(manifest.created_at)}
+    return {**row, **facts, "size": manifest.size, "digest": manifest.digest}
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    if "problem" in row:
+        return [row["name"], "?", row["problem"], "", ""]
+    return [row["name"], str(row["version"]), row["created_at"], size_text(row["size"]), row["digest"][:19]]
+
+
+def _parameters(pairs: list[str]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs; a value that is JSON is kept as it is, any other one is a text."""
+    parameters: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise ConfigurationError(
+                f"cannot read --parameter {pair!r}: write KEY=VALUE, as in --parameter dim=256"
+            )
+        try:
+            parameters[key] = json.loads(value)
+        except ValueError:
+            parameters[key] = value
+    return parameters
+
+
+def _summary(todo: "Pruned") -> str:
+    """What a prune deletes, in words."""
+    versions = f"versions {span_text(todo.versions)}" if todo.versions else "no version"
+    return f"{versions} and {len(todo.deleted)} files ({size_text(todo.freed)})"

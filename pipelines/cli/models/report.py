@@ -1,0 +1,158 @@
+"""`millstream models report`: the page about a version, as it was published or made anew."""
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from encoder.errors import ConfigurationError, OutputConflict
+from encoder.reference import parse
+from pipelines.cli.console import ErrorConsole
+from pipelines.cli.evaluation_sets import SetFiles
+from pipelines.cli.options import (
+    Against,
+    ClassificationSets,
+    Input,
+    Label,
+    PerLabel,
+    ReportRecords,
+    RetrievalSets,
+    Sts,
+)
+from pipelines.cli.quality_gate import REPORT_FILE, quality_of
+
+if TYPE_CHECKING:
+    from encoder.model import StaticModel
+
+__all__ = ["report"]
+
+
+@dataclass(frozen=True)
+class _Version:
+    """A model folder, and what its manifest says if it is a version in a store."""
+
+    folder: Path
+    facts: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+
+
+def report(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="A version in a store, or a model folder.")],
+    output: Annotated[Path, typer.Option("--output", help="Write the page to this new file.")] = Path(
+        REPORT_FILE
+    ),
+    against: Against = None,
+    records: Input = None,
+    text: Annotated[str, typer.Option(help="The records' text: a column, or a template.")] = "text",
+    label: Label = None,
+    input_format: Annotated[
+        Literal["parquet", "jsonl", "csv", "text"] | None,
+        typer.Option("--format", help="Format of the records.", show_default="by the files' extensions"),
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Use so many records with distinct texts.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    sts: Sts = None,
+    classification: ClassificationSets = None,
+    per_label: PerLabel = 8,
+    retrieval: RetrievalSets = None,
+    report_records: ReportRecords = 0,
+) -> None:
+    """Write the report of a version: the one published with it, or with sets given a new one.
+
+    A version without a page, as one that was not distilled here, is given one without figures.
+    """
+    _check_output(output)
+    files = SetFiles(
+        input=records,
+        text=text,
+        label=label,
+        input_format=input_format,
+        sts=sts or (),
+        classification=classification or (),
+        retrieval=retrieval or (),
+        per_label=per_label,
+        sample=sample,
+        seed=seed,
+    )
+    if not files and (against or report_records):
+        raise ConfigurationError(
+            "a new report needs sets: give --input, --sts, --classification or --retrieval"
+        )
+    version = _open(ref)
+    if not files and (version.folder / REPORT_FILE).is_file():
+        page = (version.folder / REPORT_FILE).read_text(encoding="utf-8")
+    else:
+        page = _made_anew(ref, version, files, against or [], report_records)
+    _write(output, page)
+    typer.echo(str(output))
+
+
+def _check_output(output: Path) -> None:
+    """See that the page can be written, before the work."""
+    if output.exists():
+        raise OutputConflict(f"{output} exists already: name another file by --output")
+    folder = output.absolute().parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        what = "cannot be written to" if folder.is_dir() else "is no folder"
+        raise ConfigurationError(f"cannot write {output}: {folder} {what}; make it, or name another --output")
+
+
+def _write(output: Path, page: str) -> None:
+    """Write the page, whole or not at all."""
+    from encoder.atomic_files import write_synced  # noqa: PLC0415 - loaded only where it is used
+
+    staged = output.with_name(f".{output.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        write_synced(staged, page.encode())
+        staged.replace(output)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _open(ref: str) -> _Version:
+    reference = parse(ref)
+    if reference.kind == "folder":
+        return _Version(Path(reference.location), {}, {})
+    from encoder.store.cache import cached_model  # noqa: PLC0415 - obstore is loaded only where it is used
+
+    folder, manifest = cached_model(reference)
+    facts = {
+        "teacher": manifest.teacher or "-",
+        "version": f"{manifest.name}@{manifest.version}",
+        "digest": manifest.digest,
+        "published": manifest.created_at.isoformat(timespec="seconds"),
+        "by": manifest.created_by,
+    }
+    return _Version(folder, facts, manifest.parameters)
+
+
+def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str], shown: int) -> str:
+    from distill.report import render_report, render_word_report  # noqa: PLC0415 - torch takes seconds to import
+    from distill.report.head_sections import page_with_heads  # noqa: PLC0415 - brings jinja2
+    from encoder.model import load_model  # noqa: PLC0415 - loaded only where it is used
+
+    model = load_model(version.folder)
+    lineage = _lineage(version, model)
+    if not files:
+        name = version.facts.get("version", Path(ref).absolute().name)
+        return page_with_heads(render_word_report(model, name, **lineage), model.heads)
+    from distill.evaluation import check_sets, open_model  # noqa: PLC0415 - torch takes seconds to import
+
+    sets = files.read(ErrorConsole().print)
+    check_sets(sets, reference=bool(against))
+    models = [open_model(each, texts=sets.texts) for each in (ref, *against)]
+    evaluations = quality_of(models[0], models[1:], sets)
+    page = render_report(model, evaluations, texts=sets.texts(), records=sets.records, shown=shown, **lineage)
+    return page_with_heads(page, model.heads)
+
+
+def _lineage(version: _Version, model: "StaticModel") -> dict[str, Any]:
+    """What is known of how it was made: of a folder, what its `config.json` says."""
+    if version.facts:
+        return {"facts": version.facts, "parameters": version.parameters}
+    teacher = model.config.get("tokenizer_name", "-")
+    return {"facts": {"teacher": teacher}, "parameters": model.config}

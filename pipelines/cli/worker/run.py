@@ -1,0 +1,107 @@
+"""Running a worker as the work of a process: its logs, its signals, its endpoints, its view, its watchdog."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from pipelines.worker.build import Started, collect_rarely, start
+from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.telemetry.dashboard import View, Watched
+from pipelines.worker.telemetry.http import serve
+from pipelines.worker.telemetry.logs import log_json
+from pipelines.worker.telemetry.metrics_history import Readings
+from pipelines.worker.telemetry.screen import (
+    LogLines,
+    logged_beside,
+    need_terminal,
+    on_screen,
+    restore_and_exit,
+)
+from pipelines.worker.telemetry.watchdog import watch
+
+if TYPE_CHECKING:
+    from pipelines.demo.session import Session
+
+__all__ = ["log_as", "run"]
+
+
+def log_as(form: str) -> None:
+    """Log as `json` or as `text` from now on, on standard error."""
+    level = logging.DEBUG if os.environ.get("MILLSTREAM_DEBUG") else logging.INFO
+    if form == "json":
+        log_json(level)
+    else:
+        logging.basicConfig(level=logging.WARNING, force=True, format="%(asctime)s %(levelname)s %(message)s")
+        logging.getLogger("pipelines").setLevel(level)
+
+
+def run(
+    settings: WorkerSettings,
+    *,
+    listen: str | None,
+    stuck_seconds: float,
+    ui: bool = False,
+    session: "Session | None" = None,
+) -> None:
+    """Run a worker until a signal ends it.
+
+    Args:
+        settings: of the worker.
+        listen: HOST:PORT of its endpoints, or None.
+        stuck_seconds: after so long in one call the process ends.
+        ui: whether its view is shown on this terminal.
+        session: of a demonstration, which goes on beside it.
+
+    Raises:
+        ConfigurationError: there is no terminal for the view.
+        MillstreamError: this process cannot go on.
+    """
+    console = need_terminal("--ui") if ui else None
+    stopping = threading.Event()
+    with (
+        nullcontext() if console is None else logged_beside() as log,
+        _stopped_by_signals(stopping),
+        start(settings, stopping) as started,
+    ):
+        if listen is not None:
+            serve(listen, started.metrics, lambda: bool(started.inputs.positions.owned))
+        collect_rarely()
+        readings = Readings(started.metrics.registry)
+        end = os._exit if console is None else restore_and_exit
+        over = watch(lambda: started.metrics.last_turn, stopping, stuck_seconds, end=end)
+        if session is not None:
+            session.begin(readings, stopping, lines=console is None)
+        if console is None or log is None:
+            started.worker.run()
+        else:
+            with on_screen(console, View(readings, _watched(settings, started, log, session))):
+                started.worker.run()
+    over.set()
+
+
+def _watched(settings: WorkerSettings, started: Started, log: LogLines, session: "Session | None") -> Watched:
+    outputs = ", ".join(output.target for output in settings.outputs)
+    return Watched(
+        title=f"{settings.group}: {settings.input_names} ▶ {outputs}, {settings.delivery}",
+        model=lambda: started.follower.current().label,
+        last_reason=lambda: started.metrics.last_reason,
+        log=lambda: list(log.lines),
+        extra=None if session is None else session.extra,
+    )
+
+
+@contextmanager
+def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT end the worker in order."""
+    before = {
+        number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,144 @@
+"""Vectors as Arrow columns: lists that every tool reads, or fixed-size bytes that are faster to write."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from encoder.errors import ConfigurationError
+from encoder.heads.scoring import (
+    CHOSEN,
+    Classifier,
+    Head,
+    Heads,
+    Labelled,
+    Nearest,
+    Novel,
+    Outcome,
+    Prototypes,
+)
+
+__all__ = ["VectorFormat", "parse_heads", "repeated", "score_columns", "score_fields"]
+
+_ARROW = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8()}
+
+
+@dataclass(frozen=True)
+class VectorFormat:
+    """How vectors are written.
+
+    Attributes:
+        layout: `list` (fixed-size list: DuckDB, polars and Lance read it) or `binary` (fixed-size bytes,
+            little endian: `numpy.frombuffer(value, dtype)`).
+        dtype: `float32`, `float16`, or `int8`: each vector scaled so that its largest component is ±127,
+            which keeps its cosines.
+    """
+
+    layout: Literal["list", "binary"] = "list"
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+
+    def arrow_type(self, dim: int) -> pa.DataType:
+        """The column's type for vectors of `dim` dimensions."""
+        return _arrow_type(self.layout, self.dtype, dim)
+
+    def field(self, dim: int) -> pa.Field:
+        """The column `embedding`."""
+        return pa.field("embedding", self.arrow_type(dim), nullable=False)
+
+    def column(self, vectors: NDArray[Any]) -> pa.Array:
+        """The column of `(n, dim)` vectors as `Encoder.encode` gives them in this dtype; not a copy."""
+        kind, data = self.arrow_type(vectors.shape[1]), [None, pa.py_buffer(vectors)]
+        if self.layout == "binary":
+            return pa.Array.from_buffers(kind, len(vectors), data)
+        elements = pa.Array.from_buffers(kind.value_type, vectors.size, data)
+        return pa.Array.from_buffers(kind, len(vectors), [None], children=[elements])
+
+
+@lru_cache(maxsize=64)  # small batches notice what it takes to make one
+def _arrow_type(layout: str, dtype: str, dim: int) -> pa.DataType:
+    if layout == "binary":
+        return pa.binary(dim * np.dtype(dtype).itemsize)
+    return pa.list_(pa.field("element", _ARROW[dtype], nullable=False), dim)
+
+
+def repeated(text: str, n_rows: int) -> pa.DictionaryArray:
+    """A column of `n_rows` times this text, as a dictionary of one; made once for batches of such a size."""
+    return _column(text, max(n_rows - 1, 0).bit_length()).slice(0, n_rows)
+
+
+@lru_cache(maxsize=64)
+def _column(text: str, log_rows: int) -> pa.DictionaryArray:
+    indices = np.zeros(1 << log_rows, np.int32)
+    return pa.DictionaryArray.from_arrays(indices, pa.array([text], pa.string()))
+
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+
+
+def parse_heads(text: str | None) -> tuple[str, ...] | None:
+    """Read `fraud,odd` or `none`: the names of heads, sorted; None is for all.
+
+    Raises:
+        ConfigurationError: it names nothing.
+    """
+    if text is None:
+        return None
+    names = sorted({name for part in text.split(",") if (name := part.strip())})
+    if not names:
+        raise ConfigurationError("--heads names nothing: write the heads' names, or none")
+    return () if names == ["none"] else tuple(names)
+
+
+def score_fields(heads: Heads) -> list[pa.Field]:
+    """The columns that heads add."""
+    return [field for head in heads.heads for field in _fields(head)]
+
+
+def _fields(head: Head) -> list[pa.Field]:
+    if isinstance(head, Classifier):
+        if head.several:
+            scores = pa.struct([pa.field(label, pa.float32(), nullable=False) for label in head.labels])
+            labels = pa.list_(pa.field("element", pa.string(), nullable=False))
+            return [_field(head, "labels", labels), _field(head, "scores", scores)]
+        return [_field(head, "label", _NAME), _field(head, "score", pa.float32())]
+    if isinstance(head, Prototypes):
+        nearest = pa.field(f"{head.name}_nearest", _NAME)
+        return [nearest, _field(head, "similarity", pa.float32())]
+    return [_field(head, "distance", pa.float32()), _field(head, "novel", pa.bool_())]
+
+
+def _field(head: Head, what: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(f"{head.name}_{what}", kind, nullable=False)
+
+
+def score_columns(heads: Heads, vectors: NDArray[np.float32]) -> list[pa.Array]:
+    """The columns of `score_fields` for such vectors, `(n, dim)`."""
+    outcomes = zip(heads.heads, heads(vectors), strict=True)
+    return [column for head, outcome in outcomes for column in _columns(head, outcome)]
+
+
+def _columns(head: Head, outcome: Outcome) -> Iterator[pa.Array]:
+    if isinstance(outcome, Labelled):
+        assert isinstance(head, Classifier)  # noqa: S101 - its outcome
+        yield pa.DictionaryArray.from_arrays(outcome.label, pa.array(head.labels, pa.string()))
+        yield pa.array(outcome.score)
+    elif isinstance(outcome, Nearest):
+        assert isinstance(head, Prototypes)  # noqa: S101 - its outcome
+        indices = pa.array(outcome.nearest, mask=outcome.nearest < 0)
+        yield pa.DictionaryArray.from_arrays(indices, pa.array(head.names, pa.string()))
+        yield pa.array(outcome.similarity)
+    elif isinstance(outcome, Novel):
+        yield pa.array(outcome.distance)
+        yield pa.array(outcome.novel)
+    else:
+        labels, scores = _fields(head)
+        assert isinstance(head, Classifier)  # noqa: S101 - its outcome
+        rows, chosen = np.nonzero(outcome.scores.T >= CHOSEN)
+        ends = np.searchsorted(rows, np.arange(outcome.scores.shape[1] + 1)).astype(np.int32)
+        names = pa.array(head.labels, pa.string()).take(pa.array(chosen))
+        yield pa.ListArray.from_arrays(pa.array(ends), names, type=labels.type)
+        yield pa.StructArray.from_arrays([pa.array(row) for row in outcome.scores], fields=list(scores.type))

@@ -1,0 +1,187 @@
+"""Following a model: the newest version of a store, loaded in the background while work goes on.
+
+For programs that run for months: the Kafka worker and streaming Beam pipelines. One follower per process; it
+owns a thread and cannot be pickled, so a Beam DoFn makes it in `setup` and closes it in `teardown`:
+
+    follower = ModelFollower.start("s3://bucket/models/minilm@latest")
+    ...
+    model = follower.current()  # once a batch: all its rows are of one version
+    enrichment(batch, model.encoder, model.label)
+    ...
+    follower.close()
+
+A version that cannot be used (damaged, no model, without a head that is wanted) is refused: the one before it
+stays. While the store does not answer, nothing changes.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from encoder import Encoder
+from encoder.errors import StoreUnavailable
+from encoder.model import load_model
+from encoder.reference import Reference, parse
+from encoder.store.cache import cached_model
+from encoder.store.store import ModelStore
+from pipelines.enrich.model_version import folder_digest
+
+__all__ = ["FollowedModel", "ModelFollower"]
+
+Accept = Callable[[Encoder], None]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FollowedModel:
+    """A model that is ready.
+
+    Attributes:
+        encoder: its kernels are compiled and its tables are in memory.
+        label: what the column `model_version` says: `minilm@7`, or `minilm@sha256:…` for a folder.
+        version: its number in the store, or 0 for a folder.
+        since: when it was loaded, seconds since the epoch.
+    """
+
+    encoder: Encoder
+    label: str
+    version: int
+    since: float
+
+
+class ModelFollower:
+    """Gives the model to use now.
+
+    Attributes:
+        refused: how many versions could not be used.
+        unanswered: how many times the store did not answer.
+        from_cache: whether the first model came from this machine's cache because the store did not answer.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        model: FollowedModel,
+        *,
+        threads: int,
+        from_cache: bool = False,
+        accept: Accept | None = None,
+    ) -> None:
+        self.refused = 0
+        self.unanswered = 0
+        self.from_cache = from_cache
+        self._reference = reference
+        self._model = model
+        self._threads = threads
+        self._accept = accept
+        self._refused: set[int] = set()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def start(
+        cls,
+        ref: str,
+        *,
+        pin: bool = False,
+        every: float = 30.0,
+        threads: int = 1,
+        accept: Accept | None = None,
+    ) -> Self:
+        """Load a model, and follow it if the REF means the latest version of a store.
+
+        Args:
+            ref: see `encoder.reference`; a number, a digest and a folder stay what they are.
+            pin: stay with the version that is the latest now.
+            every: seconds between two looks into the store.
+            threads: threads of the encoder.
+            accept: see `only_if`.
+
+        Raises:
+            MillstreamError: as `Encoder.load`; a `latest` that cannot be asked for is served from this
+                machine's cache, if it is there.
+        """
+        reference = parse(ref)
+        if reference.kind == "folder":
+            folder = Path(reference.location)
+            label = f"{folder.absolute().name}@{folder_digest(folder)[:19]}"
+            encoder = _warm(Encoder(load_model(folder), threads=threads))
+            follower = cls(reference, FollowedModel(encoder, label, 0, time.time()), threads=threads)
+            follower.only_if(accept)
+            return follower
+        from_cache = False
+        try:
+            model = _load(reference, threads)
+        except StoreUnavailable as error:
+            model = _load(reference, threads, offline_ok=True)
+            from_cache = True
+            _log.warning("%s: beginning with %s from this machine's cache", error, model.label)
+        follower = cls(reference, model, threads=threads, from_cache=from_cache)
+        follower.only_if(accept)
+        if reference.selector == "latest" and not pin:
+            follower._follow(every)
+        return follower
+
+    def only_if(self, accept: Accept | None) -> None:
+        """Refuse from now on the versions for which `accept` raises an error.
+
+        Raises:
+            MillstreamError: as `accept`, for the model of now.
+        """
+        if accept is not None:
+            accept(self._model.encoder)
+        self._accept = accept
+
+    def current(self) -> FollowedModel:
+        """The model to use for the next batch; never waits."""
+        return self._model
+
+    def close(self) -> None:
+        """Stop following; a download that is on its way ends by itself."""
+        self._stopped.set()
+
+    def _follow(self, every: float) -> None:
+        def loop() -> None:
+            while not self._stopped.wait(every):
+                self.look()
+
+        self._thread = threading.Thread(target=loop, name="model-follower", daemon=True)
+        self._thread.start()
+
+    def look(self) -> bool:
+        """Look into the store once; whether there is another model now. The follower's thread calls this."""
+        newest = 0
+        try:
+            newest = max(ModelStore.open(self._reference.location).versions(self._model.version), default=0)
+            if not newest or newest in self._refused:
+                return False
+            model = _load(Reference("store", self._reference.location, newest), self._threads)
+            if self._accept is not None:
+                self._accept(model.encoder)
+        except StoreUnavailable as error:
+            self.unanswered += 1
+            _log.warning("%s: staying with %s", error, self._model.label)
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a version, the old one goes on
+            self.refused += 1
+            self._refused.add(newest)
+            _log.error("version %d is refused, staying with %s: %s", newest, self._model.label, error)
+            return False
+        _log.info("%s replaces %s", model.label, self._model.label)
+        self._model = model
+        return True
+
+
+def _load(reference: Reference, threads: int, *, offline_ok: bool = False) -> FollowedModel:
+    folder, manifest = cached_model(reference, offline_ok=offline_ok)
+    encoder = _warm(Encoder(load_model(folder), manifest, threads=threads))
+    return FollowedModel(encoder, f"{manifest.name}@{manifest.version}", manifest.version, time.time())
+
+
+def _warm(encoder: Encoder) -> Encoder:
+    encoder.encode(["compile the kernels now, not in the first batch"])
+    return encoder

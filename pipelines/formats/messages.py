@@ -1,0 +1,210 @@
+"""The values of a topic's messages as records: dictionaries with all their fields, or Arrow columns.
+
+Dictionaries keep whatever fields a record has, for outputs that carry any; columns have one schema, for
+outputs that need one. A value that is no record is named with the reason; it never spoils the others.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from pipelines.formats.json import JsonDecoder
+from pipelines.formats.json_inference import Seen, fields_of
+from pipelines.formats.row_boundaries import Block
+from pipelines.records.bad_rows import one_line
+
+__all__ = [
+    "TEXT_FIELD",
+    "Columns",
+    "InputFormat",
+    "Objects",
+    "columns_seen",
+    "decode_columns",
+    "decode_objects",
+    "object_columns",
+    "text_columns",
+]
+
+TEXT_FIELD = "text"
+"""The one field of a record that is plain text."""
+
+InputFormat = Literal["json", "text"]
+Value = bytes | None
+_TEXT_TYPES = {str, type(None)}
+_EXACT_INTEGERS = 2.0**53
+_BLANKS = b" \t\r\n"
+
+
+class Objects(NamedTuple):
+    """Values as dictionaries.
+
+    Attributes:
+        records: those that are records.
+        rows: which of the values they are, rising.
+        bad: the other values and what is wrong with them.
+    """
+
+    records: list[dict[str, Any]]
+    rows: list[int]
+    bad: dict[int, str]
+
+
+class Columns(NamedTuple):
+    """Values as columns; the rest as in `Objects`."""
+
+    batch: pa.RecordBatch
+    rows: list[int]
+    bad: dict[int, str]
+
+
+_json = msgspec.json.Decoder(dict[str, Any])
+
+
+def _from_json(value: bytes) -> dict[str, Any]:
+    return _json.decode(value)
+
+
+def _from_text(value: bytes) -> dict[str, Any]:
+    return {TEXT_FIELD: value.decode()}
+
+
+_DECODERS: dict[str, Callable[[bytes], dict[str, Any]]] = {"json": _from_json, "text": _from_text}
+
+
+def decode_objects(values: Sequence[Value], kind: InputFormat) -> Objects:
+    """Decode values one by one; those that are no records are named."""
+    decode = _json.decode if kind == "json" else _from_text
+    try:
+        return Objects([decode(value) for value in values], list(range(len(values))), {})  # type: ignore[arg-type] # None is an error like others
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, AttributeError):
+        return _isolated(values, _DECODERS[kind])
+
+
+def _isolated(values: Sequence[Value], decode: Callable[[bytes], dict[str, Any]]) -> Objects:
+    records, rows, bad = [], [], {}
+    for row, value in enumerate(values):
+        if value is None:
+            bad[row] = "the value is null"
+            continue
+        try:
+            records.append(decode(value))
+            rows.append(row)
+        except UnicodeDecodeError as error:
+            bad[row] = f"not UTF-8: byte {error.object[error.start]:#04x}"
+        except msgspec.ValidationError as error:
+            bad[row] = f"not an object: {one_line(error)}"
+        except (msgspec.MsgspecError, RecursionError) as error:
+            bad[row] = f"not JSON: {one_line(error)}"
+    return Objects(records, rows, bad)
+
+
+def text_columns(records: Sequence[dict[str, Any]], fields: Sequence[str]) -> pa.RecordBatch:
+    """The fields of a text template as string columns, null where a record lacks them.
+
+    A field is found by its whole name, or by its dotted way down. Numbers, booleans, lists and objects are
+    written as JSON, whole numbers without a fraction, times in ISO 8601, bytes in base64.
+    """
+    arrays = [pa.array(_texts(records, name), pa.large_string()) for name in fields]
+    return pa.RecordBatch.from_arrays(arrays, names=list(fields))
+
+
+def _texts(records: Sequence[dict[str, Any]], name: str) -> list[str | None]:
+    """A field of each record as text; the usual one, of strings on the top level, without a call for each."""
+    if "." in name:
+        found = [_field(record, name) for record in records]
+    else:
+        found = [record.get(name) for record in records]
+    return found if set(map(type, found)) <= _TEXT_TYPES else [_text(value) for value in found]
+
+
+def _field(record: dict[str, Any], name: str) -> Any:
+    if name in record or "." not in name:
+        return record.get(name)
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        inner = record.get(".".join(parts[:length]))
+        if isinstance(inner, dict) and (found := _field(inner, ".".join(parts[length:]))) is not None:
+            return found
+    return None
+
+
+def _text(value: Any) -> str | None:
+    if value is None or type(value) is str:
+        return value
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT_INTEGERS:
+        return str(int(value))
+    text = msgspec.json.encode(value).decode()
+    return msgspec.json.decode(text, type=str) if text.startswith('"') else text  # times, decimals, bytes
+
+
+def object_columns(records: Sequence[dict[str, Any]], schema: pa.Schema) -> Columns:
+    """Records as columns, at least one; other fields are left out, missing ones are null.
+
+    What does not fit is bad.
+    """
+    kind = pa.struct(list(schema))
+    rows = list(range(len(records)))
+    if bad := _misfits(records, rows, kind):
+        rows = [row for row in rows if row not in bad]
+        records = [records[row] for row in rows]
+    structs = pa.array(records, kind)
+    arrays = [structs.field(name) for name in schema.names]
+    return Columns(pa.RecordBatch.from_arrays(arrays, schema=schema), rows, bad)
+
+
+def _misfits(records: Sequence[dict[str, Any]], rows: list[int], kind: pa.DataType) -> dict[int, str]:
+    """The rows whose records do not fit a type and why, found by halves."""
+    if _misfit([records[row] for row in rows], kind) is None:
+        return {}
+    if len(rows) > 1:
+        half = len(rows) // 2
+        return _misfits(records, rows[:half], kind) | _misfits(records, rows[half:], kind)
+    record = records[rows[0]]
+    for field in kind:
+        if reason := _misfit([record.get(field.name)], field.type):
+            return {rows[0]: f"field {field.name!r} is no {field.type}: {reason}"}
+    return {rows[0]: "it does not fit the columns"}
+
+
+def _misfit(values: Sequence[Any], kind: pa.DataType) -> str | None:
+    try:
+        pa.array(values, kind)
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+        return one_line(error)
+    return None
+
+
+def columns_seen(values: Sequence[Value], kind: InputFormat) -> pa.Schema:
+    """The columns of a sample of values, each of the type that most of them have."""
+    if kind == "text":
+        return pa.schema([(TEXT_FIELD, pa.string())])
+    seen = Seen()
+    for record in decode_objects(values, kind).records:
+        seen.add_object(record)
+    return pa.schema(fields_of(seen))
+
+
+def decode_columns(
+    values: Sequence[Value], kind: InputFormat, schema: pa.Schema, decoder: JsonDecoder | None
+) -> Columns:
+    """Decode values into columns.
+
+    Args:
+        values: of messages.
+        kind: their format.
+        schema: the columns that are wanted; other fields are left out, and what does not fit is bad.
+        decoder: for JSON, a decoder of lines with this schema.
+    """
+    if kind == "text" or decoder is None:
+        records, rows, bad = decode_objects(values, kind)
+        return Columns(pa.RecordBatch.from_pylist(records, schema), rows, bad)
+    data = [b"" if value is None else value.strip(_BLANKS) for value in values]
+    ends = np.cumsum([len(value) + 1 for value in data], dtype=np.int64)
+    batch, good, bad = decoder(Block(b"\n".join([*data, b""]), 0, ends))
+    rows = good.tolist()
+    for row in set(range(len(values))) - set(rows) - set(bad):
+        bad[row] = "the value is null" if values[row] is None else "the value is empty"
+    return Columns(batch, rows, bad)

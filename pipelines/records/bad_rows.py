@@ -1,0 +1,75 @@
+"""Records that cannot be read or enriched: what they are, and what is said of them.
+
+Both ways to write them are in `pipelines.sinks.dead_letters` and `pipelines.sinks.dead_letters`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+__all__ = ["ID", "BadRow", "Letter", "Stage", "fields_of", "one_line", "record_of"]
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text without line breaks."""
+    return " ".join(str(error).split())
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that could not be read.
+
+    Attributes:
+        file: the path of its file.
+        row: its number in the file, from 1.
+        reason: what is wrong with it, one line.
+        record: its bytes as they stand in the file, without the line break behind them.
+    """
+
+    file: str
+    row: int
+    reason: str
+    record: bytes
+
+
+def record_of(batch: pa.RecordBatch, row: int) -> bytes:
+    """A row of a batch as JSON."""
+    return msgspec.json.encode(fields_of(batch, row), enc_hook=str)
+
+
+def fields_of(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
+    """A row of a batch as a dict."""
+    return {name: _value(batch.column(name)[row]) for name in batch.schema.names}
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """A value as Python's; of a text that is not UTF-8 the bytes, escaped."""
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        if isinstance(scalar, pa.StringScalar):
+            return scalar.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
+        return "not UTF-8"
+
+
+Stage = Literal["VALUE_CONVERTER", "TRANSFORMATION", "TASK_PUT"]
+
+
+class Letter(NamedTuple):
+    """A record that cannot be enriched.
+
+    Attributes:
+        row: its position in the batch of messages.
+        stage: at which of Kafka Connect's stages it failed: reading the value, making its text, writing.
+        reason: what is wrong, one line.
+    """
+
+    row: int
+    stage: Stage
+    reason: str
+
+
+ID = "millstream_id"
+"""The header or attribute with a record's id."""

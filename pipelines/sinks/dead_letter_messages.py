@@ -1,0 +1,103 @@
+"""Dead letters as messages and as columns, in Kafka Connect's convention.
+
+A letter in a topic has the record's key, value and headers as they came, and headers `__connect.errors.…`
+that say where it came from and what is wrong. In Parquet the same is in columns.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.records.bad_rows import ID, BadRow, Letter
+from pipelines.sinks.dead_letters import letter_id
+from pipelines.sinks.kafka import Outgoing, TopicSink
+
+__all__ = ["LETTER_SCHEMA", "letter_batch", "letter_headers", "letter_message"]
+
+
+_PREFIX = "__connect.errors."
+
+
+def letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
+    """Where a row stood and what is wrong with it, as the headers of a message with its original bytes."""
+    topic, slash, partition = bad.file.rpartition("/")
+    place = {"topic": topic, "partition": partition, "offset": str(bad.row)}
+    about = {
+        **(place if slash and partition.isdecimal() and "/" not in topic else {}),
+        "connector.name": "millstream",
+        "exception.class.name": "encoder.errors.InputError",
+        "exception.message": bad.reason,
+    }
+    headers = {ID: letter_id(bad), **{f"{_PREFIX}{name}": value for name, value in about.items()}}
+    return [(name, value.encode()) for name, value in headers.items()]
+
+
+_CLASS = "pipelines.kafka.worker.Worker"
+
+
+LETTER_SCHEMA = pa.schema(
+    [
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("timestamp", pa.timestamp("ms", "UTC")),
+        ("key", pa.binary()),
+        ("value", pa.binary()),
+        ("headers", pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())]))),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+"""The columns of dead letters in Parquet."""
+
+
+def letter_message(message: Any, letter: Letter, sink: TopicSink) -> Outgoing:
+    """A letter as a message; a value that the topic would refuse is left out, and a header says so."""
+    about = {
+        "topic": message.topic(),
+        "partition": str(message.partition()),
+        "offset": str(message.offset()),
+        "connector.name": "millstream",
+        "task.id": "0",
+        "stage": letter.stage,
+        "class.name": _CLASS,
+        "exception.class.name": "encoder.errors.InputError",
+        "exception.message": letter.reason,
+        "exception.stacktrace": f"encoder.errors.InputError: {letter.reason}",
+    }
+    headers: list[tuple[str, bytes | None]] = [
+        *(message.headers() or ()),
+        *((f"{_PREFIX}{name}", value.encode()) for name, value in about.items()),
+    ]
+    whole = Outgoing(message.value(), message.key(), headers)
+    if not sink.too_large(whole):
+        return whole
+    omitted = (f"{_PREFIX}value.omitted", f"{len(message.value() or b'')} bytes".encode())
+    key = message.key() if len(message.key() or b"") < sink.max_bytes // 2 else None
+    return Outgoing(None, key, [*headers[-len(about) :], omitted])
+
+
+def letter_batch(messages: Sequence[Any], letters: Sequence[Letter]) -> pa.RecordBatch:
+    """Letters as columns.
+
+    Returns:
+        `(n,)` rows of `LETTER_SCHEMA`.
+    """
+    rows = []
+    for letter in letters:
+        message = messages[letter.row]
+        rows.append(
+            {
+                "topic": message.topic(),
+                "partition": message.partition(),
+                "offset": message.offset(),
+                "timestamp": message.timestamp()[1],
+                "key": message.key(),
+                "value": message.value(),
+                "headers": [{"name": name, "value": value} for name, value in message.headers() or ()],
+                "stage": letter.stage,
+                "reason": letter.reason,
+            }
+        )
+    return pa.RecordBatch.from_pylist(rows, LETTER_SCHEMA)

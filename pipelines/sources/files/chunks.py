@@ -1,0 +1,87 @@
+"""What reading gives: chunks of records, each with its row number, and the rows that could not be read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.records.bad_rows import BadRow
+
+__all__ = ["CHUNK_BYTES", "Chunk", "Piece", "join_pieces"]
+
+CHUNK_BYTES = 128 << 20
+"""A chunk of very long records ends with the row that brings it to this size, to bound memory."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A run of consecutive rows of a split.
+
+    Attributes:
+        batch: `(n_good,)` the records, with exactly the schema that was asked for.
+        rows: `(n_good,)` int64, the row number of each record in its file, from 1.
+        bad: the rows that could not be read.
+        n_read: records read, `n_good + len(bad)`; blank lines are none.
+        n_bytes: the bytes of the file as stored that this chunk stands for.
+    """
+
+    batch: pa.RecordBatch
+    rows: NDArray[np.int64]
+    bad: tuple[BadRow, ...]
+    n_read: int
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a chunk.
+
+    Attributes:
+        batch: `(n_good,)` records.
+        rows: `(n_good,)` int64, their row numbers.
+        bad: the rows that could not be read.
+        position: the bytes of the file up to the end of the piece.
+        closes: whether the chunk ends with this piece.
+    """
+
+    batch: pa.RecordBatch
+    rows: NDArray[np.int64]
+    bad: tuple[BadRow, ...]
+    position: int
+    closes: bool
+
+
+def join_pieces(pieces: Iterator[Piece], schema: pa.Schema, start: int, end: int) -> Iterator[Chunk]:
+    """Join pieces to chunks that stand for the bytes from `start` to `end`, the last for all the rest."""
+    parts: list[Piece] = []
+    done = start
+    piece = next(pieces, None)
+    while piece is not None:
+        following = next(pieces, None)
+        parts.append(piece)
+        if piece.closes or following is None:
+            position = end if following is None else piece.position
+            yield _chunk(parts, schema, position - done)
+            parts, done = [], position
+        piece = following
+    if done < end:  # nothing was there: a header, an empty archive
+        yield _chunk([], schema, end - done)
+
+
+def _chunk(parts: list[Piece], schema: pa.Schema, n_bytes: int) -> Chunk:
+    bad = tuple(chain.from_iterable(part.bad for part in parts))
+    if len(parts) == 1:
+        batch, rows = parts[0].batch, parts[0].rows
+    else:
+        batch = join_batches([part.batch for part in parts], schema)
+        rows = np.concatenate([np.empty(0, np.int64), *(part.rows for part in parts)])
+    return Chunk(batch, rows, bad, batch.num_rows + len(bad), n_bytes)
+
+
+def join_batches(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """One batch with the rows of all; empty if there are none."""
+    table = pa.Table.from_batches(batches, schema).combine_chunks()
+    return table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], schema)

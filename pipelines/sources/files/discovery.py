@@ -1,0 +1,151 @@
+"""The input files of a job: which there are, in which format, compressed how."""
+
+import posixpath
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from pyarrow import fs
+
+from encoder.errors import ConfigurationError, InputError
+from pipelines.sources.files.filesystem import locate, open_file, reading, split_query
+
+__all__ = ["FORMATS", "InputFile", "find_inputs", "open_file"]
+
+FORMATS = {
+    "parquet": (".parquet", ".pq"),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+    "csv": (".csv", ".tsv"),
+    "text": (".txt", ".log"),
+}
+"""The extensions of each format. `.json` files are JSON lines too; `.tsv` has tabs between its fields."""
+
+_COMPRESSIONS = {".gz": "gz", ".zst": "zst", ".zstd": "zst"}
+_BY_EXTENSION = {extension: name for name, extensions in FORMATS.items() for extension in extensions}
+_WILDCARD = re.compile(r"[*?\[]")
+_HIDDEN = ("_", ".")
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file to read.
+
+    Attributes:
+        path: an absolute local path, or a URI; `open_file` takes both.
+        size: in bytes, as stored.
+        format: `parquet`, `jsonl`, `csv` or `text`.
+        compression: None, `gz` or `zst`.
+    """
+
+    path: str
+    size: int
+    format: str
+    compression: str | None
+
+    @property
+    def delimiter(self) -> str:
+        """What stands between the fields of a CSV file."""
+        return "\t" if _stem(self.path)[0].endswith(".tsv") else ","
+
+
+def find_inputs(pattern: str, format: str | None = None) -> list[InputFile]:  # noqa: A002 - the flag's name
+    """The files that `pattern` names, sorted by path.
+
+    Args:
+        pattern: a file, a folder (with all folders below it), or a glob with `*`, `?`, `[a-z]` and `**` (any
+            number of folders); a local path or a URI. Names that begin with `_` or `.` are left out, unless
+            the pattern spells them.
+        format: one of `FORMATS` for all files; None goes by each file's extension.
+
+    Raises:
+        InputError: nothing is there, or an extension is unknown and no format was given.
+        ConfigurationError: the format or the URI's scheme is unknown.
+    """
+    if format is not None and format not in FORMATS:
+        raise ConfigurationError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+    found = sorted(_find(pattern))
+    if not found:
+        raise InputError(
+            f"no input files at {pattern!r}: name a file, a folder or a glob such as 'logs/**/*.jsonl'"
+        )
+    return [_input_file(path, size, format) for path, size in found]
+
+
+def _input_file(path: str, size: int, wanted: str | None) -> InputFile:
+    stem, compression = _stem(path)
+    extension = posixpath.splitext(stem)[1]
+    name = wanted or _BY_EXTENSION.get(extension)
+    if name is None:
+        known = " ".join(_BY_EXTENSION)
+        raise InputError(
+            f"cannot tell the format of {path}: give one with --format, or name files {known} (.gz .zst)"
+        )
+    if name == "parquet" and compression is not None:
+        raise InputError(f"{path} is compressed Parquet: unpack it, Parquet compresses its own pages")
+    return InputFile(path, size, name, compression)
+
+
+def _stem(path: str) -> tuple[str, str | None]:
+    """The lower-case path without a compression's extension, and the compression."""
+    stem, extension = posixpath.splitext(split_query(path)[0].lower())
+    compression = _COMPRESSIONS.get(extension)
+    return (stem, compression) if compression else (stem + extension, None)
+
+
+def _find(pattern: str) -> list[tuple[str, int]]:
+    """Paths and sizes of the files that a file, a folder or a glob names."""
+    filesystem, inside = locate(pattern)
+    with reading(pattern):
+        info = filesystem.get_file_info(inside)
+        if info.type == fs.FileType.File:
+            return [(_path(pattern, inside, inside), info.size)]
+        if info.type == fs.FileType.Directory:
+            base, matches = inside, re.compile(_glob_regex("**/*"))
+        elif _WILDCARD.search(inside):
+            base = posixpath.dirname(inside[: _WILDCARD.search(inside).start()])  # type: ignore[union-attr] # just found
+            matches = re.compile(_glob_regex(inside[len(base) :].lstrip("/")))
+        else:
+            return []
+        listing = filesystem.get_file_info(fs.FileSelector(base, recursive=True, allow_not_found=True))
+    return [
+        (_path(pattern, inside, entry.path), entry.size)
+        for entry in listing
+        if entry.type == fs.FileType.File and matches.fullmatch(entry.path[len(base) :].lstrip("/"))
+    ]
+
+
+def _path(pattern: str, inside: str, found: str) -> str:
+    """What `found`, a path inside the pattern's filesystem, is called outside it."""
+    body, query = split_query(pattern)
+    scheme, separator, rest = body.partition("://")
+    if not separator:
+        return found
+    if scheme == "file":
+        return "file://" + quote(found)
+    authority = rest.split("/", 1)[0]
+    root = inside.split("/", 1)[0]  # the bucket or container, which the authority names too
+    return f"{scheme}://{authority}/{quote(found.removeprefix(root).lstrip('/'))}{query}"
+
+
+def _glob_regex(glob: str) -> str:
+    """A regular expression for whole relative paths; wildcards do not begin a name with `_` or `.`."""
+    folders = [_segment_regex(name) for name in glob.split("/")]
+    text = "/".join(folders)
+    return text.replace("\0/", r"(?:(?![_.])[^/]+/)*").replace("\0", r"(?:(?![_.])[^/]+/)*(?![_.])[^/]+")
+
+
+def _segment_regex(name: str) -> str:
+    if name == "**":
+        return "\0"  # replaced together with the slash behind it
+    text = "" if name.startswith(_HIDDEN) or not _WILDCARD.match(name) else r"(?![_.])"
+    position = 0
+    while position < len(name):
+        char = name[position]
+        if char == "[" and (end := name.find("]", position + 2)) > 0:
+            body = name[position + 1 : end].replace("\\", r"\\").replace("[", r"\[")
+            text += f"[{'^/' + body[1:] if body[0] in '!^' else body}]"
+            position = end
+        else:
+            text += {"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char))
+        position += 1
+    return text

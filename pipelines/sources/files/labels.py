@@ -1,0 +1,131 @@
+"""Labelled records out of files: the text and the labels of each; what heads are fitted to."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoder.errors import InputError
+from pipelines.records.fields import field_at, field_path, field_type
+from pipelines.records.template import TextTemplate
+from pipelines.sources.files.discovery import InputFile
+from pipelines.sources.files.reader import read_split
+from pipelines.sources.files.schema import infer_schema
+from pipelines.sources.files.splits import split_file
+
+__all__ = ["LabelField", "LabelledText", "is_several", "iterate_labelled", "labelled_schema"]
+
+Labels = tuple[str, ...]
+
+
+class LabelledText(NamedTuple):
+    """A record's text, and its labels; None where it has none."""
+
+    text: str
+    labels: Labels | None
+
+
+class LabelField(NamedTuple):
+    """Where labels stand.
+
+    Attributes:
+        name: the dotted name of the field; None where records have no labels.
+        separator: what stands between several labels in a text; None where a text is one label.
+    """
+
+    name: str | None
+    separator: str | None = None
+
+
+def labelled_schema(files: list[InputFile], template: TextTemplate, label: LabelField) -> pa.Schema:
+    """The columns that texts and labels need.
+
+    Raises:
+        TemplateError: no record has one of the fields.
+        InputError: the label is no text, whole number, boolean, or list of these.
+    """
+    wanted = [*template.fields, *([] if label.name is None else [label.name])]
+    schema = infer_schema(files, list(dict.fromkeys(wanted)), ())
+    if label.name is not None:
+        path = field_path(schema, label.name)
+        assert path is not None  # noqa: S101 - infer_schema has found it
+        kind = field_type(schema, path)
+        if not _is_label(kind.value_type if _is_list(kind) else kind):
+            raise InputError(
+                f"the label {label.name!r} is {kind}: it must be text, whole numbers or booleans, "
+                "or a list of them"
+            )
+    return schema
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    found: bool = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return found
+
+
+def _is_label(kind: pa.DataType) -> bool:
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_boolean)
+    return any(check(kind) for check in checks)
+
+
+def is_several(schema: pa.Schema, label: LabelField) -> bool:
+    """Whether a record may have any number of labels."""
+    path = None if label.name is None else field_path(schema, label.name)
+    return path is not None and (label.separator is not None or _is_list(field_type(schema, path)))
+
+
+def iterate_labelled(
+    files: list[InputFile],
+    schema: pa.Schema,
+    template: TextTemplate,
+    label: LabelField,
+    on_chunk: Callable[[int, int, int], None],
+) -> Iterator[LabelledText]:
+    """The text and the labels of each record that has a text, in the files' order.
+
+    Args:
+        files: what to read.
+        schema: of `labelled_schema`.
+        template: the text of a record.
+        label: where labels stand.
+        on_chunk: see `records.corpus.iterate_texts`.
+
+    Raises:
+        InputError: a file is damaged.
+        StoreUnavailable: the object store does not answer.
+    """
+    for file in files:
+        for split in split_file(file):
+            for chunk in read_split(split, schema):
+                texts = template.apply(chunk.batch).to_pylist()
+                labels = _labels(chunk.batch, label)
+                pairs = zip(texts, labels, strict=True)
+                yield from (LabelledText(text, some) for text, some in pairs if text is not None)
+                on_chunk(chunk.n_bytes, chunk.batch.num_rows, len(chunk.bad))
+
+
+def _labels(batch: pa.RecordBatch, label: LabelField) -> list[Labels | None]:
+    path = None if label.name is None else field_path(batch.schema, label.name)
+    if path is None:
+        return [None] * batch.num_rows
+    values = field_at(batch, path)
+    if _is_list(values.type):
+        lists = values.to_pylist()
+        return [
+            None if some is None else _distinct(_word(x) for x in some if x is not None) for some in lists
+        ]
+    if pa.types.is_boolean(values.type):
+        values = pc.if_else(values, "true", "false")
+    texts = values.cast(pa.string()).to_pylist()
+    if label.separator is None:
+        return [(text,) if text and text.strip() else None for text in texts]
+    return [None if text is None else _distinct(text.split(label.separator)) for text in texts]
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _distinct(words: Iterable[str]) -> Labels:
+    return tuple(dict.fromkeys(word for part in words if (word := part.strip())))

@@ -1,0 +1,93 @@
+"""Parquet: row groups streamed in small steps, only the columns that are needed."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipelines.records.fields import conform
+from pipelines.sources.files.chunks import CHUNK_BYTES, Piece
+from pipelines.sources.files.discovery import InputFile
+from pipelines.sources.files.filesystem import REMOTE_BUFFER, is_remote, open_file
+
+__all__ = ["byte_edges", "open_parquet", "read_row_groups", "row_edges"]
+
+_STEP_ROWS = 8_192
+_STEP_BYTES = 16 << 20
+_LOCAL_BUFFER = 1 << 20
+
+
+@contextmanager
+def open_parquet(file: InputFile) -> Iterator[pq.ParquetFile]:
+    """Open a file so that its pages are streamed, not whole column chunks loaded."""
+    buffer_size = REMOTE_BUFFER if is_remote(file.path) else _LOCAL_BUFFER
+    with closing(open_file(file.path)) as source:
+        yield pq.ParquetFile(source, buffer_size=buffer_size, pre_buffer=False)
+
+
+def row_edges(metadata: pq.FileMetaData) -> NDArray[np.int64]:
+    """`(n_row_groups + 1,)` int64: the rows in front of each row group, and all rows."""
+    rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    return np.cumsum([0, *rows], dtype=np.int64)
+
+
+def byte_edges(metadata: pq.FileMetaData, size: int) -> NDArray[np.int64]:
+    """`(n_row_groups + 1,)` int64: the file's bytes, shared out to row groups by the size of their data."""
+    sizes = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
+    edges = np.cumsum([0, *sizes], dtype=np.float64)
+    shares: NDArray[np.int64] = (edges / max(edges[-1], 1.0) * size).astype(np.int64)
+    shares[-1] = size
+    return shares
+
+
+def read_row_groups(
+    source: pq.ParquetFile,
+    file: InputFile,
+    groups: range,
+    first_row: int,
+    *,
+    schema: pa.Schema,
+    chunk_rows: int,
+) -> Iterator[Piece]:
+    """Read the rows of some row groups.
+
+    Raises:
+        InputError: a column does not fit its type.
+    """
+    rows, sizes = row_edges(source.metadata), byte_edges(source.metadata, file.size)
+    n_rows = int(rows[groups.stop] - rows[groups.start])
+    start, end = int(sizes[groups.start]), int(sizes[groups.stop])
+    step = _step(source.metadata, groups, chunk_rows)
+    done = in_chunk = n_bytes = 0
+    for rest in source.iter_batches(
+        step, row_groups=list(groups), columns=_leaves(schema), use_threads=False
+    ):
+        while rest.num_rows:
+            part, rest = rest.slice(0, chunk_rows - in_chunk), rest.slice(chunk_rows - in_chunk)  # noqa: PLW2901 - what is left of the batch
+            columns = dict(zip(part.schema.names, part.columns, strict=True))
+            batch = conform(columns, schema, part.num_rows, file.path)
+            numbers = np.arange(first_row + done, first_row + done + part.num_rows)
+            done, in_chunk, n_bytes = done + part.num_rows, in_chunk + part.num_rows, n_bytes + batch.nbytes
+            closes = in_chunk == chunk_rows or n_bytes >= CHUNK_BYTES
+            yield Piece(batch, numbers, (), start + (end - start) * done // n_rows, closes)
+            if closes:
+                in_chunk = n_bytes = 0
+
+
+def _step(metadata: pq.FileMetaData, groups: range, chunk_rows: int) -> int:
+    """Rows to decode at once, so that long rows do not fill the memory."""
+    n_rows: int = sum(metadata.row_group(i).num_rows for i in groups)
+    n_bytes: int = sum(metadata.row_group(i).total_byte_size for i in groups)
+    return max(1, min(chunk_rows, _STEP_ROWS, _STEP_BYTES * n_rows // max(n_bytes, 1)))
+
+
+def _leaves(fields: pa.Schema | pa.StructType, prefix: str = "") -> list[str]:
+    """The dotted paths to read: of structs only the fields that the schema has."""
+    paths: list[str] = []
+    for field in fields:
+        name = prefix + field.name
+        paths += _leaves(field.type, f"{name}.") if pa.types.is_struct(field.type) else [name]
+    return paths

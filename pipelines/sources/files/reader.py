@@ -1,0 +1,108 @@
+"""Reading a split: chunks of records in the job's schema, and the rows that could not be read."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.formats.csv import CsvDecoder
+from pipelines.formats.json import JsonDecoder
+from pipelines.formats.row_boundaries import Block, blocks
+from pipelines.formats.text import TextDecoder
+from pipelines.records.bad_rows import BadRow
+from pipelines.records.utf8 import BOM
+from pipelines.sources.files.byte_stream import ByteRange
+from pipelines.sources.files.chunks import CHUNK_BYTES, Chunk, Piece, join_pieces
+from pipelines.sources.files.csv_header import read_header
+from pipelines.sources.files.filesystem import reading
+from pipelines.sources.files.parquet import byte_edges, open_parquet, read_row_groups
+from pipelines.sources.files.splits import Split, rows_of
+
+__all__ = ["CHUNK_ROWS", "BadRow", "Chunk", "read_split"]
+
+CHUNK_ROWS = 65_536
+
+_Decoder = Callable[[Block], tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]]
+
+
+def read_split(split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+    """Read the records of a split.
+
+    Every chunk but the last covers exactly `chunk_rows` rows of the file (blank lines and bad rows counted),
+    or fewer where these would exceed `CHUNK_BYTES`; where chunks begin and end depends on the file alone.
+    The `n_bytes` of all chunks of all splits of a file add up to its size. A byte order mark at the beginning
+    of a file is no part of its first row.
+
+    Args:
+        split: what to read.
+        schema: the columns that are wanted, in order; every chunk has exactly these. A column that the file
+            lacks is null.
+        chunk_rows: rows a chunk.
+
+    Raises:
+        InputError: the file is damaged, a Parquet column does not fit its type, or a row is too long.
+        StoreUnavailable: the object store does not answer.
+    """
+    file = split.file
+    with reading(file.path):
+        if file.format == "parquet":
+            with open_parquet(file) as source:
+                groups = range(split.start, split.end)
+                sizes = byte_edges(source.metadata, file.size)
+                pieces = read_row_groups(
+                    source, file, groups, split.first_row, schema=schema, chunk_rows=chunk_rows
+                )
+                yield from join_pieces(pieces, schema, int(sizes[split.start]), int(sizes[split.end]))
+        else:
+            yield from join_pieces(_pieces(split, schema, chunk_rows), schema, split.start, split.end)
+
+
+def _pieces(split: Split, schema: pa.Schema, chunk_rows: int) -> Iterator[Piece]:
+    """Decode the rows of a split of lines or CSV records."""
+    file = split.file
+    decode, n_head = _decoder(split, schema)
+    first_row = split.first_row
+    with ByteRange(file, split.start, split.end) as data:
+        data.skip(n_head)
+        for block, closes in _cut(blocks(iter(data), rows_of(file), file.path), chunk_rows):
+            batch, good, reasons = decode(block)
+            rows = good + first_row
+            bad = _bad_rows(block, reasons, file.path, first_row) if reasons else ()
+            yield Piece(batch, rows, bad, data.position, closes)
+            first_row += len(block)
+
+
+def _decoder(split: Split, schema: pa.Schema) -> tuple[_Decoder, int]:
+    """What decodes the split's blocks, and the bytes at its beginning that are no rows."""
+    file = split.file
+    if file.format == "csv":
+        header, n_bytes = read_header(file)
+        return CsvDecoder(file.path, file.delimiter, schema, header), n_bytes if split.start == 0 else 0
+    decode = JsonDecoder(file.path, schema) if file.format == "jsonl" else TextDecoder(file.path, schema)
+    if split.start > 0:
+        return decode, 0
+    with ByteRange(file, 0, split.end) as data:
+        return decode, len(BOM) if next(iter(data), b"").startswith(BOM) else 0
+
+
+def _cut(whole: Iterator[Block], chunk_rows: int) -> Iterator[tuple[Block, bool]]:
+    """Cut blocks where chunks end; with each part, whether a chunk ends with it."""
+    n_rows = n_bytes = 0
+    for rest in whole:
+        while len(rest):
+            full = int(rest.ends.searchsorted(rest.start + CHUNK_BYTES - n_bytes)) + 1
+            block, rest = rest.cut(min(chunk_rows - n_rows, full))  # noqa: PLW2901 - what is left of the block
+            n_rows, n_bytes = n_rows + len(block), n_bytes + block.n_bytes
+            closes = n_rows == chunk_rows or n_bytes >= CHUNK_BYTES
+            yield block, closes
+            if closes:
+                n_rows = n_bytes = 0
+
+
+def _bad_rows(block: Block, reasons: dict[int, str], path: str, first_row: int) -> tuple[BadRow, ...]:
+    starts, stops = block.starts, block.stops()
+    return tuple(
+        BadRow(path, first_row + row, reason, block.data[starts[row] : stops[row]])
+        for row, reason in sorted(reasons.items())
+    )

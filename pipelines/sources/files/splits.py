@@ -1,0 +1,87 @@
+"""Splits: the parts of a file that are read independently of each other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipelines.formats.row_boundaries import CsvRecords, Lines, Rows
+from pipelines.sources.files.byte_stream import ByteRange
+from pipelines.sources.files.csv_header import read_header
+from pipelines.sources.files.discovery import InputFile
+from pipelines.sources.files.filesystem import reading
+from pipelines.sources.files.parquet import byte_edges, open_parquet, row_edges
+
+__all__ = ["TARGET_BYTES", "Split", "rows_of", "split_file"]
+
+TARGET_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a file.
+
+    Attributes:
+        file: the file.
+        start: the first byte, at the beginning of a row; for Parquet the first row group.
+        end: the byte, or row group, behind the last one.
+        first_row: the number of the first row, from 1: the line (blank ones counted), the CSV record (the
+            header not counted), the row of a Parquet file.
+    """
+
+    file: InputFile
+    start: int
+    end: int
+    first_row: int
+
+
+def rows_of(file: InputFile) -> Rows:
+    """What finds the rows in the bytes of a file that is not Parquet."""
+    return CsvRecords(file.delimiter) if file.format == "csv" else Lines()
+
+
+def split_file(file: InputFile, target_bytes: int = TARGET_BYTES) -> Iterator[Split]:
+    """Split a file into parts of about `target_bytes`, the same ones at every run; none for an empty file.
+
+    A file of lines or CSV records that is larger is read once for its line breaks. A compressed file is one
+    split, and a row group of Parquet is never parted.
+
+    Raises:
+        InputError: the file cannot be read, or a row of it is too long.
+    """
+    if file.format == "parquet":
+        yield from _row_groups(file, target_bytes)
+    elif file.compression is not None or file.size <= target_bytes:
+        if file.size:
+            yield Split(file, 0, file.size, 1)
+    else:
+        yield from _byte_ranges(file, target_bytes)
+
+
+def _row_groups(file: InputFile, target_bytes: int) -> Iterator[Split]:
+    with reading(file.path), open_parquet(file) as source:
+        rows, sizes = row_edges(source.metadata), byte_edges(source.metadata, file.size)
+    start, n_groups = 0, len(rows) - 1
+    for group in range(1, n_groups):
+        if sizes[group] - sizes[start] >= target_bytes:
+            yield Split(file, start, group, int(rows[start]) + 1)
+            start = group
+    yield Split(file, start, n_groups, int(rows[start]) + 1)
+
+
+def _byte_ranges(file: InputFile, target_bytes: int) -> Iterator[Split]:
+    header = read_header(file)[1] if file.format == "csv" else 0
+    start, first_row = 0, 1
+    at, n_rows = header, 0  # n_rows ended before byte `at`
+    rows = rows_of(file)
+    with reading(file.path), ByteRange(file, header, file.size) as data:
+        for piece in data:
+            ends = rows.ends(piece) + at
+            taken = 0
+            while (behind := int(ends[taken:].searchsorted(start + target_bytes))) < len(ends) - taken:
+                taken += behind + 1
+                end = int(ends[taken - 1])
+                if end < file.size:
+                    yield Split(file, start, end, first_row)
+                    start, first_row = end, n_rows + taken + 1
+            n_rows += len(ends)
+            at += len(piece)
+    yield Split(file, start, file.size, first_row)

@@ -1,0 +1,84 @@
+"""Messages whose schemas are in a registry become records with vectors; see also `decode.py`."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.enrich.enrichment import Enrichment, Made
+from pipelines.enrich.model_follower import FollowedModel
+from pipelines.formats.messages import Value, object_columns, text_columns
+from pipelines.formats.schema_registry import FramedDecoder
+from pipelines.records.bad_rows import Letter
+from pipelines.records.template import TextTemplate
+from pipelines.worker.decode import kept_columns
+from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.telemetry.tracing import OFF, Spans
+
+__all__ = ["FramedRecordMaker"]
+
+
+class FramedRecordMaker:
+    """Makes records of values that begin with the id of their schema.
+
+    Args:
+        settings: of the worker.
+        schema: the columns of the records, where an output needs columns.
+        decoder: of the values.
+        spans: for tracing.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        schema: pa.Schema | None,
+        decoder: FramedDecoder,
+        spans: Spans = OFF,
+    ) -> None:
+        self._spans = spans
+        self._decode = decoder
+        self._fields = TextTemplate.parse(settings.text).fields
+        self._columns: pa.Schema | None = None
+        if schema is not None and (kept := kept_columns(settings, schema)):
+            self._columns = pa.schema([schema.field(name) for name in kept])
+        template = TextTemplate.parse(settings.text)
+        self._enrichment = Enrichment(template, (), settings.vectors, settings.heads)
+        beside = () if self._columns is None else tuple(self._columns.names)
+        self.accept = replace(self._enrichment, keep=beside).accept
+
+    def __call__(self, values: Sequence[Value], model: FollowedModel) -> Made:
+        """Decode and enrich values.
+
+        Raises:
+            RegistryUnavailable: a schema is needed that cannot be had now; no value is at fault.
+        """
+        began = time.time_ns()
+        records, good, reasons = self._decode(values)
+        rows = np.array(good, np.int64)
+        columns = None
+        if self._columns is not None:
+            columns, fit, misfits = object_columns(records, self._columns)
+            reasons |= {int(rows[i]): why for i, why in misfits.items()}
+            if misfits:
+                records, rows = [records[i] for i in fit], rows[fit]
+        letters = [Letter(row, "VALUE_CONVERTER", reason) for row, reason in reasons.items()]
+        texts = text_columns(records, self._fields)
+        self._spans.passed("decode", began)
+        with self._spans.step("encode"):
+            enriched = self._enrichment(texts, model.encoder, model.label)
+        if enriched.bad:
+            letters += [Letter(int(rows[i]), "TRANSFORMATION", why) for i, why in enriched.bad.items()]
+            kept = np.setdiff1d(np.arange(len(rows)), list(enriched.bad))
+            records, rows = [records[i] for i in kept.tolist()], rows[kept]
+            columns = None if columns is None else columns.take(pa.array(kept))
+        batch = enriched.batch if columns is None else _beside(columns, enriched.batch)
+        wanted = [values[row] for row in rows.tolist()]
+        return Made(rows, records, batch, model.label, sorted(letters), wanted)
+
+
+def _beside(left: pa.RecordBatch, right: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns of both."""
+    schema = pa.schema([*left.schema, *right.schema])
+    return pa.RecordBatch.from_arrays([*left.columns, *right.columns], schema=schema)

@@ -1,0 +1,138 @@
+"""What a worker does with schemas: decode its input by them, and encode its output."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+from encoder.errors import ConfigurationError, MissingExtra
+from pipelines.formats.messages import Value
+from pipelines.formats.schema_registry import FieldTypes, FramedDecoder, Reader, Schema, Unreadable
+from pipelines.formats.wire import schema_id
+from pipelines.kafka.registry import EXTRA, Registry, open_registry
+from pipelines.worker.decode import kept_columns
+from pipelines.worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from pipelines.sinks.encoding.avro_records import AvroFromAvro, AvroFromColumns
+
+__all__ = ["Known", "Schemas"]
+
+
+class Known(NamedTuple):
+    """A schema of the input, and what people call it."""
+
+    about: str
+    schema: Schema
+
+
+class Schemas:
+    """The schemas of a worker's input and output.
+
+    Args:
+        settings: of the worker, with a registry.
+        registry: another one than the settings name.
+
+    Raises:
+        MissingExtra: the libraries are not installed.
+        ConfigurationError: the registry cannot be used like this.
+    """
+
+    def __init__(self, settings: WorkerSettings, registry: Registry | None = None) -> None:
+        self._settings = settings
+        self._kind = settings.input_format.upper()
+        if registry is None:
+            assert settings.schema_registry is not None  # noqa: S101 - the settings see to it
+            registry = open_registry(
+                settings.schema_registry, settings.properties, serialized=settings.input_format == "protobuf"
+            )
+        self.registry = registry
+        self._compile = self._compiler() if settings.framed else None
+
+    def _compiler(self) -> Callable[[Schema, pa.Schema | None], Reader]:
+        try:
+            if self._settings.input_format == "avro":
+                from pipelines.formats.avro.reader import AvroReader  # noqa: PLC0415 - fastavro is an extra
+
+                return AvroReader
+            from pipelines.formats.protobuf.reader import ProtobufReader  # noqa: PLC0415 - Protobuf is an extra
+        except ModuleNotFoundError as error:
+            raise MissingExtra(error.name or self._settings.input_format, EXTRA) from error
+        return ProtobufReader
+
+    def decoder(self, columns: pa.Schema | None = None) -> FramedDecoder:
+        """A decoder of the input, whose records will have to fit columns if there are any."""
+        assert self._compile is not None  # noqa: S101 - it is asked of framed inputs
+        return FramedDecoder(self._kind, self.registry.schema, self._compile, columns)
+
+    def known(self, topics: Sequence[str]) -> list[Known]:
+        """The latest schemas of the input topics' subjects.
+
+        Topics without such a subject are passed over: their schemas are found by each record's id.
+
+        Raises:
+            RegistryUnavailable: the registry does not answer.
+            ConfigurationError: it refuses, or a schema is of another kind than the input.
+        """
+        if self._compile is None:
+            return []
+        found = []
+        for topic in topics:
+            subject = f"{topic}-value"
+            version = self.registry.latest(subject)
+            if version is None:
+                continue
+            if version.schema.kind != self._kind:
+                raise ConfigurationError(
+                    f"subject {subject!r} in the schema registry {self.registry.url} is "
+                    f"{version.schema.kind}, not {self._kind}: correct --input-format, or name another topic"
+                )
+            about = f"subject {subject}, version {version.number}, id {version.schema_id}"
+            found.append(Known(about, version.schema))
+        return found
+
+    def of_sample(self, sample: Sequence[Value]) -> list[Known]:
+        """The schemas of a sample of values; the errors are `known`'s."""
+        ids = sorted({number for value in sample if value and (number := schema_id(value)) is not None})
+        found = ((number, self.registry.schema(number)) for number in ids)
+        return [Known(f"id {n}", schema) for n, schema in found if schema and schema.kind == self._kind]
+
+    def fields(self, sample: Sequence[Value], topics: Sequence[str]) -> FieldTypes:
+        """The fields of the input, from a sample or else the latest schemas; the errors are `known`'s."""
+        types = self.decoder().fields(sample)
+        if types or self._compile is None:
+            return types
+        for one in self.known(topics):
+            try:
+                types = self._compile(one.schema, None).fields(None) | types
+            except Unreadable as error:
+                raise ConfigurationError(f"the schema of the input: {error}") from error
+        return types
+
+    def messages(
+        self, columns: pa.Schema | None, heads: Sequence[pa.Field]
+    ) -> "AvroFromAvro | AvroFromColumns":
+        """What makes records into Avro messages.
+
+        Args:
+            columns: of the records, where they do not come as Avro.
+            heads: the columns of the model's heads.
+
+        Raises:
+            MissingExtra: fastavro is not installed.
+            ConfigurationError: Avro has no such columns.
+        """
+        try:
+            from pipelines.sinks.encoding.avro import score_schema  # noqa: PLC0415 - as above
+            from pipelines.sinks.encoding.avro_records import (  # noqa: PLC0415 - fastavro is an extra
+                AvroFromAvro,
+                AvroFromColumns,
+            )
+        except ModuleNotFoundError as error:
+            raise MissingExtra(error.name or "fastavro", EXTRA) from error
+        settings = self._settings
+        topics, scores = [output.target for output in settings.topic_outputs], score_schema(heads)
+        if settings.input_format == "avro" or columns is None:
+            return AvroFromAvro(self.registry, topics, settings.fields, settings.vectors, scores)
+        kept = pa.schema([columns.field(name) for name in kept_columns(settings, columns)])
+        return AvroFromColumns(self.registry, topics, kept, settings.vectors, scores)

@@ -1,0 +1,160 @@
+"""Where records and dead letters go: topics, through one producer, and Parquet files."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.enrich.enrichment import Made
+from pipelines.records.bad_rows import Letter
+from pipelines.sinks.dead_letter_messages import letter_batch, letter_message
+from pipelines.sinks.kafka import Outgoing, TopicSink, arrow_messages
+from pipelines.sinks.offset_files import RangeFiles
+from pipelines.worker.messages import Messages
+
+__all__ = ["Encode", "Outputs"]
+
+Encode = Callable[[Made], list[bytes]]
+"""Makes enriched records into the values of messages."""
+
+_LEAST_RUN = 16
+Mask = NDArray[np.bool_] | None
+
+
+class Outputs:
+    """The outputs of a worker; any of them may be absent.
+
+    Args:
+        topics: of records.
+        encode: makes records into messages, or None where they travel as Arrow batches.
+        files: of records.
+        letters_topic: of dead letters.
+        letters_files: of dead letters.
+    """
+
+    def __init__(
+        self,
+        *,
+        topics: Sequence[TopicSink] = (),
+        encode: Encode | None = None,
+        files: RangeFiles | None = None,
+        letters_topic: TopicSink | None = None,
+        letters_files: RangeFiles | None = None,
+    ) -> None:
+        self._topics = tuple(topics)
+        self._encode = encode
+        self._files = files
+        self._letters_topic = letters_topic
+        self._letters_files = letters_files
+        self._smallest = min(topics, key=lambda sink: sink.max_bytes) if topics else None
+
+    @property
+    def files(self) -> list[RangeFiles]:
+        """The outputs that are files."""
+        return [files for files in (self._files, self._letters_files) if files is not None]
+
+    @property
+    def has_topics(self) -> bool:
+        """Whether anything goes to topics."""
+        return bool(self._topics) or self._letters_topic is not None
+
+    def send(self, messages: Messages, made: Made, fresh: Mask) -> tuple[list[Letter], int]:
+        """Send records to the topics, and hand them to the files.
+
+        Args:
+            messages: where they came from.
+            made: the records.
+            fresh: `(n,)` bool, which of the messages the topics have not had yet; None for all.
+
+        Returns:
+            Letters for records that are too large for the topics, and the bytes that were sent.
+        """
+        if self._files is not None:
+            _add_by_partition(self._files, messages, made.rows, made.batch)
+        if self._smallest is None:
+            return [], 0
+        if self._encode is None:
+            return self._send_batches(made, fresh)
+        rows: list[int] = made.rows.tolist()
+        values = self._encode(made)
+        sources = messages.messages
+        if len(rows) < len(sources):
+            sources = [sources[row] for row in rows]
+        keys = [source.key() for source in sources]
+        headers = [source.headers() for source in sources]
+        wanted: list[int] | None = None
+        letters: list[Letter] = []
+        if fresh is not None:
+            wanted = np.flatnonzero(fresh[made.rows]).tolist()
+        if values and max(map(len, values)) > self._smallest.max_bytes // 2:
+            every = range(len(rows)) if wanted is None else wanted
+            wanted, letters = self._that_fit(every, rows, map(Outgoing, values, keys, headers))
+        if wanted is not None:
+            values, keys, headers = ([column[i] for i in wanted] for column in (values, keys, headers))
+        for sink in self._topics:
+            sink.send(values, keys, headers)
+        return letters, sum(map(len, values))
+
+    def _that_fit(
+        self, wanted: Sequence[int], rows: list[int], messages: Iterable[Outgoing]
+    ) -> tuple[list[int], list[Letter]]:
+        """Which of the wanted messages all topics take, and letters for the others."""
+        fit, letters, every = [], [], list(messages)
+        for i in wanted:
+            if any(sink.too_large(every[i]) for sink in self._topics):
+                letters.append(self._too_large(rows[i], len(every[i].value or b"")))
+            else:
+                fit.append(i)
+        return fit, letters
+
+    def _send_batches(self, made: Made, fresh: Mask) -> tuple[list[Letter], int]:
+        """Send records as Arrow batches."""
+        batch, rows = made.batch, made.rows
+        if fresh is not None:
+            kept = np.flatnonzero(fresh[rows])
+            batch, rows = batch.take(pa.array(kept)), rows[kept]
+        values, large = arrow_messages(batch, min(sink.max_bytes for sink in self._topics))
+        for sink in self._topics:
+            sink.send(values, [None] * len(values))
+        letters = [self._too_large(int(rows[i]), batch.slice(i, 1).nbytes) for i in large]
+        return letters, sum(map(len, values))
+
+    def _too_large(self, row: int, size: int) -> Letter:
+        assert self._smallest is not None  # noqa: S101 - records are sent
+        topic, limit = self._smallest.topic, self._smallest.max_bytes
+        return Letter(
+            row, "TASK_PUT", f"the message would have {size:,} bytes, and topic {topic!r} takes {limit:,}"
+        )
+
+    def send_letters(self, messages: Messages, letters: Sequence[Letter], fresh: Mask) -> None:
+        """Send dead letters; the arguments are those of `send`."""
+        sources = messages.messages
+        if (sink := self._letters_topic) is not None:
+            wanted = [one for one in letters if fresh is None or fresh[one.row]]
+            if wanted:
+                made = [letter_message(sources[one.row], one, sink) for one in wanted]
+                sink.send(*zip(*made, strict=True))
+        if (files := self._letters_files) is not None:
+            letters = sorted(letters)
+            _add_by_partition(
+                files, messages, np.array([one.row for one in letters]), letter_batch(sources, letters)
+            )
+
+
+def _add_by_partition(files: RangeFiles, messages: Messages, rows: Any, batch: pa.RecordBatch) -> None:
+    """Hand rows of a batch to the files of their partitions.
+
+    Messages of a partition come in runs, mostly long ones, which are slices of the batch and not copied.
+    """
+    partitions, offsets = messages.partitions[rows], messages.offsets[rows]
+    edges = np.flatnonzero(np.diff(partitions)) + 1
+    if len(edges) * _LEAST_RUN > len(partitions):  # well mixed: a copy is cheaper than many small pieces
+        order = np.argsort(partitions, kind="stable")
+        partitions, offsets, batch = partitions[order], offsets[order], batch.take(pa.array(order))
+        edges = np.flatnonzero(np.diff(partitions)) + 1
+    for first, last in pairwise([0, *edges.tolist(), len(partitions)]):
+        if first < last:
+            files.add(int(partitions[first]), offsets[first:last], batch.slice(first, last - first))

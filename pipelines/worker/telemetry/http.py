@@ -1,0 +1,76 @@
+"""`/healthz`, `/readyz` and `/metrics` over HTTP, for Kubernetes and Prometheus."""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from encoder.errors import ConfigurationError
+from pipelines.worker.telemetry.metrics import WorkerMetrics
+
+__all__ = ["serve"]
+
+_log = logging.getLogger(__name__)
+
+_DEAD_SECONDS = 60.0
+_PORTS = range(1 << 16)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, _request: object, client_address: tuple[str, int]) -> None:
+        """A probe that hangs up is nothing; the rest is for the log, not for standard error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            _log.exception("no answer to %s", client_address[0])
+
+
+def serve(listen: str, metrics: WorkerMetrics, ready: Callable[[], bool]) -> ThreadingHTTPServer:
+    """Answer in a thread of its own.
+
+    `/healthz` is 200 while the worker's loop goes round, `/readyz` while it has partitions and a model.
+
+    Args:
+        listen: HOST:PORT; port 0 takes a free one, which the server's `server_address` tells.
+        metrics: to show.
+        ready: whether the worker has partitions.
+
+    Raises:
+        ConfigurationError: the address cannot be read or used.
+    """
+
+    def answer(path: str) -> tuple[int, str, bytes]:
+        if path == "/metrics":
+            return 200, CONTENT_TYPE_LATEST, generate_latest(metrics.registry)
+        if path == "/healthz":
+            age = time.monotonic() - metrics.last_turn
+            return 200 if age < _DEAD_SECONDS else 503, "text/plain", f"last turn {age:.1f} s ago\n".encode()
+        if path == "/readyz":
+            return (200, "text/plain", b"ready\n") if ready() else (503, "text/plain", b"no partitions\n")
+        return 404, "text/plain", b"/healthz, /readyz, /metrics\n"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, kind, body = answer(self.path.partition("?")[0])
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Probes are not worth a log line each."""
+
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal() or int(port) not in _PORTS:
+        raise ConfigurationError(f"cannot read the address {listen!r}: write HOST:PORT, as in 0.0.0.0:9108")
+    try:
+        server = _Server((host.strip("[]"), int(port)), Handler)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {listen}: {error.strerror or error}") from error
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    return server

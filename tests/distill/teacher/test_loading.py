@@ -1,0 +1,100 @@
+"""Loading teachers: what is found, what is refused, what is kept off the terminal."""
+
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from distill.teacher.forward import embed_sequences
+from distill.teacher.loading import load_teacher, pick_device, teacher_bytes, teacher_name
+from encoder.errors import ConfigurationError
+
+
+def test_a_teacher_is_known_by_its_folder_name_or_its_id(wordpiece_teacher, monkeypatch):
+    monkeypatch.chdir(wordpiece_teacher)
+    assert teacher_name(".") == "tiny-bert"
+    assert teacher_name("org/model") == "org/model"
+
+
+def test_the_size_of_the_weights(wordpiece_teacher):
+    assert teacher_bytes(wordpiece_teacher) == (wordpiece_teacher / "model.safetensors").stat().st_size
+    assert teacher_bytes("no/such-teacher") is None
+
+
+@pytest.mark.parametrize("missing", ["./not/here", "/not/here/either", "a b", "one/two/three"])
+def test_a_path_without_a_folder_is_refused(missing):
+    with pytest.raises(ConfigurationError, match="name a folder with a model, or a Hugging Face id"):
+        load_teacher(missing)
+
+
+def test_an_unknown_id_is_refused_in_one_line_that_names_it():
+    with pytest.raises(ConfigurationError, match="cannot load the teacher no/such-teacher: ") as caught:
+        load_teacher("no/such-teacher")
+    assert "\n" not in str(caught.value)
+    assert "HF_HUB_OFFLINE is set" in str(caught.value)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot load the teacher") as caught:
+        load_teacher(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_weights_are_refused(wordpiece_teacher, tmp_path):
+    folder = shutil.copytree(wordpiece_teacher, tmp_path / "damaged")
+    (folder / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(ConfigurationError, match="cannot load the teacher"):
+        load_teacher(folder)
+
+
+def test_code_that_comes_with_a_teacher_is_not_run_unasked(wordpiece_teacher, tmp_path):
+    folder = shutil.copytree(wordpiece_teacher, tmp_path / "theirs")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "theirs", "auto_map": {"AutoConfig": "code.Config", "AutoModel": "code.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "code.py").write_text("raise SystemExit('it was run')")
+    with pytest.raises(ConfigurationError, match="--trust-remote-code"):
+        load_teacher(folder)
+
+
+def test_loading_prints_nothing_and_leaves_the_loggers_as_they_were(wordpiece_teacher, capfd):
+    level = transformers.utils.logging.get_verbosity()
+    load_teacher(wordpiece_teacher)
+    assert capfd.readouterr() == ("", "")
+    assert transformers.utils.logging.get_verbosity() == level
+    assert logging.getLogger("skeletoken").level == logging.NOTSET
+
+
+@pytest.mark.parametrize(
+    ("stored", "precision", "fast", "in_bfloat16"),
+    [
+        (torch.float32, "auto", True, True),
+        (torch.float32, "auto", False, False),
+        (torch.bfloat16, "auto", True, True),
+        (torch.bfloat16, "auto", False, False),
+        (torch.bfloat16, "float32", True, False),
+        (torch.float32, "bfloat16", False, True),
+        (torch.float16, "bfloat16", False, True),
+        (torch.float16, "float32", True, False),
+    ],
+)
+def test_precision(wordpiece_teacher, tmp_path, monkeypatch, stored, precision, fast, in_bfloat16):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": fast})
+    folder = shutil.copytree(wordpiece_teacher, tmp_path / "teacher")
+    transformers.AutoModel.from_pretrained(folder).to(stored).save_pretrained(folder)
+    teacher = load_teacher(folder, device="cpu", precision=precision)
+    assert teacher.bfloat16 is in_bfloat16
+    assert in_bfloat16 or teacher.model.dtype == torch.float32
+    assert np.isfinite(embed_sequences(teacher, [[5, 20, 6]])).all()
+
+
+def test_devices():
+    assert pick_device("cpu").type == "cpu"
+    assert pick_device("auto").type in ("cpu", "cuda")
+    for missing in ("warp", "cuda:99", "mps"):
+        with pytest.raises(ConfigurationError, match=f"no device '{missing}' here"):
+            pick_device(missing)

@@ -1,0 +1,172 @@
+"""Heads in a model folder: what is written is read, what is damaged or another model's is refused."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import model2vec
+import numpy as np
+import pytest
+import sentence_transformers
+from safetensors.numpy import load, save
+from tiny_tokenizers import named
+
+from encoder import Encoder
+from encoder.errors import ConfigurationError, ModelFormatError
+from encoder.heads.files import check_head_name, head_path, pack_head
+from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
+from encoder.model import StaticModel, load_model, save_model
+
+DIM = 8
+TEXTS = ["card declined", "disk full", "", "é"]
+
+
+def floats(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+CURVE = (np.array([-1, 1], np.float32), np.array([0.1, 0.9], np.float32))
+HEADS = (
+    Classifier("fraud", ("ham", "spam"), floats(2, DIM), floats(2), facts={"records": 10}),
+    Prototypes("incident", ("fan", "disk", "çelik"), unit_vectors(floats(3, DIM)), 0.5),
+    Classifier("isotonic", ("x", "y"), floats(2, DIM), floats(2), "isotonic", False, (CURVE, CURVE)),
+    Novelty("odd", floats(4, DIM), floats(4), floats(3), 2.5),
+    Classifier("tags", ("a", "b", "c"), floats(3, DIM), floats(3), "sigmoid", True),
+)
+
+
+@pytest.fixture
+def model():
+    tokenizer = named("uncased")
+    table = floats(tokenizer.get_vocab_size(), DIM, seed=1)
+    return StaticModel(table, tokenizer.to_str(), {"normalize": True}, heads=HEADS)
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    return save_model(model, tmp_path / "model")
+
+
+def test_heads_are_read_as_they_were_written(model, folder):
+    found = load_model(folder).heads
+    assert [head.name for head in found] == [head.name for head in HEADS]
+    for head, wanted in zip(found, HEADS, strict=True):
+        for key, value in vars(wanted).items():
+            if isinstance(value, np.ndarray):
+                assert np.array_equal(getattr(head, key), value), key
+            elif key != "curves":
+                assert getattr(head, key) == value, key
+    np.testing.assert_array_equal(found[2].curves, HEADS[2].curves)
+    vectors = Encoder(model).encode(TEXTS)
+    for before, after in zip(Encoder(model).heads(vectors), Encoder.load(folder).heads(vectors), strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(before, after, strict=True))
+
+
+def test_model2vec_and_sentence_transformers_load_a_folder_with_heads(folder):
+    vectors = Encoder.load(folder).encode(TEXTS[:2])
+    theirs = model2vec.StaticModel.from_pretrained(folder)
+    np.testing.assert_allclose(theirs.encode(TEXTS[:2]), vectors, atol=1e-6)
+    other = sentence_transformers.SentenceTransformer(str(folder), device="cpu")
+    np.testing.assert_allclose(other.encode(TEXTS[:2]), vectors, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["table", "tokenizer", "normalize", "max_length"])
+def test_a_head_of_other_vectors_is_refused(part, model, folder):
+    cased = model.tokenizer_json.replace('"lowercase":true', '"lowercase":false')
+    other = {
+        "table": {"table": model.table + np.float32(1e-6)},
+        "tokenizer": {"tokenizer_json": cased},
+        "normalize": {"config": {"normalize": False}},
+        "max_length": {"config": {"normalize": True, "max_length": 5}},
+    }[part]
+    changed = save_model(replace(model, heads=(), **other), folder.with_name("changed"))
+    (changed / "heads").mkdir()
+    (changed / head_path("fraud")).write_bytes((folder / head_path("fraud")).read_bytes())
+    with pytest.raises(
+        ModelFormatError, match=r"'fraud' was fitted to other vectors .* `millstream head fit`"
+    ):
+        load_model(changed)
+
+
+def test_saving_a_model_again_keeps_its_heads_valid(folder):
+    again = save_model(load_model(folder), folder.with_name("again"))
+    assert len(load_model(again).heads) == len(HEADS)
+
+
+def rewritten(data, **changes):
+    """A head's file with some of its arrays or of its JSON changed."""
+    size = int.from_bytes(data[:8], "little")
+    about = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["millstream.head"])
+    tensors = load(data)
+    for key, value in changes.items():
+        (tensors if isinstance(value, np.ndarray) else about)[key] = value
+    return save(tensors, {"millstream.head": json.dumps(about)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"format": 2}, "it has format 2, this Millstream reads 1: upgrade Millstream"),
+        ({"kind": "oracle"}, "Invalid enum value 'oracle'"),
+        ({"name": "other"}, "it holds a head 'other'"),
+        ({"labels": ["a", "b", "c"]}, "do not fit 3 labels or axes and 8 dimensions"),
+        ({"directions": floats(2, DIM + 1)}, "do not fit 2 labels or axes and 8 dimensions"),
+        ({"directions": floats(2, DIM).astype(np.float64)}, "'directions' must be finite float32 numbers"),
+        ({"offsets": np.array([1, np.nan], np.float32)}, "'offsets' must be finite float32 numbers"),
+        ({"link": "isotonic"}, "its curves do not fit its labels"),
+        ({"several": True}, "several labels and softmax do not go together"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(changes, reason, folder):
+    path = folder / head_path("fraud")
+    path.write_bytes(rewritten(path.read_bytes(), **changes))
+    with pytest.raises(ModelFormatError) as caught:
+        load_model(folder)
+    assert str(caught.value).startswith(f"{path} is no head: ")
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [0, 4, 8, 100, -1])
+def test_a_file_that_is_cut_off_is_refused(length, folder):
+    path = folder / head_path("odd")
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ModelFormatError, match=r"odd.safetensors is no head: "):
+        load_model(folder)
+
+
+def test_a_safetensors_file_of_somebody_else_is_no_head(folder):
+    (folder / head_path("other")).write_bytes(save({"x": floats(2)}))
+    with pytest.raises(ModelFormatError, match=r"other.safetensors is no head: "):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["", "1st", "a-b", "a b", "a/b", "é", "a" * 51, "_a", "a\n"])
+def test_names_that_no_column_can_begin_with_are_refused(name):
+    with pytest.raises(ConfigurationError, match="no name for a head"):
+        check_head_name(name)
+
+
+def test_serving_needs_no_scikit_learn(folder):
+    program = """
+import sys
+class Blocked:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("sklearn", "scipy", "torch"):
+            raise ImportError(f"{name} is blocked")
+sys.meta_path.insert(0, Blocked())
+from encoder import Encoder
+encoder = Encoder.load(sys.argv[1])
+print(encoder.heads.names, [len(outcome) for outcome in encoder.heads(encoder.encode(["card declined"]))])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, folder], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "('fraud', 'incident', 'isotonic', 'odd', 'tags') [2, 2, 2, 2, 1]"
+
+
+def test_a_head_is_packed_into_the_same_bytes_each_time():
+    digest = f"sha256:{'0' * 64}"
+    assert pack_head(HEADS[0], digest) == pack_head(HEADS[0], digest)

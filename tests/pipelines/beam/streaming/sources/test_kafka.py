@@ -1,0 +1,275 @@
+"""The Kafka source on a real broker."""
+
+import dataclasses
+import json
+import time
+
+import pyarrow as pa
+import pytest
+from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+from confluent_kafka import KafkaError
+from patience import wait_for
+from topics import unique, write_topic
+
+from encoder.errors import ConfigurationError, TemplateError, TransientError
+from pipelines.beam.streaming.source_options import StreamInput, Timing
+from pipelines.beam.streaming.sources.kafka_reader import PartitionRead
+
+pytestmark = pytest.mark.server
+
+N = 500
+START = 1_800_000_000
+
+
+def record(i):
+    return json.dumps(
+        {"id": i, "text": f"login failed {i}", "at": START + i, "user": {"name": "ana"}}
+    ).encode()
+
+
+def write(kafka, topic, numbers):
+    """Write records to both partitions; without keys a client may send them all to one."""
+    write_topic(kafka.address, topic, [(str(i), record(i), None) for i in numbers])
+
+
+@pytest.fixture
+def topic(kafka):
+    name = kafka.create_topic(unique("events"), partitions=2)
+    write(kafka, name, range(N))
+    return name
+
+
+@pytest.fixture
+def source(kafka, topic):
+    def make(wanted=("text",), keep=None, kind=None, name=topic, **times):
+        timing = Timing(**{"field": "at", "window": 10, "disorder": 0, "ends": True, **times})
+        return StreamInput(f"kafka:{name}", kind, kafka.address).source(wanted, keep, timing, "file:///out")
+
+    return make
+
+
+def read(reader):
+    """All that is there, until the source ends."""
+    found = []
+
+    def ended():
+        if reader.advance():
+            found.append(reader.get_current())
+            return False
+        return reader.get_watermark() == MAX_TIMESTAMP
+
+    wait_for(ended, "the end of the source", pause=0)
+    return found
+
+
+def ids(arrivals):
+    return [i for arrival in arrivals for i in arrival.batch["id"].to_pylist()]
+
+
+def test_every_partition_is_read_to_its_end(source, topic):
+    readers = [part.create_reader(None, None) for part in source().split(20)]
+    found = [read(reader) for reader in readers]
+    assert sorted(ids(found[0]) + ids(found[1])) == list(range(N))
+    for number, (reader, arrivals) in enumerate(zip(readers, found, strict=True)):
+        assert {arrival.source for arrival in arrivals} == {f"{topic}/{number}"}
+        assert [row for arrival in arrivals for row in arrival.rows.tolist()] == list(
+            range(len(ids(arrivals)))
+        )
+        times = [time for arrival in arrivals for time in arrival.times.tolist()]
+        assert times == [(START + i) * 10**6 for i in ids(arrivals)]
+        reader.close()
+
+
+def test_a_reader_goes_on_behind_its_mark(source, kafka, topic):
+    part = source().split(20)[0]
+    reader = part.create_reader(None, None)
+    assert _first(reader)
+    rows, times = reader.get_current().rows.tolist(), reader.get_current().times
+    coder = part.get_checkpoint_mark_coder()
+    mark = coder.decode(coder.encode(reader.get_checkpoint_mark()))
+    reader.close()
+    assert mark.partitions == (PartitionRead(rows[-1] + 1, times.max()),)
+    write(kafka, topic, range(N, N + 50))
+    again = part.create_reader(None, mark)
+    rows += [row for arrival in read(again) for row in arrival.rows.tolist()]
+    again.close()
+    assert rows == list(range(rows[-1] + 1))
+
+
+def test_whoever_goes_on_takes_over_the_consumer(source, kafka, topic):
+    """As when bundles overlap, and Beam hands a partition on to another of its `DoFn`s."""
+    part = source(ends=False).split(20)[0]
+    first = part.create_reader(None, None)
+    assert _first(first)
+    rows = first.get_current().rows.tolist()
+    consumer, mark = first._live, first.get_checkpoint_mark()
+    second = part.create_reader(None, mark)
+    write(kafka, topic, range(N, N + 50))
+    assert _first(second)
+    assert second._live is consumer
+    again = second.get_current().rows.tolist()
+    assert again[0] == rows[-1] + 1
+    assert _first(first)  # an attempt that was given up, but still runs, disturbs nobody
+    assert first._live is not consumer
+    assert first.get_current().rows[0] == again[0]
+    first.close()
+    mark = second.get_checkpoint_mark()
+    assert mark.partitions[0].offset == again[-1] + 1
+    second.close()
+    third = part.create_reader(None, mark)
+    assert not third.advance()
+    assert third._live is not consumer  # which is closed, as nobody had taken it
+    third.close()
+
+
+def test_one_reader_of_two_partitions_holds_its_watermark_for_both(source, topic):
+    whole = dataclasses.replace(source(ends=False, idle=2), readers=1)
+    [part] = whole.split(20)
+    reader = part.create_reader(None, None)
+    assert _first(reader)
+    assert reader.get_watermark() < Timestamp(START)  # nothing is known of the other partition yet
+    mark = reader.get_checkpoint_mark()
+    reader.close()  # a second batch is read anew, if it was there already
+    again = part.create_reader(None, mark)
+    found = [reader.get_current()]
+    while len(ids(found)) < N:
+        assert _first(again)
+        found.append(again.get_current())
+    assert sorted(ids(found)) == list(range(N))
+    last = {one.source: ids([one])[-1] for one in found}
+    assert last.keys() == {f"{topic}/0", f"{topic}/1"}
+    assert again.get_watermark() == Timestamp(START + min(last.values()))
+    again.close()
+
+
+def test_an_empty_partition_holds_up_no_window_for_long(source, kafka):
+    name = kafka.create_topic(unique("events"), partitions=2)
+    write_topic(kafka.address, name, [(b"k", record(1), None)])
+    [part] = dataclasses.replace(source(name=name, ends=False, idle=1), readers=1).split(20)
+    reader = part.create_reader(None, None)
+    assert _first(reader)
+    assert reader.get_watermark() < Timestamp(START)
+
+    def passed():
+        assert not reader.advance()
+        return reader.get_watermark() > Timestamp(time.time() - 60)
+
+    wait_for(passed, "a watermark that has passed the empty partition", pause=0)
+    reader.close()
+
+
+def test_a_broker_that_does_not_answer_is_no_silent_source(source):
+    there = source(ends=False, idle=1)
+    nowhere = {**there.properties, "bootstrap.servers": "127.0.0.1:1"}
+    reader = dataclasses.replace(there, properties=nowhere).create_reader(None, None)
+    assert not any(reader.advance() for _ in range(100))
+    assert reader.get_watermark() < Timestamp(START)
+    reader.close()
+
+
+def test_a_forgotten_reader_takes_nothing_from_the_one_that_goes_on(source):
+    part = source(ends=False).split(20)[0]
+    first = part.create_reader(None, None)
+    assert _first(first)
+    live, mark = first._live, first.get_checkpoint_mark()
+    second = part.create_reader(None, mark)
+    assert not second.advance()
+    mark = second.get_checkpoint_mark()  # at the same place
+    first.close()
+    third = part.create_reader(None, mark)
+    assert not third.advance()
+    assert third._live is live
+    third.close()
+
+
+def test_an_end_that_came_with_the_last_records_is_not_forgotten(source):
+    part = source().split(20)[0]
+    first = part.create_reader(None, None)
+    while not first._ended:
+        first.advance()
+    second = part.create_reader(None, first.get_checkpoint_mark())
+    assert not second.advance()
+    assert second.get_watermark() == MAX_TIMESTAMP
+    second.close()
+
+
+def _first(reader):
+    return wait_for(reader.advance, "a batch", pause=0)
+
+
+def test_only_the_columns_that_are_needed_are_decoded(source):
+    assert source(keep=["id"], wanted=["user.name", "at"]).records == pa.schema(
+        [("id", pa.int64()), ("user", pa.struct([("name", pa.string())])), ("at", pa.int64())]
+    )
+
+
+def test_values_that_are_no_records_are_bad_rows(source, kafka):
+    name = kafka.create_topic(unique("events"))
+    write_topic(kafka.address, name, [record(1), b"oops", None, b'{"id": "x"}', record(2)])
+    [part] = source(name=name).split(1)
+    arrivals = read(part.create_reader(None, None))
+    assert ids(arrivals) == [1, 2]
+    bad = [one for arrival in arrivals for one in arrival.bad]
+    assert [(one.row, one.record) for one in bad] == [(1, b"oops"), (2, b""), (3, b'{"id": "x"}')]
+    assert {one.file for one in bad} == {f"{name}/0"}
+
+
+def test_plain_text_is_a_record_with_one_field(source, kafka):
+    name = kafka.create_topic(unique("lines"))
+    write_topic(kafka.address, name, [b"login failed", b"disk full"])
+    [part] = source(name=name, kind="text", field=None).split(1)
+    [arrival] = read(part.create_reader(None, None))
+    assert arrival.batch.to_pylist() == [{"text": "login failed"}, {"text": "disk full"}]
+    assert (arrival.times > START * 10**6 // 2).all()  # the messages' own time
+
+
+def test_a_source_without_an_end_waits_for_more(source, kafka):
+    name = kafka.create_topic(unique("events"))
+    write_topic(kafka.address, name, [record(1)])
+    [part] = source(name=name, ends=False).split(1)
+    reader = part.create_reader(None, None)
+    assert _first(reader)
+    assert not any(reader.advance() for _ in range(20))
+    assert reader.get_watermark() < MAX_TIMESTAMP
+    write_topic(kafka.address, name, [record(2)])
+    assert _first(reader)
+    assert reader.get_current().rows.tolist() == [1]
+    reader.close()
+
+
+def test_what_is_not_there_is_said_at_once(source, kafka):
+    with pytest.raises(ConfigurationError, match="there is no topic 'nowhere' to read"):
+        source(name="nowhere")
+    with pytest.raises(
+        ConfigurationError, match="is empty, so its fields are not known: write a record first"
+    ):
+        source(name=kafka.create_topic(unique("empty")))
+    with pytest.raises(
+        TemplateError, match=r"no record of a sample has the field 'nope': there is id, text, at"
+    ):
+        source(wanted=["nope"])
+
+
+class Event:
+    """A message that is an error."""
+
+    def __init__(self, *error):
+        self._error = KafkaError(*error)
+
+    def partition(self):
+        return 0
+
+    def error(self):
+        return self._error
+
+
+def test_errors_end_the_bundle_or_are_waited_out(source):
+    reader = source().split(1)[0].create_reader(None, None)
+    reader.advance()
+    with pytest.raises(ConfigurationError, match=r"cannot read events-.*/0"):
+        reader._live._hear(Event(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    for lost in ((KafkaError._AUTO_OFFSET_RESET,), (KafkaError._FATAL, "fenced", True)):
+        with pytest.raises(TransientError, match="cannot go on reading"):
+            reader._live._hear(Event(*lost))
+    reader._live._hear(Event(KafkaError._ALL_BROKERS_DOWN))
+    reader.close()

@@ -1,0 +1,61 @@
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from encoder.errors import InputError
+from pipelines.beam.streaming.event_time import NO_TIME, event_times
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+MICROS = round(NOON.timestamp() * 1e6)
+NAIVE = NOON.replace(tzinfo=None)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([NOON], pa.timestamp("ms", "Europe/Oslo")),
+        pa.array([NAIVE], pa.timestamp("ns")),
+        pa.array([NAIVE], pa.timestamp("s")).dictionary_encode(),
+        pa.array(["2026-01-31T12:00:00Z"]),
+        pa.array(["2026-01-31T13:00:00+01:00"], pa.large_string()),
+        pa.array(["2026-01-31 12:00:00"]),
+        pa.array([NOON.timestamp()]),
+        pa.array([round(NOON.timestamp() * 1e3)], pa.int64()),
+        pa.array([MICROS]),
+        pa.array([MICROS * 1000]),
+    ],
+)
+def test_times_are_read_from_whatever_holds_them(values):
+    assert event_times(values).tolist() == [MICROS]
+    assert event_times(values).dtype == np.int64
+
+
+def test_what_cannot_be_read_has_no_time():
+    texts = pa.array(
+        [None, "", "yesterday", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00", "2026-01-31T14+02:00"]
+    )
+    assert event_times(texts).tolist() == [NO_TIME] * 3 + [MICROS] * 3
+    assert event_times(pa.array([None, np.nan, np.inf, 1e300, 0.5])).tolist() == [NO_TIME] * 4 + [500_000]
+    assert event_times(pa.nulls(2)).tolist() == [NO_TIME] * 2
+    assert event_times(pa.array([None, NOON], pa.timestamp("us", "UTC"))).tolist() == [NO_TIME, MICROS]
+
+
+def test_days_begin_at_midnight_utc():
+    assert event_times(pa.array([date(2026, 1, 31)])).tolist() == [MICROS - 12 * 3600 * 10**6]
+
+
+def test_other_types_are_no_times():
+    with pytest.raises(InputError, match=r"struct.* is no event time: name a field of timestamps"):
+        event_times(pa.array([{"a": 1}]))
+
+
+@given(st.lists(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)), min_size=1), st.integers(-12, 12))  # noqa: DTZ001 - drawn naive
+def test_texts_of_any_zone_are_that_moment(times, hours):
+    zone = timezone(timedelta(hours=hours))
+    aware = [time.replace(tzinfo=zone) for time in times]
+    expected = [(time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for time in aware]
+    assert event_times(pa.array([time.isoformat() for time in aware])).tolist() == expected

@@ -1,0 +1,155 @@
+import json
+import uuid
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from typer.testing import CliRunner
+
+from encoder.errors import (
+    ConfigurationError,
+    CorruptVersion,
+    InvalidReference,
+    MillstreamError,
+    NotInStore,
+    OutputConflict,
+)
+from encoder.model import StaticModel, load_model, save_model
+from encoder.store.objects import open_objects
+from pipelines.cli.models.command import app
+
+
+@pytest.fixture
+def folder(tmp_path):
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    return save_model(StaticModel(np.ones((1, 2), np.float32), tokenizer.to_str()), tmp_path / "model")
+
+
+@pytest.fixture
+def store():
+    return f"memory://commands/{uuid.uuid4().hex}"
+
+
+def run(*arguments, **options):
+    """Run a command that must succeed; its standard output."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fail(*arguments) -> MillstreamError:
+    """Run a command that must fail; its error."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert isinstance(result.exception, MillstreamError), result.output
+    assert "\n" not in str(result.exception)
+    return result.exception
+
+
+def publish(folder, store, *options):
+    return run("publish", folder, "--store", store, "--name", "minilm", *options).strip()
+
+
+def test_a_model_is_published_listed_shown_and_pulled(folder, store, tmp_path):
+    ref = publish(folder, store, "--parameter", "dim=2", "--parameter", "text={a}", "--teacher", "big")
+    assert ref == f"{store}/minilm@1"
+    [row] = json.loads(run("list", "--store", store, "--json"))
+    assert (row["name"], row["version"], row["uri"]) == ("minilm", 1, f"{store}/minilm")
+    assert "minilm" in run("list", "--store", store)
+    manifest = json.loads(run("show", ref, "--json"))
+    assert (manifest["parameters"], manifest["teacher"]) == ({"dim": 2, "text": "{a}"}, "big")
+    shown = run("show", ref)
+    assert manifest["digest"] in shown
+    assert all(file["sha256"] in shown for file in manifest["files"])
+    run("pull", f"{store}/minilm", tmp_path / "pulled")
+    assert load_model(tmp_path / "pulled").dim == 2
+
+
+def test_the_store_may_come_from_the_environment(folder, store):
+    environment = {"MILLSTREAM_STORE": store}
+    run("publish", folder, "--name", "minilm", env=environment)
+    assert json.loads(run("list", "--json", env=environment))[0]["version"] == 1
+
+
+def test_a_local_folder_with_a_space_is_a_store(folder, tmp_path):
+    store = tmp_path / "my store"
+    publish(folder, store)
+    assert "1" in run("list", "--store", store)
+    assert "all well" in run("verify", f"{store}/minilm")
+
+
+def test_a_rollback_publishes_the_old_version(folder, store):
+    publish(folder, store)
+    publish(folder, store)
+    assert run("rollback", f"{store}/minilm", "--to", 1).strip() == f"{store}/minilm@3"
+    assert json.loads(run("show", f"{store}/minilm", "--json"))["rolls_back_to"] == 1
+    assert isinstance(fail("rollback", f"{store}/minilm@2", "--to", 1), InvalidReference)
+    assert isinstance(fail("rollback", f"{store}/minilm", "--to", 9), NotInStore)
+
+
+def test_verify_names_what_is_damaged(folder, store):
+    ref = publish(folder, store)
+    assert "5 files" in run("verify", ref)
+    objects = open_objects(f"{store}/minilm")
+    broken = next(info.key for info in objects.scan("blobs"))
+    objects.delete(broken)
+    result = CliRunner().invoke(app, ["verify", ref])
+    assert broken in result.stderr
+    assert result.exit_code == 1
+    assert isinstance(result.exception, CorruptVersion)
+
+
+def test_a_damaged_model_does_not_hide_the_others_in_the_list(folder, store):
+    publish(folder, store)
+    open_objects(f"{store}/broken").create("v/00000001.json", b"{")
+    broken, whole = json.loads(run("list", "--store", store, "--json"))
+    assert "v/00000001.json" in broken["problem"]
+    assert whole["version"] == 1
+    assert "minilm" in run("list", "--store", store)
+
+
+def test_prune_asks_before_it_deletes(folder, store):
+    for _ in range(3):
+        publish(folder, store)
+    arguments = ["prune", f"{store}/minilm", "--keep", 1, "--grace", 0]
+    assert "would delete versions 1 to 2" in run(*arguments, "--dry-run")
+    refused = CliRunner().invoke(app, [*map(str, arguments)], input="n\n")
+    assert refused.exit_code == 1
+    assert "1 to 3" in run("show", f"{store}/minilm@1")
+    assert "deleted versions 1 to 2" in run(*arguments, "--yes")
+    assert isinstance(fail("show", f"{store}/minilm@1"), NotInStore)
+    assert "no version" in run("prune", f"{store}/minilm")
+
+
+def test_a_folder_that_exists_is_not_pulled_into(folder, store, tmp_path):
+    ref = publish(folder, store)
+    (tmp_path / "empty").mkdir()
+    assert isinstance(fail("pull", ref, tmp_path / "empty"), OutputConflict)
+    assert not any((tmp_path / "empty").iterdir())
+
+
+@pytest.mark.parametrize("pair", ["dim", "=2", ""])
+def test_a_parameter_without_key_or_value_is_refused(folder, store, pair):
+    error = fail("publish", folder, "--store", store, "--name", "m", "--parameter", pair)
+    assert isinstance(error, ConfigurationError)
+    assert repr(pair) in str(error)
+
+
+def test_a_folder_is_no_version(folder):
+    assert isinstance(fail("show", folder), InvalidReference)
+
+
+def test_a_bad_name_is_refused(folder, store):
+    assert isinstance(fail("publish", folder, "--store", store, "--name", "a/b"), InvalidReference)
+
+
+def test_an_empty_store_says_how_to_fill_it(store):
+    assert json.loads(run("list", "--store", store, "--json")) == []
+    result = CliRunner().invoke(app, ["list", "--store", store])
+    assert "millstream models publish" in result.stderr
+    assert result.exit_code == 0
+
+
+def test_lines_are_not_cut_when_piped(folder, store):
+    ref = publish(folder, store, "--teacher", "t" * 300)
+    assert "t" * 300 in run("show", ref)

@@ -1,0 +1,48 @@
+import pytest
+
+from encoder.errors import ConfigurationError
+from pipelines.cli.template import command_line
+
+
+def test_parameters_become_the_command_s_flags_and_the_rest_is_beam_s():
+    given = [
+        "--model=gs://b/m@7",
+        "--text={merchant}: {reason}=x",
+        "--rows_per_file=100",
+        "--keep=",
+        "--format=",
+        "--runner=DataflowRunner",
+        "--template_location=gs://b/job_object",
+        "--number_of_worker_harness_threads=4",
+    ]
+    assert command_line("backfill", given) == [
+        "backfill",
+        "--model=gs://b/m@7",
+        "--text={merchant}: {reason}=x",
+        "--rows-per-file=100",
+        "--detach",
+        "--",
+        "--runner=DataflowRunner",
+        "--template_location=gs://b/job_object",
+        "--number_of_worker_harness_threads=4",
+    ]
+
+
+def test_the_runner_is_dataflow_s_unless_another_is_named():
+    assert command_line("backfill", [])[-1] == "--runner=DataflowRunner"
+    assert command_line("backfill", ["--runner=PortableRunner"])[-1] == "--runner=PortableRunner"
+
+
+def test_lines_of_one_parameter_are_flags_that_are_given_several_times():
+    found = command_line("stream", ["--property=a=1\n\n sasl.password=@/run/x \n"])
+    assert found[1:3] == ["--property=a=1", "--property=sasl.password=@/run/x"]
+
+
+@pytest.mark.parametrize(("value", "flags"), [("true", 1), ("True", 1), ("false", 0), ("", 0)])
+def test_a_switch_is_true_or_false(value, flags):
+    assert command_line("stream", [f"--stop_at_end={value}"]).count("--stop-at-end") == flags
+
+
+def test_a_switch_that_is_neither_is_refused():
+    with pytest.raises(ConfigurationError, match="--stop_at_end=1: say true or false"):
+        command_line("stream", ["--stop_at_end=1"])

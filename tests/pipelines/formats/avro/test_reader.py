@@ -1,0 +1,260 @@
+"""Avro records become dictionaries, bytes that do not match are told, and slices are the bytes of fields."""
+
+import io
+import json
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+
+import fastavro
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.formats.avro.reader import AvroReader, AvroSlices
+from pipelines.formats.schema_registry import FramedDecoder, Schema, Unreadable
+from pipelines.formats.wire import header
+
+USER = {"type": "record", "name": "User", "fields": [{"name": "name", "type": "string"}]}
+PERSON = pa.struct([("name", pa.string())])
+FIELDS = {
+    "flag": ("boolean", True, pa.bool_()),
+    "small": ("int", -5, pa.int32()),
+    "large": ("long", 2**60, pa.int64()),
+    "half": ("float", 0.5, pa.float32()),
+    "double": ("double", 0.1, pa.float64()),
+    "raw": ("bytes", b"\0\xff", pa.binary()),
+    "text": ("string", "ü", pa.string()),
+    "nothing": ("null", None, pa.string()),
+    "maybe": (["null", "string"], None, pa.string()),
+    "number": (["null", "int", "long"], 7, pa.int64()),
+    "measure": (["long", "double"], 0.5, pa.float64()),
+    "kind": ({"type": "enum", "name": "Kind", "symbols": ["A", "B"]}, "B", pa.string()),
+    "four": ({"type": "fixed", "name": "Four", "size": 4}, b"abcd", pa.binary(4)),
+    "day": ({"type": "int", "logicalType": "date"}, date(2026, 2, 3), pa.date32()),
+    "clock": ({"type": "int", "logicalType": "time-millis"}, time(1, 2, 3, 4000), pa.time32("ms")),
+    "clock_us": ({"type": "long", "logicalType": "time-micros"}, time(1, 2, 3, 4), pa.time64("us")),
+    "at": (
+        {"type": "long", "logicalType": "timestamp-millis"},
+        datetime(2026, 1, 2, 3, 4, 5, 6000, UTC),
+        pa.timestamp("ms", "UTC"),
+    ),
+    "at_us": (
+        {"type": "long", "logicalType": "timestamp-micros"},
+        datetime(1901, 1, 2, 3, 4, 5, 6, UTC),
+        pa.timestamp("us", "UTC"),
+    ),
+    "local": (
+        {"type": "long", "logicalType": "local-timestamp-micros"},
+        datetime(2026, 1, 2, 3, 4, 5, 6),  # noqa: DTZ001 - local times have no zone
+        pa.timestamp("us"),
+    ),
+    "amount": (
+        {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2},
+        Decimal("-1234.50"),
+        pa.decimal128(12, 2),
+    ),
+    "wide": (
+        {"type": "fixed", "name": "Wide", "size": 20, "logicalType": "decimal", "precision": 40, "scale": 0},
+        Decimal(12),
+        pa.decimal256(40, 0),
+    ),
+    "uuid": (
+        {"type": "string", "logicalType": "uuid"},
+        "00000000-0000-0000-0000-000000000001",
+        pa.string(),
+    ),
+    "user": (USER, {"name": "x"}, pa.struct([("name", pa.string())])),
+    "other": ("User", {"name": "y"}, pa.struct([("name", pa.string())])),
+    "tags": ({"type": "map", "values": "int"}, {"a": 1}, pa.map_(pa.string(), pa.int32())),
+    "users": ({"type": "array", "items": "User"}, [{"name": "z"}], pa.list_(PERSON)),
+    "nanos": ({"type": "long", "logicalType": "timestamp-nanos"}, 5, pa.int64()),
+}  # fmt: skip
+ALL = {
+    "type": "record",
+    "name": "All",
+    "namespace": "a.b",
+    "fields": [{"name": name, "type": kind} for name, (kind, _, _) in FIELDS.items()],
+}
+
+
+def schema_of(schema, **parts):
+    return Schema("AVRO", json.dumps(schema), (), {name: json.dumps(part) for name, part in parts.items()})
+
+
+def encoded(schema, record, number=1):
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, fastavro.parse_schema(schema), record)
+    return header(number) + stream.getvalue()
+
+
+def values():
+    return {name: value for name, (_, value, _) in FIELDS.items()}
+
+
+def test_values_of_every_type():
+    reader = AvroReader(schema_of(ALL))
+    assert reader.read(encoded(ALL, values())) == values()
+    assert reader.fields(None) == {name: kind for name, (_, _, kind) in FIELDS.items()}
+
+
+def test_what_no_column_holds_is_said_of_the_field():
+    schema = {
+        "type": "record",
+        "name": "R",
+        "fields": [
+            {"name": "mixed", "type": ["int", "string"]},
+            {"name": "self", "type": ["null", "R"]},
+            {"name": "empty", "type": {"type": "record", "name": "E", "fields": []}},
+            {"name": "fine", "type": "int"},
+        ],
+    }
+    fields = AvroReader(schema_of(schema)).fields(None)
+    assert fields["mixed"] == "a union of int32 and string"
+    assert fields["self"] == "a R inside itself"
+    assert "no fields" in fields["empty"]
+    assert fields["fine"] == pa.int32()
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ('"string"', "no records"),
+        ("{", "cannot be read"),
+        ('{"type":"record","name":"R","fields":[{"name":"x","type":"Gone"}]}', "Gone"),
+    ],
+)
+def test_schemas_that_cannot_be_read(schema, says):
+    with pytest.raises(Unreadable, match=says):
+        AvroReader(Schema("AVRO", schema))
+
+
+def decoder(schema, columns=None, **parts):
+    found = {1: schema_of(schema, **parts), 2: Schema("JSON", "{}"), 3: Schema("AVRO", "{")}
+    return FramedDecoder("AVRO", found.get, AvroReader, columns)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (None, "null"),
+        (b"", "does not begin with a schema id"),
+        (b'{"id":1}', "does not begin with a schema id"),
+        (header(9) + b"x", "the registry has no schema 9"),
+        (header(2) + b"x", "schema 2: it is JSON, not AVRO"),
+        (header(3) + b"x", "schema 3: it cannot be read"),
+        (header(1), "not of schema 1: it ends too early"),
+        (encoded(ALL, values())[:-1], "not of schema 1: it ends too early"),
+        (encoded(ALL, values()) + b"!", "not of schema 1: 1 bytes are left over"),
+    ],
+)
+def test_bad_values_are_named_and_spoil_no_other(value, says):
+    good = encoded(ALL, values())
+    records, rows, bad = decoder(ALL)([good, value, good])
+    assert (len(records), rows, list(bad)) == (2, [0, 2], [1])
+    assert says in bad[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "says"),
+    [
+        ("string", b"\x04\xff\xff", "utf-8"),
+        ("string", b"\x03", "ends too early"),
+        ("bytes", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01", "ends too early"),
+        (["null", "int"], b"\x08", "no such branch"),
+        ({"type": "enum", "name": "E", "symbols": ["A"]}, b"\x08", "no such"),
+        ({"type": "int", "logicalType": "date"}, b"\xfe\xff\xff\xff\x0f", ""),
+        (
+            {"type": "long", "logicalType": "timestamp-millis"},
+            b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            "",
+        ),
+    ],
+)
+def test_bytes_that_do_not_match(kind, data, says):
+    schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": kind}]}
+    found = decoder(schema)([header(1) + data])
+    assert found.records == []
+    assert "not of schema 1" in found.bad[0]
+    assert says in found.bad[0]
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_record_or_a_reason(data):
+    found = decoder(ALL)([header(1) + data, data])
+    assert sorted([*found.rows, *found.bad]) == [0, 1]
+
+
+@pytest.mark.parametrize("depth", [10, 100_000])
+def test_records_inside_records_end_somewhere(depth):
+    node = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+    found = decoder(node)([header(1) + b"\x02" * depth + b"\0"])
+    assert (found.rows, list(found.bad)) == (([0], []) if depth == 10 else ([], [0]))
+
+
+def test_schemas_that_refer_to_others():
+    schema = {"type": "record", "name": "R", "fields": [{"name": "user", "type": "User"}]}
+    whole = {**schema, "fields": [{"name": "user", "type": USER}]}
+    found = decoder(schema, User=USER)([encoded(whole, {"user": {"name": "x"}})])
+    assert found.records == [{"user": {"name": "x"}}]
+
+
+def test_a_schema_is_asked_for_once_and_an_unknown_one_again():
+    asked = []
+
+    def fetch(number):
+        asked.append(number)
+        return schema_of(ALL) if number == 1 else None
+
+    decode = FramedDecoder("AVRO", fetch, AvroReader)
+    good = encoded(ALL, values())
+    for _ in range(3):
+        decode([good, good, header(5)])
+    assert asked == [1, 5, 5, 5]
+
+
+LOSSY = [
+    ("double", pa.int64(), "double, and int64"),
+    ("double", pa.float32(), "double, and float"),
+    ({"type": "long", "logicalType": "timestamp-micros"}, pa.timestamp("ms", "UTC"), "timestamp"),
+    ({"type": "array", "items": "double"}, pa.list_(pa.int64()), "double, and int64"),
+    ({"type": "map", "values": "double"}, pa.map_(pa.string(), pa.int64()), "double, and int64"),
+    (USER | {"fields": [{"name": "n", "type": "float"}]}, pa.struct([("n", pa.int32())]), "float, and int32"),
+]
+
+
+@pytest.mark.parametrize(("kind", "column", "says"), LOSSY)
+def test_a_schema_whose_values_would_be_cut_is_refused(kind, column, says):
+    schema = schema_of({"type": "record", "name": "R", "fields": [{"name": "x", "type": kind}]})
+    with pytest.raises(Unreadable, match=says):
+        AvroReader(schema, pa.schema([("x", column)]))
+    AvroReader(schema, pa.schema([("y", column)]))  # nobody wants the field
+
+
+NAMES = list(FIELDS)
+
+
+@given(st.sets(st.sampled_from(NAMES)))
+def test_slices_are_the_bytes_of_the_kept_fields(keep):
+    fields, defined = [], False
+    for name in NAMES:
+        if name in keep:
+            kind = FIELDS[name][0]
+            if name in ("user", "other"):
+                kind, defined = (kind, True) if name == "user" or defined else (USER, True)
+            if name == "users" and not defined:
+                kind = {"type": "array", "items": USER}
+            fields.append({"name": name, "type": kind})
+    expected = encoded({"type": "record", "name": "Some", "fields": fields}, values())[5:]
+    assert AvroSlices(schema_of(ALL), keep)(encoded(ALL, values())) == expected
+
+
+def test_slices_of_records_inside_records():
+    node = {
+        "type": "record",
+        "name": "Node",
+        "fields": [{"name": "id", "type": "int"}, {"name": "next", "type": ["null", "Node"]}],
+    }
+    value = encoded(node, {"id": 1, "next": {"id": 2, "next": None}})
+    assert AvroSlices(schema_of(node), ["id"])(value) == b"\x02"
+    assert AvroSlices(schema_of(node), ["next"])(value) == b"\x02\x04\x00"

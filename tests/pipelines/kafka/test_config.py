@@ -1,0 +1,99 @@
+import pytest
+
+from encoder.errors import ConfigurationError
+from pipelines.kafka.config import consumer_properties, parse_properties, producer_properties, shown
+
+
+def test_the_command_line_goes_before_the_environment_and_that_before_files(tmp_path):
+    file = tmp_path / "kafka.properties"
+    file.write_text("# of operations\na=file\nb=file\nc = file=x\n\n")
+    environment = {"MILLSTREAM_KAFKA_B": "environment", "MILLSTREAM_KAFKA_SASL_PASSWORD": "pw", "OTHER": "x"}
+    found = parse_properties(["a=line"], [file], environment)
+    assert found == {"a": "line", "b": "environment", "c": "file=x", "sasl.password": "pw"}
+
+
+def test_a_secret_comes_from_a_file_and_is_not_shown(tmp_path):
+    (tmp_path / "password").write_text("hunter2\n")
+    found = parse_properties([f"sasl.password=@{tmp_path}/password", "client.id=x"], [], {})
+    assert found["sasl.password"] == "hunter2"
+    assert shown(found) == {"sasl.password": "(hidden)", "client.id": "x"}
+
+
+@pytest.mark.parametrize(
+    "key", ["ssl.key.password", "ssl.key.pem", "sasl.oauthbearer.client.secret", "sasl.password"]
+)
+def test_secrets_are_hidden(key):
+    assert shown({key: "hunter2"}) == {key: "(hidden)"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "says"),
+    [
+        (["hunter2"], "not KEY=VALUE"),
+        (["enable.auto.commit=true"], "enable.auto.commit is set by nothing: the worker commits"),
+        (["group.id=x"], "--group"),
+        (["ssl.key.pem=@/no/such/file"], "ssl.key.pem: cannot read /no/such/file"),
+        (["partition.assignment.strategy=range"], "must be cooperative-sticky"),
+    ],
+)
+def test_what_cannot_be_set(pairs, says):
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        parse_properties(pairs, [], {})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_delivery_does_not_depend_on_the_user():
+    users = {"fetch.min.bytes": "7", "linger.ms": "1", "sasl.username": "me", "message.timeout.ms": "9000"}
+    consumer = consumer_properties(users, brokers="b:1", group="g", instance=None)
+    assert consumer["isolation.level"] == "read_committed"
+    assert consumer["enable.auto.commit"] == "false"
+    assert consumer["partition.assignment.strategy"] == "cooperative-sticky"
+    assert (consumer["fetch.min.bytes"], consumer["sasl.username"]) == ("7", "me")
+    assert "linger.ms" not in consumer
+    assert "group.instance.id" not in consumer
+    producer = producer_properties(
+        users, brokers="b:1", transactional_id="g-1", least_bytes=500, most_bytes=1000
+    )
+    assert (producer["transactional.id"], producer["message.max.bytes"]) == ("g-1", "1000")
+    assert producer["batch.size"] == "500"
+    assert (producer["linger.ms"], producer["sasl.username"]) == ("1", "me")
+    assert "fetch.min.bytes" not in producer
+
+
+def test_a_message_fails_before_its_transaction_times_out():
+    made = producer_properties({}, brokers="b:1", transactional_id="g-1", least_bytes=500, most_bytes=1000)
+    assert int(made["message.timeout.ms"]) < int(made["transaction.timeout.ms"])
+    short = producer_properties(
+        {"transaction.timeout.ms": "5000"},
+        brokers="b:1",
+        transactional_id="g-1",
+        least_bytes=500,
+        most_bytes=1000,
+    )
+    assert int(short["message.timeout.ms"]) < 5000
+
+
+def test_without_transactions():
+    made = producer_properties({}, brokers="b:1", transactional_id=None, least_bytes=500, most_bytes=1000)
+    assert made["enable.idempotence"] == "true"
+    assert not [key for key in made if key.startswith("transaction")]
+
+
+def test_the_new_protocol_and_static_membership():
+    made = consumer_properties({"group.protocol": "consumer"}, brokers="b:1", group="g", instance="w-0")
+    assert "partition.assignment.strategy" not in made
+    assert made["group.instance.id"] == "w-0"
+
+
+def test_properties_of_the_schema_registry_are_for_its_client_alone():
+    environment = {"MILLSTREAM_KAFKA_SCHEMA_REGISTRY_BASIC_AUTH_USER_INFO": "me:hunter2"}
+    users = parse_properties(["schema.registry.bearer.auth.token=hunter2"], [], environment)
+    assert set(shown(users).values()) == {"(hidden)"}
+    assert "schema.registry.basic.auth.user.info" in users
+    consumer = consumer_properties(users, brokers="b:1", group="g", instance=None)
+    producer = producer_properties(
+        users, brokers="b:1", transactional_id=None, least_bytes=500, most_bytes=1000
+    )
+    assert not [key for key in (*consumer, *producer) if key.startswith("schema.registry.")]
+    with pytest.raises(ConfigurationError, match="set by --schema-registry"):
+        parse_properties(["schema.registry.url=http://x"], [], {})

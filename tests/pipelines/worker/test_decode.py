@@ -1,0 +1,105 @@
+"""Values become records with vectors: good and bad ones keep their places."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from encoder.errors import ConfigurationError
+from pipelines.enrich.columns import VectorFormat
+from pipelines.enrich.model_follower import FollowedModel
+from pipelines.worker.decode import RecordMaker, fields_seen, output_schema
+from pipelines.worker.settings import Output, WorkerSettings
+
+VALUES = [
+    b'{"id":0,"text":"paid","embedding":"old"}',
+    b"oops",
+    b'{"id":1,"text":null}',
+    b'{"id":2,"text":"used"}',
+    None,
+]
+BAD = {1: "VALUE_CONVERTER", 2: "TRANSFORMATION", 4: "VALUE_CONVERTER"}
+
+
+def settings(*outputs, **options):
+    return WorkerSettings(
+        **{"brokers": "b:1", "group": "g", "inputs": ("in",), "text": "text", "model": "m", **options},
+        outputs=tuple(Output.parse(output) for output in outputs),
+        dead_letters=Output.parse("topic:dead"),
+    )
+
+
+def schema_of(chosen):
+    return output_schema(chosen, fields_seen(chosen, VALUES))
+
+
+@pytest.fixture
+def followed(encoder):
+    return FollowedModel(encoder, "tiny@7", 7, 0.0)
+
+
+@pytest.mark.parametrize("outputs", [["topic:a"], ["parquet:x"], ["topic:a", "parquet:x"]])
+def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, followed, encoder):
+    chosen = settings(*outputs)
+    schema = schema_of(chosen) if chosen.needs_columns else None
+    made = RecordMaker(chosen, schema)(VALUES, followed)
+    assert made.rows.tolist() == [0, 3]
+    assert {letter.row: letter.stage for letter in made.letters} == BAD
+    vectors = made.batch["embedding"].flatten().to_numpy().reshape(2, -1)
+    assert np.array_equal(vectors, encoder.encode(["paid", "used"]))
+    assert made.label == "tiny@7"
+    if chosen.needs_objects:
+        assert [record["id"] for record in made.records] == [0, 2]
+    if chosen.needs_columns:
+        assert made.batch.schema.names == ["id", "text", "embedding", "model_version"]
+        assert made.batch["id"].to_pylist() == [0, 2]
+
+
+def test_what_does_not_fit_a_column_leaves_all_outputs(followed):
+    chosen = settings("topic:a", "parquet:x", types={"id": "int64"})
+    schema = pa.schema([("id", pa.int64()), ("text", pa.string())])
+    made = RecordMaker(chosen, schema)([b'{"id":"x","text":"paid"}', b'{"id":1,"text":"used"}'], followed)
+    assert [record["id"] for record in made.records] == made.batch["id"].to_pylist() == [1]
+    assert "expected a whole number" in made.letters[0].reason
+
+
+def test_every_value_may_be_bad(followed):
+    for output in ("topic:a", "parquet:x"):
+        chosen = settings(output)
+        schema = schema_of(chosen) if chosen.needs_columns else None
+        made = RecordMaker(chosen, schema)([b"oops", None], followed)
+        assert (len(made.rows), made.batch.num_rows) == (0, 0)
+        assert [letter.row for letter in made.letters] == [0, 1]
+
+
+def test_vectors_have_the_format_that_was_asked_for(followed):
+    chosen = settings("topic:a", vectors=VectorFormat("binary", "float16"))
+    made = RecordMaker(chosen, None)(VALUES, followed)
+    assert made.batch["embedding"].type == pa.binary(2 * followed.encoder.dim)
+
+
+def test_columns_are_those_of_the_sample_with_the_types_that_were_set():
+    seen = schema_of(settings("parquet:x", types={"id": "float64", "rare": "string"}))
+    assert seen == pa.schema([("id", pa.float64()), ("text", pa.string()), ("rare", pa.string())])
+    chosen = schema_of(settings("parquet:x", fields=("id",)))
+    assert chosen.names == ["id", "text"]
+
+
+@pytest.mark.parametrize(
+    ("types", "says"), [({}, "--fields rare:string"), ({"rare": "no"}, "unknown type 'no'")]
+)
+def test_fields_that_cannot_be_columns(types, says):
+    with pytest.raises(ConfigurationError, match=says):
+        schema_of(settings("parquet:x", fields=("rare",), types=types))
+
+
+def test_a_field_for_the_text_alone_is_not_kept(followed):
+    chosen = settings("parquet:x", fields=("id",))
+    made = RecordMaker(chosen, schema_of(chosen))(VALUES, followed)
+    assert made.batch.schema.names == ["id", "embedding", "model_version"]
+
+
+def test_a_field_that_no_column_holds():
+    seen = {"id": pa.int64(), "mixed": "a union of int32 and string"}
+    with pytest.raises(ConfigurationError, match="'mixed' is a union of int32 and string, which no column"):
+        output_schema(settings("parquet:x"), seen)
+    assert output_schema(settings("parquet:x", fields=("id",)), seen).names == ["id"]

@@ -1,0 +1,87 @@
+"""The bookkeeping of positions, against every order of batches, rebalances and rewinds."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.worker.offsets import Positions
+
+
+def take(positions, records):
+    partitions = np.array([p for p, _ in records], np.int32)
+    offsets = np.array([o for _, o in records], np.int64)
+    mask = positions.take(partitions, offsets)
+    return [record for record, wanted in zip(records, mask, strict=True) if wanted]
+
+
+def test_records_of_others_and_old_ones_are_passed_over():
+    positions = Positions()
+    positions.begin(0, 5)
+    assert take(positions, [(0, 3), (1, 0), (0, 5), (0, 9)]) == [(0, 5), (0, 9)]
+    assert positions.next(0) == 10
+    assert take(positions, [(0, 9), (0, 8)]) == []
+    assert positions.pending() == {0: 10}
+
+
+def test_a_commit_settles_and_a_rewind_goes_back_to_it():
+    positions = Positions()
+    positions.begin(0, 0)
+    positions.begin(1, 7)
+    take(positions, [(0, 0), (0, 1)])
+    positions.commit({0: 2})
+    assert positions.pending() == {}
+    take(positions, [(0, 2), (1, 7)])
+    assert positions.rewind() == {0: 2, 1: 7}
+    assert take(positions, [(0, 2), (1, 7)]) == [(0, 2), (1, 7)]
+    positions.end([0])
+    assert positions.owned == (1,)
+    positions.commit({0: 3, 1: 8})
+    assert positions.pending() == {}
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("batch"), st.integers(1, 20), st.integers(0, 5)),
+            st.just(("commit",)),
+            st.just(("rewind",)),
+        ),
+        max_size=30,
+    )
+)
+def test_every_record_is_committed_exactly_once(steps):
+    """A log with gaps, read from the position; batches may begin with records that were seen before."""
+    log = [offset for offset in range(400) if offset % 7 != 3]
+    positions = Positions()
+    positions.begin(0, 0)
+    committed, open_ = [], []
+    for step in steps:
+        if step[0] == "batch":
+            _, size, again = step
+            first = next(i for i, offset in enumerate(log) if offset >= positions.next(0))
+            open_ += take(positions, [(0, o) for o in log[max(0, first - again) : first + size]])
+        elif step[0] == "commit":
+            committed += open_
+            open_ = []
+            positions.commit({0: positions.next(0)})
+        else:
+            open_ = []
+            positions.rewind()
+    assert committed == [(0, offset) for offset in log[: len(committed)]]
+
+
+def test_a_batch_that_is_given_back_is_taken_again():
+    positions = Positions()
+    positions.begin(0, 0)
+    positions.begin(1, 7)
+    take(positions, [(0, 0), (1, 7)])
+    positions.commit({0: 1, 1: 8})
+    batch = [(1, 8), (0, 1), (0, 4), (1, 9)]
+    assert take(positions, batch) == batch
+    columns = np.array([p for p, _ in batch], np.int32), np.array([o for _, o in batch], np.int64)
+    assert positions.give_back(*columns) == [0, 1]
+    assert positions.pending() == {}
+    assert take(positions, batch) == batch
+    positions.end([1])
+    assert positions.give_back(*columns) == [0]
+    assert positions.owned == (0,)

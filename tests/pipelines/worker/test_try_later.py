@@ -1,0 +1,148 @@
+"""A schema that cannot be had for a while: the worker reads its messages again, and sends nothing twice."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from faults.messages import FakeMessage, batch_of
+
+from encoder.errors import RegistryUnavailable
+from pipelines.enrich.enrichment import Made
+from pipelines.worker.error_budget import ErrorBudget
+from pipelines.worker.loop import Worker
+from pipelines.worker.offsets import Places, Positions
+from pipelines.worker.telemetry.metrics import WorkerMetrics
+
+
+class FakeInputs:
+    """One partition, read from its position in batches of `size`."""
+
+    def __init__(self, n, size, start, stopping):
+        self.places, self.positions = Places(), Positions()
+        self.rebalances = 0
+        self._n, self._size, self._start, self._stopping = n, size, start, stopping
+        self._held = False
+
+    def subscribe(self, listener):
+        self.places.number("in", 0)
+        self.positions.begin(0, listener.assigned(0, *self._start))
+
+    def consume(self, *_):
+        position = self.positions.next(0)
+        if position >= self._n:
+            self._stopping.set()
+        if self._held or position >= self._n:
+            time.sleep(0.01)
+            return batch_of([])
+        end = min(position + self._size, self._n)
+        batch = batch_of([FakeMessage(b"v", offset_=offset) for offset in range(position, end)])
+        return batch.select(self.positions.take(batch.partitions, batch.offsets))
+
+    def give_back(self, messages):
+        self.positions.give_back(messages.partitions, messages.offsets)
+
+    def hold(self, partitions):
+        self._held = bool(set(partitions))
+
+
+class FakeFiles:
+    """Files that have all up to an offset."""
+
+    uri, n_bytes, full = "memory://files", 0, ()
+
+    def __init__(self, begin):
+        self._begin = begin
+
+    def begin(self, _partition, _known):
+        return self._begin
+
+    def durable(self, _partition, position):
+        return position
+
+    def flush(self, *_):
+        return True
+
+    def tick(self, *_):
+        pass
+
+
+class FakeOutputs:
+    """Takes what is fresh; some calls find the registry away."""
+
+    has_topics = True
+
+    def __init__(self, files, away):
+        self.files = files
+        self.sent = []
+        self._away = list(away)
+
+    def send(self, messages, made, fresh):
+        if self._away and self._away.pop(0):
+            raise RegistryUnavailable("the schema registry is away")
+        wanted = np.ones(len(made.rows), bool) if fresh is None else fresh
+        self.sent += messages.offsets[wanted].tolist()
+        return [], 0
+
+
+class FakeCommits:
+    def __init__(self):
+        self.offsets = []
+
+    def begin(self):
+        pass
+
+    def commit(self, parts):
+        self.offsets += [part.offset for part in parts]
+        return True
+
+
+def make(values, _model):
+    batch = pa.record_batch({"embedding": pa.array([b"v"] * len(values), pa.binary(1))})
+    return Made(np.arange(len(values)), None, batch, "tiny@7", [])
+
+
+@pytest.fixture
+def run(monkeypatch):
+    monkeypatch.setattr("pipelines.worker.loop._REGISTRY_SECONDS", 0.02)
+
+    def work(away, start=(0, ""), files=()):
+        stopping = threading.Event()
+        outputs, commits = FakeOutputs([FakeFiles(begin) for begin in files], away), FakeCommits()
+        Worker(
+            inputs=FakeInputs(60, 10, start, stopping),
+            maker=make,
+            follower=SimpleNamespace(current=lambda: None),
+            outputs=outputs,
+            commits=commits,
+            budget=ErrorBudget(0.5),
+            metrics=WorkerMetrics(),
+            stopping=stopping,
+            commit_seconds=1000.0,
+            transaction_records=1000,
+        ).run()
+        return outputs.sent, commits.offsets
+
+    return work
+
+
+@pytest.mark.parametrize("away", [[], [True] * 3, [False, False, True, True], [False, True, False, True]])
+def test_every_record_is_sent_once(away, run):
+    sent, committed = run(away)
+    assert sent == list(range(60))
+    assert committed[-1] == 60
+
+
+def test_what_came_before_is_committed_at_once(run):
+    _, committed = run([False, False, True, True])
+    assert committed == [20, 60]
+
+
+@pytest.mark.parametrize("away", [[], [True], [False, True], [False, False, True, True]])
+def test_what_topics_had_before_files_is_not_sent_to_them_again(away, run):
+    """The topics have the offsets up to 35, the files those up to 5."""
+    sent, committed = run(away, start=(35, "files=5"), files=[5])
+    assert sent == list(range(35, 60))
+    assert committed[-1] == 60

@@ -8,7 +8,12 @@ import pytest
 import encoder
 
 MODULES = ["encoder", *(module.name for module in pkgutil.walk_packages(encoder.__path__, "encoder."))]
-PACKAGES = {"encoder.kernels", "encoder.store", "encoder.tokenizer"}  # nothing but their modules
+PACKAGES = {
+    "encoder.heads",
+    "encoder.kernels",
+    "encoder.store",
+    "encoder.tokenizer",
+}  # nothing but their modules
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,6 +1,7 @@
 """The house: who may import whom, what the wheel holds."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -33,6 +34,14 @@ def test_the_worker_needs_no_torch():
     assert not [
         need for need in project["dependencies"] if need.startswith(("torch", "transformers", "apache-beam"))
     ]
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md", "docs/testing.md"])
+def test_every_path_that_a_page_names_is_there(page):
+    paths = re.findall(r"`((?:\.ci|[a-z_]+)/[\w./-]*)`", (ROOT / page).read_text("utf-8"))
+    assert len(paths) > 3
+    for path in paths:
+        assert (ROOT / path).exists() or (ROOT / "pipelines" / path).exists(), path
 
 
 @pytest.mark.slow

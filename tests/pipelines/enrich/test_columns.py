@@ -2,9 +2,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from pipelines.enrich.columns import VectorFormat
+from encoder import Encoder
+from encoder.errors import ConfigurationError
+from pipelines.enrich.columns import VectorFormat, parse_heads, repeated, score_columns, score_fields
 
 DTYPES = ["float32", "float16", "int8"]
 
@@ -50,3 +53,82 @@ def test_vectors_are_not_copied(layout, dtype):
     column = VectorFormat(layout, dtype).column(given_vectors)
     data = column if layout == "binary" else column.flatten()
     assert data.buffers()[1].address == given_vectors.ctypes.data
+
+
+TEXTS = ["login failed", "card used in tokyo", "disk full", "order paid", ""]
+
+
+@pytest.fixture(scope="module")
+def encoder(headed):
+    return Encoder.load(headed(), threads=1)
+
+
+def test_each_kind_has_its_columns(encoder, score_names):
+    fields = score_fields(encoder.heads)
+    assert [field.name for field in fields] == score_names
+    text = pa.dictionary(pa.int32(), pa.string())
+    scores = pa.struct([pa.field(label, pa.float32(), nullable=False) for label in ("a", "b.c", "ü")])
+    labels = pa.list_(pa.field("element", pa.string(), nullable=False))
+    kinds = [text, pa.float32(), text, pa.float32(), pa.float32(), pa.bool_(), labels, scores]
+    assert [field.type for field in fields] == kinds
+    assert [field.name for field in fields if field.nullable] == ["incident_nearest"]
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_columns_say_what_the_heads_say(n, encoder):
+    vectors = encoder.encode(TEXTS)[:n]
+    columns = score_columns(encoder.heads, vectors)
+    batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema(score_fields(encoder.heads)))
+    batch.validate(full=True)
+    fraud, incident, odd, tags = encoder.heads(vectors)
+    assert batch["fraud_label"].to_pylist() == [("ham", "spam")[k] for k in fraud.label]
+    assert np.array_equal(batch["fraud_score"].to_numpy(), fraud.score)
+    assert batch["incident_nearest"].to_pylist() == [
+        None if k < 0 else ("fan", "disk")[k] for k in incident.nearest
+    ]
+    assert np.array_equal(batch["incident_similarity"].to_numpy(), incident.similarity)
+    assert np.array_equal(batch["odd_distance"].to_numpy(), odd.distance)
+    assert batch["odd_novel"].to_pylist() == odd.novel.tolist()
+    for row, (labels, scores) in enumerate(
+        zip(batch["tags_labels"].to_pylist(), batch["tags_scores"].to_pylist(), strict=True)
+    ):
+        assert list(scores) == ["a", "b.c", "ü"]
+        assert list(scores.values()) == tags.scores[:, row].tolist()
+        assert labels == [label for label, score in scores.items() if score >= 0.5]
+
+
+def test_some_rows_are_near_a_name_and_some_are_not(encoder):
+    nearest = encoder.heads(encoder.encode(TEXTS))[1].nearest
+    assert -1 in nearest
+    assert nearest.max() >= 0
+
+
+def test_heads_are_named_on_the_command_line():
+    assert parse_heads(None) is None
+    assert parse_heads("none") == ()
+    assert parse_heads(" odd, fraud,odd ") == ("fraud", "odd")
+    with pytest.raises(ConfigurationError, match="--heads names nothing"):
+        parse_heads(" , ")
+
+
+@given(st.text(max_size=5), st.integers(0, 5000))
+def test_every_row_says_it(text, n_rows):
+    column = repeated(text, n_rows)
+    column.validate(full=True)
+    assert column.type == pa.dictionary(pa.int32(), pa.string())
+    assert column.to_pylist() == [text] * n_rows
+
+
+def test_batches_of_the_same_size_share_it():
+    assert repeated("minilm@7", 1000).indices.buffers()[1].address == (
+        repeated("minilm@7", 999).indices.buffers()[1].address
+    )
+
+
+def test_a_file_of_a_batch_holds_its_rows_alone():
+    sink = pa.BufferOutputStream()
+    batch = pa.record_batch({"model_version": repeated("minilm@7", 4097)})
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    assert len(sink.getvalue()) < 4097 * 4 + 2000
+    assert pa.ipc.open_stream(sink.getvalue()).read_all().num_rows == 4097

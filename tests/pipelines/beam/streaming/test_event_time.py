@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.errors import InputError
-from pipelines.beam.streaming.event_time import NO_TIME, event_times
+from pipelines.beam.streaming.event_time import NO_TIME, OPEN, Promise, Watermark, event_times
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MICROS = round(NOON.timestamp() * 1e6)
@@ -59,3 +59,75 @@ def test_texts_of_any_zone_are_that_moment(times, hours):
     aware = [time.replace(tzinfo=zone) for time in times]
     expected = [(time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for time in aware]
     assert event_times(pa.array([time.isoformat() for time in aware])).tolist() == expected
+
+
+SECOND = 10**6
+
+
+class Clock:
+    def __init__(self, time):
+        self.time = time
+
+    def __call__(self):
+        return self.time
+
+
+def watermark(start=OPEN, now=1000.0):
+    clock = Clock(now)
+    return Watermark(Promise(disorder=5 * SECOND, idle=10 * SECOND), start, clock), clock
+
+
+def test_it_stays_behind_the_latest_record_and_never_goes_back():
+    mark, _ = watermark()
+    assert mark.micros == OPEN
+    mark.see(100 * SECOND)
+    assert mark.micros == 95 * SECOND
+    mark.see(50 * SECOND)
+    assert mark.micros == 95 * SECOND
+
+
+def test_records_without_a_time_promise_nothing():
+    mark, _ = watermark()
+    mark.see(NO_TIME)
+    assert mark.micros == OPEN
+
+
+def wait(mark, clock, seconds):
+    """Look once a second, and find nothing."""
+    for _ in range(seconds):
+        clock.time += 1
+        mark.wait()
+
+
+def test_after_a_silence_it_goes_by_the_clock():
+    mark, clock = watermark()
+    wait(mark, clock, 10)
+    assert mark.micros == OPEN
+    wait(mark, clock, 1)
+    assert mark.micros == (1011 - 10 - 5) * SECOND
+    mark.see(990 * SECOND)
+    wait(mark, clock, 9)
+    assert mark.micros == (1011 - 10 - 5) * SECOND
+
+
+def test_a_process_that_stood_still_was_not_a_silent_source():
+    mark, clock = watermark()
+    clock.time += 3600
+    mark.wait()
+    mark.wait()
+    assert mark.micros == OPEN
+    wait(mark, clock, 8)
+    assert mark.micros > 3600 * SECOND
+
+
+def test_a_clock_that_is_set_back_undoes_no_silence():
+    mark, clock = watermark()
+    wait(mark, clock, 9)
+    clock.time -= 3600
+    mark.wait()
+    wait(mark, clock, 2)
+    assert mark.micros > OPEN
+
+
+def test_it_goes_on_from_where_it_was():
+    assert watermark(start=7 * SECOND)[0].micros == 7 * SECOND

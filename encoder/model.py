@@ -22,7 +22,7 @@ from encoder.atomic_files import new_folder
 from encoder.errors import ModelFormatError
 from encoder.heads.files import head_path, pack_head, read_heads, vectors_digest
 from encoder.heads.scoring import Head
-from encoder.mapped import map_tensors, write_tensors
+from encoder.mmap_arrays import map_tensors, write_tensors
 from encoder.tokenizer.tables import (
     TABLES_FILE,
     TokenizerTables,

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from encoder.heads.scoring import Classifier
 
-__all__ = ["Calibration", "Judged", "Method", "calibrate", "choose", "ece", "log_loss"]
+__all__ = ["Calibration", "CalibrationScore", "Method", "calibrate", "choose", "ece", "log_loss"]
 
 Method = Literal["none", "temperature", "platt", "isotonic"]
 """Ways to calibrate: not at all; one factor for all logits (Guo et al., 2017); a factor and a shift for each
@@ -67,7 +67,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Judged:
+class CalibrationScore:
     """What a way of calibrating came to on folds that it was not fitted to."""
 
     method: Method
@@ -131,7 +131,7 @@ def _curve(logits: Floats, targets: NDArray[np.bool_]) -> tuple[NDArray[np.float
 
 def choose(
     logits: Floats, targets: Targets, folds: NDArray[np.int64], *, several: bool, method: Method | None = None
-) -> tuple[Calibration, list[Judged]]:
+) -> tuple[Calibration, list[CalibrationScore]]:
     """The calibration that has the least log loss on folds that it was not fitted to.
 
     Args:
@@ -152,13 +152,15 @@ def choose(
 
 def _judge(
     method: Method, logits: Floats, targets: Targets, folds: NDArray[np.int64], *, several: bool
-) -> Judged:
+) -> CalibrationScore:
     found = np.empty_like(logits)
     for fold in np.unique(folds):
         out = folds == fold
         fitted = calibrate(method, logits[~out], targets[~out], several=several)
         found[out] = fitted(logits[out], several=several)
-    return Judged(method, log_loss(found, targets, several=several), ece(found, targets, several=several))
+    return CalibrationScore(
+        method, log_loss(found, targets, several=several), ece(found, targets, several=several)
+    )
 
 
 def log_loss(

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_sample_weight
 from threadpoolctl import threadpool_limits
 
-from distill.heads.calibration import Judged, Method, choose, log_loss
+from distill.heads.calibration import CalibrationScore, Method, choose, log_loss
 from distill.heads.examples import FEWEST, FOLDS, Examples, folds_of
 from encoder.errors import InputError
 from encoder.heads.scoring import Classifier
@@ -51,7 +51,7 @@ class ClassifierReport:
     log_loss: float
     ece: float
     calibration: Method
-    judged: list[Judged]
+    judged: list[CalibrationScore]
 
 
 def fit_classifier(

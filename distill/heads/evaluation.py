@@ -12,7 +12,16 @@ from distill.evaluation.bootstrap import Estimate, bootstrap, bootstrap_error, b
 from distill.heads.calibration import ece
 from distill.heads.examples import Examples
 from encoder.errors import InputError
-from encoder.heads.scoring import CHOSEN, Classifier, Head, Heads, Nearest, Novel, Novelty, Prototypes
+from encoder.heads.scoring import (
+    DECISION_THRESHOLD,
+    Classifier,
+    Head,
+    Heads,
+    Nearest,
+    Novel,
+    Novelty,
+    Prototypes,
+)
 
 __all__ = ["HeadQuality", "LabelQuality", "evaluate_head"]
 
@@ -91,7 +100,7 @@ def _classifier(head: Classifier, examples: Examples) -> HeadQuality:
     logits = head.weights @ vectors.T + head.bias[:, None]
     scores = head.probabilities(logits).T.astype(np.float64)
     best = scores.argmax(axis=1)[:, None] == np.arange(len(head.labels))
-    said = scores >= CHOSEN if head.several else best
+    said = scores >= DECISION_THRESHOLD if head.several else best
     right = (said == targets).all(axis=1)
     n, rounds = len(targets), _rounds(targets.size)
     figures = {

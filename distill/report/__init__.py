@@ -10,6 +10,6 @@ Records are the user's own and the page is published, so it holds none of their 
 """
 
 from distill.report.page import render_report
-from distill.report.words import render_word_report
+from distill.report.vocabulary import render_word_report
 
 __all__ = ["render_report", "render_word_report"]

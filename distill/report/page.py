@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from distill.evaluation.evaluate import Evaluation
 from distill.evaluation.sets import Records
-from distill.report.drawings import HEIGHT, WIDTH, band, curve, quality_rows
+from distill.report.charts import HEIGHT, WIDTH, band, curve, quality_rows
 from distill.report.groups import Groups, by_cluster, by_label
+from distill.report.histogram import component_shares, dimension_shares, length_classes, token_lengths
 from distill.report.neighbours import examples
 from distill.report.projection import project
-from distill.report.spread import component_shares, dimension_shares, length_classes, token_lengths
 from encoder.encoder import Encoder
 from encoder.model import StaticModel
 

@@ -17,7 +17,7 @@ from encoder.errors import ConfigurationError, InputError
 from encoder.kernels.products import products
 
 __all__ = [
-    "CHOSEN",
+    "DECISION_THRESHOLD",
     "Classifier",
     "Head",
     "Heads",
@@ -34,7 +34,7 @@ __all__ = [
 Link = Literal["softmax", "sigmoid", "isotonic"]
 Floats = NDArray[np.float32]
 _LARGE = 80  # logits beyond this are certain, and exp of more overflows
-CHOSEN = 0.5
+DECISION_THRESHOLD = 0.5
 """A label of several is given to a text from this probability on."""
 
 

@@ -1,7 +1,7 @@
 """Token ids of texts piece by piece, for tokenizers other than BERT's: without the interpreter and its lock.
 
-`encoder.kernels.borders` cuts a text, `encoder.kernels.piece_table` remembers what pieces became. A new plain
-piece is done by `encoder.kernels.subwords`; a new opaque one is reported, and the text done again once that
+`boundaries.py` cuts a text, `piece_table.py` remembers what pieces became. A new plain
+piece is done by `subwords.py`; a new opaque one is reported, and the text done again once that
 is known.
 """
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.kernels.borders import (
+from encoder.kernels.boundaries import (
     BROKEN,
     LETTER,
     NEED,
@@ -64,7 +64,7 @@ class PieceTables(NamedTuple):
         unknown: the id that counts and is left out, or -1.
         ascii: `(256,)` uint8, what the first 128 of them are, then DOUBT.
         page_of: `(4352,)` int32, row of `pages` for each 256 code points, or -1 while not yet asked for.
-        pages: `(n_pages, 256)` uint8: what a character is, see `encoder.kernels.borders`.
+        pages: `(n_pages, 256)` uint8: what a character is, see `encoder.kernels.boundaries`.
         added: `(n_added, n)` uint8: added tokens, padded with 255, which no text holds.
         added_ids: `(n_added,)` int32: their ids.
         parted: whether what stands between added tokens is as a text by itself; else such texts are for the

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-from encoder.kernels.borders import DOUBT, LETTER, MARK, NUMBER, OTHER, SPACE
+from encoder.kernels.boundaries import DOUBT, LETTER, MARK, NUMBER, OTHER, SPACE
 from encoder.tokenizer.recipes import META, Recipe
 
 __all__ = ["page_of_characters"]
@@ -28,7 +28,7 @@ _LONG_S = 0x17F  # an s to a pattern that ignores case
 
 
 def page_of_characters(recipe: Recipe, tokenizer: Tokenizer, replaced: str, number: int) -> NDArray[np.uint8]:
-    """What the code points `256 * number` and following are; see `encoder.kernels.borders`.
+    """What the code points `256 * number` and following are; see `encoder.kernels.boundaries`.
 
     Args:
         recipe: how the tokenizer is done.

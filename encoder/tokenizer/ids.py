@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from encoder.kernels.wordpiece import DONE, NEEDS_PAGE, tokenise
 from encoder.texts import TextBuffers, strings
 from encoder.tokenizer.fallback import LibraryTokenizer
-from encoder.tokenizer.memo import WordMemos
 from encoder.tokenizer.pretokens import pretoken_tokenizer
 from encoder.tokenizer.tables import TokenizerTables, compile_tokenizer
+from encoder.tokenizer.word_cache import WordMemos
 from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
 
 __all__ = ["BlockTokenizer"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from encoder.kernels.borders import DOUBT
+from encoder.kernels.boundaries import DOUBT
 from encoder.kernels.piece_table import remember_pieces
 from encoder.kernels.pretokens import (
     DONE,

@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 
 from encoder import aligned
 from encoder.errors import ModelFormatError
-from encoder.mapped import map_tensors
+from encoder.mmap_arrays import map_tensors
 from encoder.tokenizer.fallback import median_token_length
 
 __all__ = ["FORMAT", "TABLES_FILE", "TokenizerTables", "compile_tokenizer", "pack_tables", "read_tables"]

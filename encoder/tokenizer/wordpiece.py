@@ -25,8 +25,8 @@ from encoder.kernels.wordpiece import (
 )
 from encoder.kernels.words import ADDED, LONG_BYTES, SHORT_SLOT, Words, find, remember_tokens
 from encoder.tokenizer.bert_characters import classify
-from encoder.tokenizer.memo import new_words
 from encoder.tokenizer.tables import TokenizerTables
+from encoder.tokenizer.word_cache import new_words
 
 __all__ = ["WordPieceCompiler", "compile_vocabulary", "is_wordpiece"]
 

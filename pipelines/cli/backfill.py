@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipelines.beam.backfill.job import BackfillJob, Counts
 
-__all__ = ["backfill", "hushed"]
+__all__ = ["backfill", "suppress_output"]
 
 
 def backfill(
@@ -125,7 +125,7 @@ def backfill(
 def _start(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> None:
     from pipelines.beam.runner import start_backfill  # noqa: PLC0415 - Beam is heavy and optional
 
-    with hushed():
+    with suppress_output():
         start_backfill(job, options)
     console.print(
         f"the runner has it; {job.output}/_summary.json appears at the end, and the same command says so"
@@ -139,7 +139,7 @@ def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) 
     total = sum(file.size for file in job.inputs)
     earlier: list[int] = []
     try:
-        with console.progress("records", total) as tell, hushed():
+        with console.progress("records", total) as tell, suppress_output():
 
             def look(counts: "Counts") -> None:
                 earlier.append(counts.records)
@@ -152,7 +152,7 @@ def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) 
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
+def suppress_output() -> Iterator[None]:
     """Beam logs and prints the tracebacks of errors that it raises as well: show them for `--debug` only."""
     if os.environ.get("MILLSTREAM_DEBUG"):
         yield

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from encoder.errors import MissingExtra
-from pipelines.cli.backfill import hushed
+from pipelines.cli.backfill import suppress_output
 from pipelines.cli.config_file import seconds
 from pipelines.cli.console import ErrorConsole
 
@@ -193,13 +193,13 @@ def stream(
     windows = f", windows of {timing.window:g} s" if in_windows else ""
     what = f"{source} -> {job.output.place}{windows}"
     if detach:
-        with _telling(), hushed():
+        with _telling(), suppress_output():
             start_stream(job, options)
         console.print(f"{what}; the runner has it")
         return
     console.print(f"{what}; Ctrl-C stops")
     try:
-        with _telling(), hushed():
+        with _telling(), suppress_output():
             run_stream(job, options)
     except KeyboardInterrupt:
         console.print("stopped: the same command begins again at the first record")

@@ -10,7 +10,7 @@ import typer
 from pipelines.demo.payments import PaymentWriter
 from pipelines.demo.watcher import Watcher
 from pipelines.worker.settings import WorkerSettings
-from pipelines.worker.telemetry.metrics_history import Readings
+from pipelines.worker.telemetry.metrics_history import MetricsHistory
 
 __all__ = ["Session"]
 
@@ -42,7 +42,7 @@ class Session:
         )
         self.extra = self._watcher.shown
         self._thread: threading.Thread | None = None
-        self._readings: Readings | None = None
+        self._readings: MetricsHistory | None = None
         self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
@@ -60,7 +60,7 @@ class Session:
             self._thread.join()
         self._watcher.stop(self._processed() if kind is None else 0)
 
-    def begin(self, readings: Readings, stopping: threading.Event, *, lines: bool) -> None:
+    def begin(self, readings: MetricsHistory, stopping: threading.Event, *, lines: bool) -> None:
         """Go on until `stopping` is set, which this does itself when the time is over.
 
         Args:

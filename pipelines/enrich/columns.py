@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError
 from encoder.heads.scoring import (
-    CHOSEN,
+    DECISION_THRESHOLD,
     Classifier,
     Head,
     Heads,
@@ -137,7 +137,7 @@ def _columns(head: Head, outcome: Outcome) -> Iterator[pa.Array]:
     else:
         labels, scores = _fields(head)
         assert isinstance(head, Classifier)  # noqa: S101 - its outcome
-        rows, chosen = np.nonzero(outcome.scores.T >= CHOSEN)
+        rows, chosen = np.nonzero(outcome.scores.T >= DECISION_THRESHOLD)
         ends = np.searchsorted(rows, np.arange(outcome.scores.shape[1] + 1)).astype(np.int32)
         names = pa.array(head.labels, pa.string()).take(pa.array(chosen))
         yield pa.ListArray.from_arrays(pa.array(ends), names, type=labels.type)

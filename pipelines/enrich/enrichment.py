@@ -18,11 +18,11 @@ from encoder.heads.scoring import Heads
 from encoder.vectors import converted, vectors_for
 from pipelines.enrich.columns import VectorFormat, repeated, score_columns, score_fields
 from pipelines.formats.messages import Value
-from pipelines.records.bad_rows import Letter
+from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.template import TextTemplate
 from pipelines.records.utf8 import not_utf8
 
-__all__ = ["ADDED", "Enriched", "Enrichment", "Made", "chosen_heads"]
+__all__ = ["ADDED", "Enriched", "EnrichedBatch", "Enrichment", "chosen_heads"]
 
 ADDED = ("embedding", "model_version")
 """The columns that enrichment adds with any model; those of heads (`scores.py`) stand behind them."""
@@ -164,7 +164,7 @@ def _bad_texts(texts: pa.Array, source: str) -> dict[int, str]:
 _LABEL = pa.dictionary(pa.int32(), pa.string())
 
 
-class Made(NamedTuple):
+class EnrichedBatch(NamedTuple):
     """What became of a batch of values.
 
     Attributes:
@@ -181,7 +181,7 @@ class Made(NamedTuple):
     records: list[dict[str, Any]] | None
     batch: pa.RecordBatch
     label: str
-    letters: list[Letter]
+    letters: list[DeadLetter]
     values: Sequence[Value] = ()
 
     @property

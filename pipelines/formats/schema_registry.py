@@ -14,7 +14,7 @@ from pipelines.formats.messages import Objects, Value
 from pipelines.formats.wire import HEADER, schema_id
 from pipelines.records.bad_rows import one_line
 
-__all__ = ["FieldTypes", "FramedDecoder", "Reader", "Schema", "Unreadable", "check_columns", "lossy"]
+__all__ = ["FieldTypes", "FramedDecoder", "Reader", "Schema", "SchemaError", "check_columns", "lossy"]
 
 FieldTypes = dict[str, pa.DataType | str]
 """The type of each field as a column, or why no column can hold it."""
@@ -36,7 +36,7 @@ class Schema(NamedTuple):
     parts: dict[str, str] = {}  # noqa: RUF012 - never changed
 
 
-class Unreadable(Exception):
+class SchemaError(Exception):
     """A schema, or a value, that cannot be read, and why."""
 
 
@@ -118,7 +118,7 @@ class FramedDecoder:
     def _reason(value: Value, error: Exception) -> str:
         if value is None:
             return "the value is null"
-        if isinstance(error, Unreadable):
+        if isinstance(error, SchemaError):
             return f"schema {schema_id(value)}: {error}"
         return f"not of schema {schema_id(value)}: {one_line(error) or type(error).__name__}"
 
@@ -137,14 +137,14 @@ class FramedDecoder:
             return f"the registry has no schema {number}"  # asked again: it may have one later
         try:
             self._readers[key] = reader = self._made(schema)
-        except Unreadable as error:
+        except SchemaError as error:
             self._refusals[key] = reason = f"schema {number}: {error}"
             return reason
         return reader
 
     def _made(self, schema: Schema) -> Reader:
         if schema.kind != self._kind:
-            raise Unreadable(f"it is {schema.kind}, not {self._kind}")
+            raise SchemaError(f"it is {schema.kind}, not {self._kind}")
         return self._compile(schema, self._schema)
 
     def fields(self, values: Iterable[Value]) -> FieldTypes:
@@ -155,7 +155,7 @@ class FramedDecoder:
             reader = self.reader(value)
             try:
                 types = types | reader.fields(value) | types if not isinstance(reader, str) else types
-            except (Unreadable, ValueError):
+            except (SchemaError, ValueError):
                 continue
         return types
 
@@ -169,7 +169,7 @@ def check_columns(fields: FieldTypes, schema: pa.Schema | None) -> None:
     for field in schema or ():
         kind = fields.get(field.name)
         if isinstance(kind, pa.DataType) and (why := lossy(kind, field.type)):
-            raise Unreadable(f"field {field.name!r} is {why} in the column")
+            raise SchemaError(f"field {field.name!r} is {why} in the column")
 
 
 def lossy(source: pa.DataType, target: pa.DataType) -> str | None:

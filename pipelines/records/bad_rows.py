@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import pyarrow as pa
 
-__all__ = ["ID", "BadRow", "Letter", "Stage", "fields_of", "one_line", "record_of"]
+__all__ = ["ID", "BadRow", "DeadLetter", "Stage", "fields_of", "one_line", "record_of"]
 
 
 def one_line(error: BaseException) -> str:
@@ -57,7 +57,7 @@ def _value(scalar: pa.Scalar) -> Any:
 Stage = Literal["VALUE_CONVERTER", "TRANSFORMATION", "TASK_PUT"]
 
 
-class Letter(NamedTuple):
+class DeadLetter(NamedTuple):
     """A record that cannot be enriched.
 
     Attributes:

@@ -9,17 +9,17 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.records.bad_rows import ID, BadRow, Letter
-from pipelines.sinks.dead_letters import letter_id
+from pipelines.records.bad_rows import ID, BadRow, DeadLetter
+from pipelines.sinks.dead_letters import bad_row_id
 from pipelines.sinks.kafka import Outgoing, TopicSink
 
-__all__ = ["LETTER_SCHEMA", "letter_batch", "letter_headers", "letter_message"]
+__all__ = ["DEAD_LETTER_SCHEMA", "dead_letter_batch", "dead_letter_headers", "dead_letter_message"]
 
 
 _PREFIX = "__connect.errors."
 
 
-def letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
+def dead_letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
     """Where a row stood and what is wrong with it, as the headers of a message with its original bytes."""
     topic, slash, partition = bad.file.rpartition("/")
     place = {"topic": topic, "partition": partition, "offset": str(bad.row)}
@@ -29,14 +29,14 @@ def letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
         "exception.class.name": "encoder.errors.InputError",
         "exception.message": bad.reason,
     }
-    headers = {ID: letter_id(bad), **{f"{_PREFIX}{name}": value for name, value in about.items()}}
+    headers = {ID: bad_row_id(bad), **{f"{_PREFIX}{name}": value for name, value in about.items()}}
     return [(name, value.encode()) for name, value in headers.items()]
 
 
 _CLASS = "pipelines.kafka.worker.Worker"
 
 
-LETTER_SCHEMA = pa.schema(
+DEAD_LETTER_SCHEMA = pa.schema(
     [
         ("topic", pa.string()),
         ("partition", pa.int32()),
@@ -52,7 +52,7 @@ LETTER_SCHEMA = pa.schema(
 """The columns of dead letters in Parquet."""
 
 
-def letter_message(message: Any, letter: Letter, sink: TopicSink) -> Outgoing:
+def dead_letter_message(message: Any, letter: DeadLetter, sink: TopicSink) -> Outgoing:
     """A letter as a message; a value that the topic would refuse is left out, and a header says so."""
     about = {
         "topic": message.topic(),
@@ -78,11 +78,11 @@ def letter_message(message: Any, letter: Letter, sink: TopicSink) -> Outgoing:
     return Outgoing(None, key, [*headers[-len(about) :], omitted])
 
 
-def letter_batch(messages: Sequence[Any], letters: Sequence[Letter]) -> pa.RecordBatch:
+def dead_letter_batch(messages: Sequence[Any], letters: Sequence[DeadLetter]) -> pa.RecordBatch:
     """Letters as columns.
 
     Returns:
-        `(n,)` rows of `LETTER_SCHEMA`.
+        `(n,)` rows of `DEAD_LETTER_SCHEMA`.
     """
     rows = []
     for letter in letters:
@@ -100,4 +100,4 @@ def letter_batch(messages: Sequence[Any], letters: Sequence[Letter]) -> pa.Recor
                 "reason": letter.reason,
             }
         )
-    return pa.RecordBatch.from_pylist(rows, LETTER_SCHEMA)
+    return pa.RecordBatch.from_pylist(rows, DEAD_LETTER_SCHEMA)

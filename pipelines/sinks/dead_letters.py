@@ -8,7 +8,7 @@ import msgspec
 from encoder.store.objects import open_objects
 from pipelines.sources.files.reader import BadRow
 
-__all__ = ["FOLDER", "DeadLetters", "letter_id", "write_letters"]
+__all__ = ["FOLDER", "DeadLetters", "bad_row_id", "write_dead_letters"]
 
 FOLDER = "dead_letters"
 
@@ -44,12 +44,12 @@ class DeadLetters:
             self._objects.overwrite(f"{FOLDER}/_{name}.jsonl", msgspec.json.Encoder().encode_lines(lines))
 
 
-def letter_id(bad: BadRow) -> str:
+def bad_row_id(bad: BadRow) -> str:
     """The id of a bad row, as of a record: where it stood."""
     return f"{bad.file}:{bad.row}"
 
 
-def write_letters(uri: str, rows: Sequence[BadRow]) -> None:
+def write_dead_letters(uri: str, rows: Sequence[BadRow]) -> None:
     """Write bad rows to a folder, one file for the rows of an arrival; the same rows make the same file.
 
     Args:
@@ -57,5 +57,5 @@ def write_letters(uri: str, rows: Sequence[BadRow]) -> None:
         rows: of one source.
     """
     if rows:
-        name = hashlib.sha256("\n".join(map(letter_id, rows)).encode()).hexdigest()[:20]
+        name = hashlib.sha256("\n".join(map(bad_row_id, rows)).encode()).hexdigest()[:20]
         DeadLetters(uri).write(name, rows)

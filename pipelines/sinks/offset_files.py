@@ -23,7 +23,7 @@ from pipelines.sinks.memory import FileMemory
 from pipelines.sinks.open_files import OpenFile, Partition, Piece, Rotation, ranges
 from pipelines.sinks.parquet import file_metadata, parquet_writer
 
-__all__ = ["RangeFiles"]
+__all__ = ["OffsetFiles"]
 
 _log = logging.getLogger(__name__)
 _ROW_GROUP = 16_384
@@ -31,7 +31,7 @@ _RETRY_SECONDS = 1.0
 _END = "millstream.end"
 
 
-class RangeFiles:
+class OffsetFiles:
     """Collects records by partition and writes them in the background, one file of a partition at a time.
 
     Args:

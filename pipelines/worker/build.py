@@ -14,7 +14,7 @@ from encoder.errors import ConfigurationError
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.kafka.config import producer_properties, shown
 from pipelines.sinks.kafka import TopicSink
-from pipelines.sinks.offset_files import RangeFiles
+from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.worker.commit import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
@@ -166,8 +166,10 @@ def _outputs(plan: Plan, producer: Any, places: Places) -> Outputs:
     metadata = {"millstream.text": settings.text}
     share = settings.max_memory // 2 // max(1, len(plan.folders))
 
-    def files(uri: str) -> RangeFiles:
-        return RangeFiles(plan.folders[uri], settings.rotation, metadata, places.__getitem__, max_bytes=share)
+    def files(uri: str) -> OffsetFiles:
+        return OffsetFiles(
+            plan.folders[uri], settings.rotation, metadata, places.__getitem__, max_bytes=share
+        )
 
     letters = settings.dead_letters
     return Outputs(

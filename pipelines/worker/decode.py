@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from encoder.errors import ConfigurationError
-from pipelines.enrich.enrichment import ADDED, Enrichment, Made
+from pipelines.enrich.enrichment import ADDED, EnrichedBatch, Enrichment
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import (
@@ -20,7 +20,7 @@ from pipelines.formats.messages import (
     text_columns,
 )
 from pipelines.formats.schema_registry import FieldTypes
-from pipelines.records.bad_rows import Letter
+from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.template import TextTemplate
 from pipelines.worker.settings import WorkerSettings
 from pipelines.worker.telemetry.tracing import OFF, Spans
@@ -53,7 +53,7 @@ class RecordMaker:
         self.accept = self._enrichment.accept
         self._n_before = 0
 
-    def __call__(self, values: Sequence[Value], model: FollowedModel) -> Made:
+    def __call__(self, values: Sequence[Value], model: FollowedModel) -> EnrichedBatch:
         """Decode and enrich values."""
         began = time.time_ns()
         records: list[dict[str, Any]] | None = None
@@ -71,16 +71,16 @@ class RecordMaker:
             rows = rows[good]
         if self._schema is None:
             batch = text_columns(records or [], self._template.fields)
-        letters = [Letter(row, "VALUE_CONVERTER", reason) for row, reason in reasons.items()]
+        letters = [DeadLetter(row, "VALUE_CONVERTER", reason) for row, reason in reasons.items()]
         self._spans.passed("decode", began)
         with self._spans.step("encode"):
             enriched = self._enrichment(batch, model.encoder, model.label)
         if enriched.bad:
-            letters += [Letter(int(rows[i]), "TRANSFORMATION", why) for i, why in enriched.bad.items()]
+            letters += [DeadLetter(int(rows[i]), "TRANSFORMATION", why) for i, why in enriched.bad.items()]
             kept = np.setdiff1d(np.arange(len(rows)), list(enriched.bad))
             records = None if records is None else [records[i] for i in kept.tolist()]
             rows = rows[kept]
-        return Made(rows, records, enriched.batch, model.label, sorted(letters))
+        return EnrichedBatch(rows, records, enriched.batch, model.label, sorted(letters))
 
 
 def kept_columns(settings: WorkerSettings, schema: pa.Schema) -> tuple[str, ...]:

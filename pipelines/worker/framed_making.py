@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from pipelines.enrich.enrichment import Enrichment, Made
+from pipelines.enrich.enrichment import EnrichedBatch, Enrichment
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats.messages import Value, object_columns, text_columns
 from pipelines.formats.schema_registry import FramedDecoder
-from pipelines.records.bad_rows import Letter
+from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.template import TextTemplate
 from pipelines.worker.decode import kept_columns
 from pipelines.worker.settings import WorkerSettings
@@ -48,7 +48,7 @@ class FramedRecordMaker:
         beside = () if self._columns is None else tuple(self._columns.names)
         self.accept = replace(self._enrichment, keep=beside).accept
 
-    def __call__(self, values: Sequence[Value], model: FollowedModel) -> Made:
+    def __call__(self, values: Sequence[Value], model: FollowedModel) -> EnrichedBatch:
         """Decode and enrich values.
 
         Raises:
@@ -63,19 +63,19 @@ class FramedRecordMaker:
             reasons |= {int(rows[i]): why for i, why in misfits.items()}
             if misfits:
                 records, rows = [records[i] for i in fit], rows[fit]
-        letters = [Letter(row, "VALUE_CONVERTER", reason) for row, reason in reasons.items()]
+        letters = [DeadLetter(row, "VALUE_CONVERTER", reason) for row, reason in reasons.items()]
         texts = text_columns(records, self._fields)
         self._spans.passed("decode", began)
         with self._spans.step("encode"):
             enriched = self._enrichment(texts, model.encoder, model.label)
         if enriched.bad:
-            letters += [Letter(int(rows[i]), "TRANSFORMATION", why) for i, why in enriched.bad.items()]
+            letters += [DeadLetter(int(rows[i]), "TRANSFORMATION", why) for i, why in enriched.bad.items()]
             kept = np.setdiff1d(np.arange(len(rows)), list(enriched.bad))
             records, rows = [records[i] for i in kept.tolist()], rows[kept]
             columns = None if columns is None else columns.take(pa.array(kept))
         batch = enriched.batch if columns is None else _beside(columns, enriched.batch)
         wanted = [values[row] for row in rows.tolist()]
-        return Made(rows, records, batch, model.label, sorted(letters), wanted)
+        return EnrichedBatch(rows, records, batch, model.label, sorted(letters), wanted)
 
 
 def _beside(left: pa.RecordBatch, right: pa.RecordBatch) -> pa.RecordBatch:

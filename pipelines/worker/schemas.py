@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from encoder.errors import ConfigurationError, MissingExtra
 from pipelines.formats.messages import Value
-from pipelines.formats.schema_registry import FieldTypes, FramedDecoder, Reader, Schema, Unreadable
+from pipelines.formats.schema_registry import FieldTypes, FramedDecoder, Reader, Schema, SchemaError
 from pipelines.formats.wire import schema_id
 from pipelines.kafka.registry import EXTRA, Registry, open_registry
 from pipelines.worker.decode import kept_columns
@@ -105,7 +105,7 @@ class Schemas:
         for one in self.known(topics):
             try:
                 types = self._compile(one.schema, None).fields(None) | types
-            except Unreadable as error:
+            except SchemaError as error:
                 raise ConfigurationError(f"the schema of the input: {error}") from error
         return types
 

@@ -8,16 +8,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.enrich.enrichment import Made
-from pipelines.records.bad_rows import Letter
-from pipelines.sinks.dead_letter_messages import letter_batch, letter_message
+from pipelines.enrich.enrichment import EnrichedBatch
+from pipelines.records.bad_rows import DeadLetter
+from pipelines.sinks.dead_letter_messages import dead_letter_batch, dead_letter_message
 from pipelines.sinks.kafka import Outgoing, TopicSink, arrow_messages
-from pipelines.sinks.offset_files import RangeFiles
+from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.worker.messages import Messages
 
 __all__ = ["Encode", "Outputs"]
 
-Encode = Callable[[Made], list[bytes]]
+Encode = Callable[[EnrichedBatch], list[bytes]]
 """Makes enriched records into the values of messages."""
 
 _LEAST_RUN = 16
@@ -40,9 +40,9 @@ class Outputs:
         *,
         topics: Sequence[TopicSink] = (),
         encode: Encode | None = None,
-        files: RangeFiles | None = None,
+        files: OffsetFiles | None = None,
         letters_topic: TopicSink | None = None,
-        letters_files: RangeFiles | None = None,
+        letters_files: OffsetFiles | None = None,
     ) -> None:
         self._topics = tuple(topics)
         self._encode = encode
@@ -52,7 +52,7 @@ class Outputs:
         self._smallest = min(topics, key=lambda sink: sink.max_bytes) if topics else None
 
     @property
-    def files(self) -> list[RangeFiles]:
+    def files(self) -> list[OffsetFiles]:
         """The outputs that are files."""
         return [files for files in (self._files, self._letters_files) if files is not None]
 
@@ -61,7 +61,7 @@ class Outputs:
         """Whether anything goes to topics."""
         return bool(self._topics) or self._letters_topic is not None
 
-    def send(self, messages: Messages, made: Made, fresh: Mask) -> tuple[list[Letter], int]:
+    def send(self, messages: Messages, made: EnrichedBatch, fresh: Mask) -> tuple[list[DeadLetter], int]:
         """Send records to the topics, and hand them to the files.
 
         Args:
@@ -86,7 +86,7 @@ class Outputs:
         keys = [source.key() for source in sources]
         headers = [source.headers() for source in sources]
         wanted: list[int] | None = None
-        letters: list[Letter] = []
+        letters: list[DeadLetter] = []
         if fresh is not None:
             wanted = np.flatnonzero(fresh[made.rows]).tolist()
         if values and max(map(len, values)) > self._smallest.max_bytes // 2:
@@ -100,7 +100,7 @@ class Outputs:
 
     def _that_fit(
         self, wanted: Sequence[int], rows: list[int], messages: Iterable[Outgoing]
-    ) -> tuple[list[int], list[Letter]]:
+    ) -> tuple[list[int], list[DeadLetter]]:
         """Which of the wanted messages all topics take, and letters for the others."""
         fit, letters, every = [], [], list(messages)
         for i in wanted:
@@ -110,7 +110,7 @@ class Outputs:
                 fit.append(i)
         return fit, letters
 
-    def _send_batches(self, made: Made, fresh: Mask) -> tuple[list[Letter], int]:
+    def _send_batches(self, made: EnrichedBatch, fresh: Mask) -> tuple[list[DeadLetter], int]:
         """Send records as Arrow batches."""
         batch, rows = made.batch, made.rows
         if fresh is not None:
@@ -122,29 +122,29 @@ class Outputs:
         letters = [self._too_large(int(rows[i]), batch.slice(i, 1).nbytes) for i in large]
         return letters, sum(map(len, values))
 
-    def _too_large(self, row: int, size: int) -> Letter:
+    def _too_large(self, row: int, size: int) -> DeadLetter:
         assert self._smallest is not None  # noqa: S101 - records are sent
         topic, limit = self._smallest.topic, self._smallest.max_bytes
-        return Letter(
+        return DeadLetter(
             row, "TASK_PUT", f"the message would have {size:,} bytes, and topic {topic!r} takes {limit:,}"
         )
 
-    def send_letters(self, messages: Messages, letters: Sequence[Letter], fresh: Mask) -> None:
+    def send_letters(self, messages: Messages, letters: Sequence[DeadLetter], fresh: Mask) -> None:
         """Send dead letters; the arguments are those of `send`."""
         sources = messages.messages
         if (sink := self._letters_topic) is not None:
             wanted = [one for one in letters if fresh is None or fresh[one.row]]
             if wanted:
-                made = [letter_message(sources[one.row], one, sink) for one in wanted]
+                made = [dead_letter_message(sources[one.row], one, sink) for one in wanted]
                 sink.send(*zip(*made, strict=True))
         if (files := self._letters_files) is not None:
             letters = sorted(letters)
             _add_by_partition(
-                files, messages, np.array([one.row for one in letters]), letter_batch(sources, letters)
+                files, messages, np.array([one.row for one in letters]), dead_letter_batch(sources, letters)
             )
 
 
-def _add_by_partition(files: RangeFiles, messages: Messages, rows: Any, batch: pa.RecordBatch) -> None:
+def _add_by_partition(files: OffsetFiles, messages: Messages, rows: Any, batch: pa.RecordBatch) -> None:
     """Hand rows of a batch to the files of their partitions.
 
     Messages of a partition come in runs, mostly long ones, which are slices of the batch and not copied.

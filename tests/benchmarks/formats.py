@@ -35,7 +35,7 @@ def cases(server):
     import pyarrow as pa
 
     from pipelines.enrich.columns import VectorFormat
-    from pipelines.enrich.enrichment import Made
+    from pipelines.enrich.enrichment import EnrichedBatch
     from pipelines.formats.avro.reader import AvroReader
     from pipelines.formats.messages import decode_objects
     from pipelines.formats.protobuf.reader import ProtobufReader
@@ -66,7 +66,9 @@ def cases(server):
             [*columns.columns, column, pa.array(["minilm@1"] * N)],
             names=[*columns.schema.names, "embedding", "model_version"],
         )
-        return Made(np.arange(N), [dict(record) for record in records], both, "minilm@1", [], as_avro)
+        return EnrichedBatch(
+            np.arange(N), [dict(record) for record in records], both, "minilm@1", [], as_avro
+        )
 
     def messagepack(of):
         encode = record_encoder("msgpack", None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError
 
-__all__ = ["NO_TIME", "OPEN", "Promise", "Watermark", "event_times"]
+__all__ = ["NO_TIME", "OPEN", "Watermark", "WatermarkPolicy", "event_times"]
 
 NO_TIME = np.iinfo(np.int64).min
 """In place of a time that cannot be read."""
@@ -91,7 +91,7 @@ _LOOKS = 4  # without a record, at least, before a source counts as silent
 
 
 @dataclass(frozen=True)
-class Promise:
+class WatermarkPolicy:
     """When a reader promises what.
 
     Attributes:
@@ -108,13 +108,15 @@ class Watermark:
     """Follows the times of records, `disorder` behind the latest; never goes back.
 
     Args:
-        promise: how.
+        policy: how.
         micros: where it was, microseconds since the epoch.
         now: the clock, seconds since the epoch.
     """
 
-    def __init__(self, promise: Promise, micros: int = OPEN, now: Callable[[], float] = time.time) -> None:
-        self._promise = promise
+    def __init__(
+        self, policy: WatermarkPolicy, micros: int = OPEN, now: Callable[[], float] = time.time
+    ) -> None:
+        self._policy = policy
         self.micros = micros
         self._now = now
         self._looked = now()
@@ -124,7 +126,7 @@ class Watermark:
         """Records came; the latest happened at this time, in microseconds since the epoch."""
         self._looked, self._silence = self._now(), 0.0
         if latest > OPEN:  # else none of them has a time
-            self.micros = max(self.micros, latest - self._promise.disorder)
+            self.micros = max(self.micros, latest - self._policy.disorder)
 
     def wait(self) -> None:
         """No record came.
@@ -133,8 +135,8 @@ class Watermark:
         the time that makes a source idle.
         """
         looked, self._looked = self._looked, self._now()
-        idle = self._promise.idle / 1e6
+        idle = self._policy.idle / 1e6
         self._silence += min(max(self._looked - looked, 0.0), idle / _LOOKS)  # a clock may be set back
         if self._silence > idle:
-            behind = self._promise.idle + self._promise.disorder
+            behind = self._policy.idle + self._policy.disorder
             self.micros = max(self.micros, round(self._looked * 1e6) - behind)

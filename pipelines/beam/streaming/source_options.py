@@ -12,7 +12,7 @@ import pyarrow as pa
 from encoder.errors import ConfigurationError, MissingExtra, TemplateError
 from pipelines.beam.backfill.plan import check_apart
 from pipelines.beam.streaming.batch import Windows
-from pipelines.beam.streaming.event_time import Promise
+from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import Input, Source
 from pipelines.beam.streaming.sources.files import FileSource
 from pipelines.formats.messages import columns_seen
@@ -58,9 +58,9 @@ class Timing:
             raise ConfigurationError(f"a window of {self.window:g} s: give whole seconds, one or more")
         return Windows(round(self.window * _MICROS), round(self.lateness * _MICROS), self.field)
 
-    def promise(self) -> Promise:
+    def policy(self) -> WatermarkPolicy:
         """For the watermark of the source."""
-        return Promise(round(self.disorder * _MICROS), round(self.idle * _MICROS))
+        return WatermarkPolicy(round(self.disorder * _MICROS), round(self.idle * _MICROS))
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class StreamInput:
             self.format,
             records,
             timing.windows(),
-            timing.promise(),
+            timing.policy(),
             every=timing.look,
             ends=timing.ends,
             parts=self.readers or _FILE_READERS,
@@ -161,7 +161,7 @@ class StreamInput:
             kind,
             _selected(seen, wanted, keep),
             timing.windows(),
-            timing.promise(),
+            timing.policy(),
             ends=timing.ends,
             readers=self.readers,
         )

@@ -13,7 +13,7 @@ from pipelines.worker.settings import WorkerSettings
 from pipelines.worker.telemetry.dashboard import View, Watched
 from pipelines.worker.telemetry.http import serve
 from pipelines.worker.telemetry.logs import log_json
-from pipelines.worker.telemetry.metrics_history import Readings
+from pipelines.worker.telemetry.metrics_history import MetricsHistory
 from pipelines.worker.telemetry.screen import (
     LogLines,
     logged_beside,
@@ -70,7 +70,7 @@ def run(
         if listen is not None:
             serve(listen, started.metrics, lambda: bool(started.inputs.positions.owned))
         collect_rarely()
-        readings = Readings(started.metrics.registry)
+        readings = MetricsHistory(started.metrics.registry)
         end = os._exit if console is None else restore_and_exit
         over = watch(lambda: started.metrics.last_turn, stopping, stuck_seconds, end=end)
         if session is not None:

@@ -16,7 +16,7 @@ from fastavro import _read_py  # the same in Python: it counts how deep it is
 
 from pipelines.formats.avro.shape import holds_itself, is_unbounded
 from pipelines.formats.avro.types import field_types
-from pipelines.formats.schema_registry import FieldTypes, Schema, Unreadable, check_columns
+from pipelines.formats.schema_registry import FieldTypes, Schema, SchemaError, check_columns
 from pipelines.formats.wire import HEADER
 from pipelines.records.bad_rows import one_line
 
@@ -37,9 +37,9 @@ def parsed(schema: Schema) -> tuple[_Parsed, dict[str, Any]]:
             fastavro.parse_schema(msgspec.json.decode(part), names)
         found = fastavro.parse_schema(msgspec.json.decode(schema.text), names)
     except Exception as error:
-        raise Unreadable(f"it cannot be read: {one_line(error) or type(error).__name__}") from error
+        raise SchemaError(f"it cannot be read: {one_line(error) or type(error).__name__}") from error
     if not isinstance(found, dict) or found.get("type") not in ("record", "error"):
-        raise Unreadable("its values are no records")
+        raise SchemaError("its values are no records")
     return found, names
 
 
@@ -84,7 +84,7 @@ class AvroReader:
         self._fields = field_types(self._parsed, names)
         check_columns(self._fields, columns)
         if is_unbounded(self._parsed, names):
-            raise Unreadable("it has arrays of nothing, and one of them could be of any length")
+            raise SchemaError("it has arrays of nothing, and one of them could be of any length")
         self._read = _reader_of(self._parsed, names)
 
     def read(self, value: bytes) -> dict[str, Any]:

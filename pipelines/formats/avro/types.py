@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from encoder.errors import ConfigurationError
-from pipelines.formats.schema_registry import FieldTypes, Unreadable
+from pipelines.formats.schema_registry import FieldTypes, SchemaError
 
 __all__ = ["avro_columns", "avro_schema", "field_types"]
 
@@ -47,7 +47,7 @@ def field_types(schema: dict[str, Any], names: dict[str, Any]) -> FieldTypes:
     for field in schema["fields"]:
         try:
             types[field["name"]] = _arrow(field["type"], names, (schema["name"],))
-        except Unreadable as error:
+        except SchemaError as error:
             types[field["name"]] = str(error)
     return types
 
@@ -75,10 +75,10 @@ def _arrow(  # noqa: PLR0911 - one return a kind of type
 def _struct(schema: dict[str, Any], names: dict[str, Any], above: tuple[str, ...]) -> pa.DataType:
     name = schema["name"]
     if name in above:
-        raise Unreadable(f"a {name} inside itself")
+        raise SchemaError(f"a {name} inside itself")
     fields = [pa.field(f["name"], _arrow(f["type"], names, (*above, name))) for f in schema["fields"]]
     if not fields:
-        raise Unreadable(f"{name}, which has no fields")
+        raise SchemaError(f"{name}, which has no fields")
     return pa.struct(fields)
 
 
@@ -92,7 +92,7 @@ def _leaf(schema: dict[str, Any]) -> pa.DataType:
 def _decimal(schema: dict[str, Any]) -> pa.DataType:
     precision, scale = schema.get("precision", 0), schema.get("scale", 0)
     if not 0 < precision <= _MOST_DIGITS:
-        raise Unreadable(f"a decimal of {precision} digits")
+        raise SchemaError(f"a decimal of {precision} digits")
     return (pa.decimal128 if precision <= 38 else pa.decimal256)(precision, scale)  # noqa: PLR2004 - as many digits fit 128 bits
 
 
@@ -107,7 +107,7 @@ def _union(branches: list[Any], names: dict[str, Any], above: tuple[str, ...]) -
         return pa.int64()
     if all(pt.is_integer(kind) or pt.is_floating(kind) for kind in distinct):
         return pa.float64()
-    raise Unreadable(f"a union of {' and '.join(str(kind) for kind in distinct)}")
+    raise SchemaError(f"a union of {' and '.join(str(kind) for kind in distinct)}")
 
 
 def avro_columns(kind: pa.DataType) -> pa.DataType:

@@ -22,7 +22,7 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message_factory import GetMessageClass
 
 from pipelines.formats.protobuf.schema import message_type, schema_file
-from pipelines.formats.schema_registry import FieldTypes, Schema, Unreadable, check_columns
+from pipelines.formats.schema_registry import FieldTypes, Schema, SchemaError, check_columns
 from pipelines.formats.wire import message_indexes
 
 __all__ = ["ProtobufReader", "field_types"]
@@ -170,7 +170,7 @@ def field_types(kind: Any) -> FieldTypes:
     for field in kind.fields:
         try:
             types[field.name] = _arrow(field, (kind.full_name,))
-        except Unreadable as error:
+        except SchemaError as error:
             types[field.name] = str(error)
     return types
 
@@ -192,11 +192,11 @@ def _single_arrow(field: Any, above: tuple[str, ...]) -> pa.DataType:
     if name in _SPECIAL:
         found = _SPECIAL[name][1]
         if isinstance(found, str):
-            raise Unreadable(found)
+            raise SchemaError(found)
         return found
     if name in above:
-        raise Unreadable(f"a {name} inside itself")
+        raise SchemaError(f"a {name} inside itself")
     fields = [pa.field(one.name, _arrow(one, (*above, name))) for one in field.message_type.fields]
     if not fields:
-        raise Unreadable(f"{name}, which has no fields")
+        raise SchemaError(f"{name}, which has no fields")
     return pa.struct(fields)

@@ -21,7 +21,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
 from encoder.errors import MissingExtra
-from pipelines.formats.schema_registry import Schema, Unreadable
+from pipelines.formats.schema_registry import Schema, SchemaError
 from pipelines.records.bad_rows import one_line
 
 __all__ = ["message_type", "schema_file"]
@@ -47,7 +47,7 @@ def schema_file(schema: Schema) -> tuple[FileDescriptorProto, DescriptorPool]:
     try:
         _add(files, _MAIN, pool, set())
     except (TypeError, ImportError) as error:  # the pool's only way to say that a file is wrong
-        raise Unreadable(f"it cannot be read: {one_line(error)}") from error
+        raise SchemaError(f"it cannot be read: {one_line(error)}") from error
     return files[_MAIN], pool
 
 
@@ -75,7 +75,7 @@ def _add(files: dict[str, FileDescriptorProto], name: str, pool: Any, done: set[
 def _known(name: str) -> FileDescriptorProto:
     """A file that comes with the libraries."""
     if not _KNOWN.fullmatch(name):
-        raise Unreadable(f"it imports {name!r}, which is not among its references")
+        raise SchemaError(f"it imports {name!r}, which is not among its references")
     module = name.removesuffix(".proto").replace("/", ".") + "_pb2"
     made = importlib.import_module(_CONFLUENT + module if name.startswith("confluent/") else module)
     return FileDescriptorProto.FromString(made.DESCRIPTOR.serialized_pb)
@@ -89,7 +89,7 @@ def _compiled(texts: dict[str, str]) -> Iterable[FileDescriptorProto]:
         for name, text in texts.items():
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts:
-                raise Unreadable(f"it imports {name!r}, which is no name of a file")
+                raise SchemaError(f"it imports {name!r}, which is no name of a file")
             target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, "utf-8")
@@ -101,9 +101,9 @@ def _compiled(texts: dict[str, str]) -> Iterable[FileDescriptorProto]:
                 command, capture_output=True, text=True, check=False, timeout=_COMPILE_SECONDS
             )
         except subprocess.TimeoutExpired as error:
-            raise Unreadable(f"protoc did not compile it in {_COMPILE_SECONDS:.0f} s") from error
+            raise SchemaError(f"protoc did not compile it in {_COMPILE_SECONDS:.0f} s") from error
         if done.returncode or not set_file.exists():
-            raise Unreadable(f"protoc does not compile it: {' '.join(done.stderr.split())}")
+            raise SchemaError(f"protoc does not compile it: {' '.join(done.stderr.split())}")
         return list(FileDescriptorSet.FromString(set_file.read_bytes()).file)
 
 
@@ -130,7 +130,7 @@ def message_type(file: FileDescriptorProto, pool: Any, indexes: tuple[int, ...])
     inside = file.message_type
     for index in indexes:
         if index >= len(inside):
-            raise Unreadable(f"it has no message {list(indexes)}")
+            raise SchemaError(f"it has no message {list(indexes)}")
         names.append(inside[index].name)
         inside = inside[index].nested_type
     return pool.FindMessageTypeByName(".".join(names))

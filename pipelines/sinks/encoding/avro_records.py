@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from encoder.errors import ConfigurationError
 from pipelines.enrich.columns import VectorFormat
-from pipelines.enrich.enrichment import Made
+from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.formats.avro.reader import AvroSlices
 from pipelines.formats.avro.types import avro_columns, avro_schema
-from pipelines.formats.schema_registry import Schema, Unreadable
+from pipelines.formats.schema_registry import Schema, SchemaError
 from pipelines.formats.wire import HEADER, header, schema_id
 from pipelines.kafka.registry import Registry
 from pipelines.sinks.encoding.avro import encoded_records, encoded_vectors, score_batch
@@ -69,7 +69,7 @@ class _Subjects:
         return header(ids.pop())
 
 
-def _added_fields(made: Made, scores: pa.RecordBatch) -> list[bytes]:
+def _added_fields(made: EnrichedBatch, scores: pa.RecordBatch) -> list[bytes]:
     """The bytes of what is added to each record."""
     tails = encoded_vectors(made.batch.column("embedding"), made.label)
     if not scores.num_columns:
@@ -117,10 +117,10 @@ class AvroFromAvro:
     def _added(self, schema: Schema) -> Schema:
         try:
             return with_vectors(schema, self._fields, self._vectors, self._scores)
-        except Unreadable as error:
+        except SchemaError as error:
             raise ConfigurationError(f"the schema of the input cannot be enriched: {error}") from error
 
-    def __call__(self, made: Made) -> list[bytes]:
+    def __call__(self, made: EnrichedBatch) -> list[bytes]:
         """The messages of records.
 
         Raises:
@@ -195,7 +195,7 @@ class AvroFromColumns:
     def _schema(self) -> Schema:
         return with_vectors(self._plain, None, self._vectors, self._scores)
 
-    def __call__(self, made: Made) -> list[bytes]:
+    def __call__(self, made: EnrichedBatch) -> list[bytes]:
         """The messages of records."""
         scores = score_batch(made.scores)
         if scores.schema != self._scores:  # another model; its schema may have to wait for the registry

@@ -4,7 +4,7 @@
     ┌ lag     ┐ ┌ worker  ┐
     ┌ log, and what else there is to see ┐
 
-Everything is drawn from `Readings`; this module reads no clock but the one that it is given.
+Everything is drawn from `MetricsHistory`; this module reads no clock but the one that it is given.
 """
 
 import time
@@ -17,7 +17,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.worker.telemetry.metrics_history import Readings
+from pipelines.worker.telemetry.metrics_history import MetricsHistory
 
 __all__ = ["View", "Watched", "duration_text", "sparkline"]
 
@@ -58,7 +58,7 @@ class View:
     """
 
     def __init__(
-        self, readings: Readings, watched: Watched, *, clock: Callable[[], float] = time.time
+        self, readings: MetricsHistory, watched: Watched, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._readings = readings
         self._watched = watched

@@ -8,13 +8,13 @@ from itertools import pairwise
 
 from prometheus_client import CollectorRegistry
 
-__all__ = ["Readings"]
+__all__ = ["MetricsHistory"]
 
 Labels = tuple[tuple[str, str], ...]
 _Samples = dict[tuple[str, Labels], float]
 
 
-class Readings:
+class MetricsHistory:
     """Looks at a registry again and again.
 
     Args:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder import Encoder
 from encoder.errors import ModelFormatError
-from encoder.mapped import map_tensors
+from encoder.mmap_arrays import map_tensors
 from encoder.model import StaticModel, load_model, save_model
 from encoder.store.store import ModelStore
 from encoder.tokenizer import tables as tables_module

@@ -11,7 +11,7 @@ from patience import wait_for
 
 from encoder.errors import ConfigurationError, StoreUnavailable
 from encoder.store.objects import open_objects
-from pipelines.sinks.offset_files import RangeFiles
+from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.open_files import Rotation
 
 
@@ -54,7 +54,7 @@ def add(files, offsets, partition=0):
 
 def files_in(objects, rows=10, clock=None, **options):
     clock = clock or Seconds()
-    return RangeFiles(objects, Rotation(rows, **options), {"who": "test"}, place, clock=clock)
+    return OffsetFiles(objects, Rotation(rows, **options), {"who": "test"}, place, clock=clock)
 
 
 def settle(files):
@@ -90,13 +90,13 @@ def test_files_end_at_fixed_offsets(objects):
 
 def test_partitions_of_several_topics_have_folders_of_their_own(objects):
     places = [("in", 3), ("in-2", 3)]
-    files = RangeFiles(objects, Rotation(10), {}, places.__getitem__)
+    files = OffsetFiles(objects, Rotation(10), {}, places.__getitem__)
     for partition in (0, 1):
         files.begin(partition, 0)
         add(files, range(5), partition)
     settle(files)
     assert set(objects.content) == {f"{topic}/p3/{0:020d}.parquet" for topic in ("in", "in-2")}
-    again = RangeFiles(objects, Rotation(10), {}, [("in-2", 3), ("in-3", 3)].__getitem__)
+    again = OffsetFiles(objects, Rotation(10), {}, [("in-2", 3), ("in-3", 3)].__getitem__)
     assert [again.begin(0, 0), again.begin(1, 0)] == [5, 0]
 
 
@@ -207,7 +207,7 @@ def test_a_slow_store_fills_partitions(objects):
     files.begin(1, 0)
     add(files, range(25))
     assert files.full == [0]
-    small = RangeFiles(objects, Rotation(), {}, place, max_bytes=160)
+    small = OffsetFiles(objects, Rotation(), {}, place, max_bytes=160)
     small.begin(0, 0)
     small.begin(1, 0)
     add(small, range(20))
@@ -225,7 +225,7 @@ def test_what_is_revoked_is_dropped(objects):
 
 
 def test_files_in_a_folder_are_one_table(tmp_path):
-    files = RangeFiles(open_objects(str(tmp_path / "out")), Rotation(10), {}, place)
+    files = OffsetFiles(open_objects(str(tmp_path / "out")), Rotation(10), {}, place)
     for partition in (0, 1):
         files.begin(partition, 0)
         add(files, range(15), partition)

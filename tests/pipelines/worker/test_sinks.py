@@ -6,10 +6,10 @@ import pytest
 from faults.doubles import Clock, DictObjects
 from faults.messages import FakeMessage, batch_of
 
-from pipelines.enrich.enrichment import Made
-from pipelines.records.bad_rows import Letter
+from pipelines.enrich.enrichment import EnrichedBatch
+from pipelines.records.bad_rows import DeadLetter
 from pipelines.sinks.kafka import TopicSink, record_encoder
-from pipelines.sinks.offset_files import RangeFiles
+from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.open_files import Rotation
 from pipelines.worker.sinks import Outputs
 
@@ -31,7 +31,7 @@ def made_of(sizes, rows):
     records = [{"id": row, "pad": "x" * size} for row, size in zip(rows, sizes, strict=True)]
     vectors = pa.array([b"12"] * len(rows), pa.binary(2))
     batch = pa.record_batch({"id": pa.array(rows, pa.int64()), "embedding": vectors})
-    return Made(np.array(rows), records, batch, "tiny@7", [])
+    return EnrichedBatch(np.array(rows), records, batch, "tiny@7", [])
 
 
 def messages(n, partitions=1):
@@ -90,7 +90,7 @@ def test_arrow_batches(producer):
 def test_files_get_the_rows_of_their_partitions():
     objects, dead = DictObjects(Clock()), DictObjects(Clock(), "dict://dead")
     files, letter_files = (
-        RangeFiles(one, Rotation(), {}, lambda partition: ("in", partition)) for one in (objects, dead)
+        OffsetFiles(one, Rotation(), {}, lambda partition: ("in", partition)) for one in (objects, dead)
     )
     for one in (files, letter_files):
         for partition in range(3):
@@ -99,7 +99,7 @@ def test_files_get_the_rows_of_their_partitions():
     assert (outputs.has_topics, outputs.files) == (False, [files, letter_files])
     batch = messages(9, partitions=3)
     outputs.send(batch, made_of([1] * 7, [0, 1, 2, 3, 4, 5, 6]), None)
-    outputs.send_letters(batch, [Letter(8, "TASK_PUT", "x"), Letter(7, "TASK_PUT", "x")], None)
+    outputs.send_letters(batch, [DeadLetter(8, "TASK_PUT", "x"), DeadLetter(7, "TASK_PUT", "x")], None)
     assert files.flush([0, 1, 2], 30)
     assert letter_files.flush([0, 1, 2], 30)
     assert sorted(objects.content) == [f"in/p{p}/{p:020d}.parquet" for p in range(3)]
@@ -108,7 +108,7 @@ def test_files_get_the_rows_of_their_partitions():
 
 def test_letters_go_to_their_topic_once(producer):
     outputs = Outputs(letters_topic=TopicSink(producer, "dead", 10_000))
-    letters = [Letter(0, "TASK_PUT", "x"), Letter(2, "TASK_PUT", "x")]
+    letters = [DeadLetter(0, "TASK_PUT", "x"), DeadLetter(2, "TASK_PUT", "x")]
     outputs.send_letters(messages(3), letters, np.array([False, True, True]))
     outputs.send_letters(messages(3), letters[:1], np.array([False, True, True]))
     assert keys(producer, "dead") == [2]

@@ -10,7 +10,7 @@ import pytest
 from faults.messages import FakeMessage, batch_of
 
 from encoder.errors import RegistryUnavailable
-from pipelines.enrich.enrichment import Made
+from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
 from pipelines.worker.offsets import Places, Positions
@@ -101,7 +101,7 @@ class FakeCommits:
 
 def make(values, _model):
     batch = pa.record_batch({"embedding": pa.array([b"v"] * len(values), pa.binary(1))})
-    return Made(np.arange(len(values)), None, batch, "tiny@7", [])
+    return EnrichedBatch(np.arange(len(values)), None, batch, "tiny@7", [])
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from pipelines.beam.streaming.interfaces import Output
 from pipelines.beam.streaming.sinks.messages import Message, Messages
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.records.bad_rows import ID
-from pipelines.sinks.dead_letter_messages import letter_headers
-from pipelines.sinks.dead_letters import letter_id, write_letters
+from pipelines.sinks.dead_letter_messages import dead_letter_headers
+from pipelines.sinks.dead_letters import bad_row_id, write_dead_letters
 from pipelines.sinks.kafka import TopicSink
 from pipelines.sources.files.reader import BadRow
 
@@ -108,11 +108,13 @@ class _Send(beam.DoFn):
     def _send_letters(self, bad: Sequence[BadRow]) -> None:
         letters = self._output.letters
         if isinstance(letters, str):
-            write_letters(letters, bad)
+            write_dead_letters(letters, bad)
             return
         for one in bad:
             value = one.record if len(one.record) < letters.max_bytes - 2 * _OVERHEAD else None
-            self._producer.produce(letters.name, value, letter_id(one).encode(), headers=letter_headers(one))
+            self._producer.produce(
+                letters.name, value, bad_row_id(one).encode(), headers=dead_letter_headers(one)
+            )
 
     def finish_bundle(self) -> None:
         self._flush()

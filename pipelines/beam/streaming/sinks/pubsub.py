@@ -17,8 +17,8 @@ from pipelines.beam.streaming.interfaces import Output
 from pipelines.beam.streaming.sinks.messages import Messages
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.records.bad_rows import ID
-from pipelines.sinks.dead_letter_messages import letter_headers
-from pipelines.sinks.dead_letters import write_letters
+from pipelines.sinks.dead_letter_messages import dead_letter_headers
+from pipelines.sinks.dead_letters import write_dead_letters
 from pipelines.sources.files.reader import BadRow
 
 __all__ = ["TIME", "PubSubOutput"]
@@ -81,10 +81,10 @@ class _Publish(beam.DoFn):
 
 
 def _write(rows: Sequence[BadRow], uri: str) -> None:
-    write_letters(uri, rows)
+    write_dead_letters(uri, rows)
 
 
 def _letter(bad: BadRow) -> PubsubMessage:
     """The original bytes, with attributes that say where they stood and what is wrong."""
-    attributes = {name: (value or b"").decode()[:_MAX_ATTRIBUTE] for name, value in letter_headers(bad)}
+    attributes = {name: (value or b"").decode()[:_MAX_ATTRIBUTE] for name, value in dead_letter_headers(bad)}
     return PubsubMessage(bad.record[:_MAX_BYTES], attributes)

@@ -17,7 +17,7 @@ from apache_beam.io.unbounded_source import CheckpointMark
 
 from encoder.errors import InputError
 from pipelines.beam.streaming.batch import Arrival, Windows
-from pipelines.beam.streaming.event_time import OPEN, Promise, Watermark
+from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import ArrivalReader, Source
 from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.filesystem import locate
@@ -38,7 +38,7 @@ class FileSource(Source):
         format: of the files, or None to go by their extensions.
         records: the schema of their records.
         windows: how the time of a record is found; a file's own time is that of its last change.
-        promise: for the watermark.
+        policy: of the watermark.
         every: seconds between two looks.
         ends: whether the source ends when all files that are there have been read.
         part: which of the `parts` parallel readers this is; a file belongs to one of them by its name.
@@ -49,7 +49,7 @@ class FileSource(Source):
     format: str | None
     records: pa.Schema
     windows: Windows
-    promise: Promise
+    policy: WatermarkPolicy
     every: float = 1.0
     ends: bool = False
     part: int = 0
@@ -101,7 +101,7 @@ class _Reader(ArrivalReader):
         self._source = source
         self._mark = mark
         self._done = set(mark.done)
-        self._watermark = Watermark(source.promise, mark.watermark)
+        self._watermark = Watermark(source.policy, mark.watermark)
         self._waiting: list[InputFile] = []
         self._chunks: Iterator[Chunk] | None = None
         self._looked = 0.0

@@ -12,7 +12,7 @@ from apache_beam import coders
 from apache_beam.io.unbounded_source import CheckpointMark
 
 from pipelines.beam.streaming.batch import Windows
-from pipelines.beam.streaming.event_time import Promise
+from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import Source
 from pipelines.beam.streaming.sources.kafka_reader import KafkaReader, PartitionRead, TopicRead
 
@@ -30,7 +30,7 @@ class KafkaSource(Source):
         format: of the values; text is one field, `text`.
         records: the schema of the records.
         windows: how the time of a record is found; a message's own time is its timestamp.
-        promise: for the watermark.
+        policy: of the watermark.
         ends: whether the source ends when all that is there has been read.
         readers: how many share the partitions; None is one for each.
     """
@@ -41,7 +41,7 @@ class KafkaSource(Source):
     format: Literal["json", "text"]
     records: pa.Schema
     windows: Windows
-    promise: Promise
+    policy: WatermarkPolicy
     ends: bool = False
     readers: int | None = None
 

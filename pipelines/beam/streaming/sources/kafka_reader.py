@@ -81,7 +81,7 @@ class _Live:
     def __init__(self, source: "KafkaSource", begin: Sequence[PartitionRead]) -> None:
         self._source = source
         self.partitions = {
-            number: _Partition(read.offset, Watermark(source.promise, read.watermark))
+            number: _Partition(read.offset, Watermark(source.policy, read.watermark))
             for number, read in zip(source.partitions, begin, strict=True)
         }
         self._ready: deque[tuple[int, list[Any]]] = deque()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.errors import InputError
-from pipelines.beam.streaming.event_time import NO_TIME, OPEN, Promise, Watermark, event_times
+from pipelines.beam.streaming.event_time import NO_TIME, OPEN, Watermark, WatermarkPolicy, event_times
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MICROS = round(NOON.timestamp() * 1e6)
@@ -74,7 +74,7 @@ class Clock:
 
 def watermark(start=OPEN, now=1000.0):
     clock = Clock(now)
-    return Watermark(Promise(disorder=5 * SECOND, idle=10 * SECOND), start, clock), clock
+    return Watermark(WatermarkPolicy(disorder=5 * SECOND, idle=10 * SECOND), start, clock), clock
 
 
 def test_it_stays_behind_the_latest_record_and_never_goes_back():

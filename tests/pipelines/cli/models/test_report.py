@@ -8,7 +8,7 @@ from tiny_tokenizers import named
 from typer.testing import CliRunner
 
 from distill import evaluation
-from distill.report.words import frequent_words
+from distill.report.vocabulary import frequent_words
 from encoder import atomic_files as files
 from encoder.errors import ConfigurationError, InputError, OutputConflict
 from encoder.model import StaticModel, load_model, save_model

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.formats.avro.reader import AvroReader, AvroSlices
-from pipelines.formats.schema_registry import FramedDecoder, Schema, Unreadable
+from pipelines.formats.schema_registry import FramedDecoder, Schema, SchemaError
 from pipelines.formats.wire import header
 
 USER = {"type": "record", "name": "User", "fields": [{"name": "name", "type": "string"}]}
@@ -125,7 +125,7 @@ def test_what_no_column_holds_is_said_of_the_field():
     ],
 )
 def test_schemas_that_cannot_be_read(schema, says):
-    with pytest.raises(Unreadable, match=says):
+    with pytest.raises(SchemaError, match=says):
         AvroReader(Schema("AVRO", schema))
 
 
@@ -226,7 +226,7 @@ LOSSY = [
 @pytest.mark.parametrize(("kind", "column", "says"), LOSSY)
 def test_a_schema_whose_values_would_be_cut_is_refused(kind, column, says):
     schema = schema_of({"type": "record", "name": "R", "fields": [{"name": "x", "type": kind}]})
-    with pytest.raises(Unreadable, match=says):
+    with pytest.raises(SchemaError, match=says):
         AvroReader(schema, pa.schema([("x", column)]))
     AvroReader(schema, pa.schema([("y", column)]))  # nobody wants the field
 

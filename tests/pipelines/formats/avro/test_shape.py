@@ -5,7 +5,7 @@ import pytest
 
 from pipelines.formats.avro.reader import AvroReader
 from pipelines.formats.avro.shape import holds_itself, is_unbounded
-from pipelines.formats.schema_registry import Schema, Unreadable
+from pipelines.formats.schema_registry import Schema, SchemaError
 
 NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
 EMPTY = {"type": "record", "name": "Empty", "fields": []}
@@ -77,5 +77,5 @@ def test_a_record_in_itself_is_bounded():
 
 def test_such_a_schema_is_not_read():
     text = '{"type":"record","name":"R","fields":[{"name":"x","type":{"type":"array","items":"null"}}]}'
-    with pytest.raises(Unreadable, match="arrays of nothing"):
+    with pytest.raises(SchemaError, match="arrays of nothing"):
         AvroReader(Schema("AVRO", text))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.formats.protobuf.reader import ProtobufReader
 from pipelines.formats.protobuf.schema import message_type, schema_file
-from pipelines.formats.schema_registry import FramedDecoder, Schema, Unreadable
+from pipelines.formats.schema_registry import FramedDecoder, Schema, SchemaError
 from pipelines.formats.wire import header, varint
 
 TEXT = """
@@ -215,16 +215,16 @@ def test_a_message_whose_values_would_be_cut_is_refused(schema):
     ],
 )
 def test_schemas_that_cannot_be_read(text, says):
-    with pytest.raises(Unreadable, match=says):
+    with pytest.raises(SchemaError, match=says):
         ProtobufReader(Schema("PROTOBUF", text))
 
 
 def test_a_serialized_schema_without_what_it_imports():
-    with pytest.raises(Unreadable, match=r"imports 'shop/user.proto', which is not among its references"):
+    with pytest.raises(SchemaError, match=r"imports 'shop/user.proto', which is not among its references"):
         ProtobufReader(Schema("PROTOBUF", serialized(TEXT, PARTS)))
 
 
 @pytest.mark.parametrize("name", ["../out.proto", "/tmp/out.proto"])
 def test_references_stay_in_their_folder(name):
-    with pytest.raises(Unreadable, match="no name of a file"):
+    with pytest.raises(SchemaError, match="no name of a file"):
         ProtobufReader(Schema("PROTOBUF", 'syntax = "proto3";', (), {name: "x"}))

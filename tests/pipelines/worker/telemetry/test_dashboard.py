@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pipelines.worker.telemetry.dashboard import View, Watched, duration_text, sparkline
 from pipelines.worker.telemetry.metrics import WorkerMetrics
-from pipelines.worker.telemetry.metrics_history import Readings
+from pipelines.worker.telemetry.metrics_history import MetricsHistory
 
 NOW = 1_700_000_000.0
 
@@ -33,7 +33,7 @@ def screen(metrics):
             **watched,
         }
         view = View(
-            Readings(metrics.registry, clock=lambda: next(seconds)), Watched(**told), clock=lambda: NOW
+            MetricsHistory(metrics.registry, clock=lambda: next(seconds)), Watched(**told), clock=lambda: NOW
         )
         console = Console(width=width, height=height, force_terminal=True, color_system=None)
         console.render_lines(view)

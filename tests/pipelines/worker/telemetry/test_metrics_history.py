@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from pipelines.worker.telemetry.metrics_history import Readings
+from pipelines.worker.telemetry.metrics_history import MetricsHistory
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def registry():
 def readings(registry):
     """Readings whose clock goes on by two seconds at each look."""
     ticks = iter(range(0, 10_000, 2))
-    return Readings(registry, keep=100, window=3, clock=lambda: next(ticks))
+    return MetricsHistory(registry, keep=100, window=3, clock=lambda: next(ticks))
 
 
 def test_before_the_first_look_there_is_nothing(readings):

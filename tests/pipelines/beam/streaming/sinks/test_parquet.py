@@ -15,7 +15,7 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from pipelines.beam.streaming.batch import ROW, SOURCE, Windows, bad_batch
-from pipelines.beam.streaming.event_time import Promise
+from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import StreamJob, stream
 from pipelines.beam.streaming.model import Fixed
 from pipelines.beam.streaming.sinks.parquet import WindowFile, WindowFiles, WriteWindows, _Write, window_name
@@ -49,8 +49,8 @@ def folder(tmp_path):
 @pytest.fixture
 def source(folder):
     def make(windows):
-        promise = Promise(disorder=3600 * SECOND, idle=3600 * SECOND)
-        return FileSource(str(folder / "in"), None, SCHEMA, windows, promise, ends=True, parts=1)
+        policy = WatermarkPolicy(disorder=3600 * SECOND, idle=3600 * SECOND)
+        return FileSource(str(folder / "in"), None, SCHEMA, windows, policy, ends=True, parts=1)
 
     return make
 

@@ -7,7 +7,7 @@ import pytest
 from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
 from pipelines.beam.streaming.batch import Windows
-from pipelines.beam.streaming.event_time import Promise
+from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.sources.files import FileSource
 
 SCHEMA = pa.schema([("id", pa.int64()), ("at", pa.float64())])
@@ -25,9 +25,9 @@ def write(folder, name, ids, age=0.0):
 @pytest.fixture
 def source(tmp_path):
     def make(**changes):
-        promise = Promise(disorder=0, idle=3600 * SECOND)
+        policy = WatermarkPolicy(disorder=0, idle=3600 * SECOND)
         own = {"every": 0.0, "parts": 1, "windows": Windows(10 * SECOND, field="at")}
-        return FileSource(str(tmp_path / "*.jsonl"), None, SCHEMA, promise=promise, **{**own, **changes})
+        return FileSource(str(tmp_path / "*.jsonl"), None, SCHEMA, policy=policy, **{**own, **changes})
 
     return make
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from distill.evaluation.evaluate import Evaluation
 from distill.evaluation.figures import Figure
-from distill.report.drawings import band, curve, quality_rows
-from distill.report.spread import LengthClass
+from distill.report.charts import band, curve, quality_rows
+from distill.report.histogram import LengthClass
 
 
 def measured(name, *figures):

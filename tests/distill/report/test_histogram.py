@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from distill.report.spread import component_shares, dimension_shares, length_classes, token_lengths
+from distill.report.histogram import component_shares, dimension_shares, length_classes, token_lengths
 from encoder.model import StaticModel
 
 

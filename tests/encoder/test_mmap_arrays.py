@@ -9,7 +9,7 @@ import tiny_tokenizers
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from encoder.mapped import map_tensors, write_tensors
+from encoder.mmap_arrays import map_tensors, write_tensors
 from encoder.model import StaticModel, save_model
 
 ARRAYS = {

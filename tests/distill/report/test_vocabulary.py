@@ -10,7 +10,7 @@ from tiny_tokenizers import named
 from tokenizers import Tokenizer, models
 
 from distill.report import render_word_report
-from distill.report.words import frequent_words
+from distill.report.vocabulary import frequent_words
 from encoder.encoder import Encoder
 from encoder.model import StaticModel
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from distill.evaluation.evaluate import Evaluation
 from distill.evaluation.figures import METRICS
-from distill.report.spread import LengthClass
+from distill.report.histogram import LengthClass
 
 __all__ = ["WIDTH", "band", "curve", "quality_rows"]
 

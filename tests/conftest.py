@@ -1,5 +1,7 @@
 """Settings that all tests share, and what a failed test prints."""
 
+import signal
+
 import pytest
 from amounts import amount
 from hypothesis import settings
@@ -9,6 +11,12 @@ pytest_plugins = ["schedule", "shared", "skips"]
 # A kernel's first call compiles it, and machines are shared: time says nothing about an example.
 settings.register_profile("millstream", max_examples=amount(40, 1000), deadline=None)
 settings.load_profile("millstream")
+
+
+# Shells let what they start in the background ignore Ctrl-C, and so would the processes that tests end by it:
+# unlike the order to ignore, a handler is not inherited.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

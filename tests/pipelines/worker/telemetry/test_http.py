@@ -54,7 +54,7 @@ def test_a_loop_that_stands_still_is_not_healthy(server, metrics):
     metrics.last_turn = time.monotonic() - 61
     status, text = get(server, "/healthz")
     assert status == 503
-    assert 61 <= float(re.fullmatch(r"last turn ([\d.]+) s ago\n", text)[1]) < 70  # a slow machine asks late
+    assert float(re.fullmatch(r"last turn ([\d.]+) s ago\n", text)[1]) >= 61
 
 
 def of_health(caplog):

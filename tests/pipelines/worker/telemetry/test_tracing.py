@@ -3,13 +3,13 @@
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 from faults.messages import FakeMessage
 from local_http import LocalServer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from patience import PATIENCE, wait_for
 
 from pipelines.worker.telemetry.tracing import OFF, open_spans
 
@@ -72,12 +72,10 @@ def test_without_the_extra_a_log_line_names_it(monkeypatch, caplog):
     assert "pip install 'millstream[otel]'" in caplog.text
 
 
-def test_off_costs_nothing_to_speak_of():
-    begin = time.perf_counter()
-    for _ in range(1000):
-        with OFF.batch("t", [], 0), OFF.step("encode"):
-            OFF.passed("decode", 0)
-    assert time.perf_counter() - begin < 0.1  # a batch takes a millisecond or more
+def test_off_makes_nothing():
+    assert OFF.batch("t", [], 0) is OFF.step("encode") is OFF.commit(1)
+    with OFF.batch("t", [], 0), OFF.step("encode"):
+        OFF.passed("decode", 0)
 
 
 def test_steps_are_children_and_links_lead_to_the_messages_traces(collector, monkeypatch):
@@ -133,18 +131,26 @@ def test_a_workers_batches_and_commits(collector, topics, worker):
     assert services(collector) == {"millstream-worker"}
 
 
-@contextmanager
-def timed(limit):
-    begin = time.monotonic()
-    yield
-    assert time.monotonic() - begin < limit
-
-
 def test_a_collector_that_is_away_holds_nothing_up(monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     spans = open_spans("g")
     for _ in range(100):
         with spans.batch("t", [], time.time_ns()):
             pass
-    with timed(4):
-        spans.close()
+    shut_down, released, ended = spans._provider.shutdown, threading.Event(), threading.Event()
+
+    def slowly():
+        released.wait(PATIENCE)
+        shut_down()
+        ended.set()
+
+    monkeypatch.setattr(spans._provider, "shutdown", slowly)
+    spans.close()
+    assert not ended.is_set()
+    released.set()
+    # The exporter's threads draw random numbers and log: other tests would notice.
+    threads = lambda: {thread.name for thread in threading.enumerate()}  # noqa: E731
+    wait_for(
+        threads, "the exporter's end", lambda names: not names & {"spans", "OtelBatchSpanRecordProcessor"}
+    )

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from distill.heads.calibration import CalibrationScore, Method, choose, log_loss
 from distill.heads.examples import FEWEST, FOLDS, Examples, folds_of
 from encoder.errors import InputError
-from encoder.heads.scoring import Classifier
+from encoder.heads.scoring import DECISION_THRESHOLD, Classifier
 
 __all__ = ["ClassWeight", "ClassifierReport", "fit_classifier"]
 
@@ -165,7 +165,7 @@ class _Fit:
 
 def _predicted(probabilities: NDArray[np.float64], *, several: bool) -> NDArray[np.bool_]:
     if several:
-        return probabilities >= 0.5  # noqa: PLR2004 - `encoder.heads.scoring.CHOSEN`
+        return probabilities >= DECISION_THRESHOLD
     best: NDArray[np.bool_] = probabilities.argmax(axis=1)[:, None] == np.arange(probabilities.shape[1])
     return best
 

@@ -14,6 +14,7 @@ import typer
 
 from encoder.errors import MissingExtra
 from pipelines.cli.console import ErrorConsole, print_table
+from pipelines.cli.options import Dtype, Heads, Keep, Layout, Text
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -34,25 +35,11 @@ def backfill(
         ),
     ],
     output: Annotated[str, typer.Option(help="Folder or URI for the Parquet files.")],
-    text: Annotated[
-        str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
-    ] = "text",
-    keep: Annotated[
-        str | None,
-        typer.Option(help="Columns to keep, separated by commas; '' for none.", show_default="all"),
-    ] = None,
-    vectors: Annotated[
-        Literal["list", "binary"],
-        typer.Option(help="list: every tool reads it; binary: fixed-size bytes, faster to write."),
-    ] = "list",
-    dtype: Annotated[
-        Literal["float32", "float16", "int8"],
-        typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
-    ] = "float32",
-    heads: Annotated[
-        str | None,
-        typer.Option(help="Heads whose scores are added, separated by commas, or none.", show_default="all"),
-    ] = None,
+    text: Text = "text",
+    keep: Keep = None,
+    vectors: Layout = "list",
+    dtype: Dtype = "float32",
+    heads: Heads = None,
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
         typer.Option("--format", help="Format of the input.", show_default="by the files' extensions"),

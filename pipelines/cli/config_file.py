@@ -1,4 +1,4 @@
-"""A command's options in a TOML file, named as on the command line."""
+"""A command's options in a TOML file, named as on the command line; and times as both write them: `1.5h`."""
 
 import re
 import tomllib
@@ -11,6 +11,9 @@ import typer
 from encoder.errors import ConfigurationError
 
 __all__ = ["from_file", "seconds", "set_defaults"]
+
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def from_file(context: typer.Context, path: Path | None) -> Path | None:
@@ -68,12 +71,6 @@ def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, str(value).lower() if isinstance(value, bool) else value
-
-
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
-
-
-_UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def seconds(text: str, flag: str) -> float:

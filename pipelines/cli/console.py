@@ -1,4 +1,4 @@
-"""Progress and messages on standard error."""
+"""What the commands print: progress and messages on standard error; tables, sizes and times as texts."""
 
 import json
 import sys
@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     Progress,
@@ -17,6 +19,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 __all__ = ["ErrorConsole", "Stages", "print_table", "size_text", "span_text", "time_text", "value_text"]
 
@@ -113,6 +116,27 @@ class Stages:
         """Print a line."""
         self._console.print(text)
 
+    @contextmanager
+    def reading(self, total: int) -> Iterator[Callable[[int, int, int], None]]:
+        """Show how far the reading of records is, and at its end how many could not be read.
+
+        Args:
+            total: the bytes of all files.
+
+        Yields:
+            What to call with the bytes, the records and the bad rows of each chunk.
+        """
+        n_bytes = n_records = n_bad = 0
+
+        def on_chunk(chunk_bytes: int, records: int, bad: int) -> None:
+            nonlocal n_bytes, n_records, n_bad
+            n_bytes, n_records, n_bad = n_bytes + chunk_bytes, n_records + records, n_bad + bad
+            self.tell("records", n_bytes, total, count=n_records)
+
+        yield on_chunk
+        if n_bad:
+            self.print(f"{n_bad:,} of {n_records + n_bad:,} records cannot be read and were passed over")
+
 
 def _rate(count: int, unit: str, begin: float) -> str:
     return f"{count:,} {unit}, {count / max(time.monotonic() - begin, 1e-9):,.0f} {unit}/s"
@@ -120,11 +144,6 @@ def _rate(count: int, unit: str, begin: float) -> str:
 
 def print_table(header: list[str] | None, rows: list[list[str]]) -> None:
     """Print rows of text in columns; a line is never cut or wrapped, so that it can be piped."""
-    from rich.console import Console  # noqa: PLC0415 - loaded only where it is used
-    from rich.markup import escape  # noqa: PLC0415 - loaded only where it is used
-    from rich.measure import Measurement  # noqa: PLC0415 - loaded only where it is used
-    from rich.table import Table  # noqa: PLC0415 - loaded only where it is used
-
     table = Table(*(header or []), box=None, show_header=header is not None, pad_edge=False)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))

@@ -265,17 +265,8 @@ class _Corpus:
         """Read the texts; show how far it is, and how many rows could not be read."""
         from pipelines.sources.files.texts import iterate_texts  # noqa: PLC0415 - loaded only where it is used
 
-        total = sum(file.size for file in self.files)
-        n_bytes = n_records = n_bad = 0
-
-        def on_chunk(chunk_bytes: int, records: int, bad: int) -> None:
-            nonlocal n_bytes, n_records, n_bad
-            n_bytes, n_records, n_bad = n_bytes + chunk_bytes, n_records + records, n_bad + bad
-            stages.tell("records", n_bytes, total, count=n_records)
-
-        yield from iterate_texts(self.files, self.schema, self.template, on_chunk)
-        if n_bad:
-            stages.print(f"{n_bad:,} of {n_records + n_bad:,} records cannot be read and were passed over")
+        with stages.reading(sum(file.size for file in self.files)) as on_chunk:
+            yield from iterate_texts(self.files, self.schema, self.template, on_chunk)
 
 
 def _target(store: str | None, name: str | None, output: Path | None, *, store_is_given: bool) -> _Target:

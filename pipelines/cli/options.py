@@ -1,18 +1,47 @@
-"""The flags that say what a model is measured on, shared by the commands that measure."""
+"""Flags that several commands share: what a model is measured on, and what is made of records."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 __all__ = [
     "Against",
     "ClassificationSets",
+    "Dtype",
+    "Heads",
     "Input",
+    "Keep",
     "Label",
+    "Layout",
     "PerLabel",
+    "Properties",
     "ReportRecords",
     "RetrievalSets",
     "Sts",
+    "Text",
+]
+
+Text = Annotated[
+    str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
+]
+Keep = Annotated[
+    str | None, typer.Option(help="Columns to keep, separated by commas; '' for none.", show_default="all")
+]
+Layout = Annotated[
+    Literal["list", "binary"],
+    typer.Option(help="list: every tool reads it; binary: fixed-size bytes, faster to write."),
+]
+Dtype = Annotated[
+    Literal["float32", "float16", "int8"],
+    typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
+]
+Heads = Annotated[
+    str | None,
+    typer.Option(help="Heads whose scores are added, separated by commas, or none.", show_default="all"),
+]
+Properties = Annotated[
+    list[str] | None,
+    typer.Option("--property", help="librdkafka's KEY=VALUE; KEY=@FILE reads the value from a file."),
 ]
 
 Input = Annotated[

@@ -12,6 +12,7 @@ from encoder.errors import MissingExtra
 from pipelines.cli.backfill import suppress_output
 from pipelines.cli.config_file import seconds
 from pipelines.cli.console import ErrorConsole
+from pipelines.cli.options import Dtype, Heads, Keep, Layout, Properties, Text
 
 __all__ = ["stream"]
 
@@ -35,25 +36,11 @@ def stream(
             "pubsub:projects/PROJECT/topics/TOPIC."
         ),
     ],
-    text: Annotated[
-        str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
-    ] = "text",
-    keep: Annotated[
-        str | None,
-        typer.Option(help="Columns to keep, separated by commas; '' for none.", show_default="all"),
-    ] = None,
-    vectors: Annotated[
-        Literal["list", "binary"],
-        typer.Option(help="list: every tool reads it; binary: fixed-size bytes, faster to write."),
-    ] = "list",
-    dtype: Annotated[
-        Literal["float32", "float16", "int8"],
-        typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
-    ] = "float32",
-    heads: Annotated[
-        str | None,
-        typer.Option(help="Heads whose scores are added, separated by commas, or none.", show_default="all"),
-    ] = None,
+    text: Text = "text",
+    keep: Keep = None,
+    vectors: Layout = "list",
+    dtype: Dtype = "float32",
+    heads: Heads = None,
     input_format: Annotated[
         Literal["parquet", "jsonl", "csv", "text"] | None,
         typer.Option("--format", help="Format of the input.", show_default="by the files' extensions; jsonl"),
@@ -61,10 +48,7 @@ def stream(
     brokers: Annotated[
         str | None, typer.Option(help="HOST:PORT of Kafka's brokers, separated by commas.")
     ] = None,
-    properties: Annotated[
-        list[str] | None,
-        typer.Option("--property", help="librdkafka's KEY=VALUE; KEY=@FILE reads the value from a file."),
-    ] = None,
+    properties: Properties = None,
     sample: Annotated[
         str | None,
         typer.Option(help="JSON lines that tell the columns where the input cannot: of Pub/Sub."),

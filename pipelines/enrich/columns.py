@@ -1,4 +1,11 @@
-"""Vectors as Arrow columns: lists that every tool reads, or fixed-size bytes that are faster to write."""
+"""The columns that enrichment adds: vectors, what heads say, and texts that are the same in every row.
+
+Vectors are lists that every tool reads, or fixed-size bytes that are faster to write. Columns of heads begin
+with the head's name: `fraud_label` (the label) and `fraud_score` (its probability) of a classifier;
+`tags_labels` (a list) and `tags_scores` (the probability of each) of one that gives several;
+`incident_nearest` (a name, or null) and `incident_similarity` (a cosine) of prototypes; `odd_distance` and
+`odd_novel` of novelty.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ from pipelines.records.utf8 import not_utf8
 __all__ = ["ADDED", "Enriched", "EnrichedBatch", "Enrichment", "chosen_heads"]
 
 ADDED = ("embedding", "model_version")
-"""The columns that enrichment adds with any model; those of heads (`scores.py`) stand behind them."""
+"""The columns that enrichment adds with any model; those of heads (`columns.py`) stand behind them."""
 
 
 _SCORED = 1024  # texts whose float32 vectors stay in the cache until they are scored and converted

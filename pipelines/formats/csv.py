@@ -14,12 +14,13 @@ from pipelines.formats.row_boundaries import Block
 from pipelines.records.fields import conform
 from pipelines.records.utf8 import BOM, is_utf8, not_utf8
 
-__all__ = ["CsvDecoder"]
+__all__ = ["CsvDecoder", "text_options"]
 
 _RETURN = b"\r"
 
 
 def text_options(names: list[str], included: list[str] | None = None) -> csv.ConvertOptions:
+    """Options that leave every column the text that it is."""
     return csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()),
         include_columns=included,

@@ -1,6 +1,6 @@
 """Records that cannot be read or enriched: what they are, and what is said of them.
 
-Both ways to write them are in `pipelines.sinks.dead_letters` and `pipelines.sinks.dead_letters`.
+`pipelines.sinks.dead_letters` writes them to files, `pipelines.sinks.dead_letter_messages` to topics.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,12 @@ import msgspec
 import pyarrow as pa
 
 __all__ = ["ID", "BadRow", "DeadLetter", "Stage", "fields_of", "one_line", "record_of"]
+
+ID = "millstream_id"
+"""The header or attribute with a record's id."""
+
+Stage = Literal["VALUE_CONVERTER", "TRANSFORMATION", "TASK_PUT"]
+"""Kafka Connect's names for reading a value, making its text, writing."""
 
 
 def one_line(error: BaseException) -> str:
@@ -54,9 +60,6 @@ def _value(scalar: pa.Scalar) -> Any:
         return "not UTF-8"
 
 
-Stage = Literal["VALUE_CONVERTER", "TRANSFORMATION", "TASK_PUT"]
-
-
 class DeadLetter(NamedTuple):
     """A record that cannot be enriched.
 
@@ -69,7 +72,3 @@ class DeadLetter(NamedTuple):
     row: int
     stage: Stage
     reason: str
-
-
-ID = "millstream_id"
-"""The header or attribute with a record's id."""

@@ -4,7 +4,7 @@ A letter in a topic has the record's key, value and headers as they came, and he
 that say where it came from and what is wrong. In Parquet the same is in columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +15,8 @@ from pipelines.sinks.kafka import Outgoing, TopicSink
 
 __all__ = ["DEAD_LETTER_SCHEMA", "dead_letter_batch", "dead_letter_headers", "dead_letter_message"]
 
-
 _PREFIX = "__connect.errors."
+_CLASS = "pipelines.kafka.worker.Worker"  # as readers of topics know it, whatever it is called now
 
 
 def dead_letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
@@ -29,11 +29,11 @@ def dead_letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
         "exception.class.name": "encoder.errors.InputError",
         "exception.message": bad.reason,
     }
-    headers = {ID: bad_row_id(bad), **{f"{_PREFIX}{name}": value for name, value in about.items()}}
-    return [(name, value.encode()) for name, value in headers.items()]
+    return [(ID, bad_row_id(bad).encode()), *_prefixed(about)]
 
 
-_CLASS = "pipelines.kafka.worker.Worker"
+def _prefixed(about: Mapping[str, str]) -> list[tuple[str, bytes | None]]:
+    return [(f"{_PREFIX}{name}", value.encode()) for name, value in about.items()]
 
 
 DEAD_LETTER_SCHEMA = pa.schema(
@@ -66,16 +66,14 @@ def dead_letter_message(message: Any, letter: DeadLetter, sink: TopicSink) -> Ou
         "exception.message": letter.reason,
         "exception.stacktrace": f"encoder.errors.InputError: {letter.reason}",
     }
-    headers: list[tuple[str, bytes | None]] = [
-        *(message.headers() or ()),
-        *((f"{_PREFIX}{name}", value.encode()) for name, value in about.items()),
-    ]
+    explained = _prefixed(about)
+    headers = [*(message.headers() or ()), *explained]
     whole = Outgoing(message.value(), message.key(), headers)
     if not sink.too_large(whole):
         return whole
     omitted = (f"{_PREFIX}value.omitted", f"{len(message.value() or b'')} bytes".encode())
     key = message.key() if len(message.key() or b"") < sink.max_bytes // 2 else None
-    return Outgoing(None, key, [*headers[-len(about) :], omitted])
+    return Outgoing(None, key, [*explained, omitted])
 
 
 def dead_letter_batch(messages: Sequence[Any], letters: Sequence[DeadLetter]) -> pa.RecordBatch:

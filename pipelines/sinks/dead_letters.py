@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from encoder.store.objects import open_objects
-from pipelines.sources.files.reader import BadRow
+from pipelines.records.bad_rows import BadRow
 
 __all__ = ["FOLDER", "DeadLetters", "bad_row_id", "write_dead_letters"]
 

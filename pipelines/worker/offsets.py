@@ -1,7 +1,8 @@
 """Where the worker is in each partition: pure bookkeeping, without a broker.
 
 A position is the offset of the next record. Offsets have gaps (transaction markers, compaction), so a higher
-one than expected is normal; a lower one was dealt with before and must not be dealt with again.
+one than expected is normal; a lower one was dealt with before and must not be dealt with again. Partitions of
+several topics have numbers, so that arrays can hold them (`Places`).
 """
 
 from collections.abc import Iterable, Sequence

@@ -21,11 +21,11 @@ from pipelines.beam.backfill.job import SUMMARY_FILE, BackfillJob, Counts, part_
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.model_version import ModelVersion
-from pipelines.records.bad_rows import record_of
+from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.sinks.dead_letters import DeadLetters
 from pipelines.sinks.parquet import ParquetParts
 from pipelines.sources.files.discovery import InputFile
-from pipelines.sources.files.reader import BadRow, read_split
+from pipelines.sources.files.reader import read_split
 from pipelines.sources.files.splits import Split, split_file
 
 __all__ = ["Part", "backfill"]

@@ -9,9 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.beam.streaming.event_time import NO_TIME, OPEN, event_times
-from pipelines.records.bad_rows import record_of
+from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.records.fields import field_at, field_path
-from pipelines.sources.files.reader import BadRow
 
 __all__ = ["BAD_ROWS", "ROW", "SOURCE", "Arrival", "Piece", "Windows", "bad_batch", "bad_rows"]
 

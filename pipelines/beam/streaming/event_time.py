@@ -1,4 +1,7 @@
-"""When records happened, read from one of their fields."""
+"""When records happened, read from one of their fields; and how far event time has come in a source.
+
+The watermark is what a reader promises about the records still to come.
+"""
 
 import time
 from collections.abc import Callable
@@ -18,6 +21,10 @@ __all__ = ["NO_TIME", "OPEN", "Watermark", "WatermarkPolicy", "event_times"]
 NO_TIME = np.iinfo(np.int64).min
 """In place of a time that cannot be read."""
 
+OPEN = -(1 << 61)
+"""Microseconds: before all times. Nothing is promised yet."""
+
+_LOOKS = 4  # without a record, at least, before a source counts as silent
 _MICROS = pa.timestamp("us", "UTC")
 _LIMIT = 2.0**62
 _UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (np.inf, 1e-3))
@@ -81,13 +88,6 @@ def _of_text(text: str | None) -> int:
         return int(NO_TIME)
     aware = time if time.tzinfo else time.replace(tzinfo=UTC)
     return round(aware.timestamp() * 1e6)
-
-
-OPEN = -(1 << 61)
-"""Microseconds: before all times. Nothing is promised yet."""
-
-
-_LOOKS = 4  # without a record, at least, before a source counts as silent
 
 
 @dataclass(frozen=True)

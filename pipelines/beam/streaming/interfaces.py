@@ -1,4 +1,4 @@
-"""What the inputs and the outputs of streams have in common."""
+"""What the inputs and the outputs of streams have in common, and the pipeline of one behind the other."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -110,14 +110,5 @@ class LabelledRecords:
         return texts, labels
 
     def _iterate(self, stages: Stages) -> Iterator[LabelledText]:
-        total = sum(file.size for file in self.files)
-        n_bytes = n_records = n_bad = 0
-
-        def on_chunk(chunk_bytes: int, records: int, bad: int) -> None:
-            nonlocal n_bytes, n_records, n_bad
-            n_bytes, n_records, n_bad = n_bytes + chunk_bytes, n_records + records, n_bad + bad
-            stages.tell("records", n_bytes, total, count=n_records)
-
-        yield from iterate_labelled(self.files, self.schema, self.template, self.label, on_chunk)
-        if n_bad:
-            stages.print(f"{n_bad:,} of {n_records + n_bad:,} records cannot be read and were passed over")
+        with stages.reading(sum(file.size for file in self.files)) as on_chunk:
+            yield from iterate_labelled(self.files, self.schema, self.template, self.label, on_chunk)

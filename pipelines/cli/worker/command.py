@@ -8,6 +8,7 @@ import typer
 from encoder.errors import MissingExtra
 from pipelines.cli.config_file import from_file
 from pipelines.cli.console import print_table
+from pipelines.cli.options import Dtype, Heads, Properties
 from pipelines.cli.worker.demo import for_demo, refuse_brokers, run_demo
 
 __all__ = ["worker"]
@@ -67,14 +68,8 @@ def worker(
         Literal["list", "binary"],
         typer.Option(help="list: every tool reads it; binary: bytes (base64 in JSON), many times faster."),
     ] = "list",
-    dtype: Annotated[
-        Literal["float32", "float16", "int8"],
-        typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
-    ] = "float32",
-    heads: Annotated[
-        str | None,
-        typer.Option(help="Heads whose scores are added, separated by commas, or none.", show_default="all"),
-    ] = None,
+    dtype: Dtype = "float32",
+    heads: Heads = None,
     instance: Annotated[
         str | None,
         typer.Option(
@@ -95,10 +90,7 @@ def worker(
     max_dead_letters: Annotated[
         str, typer.Option(help="Share of the last 10,000 records that may be bad before the worker stops.")
     ] = "10%",
-    properties: Annotated[
-        list[str] | None,
-        typer.Option("--property", help="librdkafka's KEY=VALUE; KEY=@FILE reads the value from a file."),
-    ] = None,
+    properties: Properties = None,
     property_files: Annotated[
         list[Path] | None, typer.Option("--property-file", help="File of such lines, as for secrets.")
     ] = None,

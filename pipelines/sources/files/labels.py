@@ -1,6 +1,6 @@
 """Labelled records out of files: the text and the labels of each; what heads are fitted to."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -10,9 +10,8 @@ from encoder.errors import InputError
 from pipelines.records.fields import field_at, field_path, field_type
 from pipelines.records.template import TextTemplate
 from pipelines.sources.files.discovery import InputFile
-from pipelines.sources.files.reader import read_split
 from pipelines.sources.files.schema import infer_schema
-from pipelines.sources.files.splits import split_file
+from pipelines.sources.files.texts import OnChunk, iterate_batches
 
 __all__ = ["LabelField", "LabelledText", "is_several", "iterate_labelled", "labelled_schema"]
 
@@ -80,7 +79,7 @@ def iterate_labelled(
     schema: pa.Schema,
     template: TextTemplate,
     label: LabelField,
-    on_chunk: Callable[[int, int, int], None],
+    on_chunk: OnChunk,
 ) -> Iterator[LabelledText]:
     """The text and the labels of each record that has a text, in the files' order.
 
@@ -89,20 +88,15 @@ def iterate_labelled(
         schema: of `labelled_schema`.
         template: the text of a record.
         label: where labels stand.
-        on_chunk: see `records.corpus.iterate_texts`.
+        on_chunk: see `pipelines.sources.files.texts.iterate_rows`.
 
     Raises:
         InputError: a file is damaged.
         StoreUnavailable: the object store does not answer.
     """
-    for file in files:
-        for split in split_file(file):
-            for chunk in read_split(split, schema):
-                texts = template.apply(chunk.batch).to_pylist()
-                labels = _labels(chunk.batch, label)
-                pairs = zip(texts, labels, strict=True)
-                yield from (LabelledText(text, some) for text, some in pairs if text is not None)
-                on_chunk(chunk.n_bytes, chunk.batch.num_rows, len(chunk.bad))
+    for batch in iterate_batches(files, schema, on_chunk):
+        pairs = zip(template.apply(batch).to_pylist(), _labels(batch, label), strict=True)
+        yield from (LabelledText(text, some) for text, some in pairs if text is not None)
 
 
 def _labels(batch: pa.RecordBatch, label: LabelField) -> list[Labels | None]:

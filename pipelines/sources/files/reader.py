@@ -19,7 +19,7 @@ from pipelines.sources.files.filesystem import reading
 from pipelines.sources.files.parquet import byte_edges, open_parquet, read_row_groups
 from pipelines.sources.files.splits import Split, rows_of
 
-__all__ = ["CHUNK_ROWS", "BadRow", "Chunk", "read_split"]
+__all__ = ["CHUNK_ROWS", "Chunk", "read_split"]
 
 CHUNK_ROWS = 65_536
 

@@ -9,7 +9,7 @@ from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.reader import read_split
 from pipelines.sources.files.splits import split_file
 
-__all__ = ["iterate_rows", "iterate_texts"]
+__all__ = ["OnChunk", "iterate_batches", "iterate_rows", "iterate_texts"]
 
 OnChunk = Callable[[int, int, int], None]
 
@@ -28,7 +28,7 @@ def iterate_rows(
 
     Args:
         files: what to read.
-        schema: the columns that the templates need (`records.schema.infer_schema`).
+        schema: the columns that the templates need (`pipelines.sources.files.schema.infer_schema`).
         templates: each gives one text of a record.
         on_chunk: called after each chunk of records with the bytes of the files that it took, its records,
             and the rows in it that could not be read, which are passed over.
@@ -37,9 +37,15 @@ def iterate_rows(
         InputError: a file is damaged.
         StoreUnavailable: the object store does not answer.
     """
+    for batch in iterate_batches(files, schema, on_chunk):
+        columns = [template.apply(batch).to_pylist() for template in templates]
+        yield from zip(*columns, strict=True)
+
+
+def iterate_batches(files: list[InputFile], schema: pa.Schema, on_chunk: OnChunk) -> Iterator[pa.RecordBatch]:
+    """The records of some files, in the files' order; see `iterate_rows`."""
     for file in files:
         for split in split_file(file):
             for chunk in read_split(split, schema):
-                columns = [template.apply(chunk.batch).to_pylist() for template in templates]
-                yield from zip(*columns, strict=True)
+                yield chunk.batch
                 on_chunk(chunk.n_bytes, chunk.batch.num_rows, len(chunk.bad))

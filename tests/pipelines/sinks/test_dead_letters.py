@@ -9,9 +9,8 @@ import pyarrow as pa
 import pytest
 
 from encoder.store.objects import open_objects
-from pipelines.records.bad_rows import record_of
+from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.sinks.dead_letters import FOLDER, DeadLetters
-from pipelines.sources.files.reader import BadRow
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -19,11 +19,10 @@ from pipelines.beam.streaming.batch import Arrival
 from pipelines.beam.streaming.interfaces import Output
 from pipelines.beam.streaming.sinks.messages import Message, Messages
 from pipelines.beam.transforms.metrics import BatchMetrics
-from pipelines.records.bad_rows import ID
+from pipelines.records.bad_rows import ID, BadRow
 from pipelines.sinks.dead_letter_messages import dead_letter_headers
 from pipelines.sinks.dead_letters import bad_row_id, write_dead_letters
 from pipelines.sinks.kafka import TopicSink
-from pipelines.sources.files.reader import BadRow
 
 __all__ = ["KafkaOutput", "KafkaTopic"]
 

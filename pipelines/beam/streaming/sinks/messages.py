@@ -19,10 +19,9 @@ from pipelines.beam.streaming.model import StreamModel
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.columns import repeated
 from pipelines.enrich.enrichment import ADDED, Enrichment
-from pipelines.records.bad_rows import record_of
+from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.kafka import arrow_messages, record_encoder
-from pipelines.sources.files.reader import BadRow
 
 __all__ = ["Message", "MessageFormat", "Messages"]
 

@@ -31,10 +31,9 @@ from pipelines.beam.streaming.sinks.window_rows import census, digest, is_older,
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.enrichment import Enrichment
-from pipelines.records.bad_rows import record_of
+from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.sinks.dead_letters import DeadLetters
 from pipelines.sinks.parquet import ParquetParts
-from pipelines.sources.files.reader import BadRow
 
 __all__ = ["FILE_NAME", "Sharded", "WindowFile", "WindowFiles", "WriteWindows", "window_name"]
 

@@ -16,10 +16,9 @@ from pipelines.beam.streaming.event_time import NO_TIME
 from pipelines.beam.streaming.interfaces import Output
 from pipelines.beam.streaming.sinks.messages import Messages
 from pipelines.beam.transforms.metrics import BatchMetrics
-from pipelines.records.bad_rows import ID
+from pipelines.records.bad_rows import ID, BadRow
 from pipelines.sinks.dead_letter_messages import dead_letter_headers
 from pipelines.sinks.dead_letters import write_dead_letters
-from pipelines.sources.files.reader import BadRow
 
 __all__ = ["TIME", "PubSubOutput"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.beam.streaming.batch import ROW, SOURCE
-from pipelines.sources.files.reader import BadRow
+from pipelines.records.bad_rows import BadRow
 
 __all__ = ["census", "digest", "is_older", "ordered"]
 

@@ -19,9 +19,10 @@ from encoder.errors import InputError
 from pipelines.beam.streaming.batch import Arrival, Windows
 from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import ArrivalReader, Source
+from pipelines.records.bad_rows import BadRow
 from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.filesystem import locate
-from pipelines.sources.files.reader import BadRow, Chunk, read_split
+from pipelines.sources.files.reader import Chunk, read_split
 from pipelines.sources.files.splits import split_file
 
 __all__ = ["FileSource"]

@@ -17,7 +17,7 @@ from pipelines.beam.streaming.interfaces import ArrivalReader
 from pipelines.beam.streaming.sources.consumers import Place, WaitingConsumers
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
-from pipelines.sources.files.reader import BadRow
+from pipelines.records.bad_rows import BadRow
 
 if TYPE_CHECKING:
     from pipelines.beam.streaming.sources.kafka import KafkaSource

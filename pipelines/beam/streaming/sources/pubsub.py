@@ -22,7 +22,7 @@ from pipelines.beam.streaming.event_time import OPEN
 from pipelines.beam.streaming.interfaces import Input
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
-from pipelines.sources.files.reader import BadRow
+from pipelines.records.bad_rows import BadRow
 
 __all__ = ["PubSubInput"]
 

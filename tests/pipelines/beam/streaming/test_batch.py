@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pipelines.beam.streaming.batch import ROW, SOURCE, Arrival, Windows, bad_batch, bad_rows
 from pipelines.beam.streaming.event_time import NO_TIME, OPEN
-from pipelines.sources.files.reader import BadRow
+from pipelines.records.bad_rows import BadRow
 
 SECOND = 10**6
 UNREAD = BadRow("a.jsonl", 99, "not JSON", b"oops\xff")

@@ -15,8 +15,8 @@ from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.columns import score_columns
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
+from pipelines.records.bad_rows import BadRow
 from pipelines.records.template import TextTemplate
-from pipelines.sources.files.reader import BadRow
 
 TEXTS = ["login failed", None, "disk full"]
 

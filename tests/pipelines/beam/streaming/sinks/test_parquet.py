@@ -22,9 +22,9 @@ from pipelines.beam.streaming.sinks.parquet import WindowFile, WindowFiles, Writ
 from pipelines.beam.streaming.sources.files import FileSource
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
+from pipelines.records.bad_rows import BadRow
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.parquet import ParquetParts
-from pipelines.sources.files.reader import BadRow
 
 N = 40
 SECOND = 10**6

@@ -15,8 +15,8 @@ from pipelines.beam.streaming.model import Fixed
 from pipelines.beam.streaming.sinks.parquet import WindowFile, _Write, window_name
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
+from pipelines.records.bad_rows import BadRow
 from pipelines.records.template import TextTemplate
-from pipelines.sources.files.reader import BadRow
 
 START = 1_800_000_000
 NAME = window_name(START, 10, 0)

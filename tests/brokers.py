@@ -20,7 +20,7 @@ from broker_nodes import Node
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 from downloads import KAFKA_VERSION
-from logs import tail
+from logs import tails
 from patience import PATIENCE, wait_for
 from servers import free_ports
 
@@ -61,7 +61,7 @@ class KafkaBroker:
 
     def last_words(self) -> str:
         """The ends of the logs, for a test that has failed."""
-        return "\n".join(f"--- {path}\n{tail(path)}" for path in self.logs)
+        return tails(self.logs)
 
 
 class KafkaCluster:

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
+
+from engines.processes import children
 
 LONGEST_STOP = 3.0  # seconds
 LONGEST_PAUSE = 4.0  # between two stops
@@ -22,23 +23,20 @@ LONGEST_PAUSE = 4.0  # between two stops
 
 def descendants(pid):
     """The processes below one, at this moment."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, IndexError):  # it has ended
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found, new = set(), {pid}
-    while new:
-        new = {child for child, parent in parents.items() if parent in new} - found
-        found |= new
-    return sorted(found)
+    found = []
+    with suppress(OSError):  # it has ended
+        found = children(pid)
+    return [*found, *(one for child in found for one in descendants(child))]
 
 
 def stop_for_a_while(pid, seconds):
     """Stop a process, and let it go on."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(seconds)
-        os.kill(pid, signal.SIGCONT)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 def main():

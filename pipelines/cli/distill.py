@@ -253,8 +253,8 @@ class _Corpus:
 
     @classmethod
     def find(cls, pattern: str, text: str, input_format: str | None) -> Self:
-        from pipelines.records.template import TextTemplate  # noqa: PLC0415 - as above
-        from pipelines.sources.files.discovery import find_inputs  # noqa: PLC0415 - loaded only where it is used
+        from pipelines.records.template import TextTemplate  # noqa: PLC0415 - loaded only where it is used
+        from pipelines.sources.files.discovery import find_inputs  # noqa: PLC0415 - as above
         from pipelines.sources.files.schema import infer_schema  # noqa: PLC0415 - as above
 
         template = TextTemplate.parse(text)

@@ -120,8 +120,8 @@ def stream(
     that cannot be read, that have no time or come too late go to `dead_letters/` or --dead-letters.
     """
     try:
-        from pipelines.beam.runner import run_stream, start_stream  # noqa: PLC0415 - as above
-        from pipelines.beam.runner_options import (  # noqa: PLC0415 - Beam is an extra
+        from pipelines.beam.runner import run_stream, start_stream  # noqa: PLC0415 - Beam is an extra
+        from pipelines.beam.runner_options import (  # noqa: PLC0415 - as above
             check_detachable,
             stream_options,
             stream_readers,

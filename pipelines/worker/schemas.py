@@ -123,8 +123,8 @@ class Schemas:
             ConfigurationError: Avro has no such columns.
         """
         try:
-            from pipelines.sinks.encoding.avro import score_schema  # noqa: PLC0415 - as above
-            from pipelines.sinks.encoding.avro_records import (  # noqa: PLC0415 - fastavro is an extra
+            from pipelines.sinks.encoding.avro import score_schema  # noqa: PLC0415 - fastavro is an extra
+            from pipelines.sinks.encoding.avro_records import (  # noqa: PLC0415 - as above
                 AvroFromAvro,
                 AvroFromColumns,
             )

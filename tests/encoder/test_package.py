@@ -8,12 +8,8 @@ import pytest
 import encoder
 
 MODULES = ["encoder", *(module.name for module in pkgutil.walk_packages(encoder.__path__, "encoder."))]
-PACKAGES = {
-    "encoder.heads",
-    "encoder.kernels",
-    "encoder.store",
-    "encoder.tokenizer",
-}  # nothing but their modules
+# Nothing but their modules.
+PACKAGES = {f"encoder.{name}" for name in ("heads", "kernels", "store", "tokenizer")}
 
 
 @pytest.mark.parametrize("name", MODULES)

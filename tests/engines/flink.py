@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from downloads import flink_jars
 from engines.processes import JAVA_FLAGS, Server, children
-from logs import tail
+from logs import tails
 from patience import wait_for
 from servers import free_ports
 
@@ -173,7 +173,7 @@ class FlinkCluster:
 
     def last_words(self) -> str:
         """The ends of all logs, for a test that has failed."""
-        return "\n".join(f"--- {name}\n{tail(server.log)}" for name, server in self._servers.items())
+        return tails(server.log for server in self._servers.values())
 
     def wait_for_slots(self) -> None:
         """Wait until all slots are free."""

@@ -106,6 +106,11 @@ class Stage:
     ) -> None:
         self._broker, self._cluster, self._s3, self._model = broker, cluster, s3, model
         self._refusals: list[str] = []
+        self._rig: Rig | None = None
+
+    def last_words(self) -> str:
+        """What the servers of the last scenario logged last, for a test that has failed."""
+        return self._rig.last_words() if self._rig else ""
 
     @contextmanager
     def set(self, scenario: Scenario, folder: Path) -> Iterator[tuple[Rig, Callable[[], None]]]:
@@ -129,7 +134,7 @@ class Stage:
                 net = stack.enter_context(network(broker.gates))
                 options["address"] = broker.proxied
             rig = Rig(broker, models.uri if models else self._model, folder, **options)
-            stack.enter_context(rig)
+            self._rig = stack.enter_context(rig)
             yield rig, self._fault(scenario.fault, rig, cluster, net, models, refused)
 
     def _fault(

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from logs import tail
+from logs import tails
 from patience import PATIENCE, wait_for
 from topics import TopicReader, unique
 
@@ -160,7 +160,7 @@ class Rig:
         """Wait until workers have logged something so often; in so many files, if `files`."""
 
         def count():
-            logs = [path.read_text(errors="replace") for path in self.folder.glob("worker-*.log")]
+            logs = [path.read_text(errors="replace") for path in self._logs()]
             return sum(text in log if files else log.count(text) for log in logs)
 
         wait_for(count, f"{times} lines with {text!r} in the workers' logs", lambda n: n >= times)
@@ -184,9 +184,12 @@ class Rig:
         except KafkaException:
             return None
 
+    def _logs(self):
+        return sorted(self.folder.glob("worker-*.log"))
+
     def last_words(self):
-        """The ends of the workers' logs, for a test that has failed."""
-        return "\n".join(f"--- {path}\n{tail(path)}" for path in sorted(self.folder.glob("worker-*.log")))
+        """The ends of the workers' logs and of the broker's, for a test that has failed."""
+        return f"{tails(self._logs())}\n{self.broker.last_words()}"
 
     def _supervise(self):
         while not self._over.wait(0.1):
@@ -242,7 +245,7 @@ class Rig:
 
     def log(self):
         """What the workers logged."""
-        return "".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("worker-*.log")))
+        return "".join(path.read_text(errors="replace") for path in self._logs())
 
     @contextlib.contextmanager
     def writing(self, rate=4000):

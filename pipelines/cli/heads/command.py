@@ -85,8 +85,8 @@ def evaluate(
         raise ConfigurationError("which field says the label? Give --label FIELD")
     template = text or head.facts.get("text", "text")
     records = LabelledRecords.find(inputs, template, label, separator=separator, input_format=input_format)
-    from distill.heads import embed  # noqa: PLC0415 - as above
-    from distill.heads.evaluation import evaluate_head  # noqa: PLC0415 - scikit-learn takes a second to import
+    from distill.heads import embed  # noqa: PLC0415 - scikit-learn takes a second to import
+    from distill.heads.evaluation import evaluate_head  # noqa: PLC0415 - as above
 
     console = ErrorConsole()
     with Stages(console) as stages:

@@ -128,8 +128,8 @@ def worker(
     """
     del config  # its options have become defaults
     try:
-        from pipelines.enrich.columns import VectorFormat, parse_heads  # noqa: PLC0415 - as above
-        from pipelines.kafka.config import parse_properties  # noqa: PLC0415 - Kafka is an extra
+        from pipelines.enrich.columns import VectorFormat, parse_heads  # noqa: PLC0415 - Kafka is an extra
+        from pipelines.kafka.config import parse_properties  # noqa: PLC0415 - as above
         from pipelines.sinks.open_files import Rotation  # noqa: PLC0415 - as above
         from pipelines.worker.settings import (  # noqa: PLC0415 - as above
             Output,

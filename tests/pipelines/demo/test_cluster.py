@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import numpy as np
 import pytest
@@ -31,9 +32,11 @@ def decoded(value):
 
 def test_payments_come_at_their_rate_and_some_are_spoilt(cluster):
     writer = PaymentWriter(cluster, "payments", rate=2000)
+    begin = time.monotonic()
     writer.start()
     wait_for(lambda: writer.written, "500 payments", lambda n: n >= 500)
     writer.stop()
+    assert writer.written <= 100 + 2000 * (time.monotonic() - begin)
     values = [decoded(message.value()) for message in read_topic(cluster, "payments", least=writer.written)]
     assert len(values) == writer.written
     good = [value for value in values if value is not None and value["reason"] is not None]

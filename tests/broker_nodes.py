@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from downloads import kafka_jars
+from patience import PATIENCE
 
 __all__ = ["Node"]
 
@@ -94,7 +95,7 @@ class Node:
         if self._process is not None:
             self._process.send_signal(number)
             try:
-                self._process.wait(30)
+                self._process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

@@ -9,6 +9,8 @@ import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from patience import PATIENCE
+
 __all__ = ["CHROMIUM", "Page", "open_page"]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -129,6 +131,6 @@ def open_page():
         finally:
             with suppress(Exception):
                 process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE)
             os.close(commands)
             os.close(replies)

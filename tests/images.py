@@ -18,10 +18,12 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from patience import PATIENCE
+
 __all__ = ["Image", "build", "can_build", "instructions"]
 
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
-SECONDS = 600
+SECONDS = 2 * PATIENCE  # of one instruction: some install packages
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 _MOUNT = """\
 set -e

@@ -73,6 +73,12 @@ class Session:
         self._thread.start()
 
     def _go(self, stopping: threading.Event, lines: bool) -> None:
+        try:
+            self._write(stopping, lines)
+        finally:  # whatever happened, even where nobody reads the output any more: the worker ends
+            stopping.set()
+
+    def _write(self, stopping: threading.Event, lines: bool) -> None:
         begin = told = time.monotonic()
         while not stopping.wait(_TURN):
             now = time.monotonic()
@@ -86,7 +92,6 @@ class Session:
         while self._processed() < self._writer.written and time.monotonic() < deadline:
             if stopping.wait(_TURN):
                 break
-        stopping.set()
 
     def _processed(self) -> int:
         if self._readings is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from images import build, can_build, instructions
+from patience import PATIENCE
 from servers import free_ports
 from topics import read_topic, unique, write_topic
 
@@ -142,10 +143,10 @@ def test_a_worker_in_it_works_and_ends(image, store, kafka, tmp_path):
     try:
         assert len(read_topic(kafka.address, topics[1], least=N)) == N
         for path in ("healthz", "readyz", "metrics"):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=PATIENCE) as answer:
                 assert answer.status == 200
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == 0, said

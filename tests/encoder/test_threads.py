@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 import tiny_tokenizers
+from patience import PATIENCE
 
 from encoder import Encoder
 from encoder.errors import ConfigurationError, InputError
@@ -40,7 +41,7 @@ def test_so_many_threads_work_at_once_and_no_more(threads):
     barrier, seen = threading.Barrier(threads), set()
 
     def work(_):
-        barrier.wait(10)  # breaks unless so many come
+        barrier.wait(PATIENCE)  # breaks unless so many come
         seen.add(threading.get_ident())
 
     share_out(work, range(3 * threads), threads)
@@ -147,7 +148,7 @@ def test_a_child_after_a_fork_encodes_with_threads_of_its_own():
     process.start()
     assert receiver.poll(60), "the child hangs"
     same, n_threads = receiver.recv()
-    process.join(60)
+    process.join(PATIENCE)
     assert process.exitcode == 0
     assert same
     assert n_threads > 1
@@ -159,5 +160,5 @@ def test_a_process_that_encoded_with_threads_ends():
         "from encoder.threads import share_out\n"
         "share_out(lambda number: os.write(1, b'%d\\n' % number), range(3), 4)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=PATIENCE, check=True)
     assert sorted(done.stdout.split()) == [b"0", b"1", b"2"]

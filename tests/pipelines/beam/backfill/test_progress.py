@@ -2,6 +2,7 @@ import threading
 
 import pyarrow as pa
 import pytest
+from patience import PATIENCE
 
 from encoder.errors import StoreUnavailable
 from pipelines.beam.backfill.job import BackfillJob, Counts, part_metadata, part_name
@@ -47,7 +48,7 @@ def test_it_tells_while_it_runs_and_is_silent_afterwards(job):
 
     write_part(job, 0)
     with Watch(job, tell, seconds=0.01):
-        assert called.wait(10)
+        assert called.wait(PATIENCE)
     n = len(told)
     assert told[0].parts == 1
     called.clear()
@@ -67,7 +68,7 @@ def test_a_store_that_is_away_delays_the_news_only(job, monkeypatch):
     monkeypatch.setattr(ParquetParts, "names", sometimes)
     write_part(job, 0)
     with Watch(job, lambda counts: told.append(counts) or called.set(), seconds=0.01):
-        assert called.wait(10)
+        assert called.wait(PATIENCE)
     assert told[0].parts == 1
 
 

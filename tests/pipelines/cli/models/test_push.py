@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hub import TOKEN, hub
+from patience import PATIENCE
 from tiny_tokenizers import named
 from typer.testing import CliRunner
 
@@ -53,7 +54,9 @@ def push(store, server, *arguments, token=TOKEN):
     if token:
         environment["HF_TOKEN"] = token
     command = [sys.executable, "-m", "pipelines", "models", "push", f"{store}@1", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
 
 
 def test_a_version_is_one_commit_that_loads_as_a_model(store, server, tmp_path):

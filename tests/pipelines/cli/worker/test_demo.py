@@ -6,6 +6,7 @@ import signal
 import sys
 
 import pytest
+from patience import PATIENCE
 from terminals import OnTerminal
 
 from encoder import Encoder
@@ -51,6 +52,13 @@ def test_without_a_terminal_lines_say_how_it_goes(processes, ended, model):
     assert spoilt == letters == written // 250
     assert records == written - spoilt
     assert "Delivery was at-least-once" in outcome.out
+
+
+@pytest.mark.slow
+def test_it_ends_though_nobody_reads_its_output(processes, model):
+    process = processes("worker", "--demo", "--demo-seconds", 5, "--model", model)
+    process.stdout.close()
+    process.wait(PATIENCE)
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 import threading
 import time
 
+from patience import PATIENCE
+
 from pipelines.worker.telemetry.watchdog import watch
 
 
@@ -19,7 +21,7 @@ def watched(last_turn, stopping, **options):
 def test_a_loop_that_is_stuck_ends_the_process():
     begin = time.monotonic()
     ended, codes, _ = watched(lambda: begin, threading.Event())
-    assert ended.wait(30)
+    assert ended.wait(PATIENCE)
     assert codes == [1]
 
 
@@ -28,7 +30,7 @@ def test_a_stop_that_takes_too_long_ends_the_process():
     ended, codes, _ = watched(time.monotonic, stopping, stop_seconds=0.1)
     assert not ended.wait(0.3)
     stopping.set()
-    assert ended.wait(30)
+    assert ended.wait(PATIENCE)
     assert codes == [1]
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.utils.timestamp import Timestamp
+from patience import PATIENCE
 
 from encoder.store.objects import open_objects
 from pipelines.beam.streaming.batch import ROW, SOURCE, bad_batch
@@ -68,7 +69,7 @@ class Stalled:
 
     def current(self):
         self.reached.set()
-        assert self.go.wait(60)
+        assert self.go.wait(PATIENCE)
         return self._model.current()
 
 
@@ -81,7 +82,7 @@ def test_a_zombie_does_not_put_its_older_firing_over_a_newer_one(file, output):
         )
     )
     zombie.start()
-    assert stalled.reached.wait(60)
+    assert stalled.reached.wait(PATIENCE)
     assert fire(file, [1, 2]) == [NAME]  # the attempt that replaced it
     assert fire(file, [1, 2, 3], pane=1, bad=[BadRow("a", 9, "new", b"")]) == [NAME]
     stalled.go.set()

@@ -77,8 +77,8 @@ def cluster(vectors: NDArray[np.float32], n_clusters: int) -> tuple[NDArray[np.f
     Returns:
         The centres, `(n_clusters, n_features)` float32, and each row's centre, `(n_rows,)` int32.
     """
-    from sklearn.cluster import KMeans  # noqa: PLC0415 - a second to import, and seldom used
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - as above
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
         kmeans = KMeans(n_clusters, init="random", random_state=42).fit(vectors)

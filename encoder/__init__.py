@@ -17,7 +17,7 @@ __all__ = ["Encoder"]
 def __getattr__(name: str) -> Any:
     # Numba takes half a second to import: the command line's help and errors do without.
     if name == "Encoder":
-        from encoder.encoder import Encoder  # noqa: PLC0415 - as above
+        from encoder.encoder import Encoder
 
         return Encoder
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

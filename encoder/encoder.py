@@ -72,7 +72,7 @@ class Encoder:
         reference = ref if isinstance(ref, Reference) else parse(os.fspath(ref))
         if reference.kind == "folder":
             return cls(load_model(reference.location), threads=threads)
-        from encoder.store.cache import cached_model  # noqa: PLC0415 - a folder needs no object store
+        from encoder.store.cache import cached_model
 
         folder, manifest = cached_model(reference)
         return cls(load_model(folder), manifest, threads=threads)

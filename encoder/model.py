@@ -171,7 +171,7 @@ def _config(path: Path) -> dict[str, Any]:
 def _check(model: StaticModel, root: Path, n_tokens: int) -> None:
     """Check that table, weights, mapping and tokenizer fit together."""
     table, mapping, weights = model.table, model.mapping, model.weights
-    if table.ndim != 2 or table.size == 0:  # noqa: PLR2004 - a table has rows and columns
+    if table.ndim != 2 or table.size == 0:
         raise ModelFormatError(f"the table of {root} has shape {table.shape}: it must be (n_tokens, dim)")
     if mapping is None and len(table) < n_tokens:
         raise ModelFormatError(

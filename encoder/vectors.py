@@ -39,7 +39,7 @@ def vectors_for(n_texts: int, dims: int, dtype: VectorType, out: NDArray[Any] | 
         if n_texts * columns * kind.itemsize <= _CACHED:  # sooner made, which one short text would notice
             return np.empty((n_texts, columns), kind)
         return aligned.empty((n_texts, columns), kind)
-    fits = out.ndim == 2 and len(out) >= n_texts and out.shape[1] == columns  # noqa: PLR2004 - rows and columns
+    fits = out.ndim == 2 and len(out) >= n_texts and out.shape[1] == columns
     if not (fits and out.dtype == kind and out.flags.c_contiguous and out.flags.writeable):
         raise InputError(
             f"out is {out.dtype} of shape {out.shape}: it must be writeable, C-contiguous {kind} with "

@@ -149,4 +149,4 @@ def _fetched(
 
 if __name__ == "__main__":
     for fetch in (kafka_jars, flink_jars, kafkaio_jars, prism, beam_boot, kustomize, compose):
-        print(fetch(), flush=True)  # noqa: T201 - for a person
+        print(fetch(), flush=True)

@@ -93,7 +93,7 @@ def _words(**options):
 
 def _precompiled(rule="nmt_nfkc"):
     """SentencePiece's own normaliser as XLM-R's `tokenizer.json` holds it."""
-    from transformers.utils import sentencepiece_model_pb2_new  # noqa: PLC0415 - takes a second
+    from transformers.utils import sentencepiece_model_pb2_new
 
     model, proto = io.BytesIO(), sentencepiece_model_pb2_new.ModelProto()
     sentencepiece.SentencePieceTrainer.train(

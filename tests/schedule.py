@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_xdist_make_scheduler(config, log):
     if config.option.dist != "loadscope":
         return None
-    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only where xdist runs
+    from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid):

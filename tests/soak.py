@@ -187,7 +187,7 @@ def main():
         for name, do in tasks(part):
             if not options.again and name in passed_today():
                 continue
-            print(f"== {part}: {name}", flush=True)  # noqa: T201 - shows progress
+            print(f"== {part}: {name}", flush=True)
             if not do():
                 failed.append(name)
     sys.exit(f"failed: {', '.join(failed)}" if failed else 0)

@@ -137,7 +137,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines.append("| --- | ---: | ---: | --- | ---: | ---: | ---: |")
     for row in rows:
         minutes = BILLION / row["rate"] / 60
-        time = f"{minutes / 60:.1f} h" if minutes >= 100 else f"{minutes:.1f} min"  # noqa: PLR2004 - as people say it
+        time = f"{minutes / 60:.1f} h" if minutes >= 100 else f"{minutes:.1f} min"
         cells = (row["offer"], row["cores"], f"{row['rate'] / 1e6:.2f}", row["limit"], time)
         money = (f"{row['billion']:.2f}", f"{row['shuffle']:.2f}" if row["shuffle"] else "")
         lines.append("| " + " | ".join(map(str, (*cells, *money))) + " |")
@@ -146,9 +146,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 def draw(rows: list[dict[str, Any]], file: Path) -> None:
     """Draw rates and costs against cores, without a background of its own."""
-    import matplotlib as mpl  # noqa: PLC0415 - the table needs none
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - as above
-    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     ink = "#767676"  # readable on white and on black
     colours = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")

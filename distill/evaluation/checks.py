@@ -24,5 +24,5 @@ def check_sets(sets: Sets, *, reference: bool) -> None:
         halves(sets.records.labels)
     for task in sets.classifications:
         labels = set(task.train.labels)
-        if len(labels) < 2:  # noqa: PLR2004 - there must be something to tell apart
+        if len(labels) < 2:
             raise InputError(f"{task.name} has one label in all texts to learn from: {min(labels)!r}")

@@ -59,7 +59,7 @@ class Figure:
 
     def __str__(self) -> str:
         """`83.4 [82.1, 84.6]`, with as many digits as the unit wants."""
-        digits = 1 if METRICS[self.metric].best == 100 else 3  # noqa: PLR2004 - the unit
+        digits = 1 if METRICS[self.metric].best == 100 else 3
         return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 

@@ -53,7 +53,7 @@ def label_quality(vectors: NDArray[Any], labels: Sequence[str], *, seed: int = 0
     predicted = classifier.classes_[chances.argmax(axis=1)]
     is_label = truth[asked][:, None] == classifier.classes_
     columns = slice(None)
-    if len(classifier.classes_) == 2:  # noqa: PLR2004 - yes and no: the rarer one is what is looked for
+    if len(classifier.classes_) == 2:
         rarer = int(is_label.sum(axis=0).argmin())
         columns = slice(rarer, rarer + 1)
     chances, is_label = chances[:, columns], is_label[:, columns]
@@ -80,7 +80,7 @@ def halves(labels: Sequence[str], *, seed: int = 0) -> tuple[NDArray[np.int64], 
         middle = (len(rows) + 1) // 2
         known.append(rows[:middle])
         asked.append(rows[middle:])
-    if sum(len(rows) > 0 for rows in asked) < 2:  # noqa: PLR2004 - there must be something to tell apart
+    if sum(len(rows) > 0 for rows in asked) < 2:
         raise InputError(
             f"the {len(labels)} records have {len(names)} labels, and fewer than two that come twice: give "
             "more records, or another field as the label"

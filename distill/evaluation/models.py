@@ -77,7 +77,7 @@ def open_model(
     found = _static(ref)
     if found is not None:
         return found
-    from distill.teacher.sentences import load_sentence_teacher  # noqa: PLC0415 - not needed for static models
+    from distill.teacher.sentences import load_sentence_teacher
 
     teacher = load_sentence_teacher(
         ref, device=device, precision=precision, revision=revision, trust_remote_code=trust_remote_code
@@ -90,7 +90,7 @@ def _static(ref: str) -> EmbeddingModel | None:
     """The static model that a REF means, or None where it is the name of a teacher."""
     reference = parse(ref)
     if reference.kind == "store":
-        from encoder.store.cache import cached_model  # noqa: PLC0415 - a folder needs no object store
+        from encoder.store.cache import cached_model
 
         folder, manifest = cached_model(reference)
         return static_model(load_model(folder), f"{manifest.name}@{manifest.version}")

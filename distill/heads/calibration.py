@@ -91,7 +91,7 @@ def calibrate(method: Method, logits: Floats, targets: Targets, *, several: bool
         return Calibration(method, plain, ones, zeros)
     if method == "temperature":
         return Calibration(method, plain, ones * _factor(logits, targets), zeros)
-    pair = not several and n_labels == 2  # noqa: PLR2004 - one label is what the other one is not
+    pair = not several and n_labels == 2
     columns = [1] if pair else range(n_labels)
     if method == "platt":
         fitted = np.array([_platt(logits[:, k], targets[:, k]) for k in columns])

@@ -81,10 +81,10 @@ def evaluate_head(head: Head, examples: Examples, *, novel: Sequence[str] | None
     """
     outcome = Heads([head])(examples.vectors)[0]
     if isinstance(head, Novelty):
-        assert isinstance(outcome, Novel)  # noqa: S101 - its outcome
+        assert isinstance(outcome, Novel)
         return _novelty(outcome, examples, novel)
     if isinstance(head, Prototypes):
-        assert isinstance(outcome, Nearest)  # noqa: S101 - its outcome
+        assert isinstance(outcome, Nearest)
         return _prototypes(head, outcome, examples)
     return _classifier(head, examples)
 
@@ -209,7 +209,7 @@ def _confusions(
 
 
 def _shown(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:10]) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")  # noqa: PLR2004 - that fit a line
+    return ", ".join(labels[:10]) + (f" and {len(labels) - 10} more" if len(labels) > 10 else "")
 
 
 def _without_nan(value: Any) -> Any:

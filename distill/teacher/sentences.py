@@ -95,7 +95,7 @@ def load_sentence_teacher(
     Raises:
         ConfigurationError: the device is not there, or the teacher cannot be found or loaded.
     """
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - seconds to import, seldom needed
+    from sentence_transformers import SentenceTransformer
 
     place = pick_device(device)
     folder = Path(teacher).expanduser()

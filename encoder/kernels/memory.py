@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 __all__ = ["leading_zeros", "load8", "trailing_zeros"]
 
 
-def _load8(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - Numba's protocol
+def _load8(typingctx: Any, array: Any, index: Any) -> Any:
     """Load 8 bytes of a uint8 array at any index as one uint64, the first lowest; bounds are not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -40,7 +40,7 @@ def _float16_bits(row: Any, factor: Any, out: Any) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"}, inner=True)
-def _int8(row: Any, factor: Any, out: Any) -> None:  # noqa: ARG001 - scaled by its own largest component
+def _int8(row: Any, factor: Any, out: Any) -> None:
     """Scaled so that the largest magnitude is 127, which keeps cosines; zeros stay zeros."""
     largest = np.float32(0)
     for k in range(row.shape[0]):
@@ -51,7 +51,7 @@ def _int8(row: Any, factor: Any, out: Any) -> None:  # noqa: ARG001 - scaled by 
 
 
 @njit(nogil=True, cache=True, inner=True)
-def _bits(row: Any, factor: Any, out: Any) -> None:  # noqa: ARG001 - signs have no scale
+def _bits(row: Any, factor: Any, out: Any) -> None:
     """One bit a dimension, set where it is positive, the first in the highest bit, as `numpy.packbits`."""
     out[:] = 0
     for k in range(row.shape[0]):
@@ -74,7 +74,7 @@ def store(row: Any, factor: Any, out: Any) -> None:
 
 
 @overload(store, jit_options={"nogil": True})
-def _store(row: Any, factor: Any, out: Any) -> Any:  # noqa: ARG001 - the type of `out` alone decides
+def _store(row: Any, factor: Any, out: Any) -> Any:
     kernel = _STORES[out.dtype]
 
     def call(row: Any, factor: Any, out: Any) -> None:

@@ -23,7 +23,7 @@ _utils: Any = cgutils  # it has no types
 _ALWAYS = (ir.IntType(32)(0), ir.IntType(32)(3), ir.IntType(32)(1))  # for reading, into all caches, data
 
 
-def _add_rows(typingctx: Any, ids: Any, first: Any, last: Any, table: Any, sums: Any) -> Any:  # noqa: ARG001 - Numba's protocol
+def _add_rows(typingctx: Any, ids: Any, first: Any, last: Any, table: Any, sums: Any) -> Any:
     """Write the sums of rows, and say how many columns; bounds are not checked.
 
     `ids[first:last]` (int32) are the rows of `table`, `(n, dim)` int8 or float32, C-contiguous; written is

@@ -19,7 +19,7 @@ def _all(byte: int) -> ir.Constant:
     return ir.Constant(_BYTES, [byte] * WINDOW)
 
 
-def _classes(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 - Numba's protocol
+def _classes(typingctx: Any, array: Any, index: Any) -> Any:
     """Classes of the 64 bytes from any index of a uint8 array on; bounds are not checked.
 
     Returns:

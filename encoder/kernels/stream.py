@@ -14,7 +14,7 @@ __all__ = ["finish", "stream"]
 _utils: Any = cgutils  # it has no types
 
 
-def _stream(typingctx: Any, source: Any, target: Any) -> Any:  # noqa: ARG001 - Numba's protocol
+def _stream(typingctx: Any, source: Any, target: Any) -> Any:
     """Copy `source` to `target`, one-dimensional and of the same type and length, past the caches.
 
     `target` begins with a cache line and has whole ones.
@@ -40,10 +40,10 @@ def _stream(typingctx: Any, source: Any, target: Any) -> Any:  # noqa: ARG001 - 
     return types.void(source, target), generate
 
 
-def _finish(typingctx: Any) -> Any:  # noqa: ARG001 - Numba's protocol
+def _finish(typingctx: Any) -> Any:
     """Wait until other threads see what was copied."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # noqa: ARG001 - likewise
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.fence("seq_cst")
         return context.get_dummy_value()
 

@@ -37,7 +37,7 @@ def translated(error: Exception, uri: str) -> MillstreamError:  # noqa: PLR0911 
     text = str(error)
     status, reason = _status(text), _reason(text)
     variables = variables_of(uri)
-    if isinstance(error, NotSupportedError) or status == 501:  # noqa: PLR2004 - HTTP: not implemented
+    if isinstance(error, NotSupportedError) or status == 501:
         return UnsafeStore(f"{uri} cannot write an object only if it is absent: use another store ({reason})")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
         return ConfigurationError(
@@ -53,9 +53,9 @@ def translated(error: Exception, uri: str) -> MillstreamError:  # noqa: PLR0911 
         return ConfigurationError(
             f"the endpoint of {uri} is not HTTPS: set AWS_ALLOW_HTTP=true if it may be plain HTTP"
         )
-    if status == 404:  # noqa: PLR2004 - HTTP: not found
+    if status == 404:
         return NotInStore(f"there is no bucket for {uri}: {reason}")
-    if status is None or status >= 500 or status in (408, 409, 425, 429):  # noqa: PLR2004 - HTTP: try again
+    if status is None or status >= 500 or status in (408, 409, 425, 429):
         return StoreUnavailable(f"{uri} does not answer: {reason}")
     return ConfigurationError(f"{uri} does not understand the request: {reason}")
 

@@ -23,11 +23,11 @@ def open_objects(uri: str) -> Objects:
     root = store_uri(uri)
     scheme, _, rest = root.partition("://")
     if scheme == "file":
-        from encoder.store.local import FolderObjects  # noqa: PLC0415 - each scheme loads its own part only
+        from encoder.store.local import FolderObjects
 
         if not rest.startswith("/"):
             raise InvalidReference(f"{root} names a host: write file:///path with three slashes")
         return FolderObjects(unquote(rest), root)
-    from encoder.store.cloud import open_cloud  # noqa: PLC0415 - each scheme loads its own part only
+    from encoder.store.cloud import open_cloud
 
     return open_cloud(root)

@@ -29,7 +29,7 @@ def vocabulary_fits(arrays: Mapping[str, NDArray[Any]], n_tokens: int) -> bool:
 
 def _cells_fit(cells: NDArray[Any], n_tokens: int) -> bool:
     """Every base leads to 256 cells of the array; so do all steps of `cut_word`, from the roots on."""
-    if cells.dtype != np.int32 or cells.ndim != 2 or cells.shape[1] != 3 or len(cells) <= _BYTES:  # noqa: PLR2004 - the layout
+    if cells.dtype != np.int32 or cells.ndim != 2 or cells.shape[1] != 3 or len(cells) <= _BYTES:
         return False
     base, _, token = cells.T
     return bool(
@@ -39,7 +39,7 @@ def _cells_fit(cells: NDArray[Any], n_tokens: int) -> bool:
 
 def _words_fit(words: Words, n_tokens: int) -> bool:
     """The tables have room, and each piece in them one id, that of a token."""
-    if words.used.dtype != np.int64 or len(words.used) != 2:  # noqa: PLR2004 - the layout
+    if words.used.dtype != np.int64 or len(words.used) != 2:
         return False
     tables = (words.short, SHORT_SLOT, 2, (1, ADDED)), (words.long, LONG_SLOT, 4, (1,))
     return all(
@@ -53,7 +53,7 @@ def _slots_fit(
 ) -> bool:
     """A power of two of slots, a quarter of them free."""
     n_slots = len(table) // size
-    if table.dtype != np.uint64 or n_slots < 4 or n_slots & (n_slots - 1) or len(table) % size:  # noqa: PLR2004 - the quarter
+    if table.dtype != np.uint64 or n_slots < 4 or n_slots & (n_slots - 1) or len(table) % size:
         return False
     slots = table.reshape(n_slots, size)
     taken = slots[slots[:, 0] != 0]

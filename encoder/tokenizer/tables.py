@@ -59,7 +59,7 @@ def compile_tokenizer(tokenizer_json: str) -> TokenizerTables:
     Raises:
         ModelFormatError: `tokenizers` cannot read the text.
     """
-    from encoder.tokenizer.wordpiece import compile_vocabulary, is_wordpiece  # noqa: PLC0415 - imports Numba
+    from encoder.tokenizer.wordpiece import compile_vocabulary, is_wordpiece
 
     try:
         tokenizer = Tokenizer.from_str(tokenizer_json)
@@ -99,7 +99,7 @@ def read_tables(path: Path, tokenizer_json: str) -> TokenizerTables | None:
     """The tables from a file, or None unless it is whole, in this format and of this `tokenizer.json`."""
     if not path.is_file():
         return None
-    from encoder.tokenizer.check import vocabulary_fits  # noqa: PLC0415 - imports Numba
+    from encoder.tokenizer.check import vocabulary_fits
 
     try:
         tensors, metadata = map_tensors(path)

@@ -64,13 +64,13 @@ def backfill(
     command goes on.
     """
     try:
-        from pipelines.beam.backfill.job import Counts, claim_output  # noqa: PLC0415 - Beam is heavy and optional
-        from pipelines.beam.backfill.plan import plan_backfill  # noqa: PLC0415 - as above
-        from pipelines.beam.runner_options import beam_options, check_detachable  # noqa: PLC0415 - as above
+        from pipelines.beam.backfill.job import Counts, claim_output
+        from pipelines.beam.backfill.plan import plan_backfill
+        from pipelines.beam.runner_options import beam_options, check_detachable
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "apache_beam", "beam") from error
 
-    from pipelines.enrich.columns import parse_heads  # noqa: PLC0415 - loaded only where it is used
+    from pipelines.enrich.columns import parse_heads
 
     console = ErrorConsole()
     options = beam_options(beam_arguments or [], workers)
@@ -110,7 +110,7 @@ def backfill(
 
 
 def _start(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> None:
-    from pipelines.beam.runner import start_backfill  # noqa: PLC0415 - Beam is heavy and optional
+    from pipelines.beam.runner import start_backfill
 
     with suppress_output():
         start_backfill(job, options)
@@ -121,7 +121,7 @@ def _start(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole
 
 def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> "tuple[Counts, int]":
     """Run the job; the counts of the output, and the records that earlier runs had done."""
-    from pipelines.beam.runner import run_backfill  # noqa: PLC0415 - Beam is heavy and optional
+    from pipelines.beam.runner import run_backfill
 
     total = sum(file.size for file in job.inputs)
     earlier: list[int] = []

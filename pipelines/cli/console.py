@@ -157,7 +157,7 @@ def print_table(header: list[str] | None, rows: list[list[str]]) -> None:
 def size_text(size: float) -> str:
     """A size in bytes for people: powers of 1000, three digits."""
     for unit in ("B", "kB", "MB"):
-        if size < 1000:  # noqa: PLR2004 - the unit's own step
+        if size < 1000:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} GB"

@@ -101,7 +101,7 @@ def _clear(output: Path) -> None:
 
 def _make_events(folder: Path, records: int, seed: int) -> list[str]:
     """Write the events as JSON lines in a few files; the texts of the first ones."""
-    from pipelines.demo.events import text_of, write_events  # noqa: PLC0415 - loaded only where it is used
+    from pipelines.demo.events import text_of, write_events
 
     for k in range(_FILES):
         n = records * (k + 1) // _FILES - records * k // _FILES
@@ -133,8 +133,8 @@ def _run(folder: Path, *arguments: str) -> dict[str, Any]:
 
 def _teacher_rate(folder: Path, texts: list[str]) -> float:
     """Texts per second of the transformer itself, on all cores."""
-    from distill.teacher.forward import embed_sequences  # noqa: PLC0415 - torch takes seconds to import
-    from distill.teacher.loading import load_teacher  # noqa: PLC0415 - as above
+    from distill.teacher.forward import embed_sequences
+    from distill.teacher.loading import load_teacher
 
     teacher = load_teacher(folder)
     sequences = [teacher.tokenizer(text)["input_ids"] for text in texts]
@@ -144,7 +144,7 @@ def _teacher_rate(folder: Path, texts: list[str]) -> float:
 
 
 def _print_neighbours(output: Path) -> None:
-    from pipelines.demo.neighbours import nearest_wordings  # noqa: PLC0415 - loaded only where it is used
+    from pipelines.demo.neighbours import nearest_wordings
 
     for event, near in nearest_wordings(output, _ASKED, n=3).items():
         typer.echo(f"\nnearest to: {event.text}")

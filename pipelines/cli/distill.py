@@ -182,8 +182,8 @@ def distill(
         held_out.extend(texts)
         plan.has_work(held_out)  # or it raises, before the fit
 
-    from distill import distill as run  # noqa: PLC0415 - torch takes seconds to import
-    from distill import model_card, teacher_bytes  # noqa: PLC0415 - as above
+    from distill import distill as run
+    from distill import model_card, teacher_bytes
 
     plan = Plan.make(sets, require or (), corpus=files is not None)
     before = _before(target) if plan.may_have_work else []
@@ -253,9 +253,9 @@ class _Corpus:
 
     @classmethod
     def find(cls, pattern: str, text: str, input_format: str | None) -> Self:
-        from pipelines.records.template import TextTemplate  # noqa: PLC0415 - loaded only where it is used
-        from pipelines.sources.files.discovery import find_inputs  # noqa: PLC0415 - as above
-        from pipelines.sources.files.schema import infer_schema  # noqa: PLC0415 - as above
+        from pipelines.records.template import TextTemplate
+        from pipelines.sources.files.discovery import find_inputs
+        from pipelines.sources.files.schema import infer_schema
 
         template = TextTemplate.parse(text)
         files = find_inputs(pattern, input_format)
@@ -263,7 +263,7 @@ class _Corpus:
 
     def texts(self, stages: Stages) -> Iterator[str | None]:
         """Read the texts; show how far it is, and how many rows could not be read."""
-        from pipelines.sources.files.texts import iterate_texts  # noqa: PLC0415 - loaded only where it is used
+        from pipelines.sources.files.texts import iterate_texts
 
         with stages.reading(sum(file.size for file in self.files)) as on_chunk:
             yield from iterate_texts(self.files, self.schema, self.template, on_chunk)
@@ -274,7 +274,7 @@ def _target(store: str | None, name: str | None, output: Path | None, *, store_i
     if output is not None:
         if name is not None or store_is_given:
             raise ConfigurationError("give --output, or --store and --name to publish: not both")
-        from encoder.atomic_files import check_new_folder  # noqa: PLC0415 - loaded only where it is used
+        from encoder.atomic_files import check_new_folder
 
         check_new_folder(output)
         return _Target(output.absolute().name, output=output)
@@ -282,9 +282,9 @@ def _target(store: str | None, name: str | None, output: Path | None, *, store_i
         missing = "--store" if name else "--name" if store else "--output, or --store and --name"
         raise ConfigurationError(f"where should the model go? Give {missing}")
 
-    from encoder.store.manifest import check_name  # noqa: PLC0415 - loaded only where it is used
-    from encoder.store.objects import open_objects  # noqa: PLC0415 - as above
-    from encoder.store.publish import prove_create_only  # noqa: PLC0415 - as above
+    from encoder.store.manifest import check_name
+    from encoder.store.objects import open_objects
+    from encoder.store.publish import prove_create_only
 
     objects = open_objects(f"{store.rstrip('/')}/{check_name(name)}")
     prove_create_only(objects)
@@ -294,7 +294,7 @@ def _target(store: str | None, name: str | None, output: Path | None, *, store_i
 def _teacher(
     teacher: str, device: str, precision: "Precision", revision: str | None, trust_remote_code: bool
 ) -> "EmbeddingModel":
-    from distill.evaluation import open_model  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation import open_model
 
     return open_model(
         teacher,
@@ -338,9 +338,9 @@ def _deliver(
     model: "StaticModel", card: str, target: _Target, parameters: dict[str, Any], measured: Measured
 ) -> dict[str, Any]:
     """Write the folder or publish the version; what was made, as JSON."""
-    from encoder.model import save_model  # noqa: PLC0415 - loaded only where it is used
-    from encoder.reference import Reference  # noqa: PLC0415 - as above
-    from encoder.store.store import ModelStore  # noqa: PLC0415 - as above
+    from encoder.model import save_model
+    from encoder.reference import Reference
+    from encoder.store.store import ModelStore
 
     more = {REPORT_FILE: measured.report}
     if target.output is not None:

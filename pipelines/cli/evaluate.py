@@ -79,14 +79,14 @@ def evaluate(
     if records is not None and label is None and not against:
         raise ConfigurationError("--input needs labels (--label) or another model to agree with (--against)")
 
-    from distill.evaluation import (  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation import (
         Requirement,
         check_measurable,
         check_sets,
         open_model,
         unmet,
     )
-    from distill.evaluation import evaluate as measure  # noqa: PLC0415 - as above
+    from distill.evaluation import evaluate as measure
 
     requirements = [Requirement.parse(each) for each in require or ()]
     console = ErrorConsole()
@@ -112,7 +112,7 @@ def evaluate(
 
 def evaluation_table(evaluations: "Sequence[Evaluation]") -> None:
     """Print evaluations side by side: a row a figure, then size and speed."""
-    from distill.evaluation import METRICS  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation import METRICS
 
     by_name = [{(each.metric, each.dataset): each for each in one.figures} for one in evaluations]
     keys = dict.fromkeys(key for figures in by_name for key in figures)

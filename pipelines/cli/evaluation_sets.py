@@ -63,7 +63,7 @@ class SetFiles:
             ConfigurationError: flags contradict one another, or two sets have the same name.
             InputError: a file is not there, is damaged, or is no such set.
         """
-        from distill.evaluation import Sets  # noqa: PLC0415 - torch takes seconds to import
+        from distill.evaluation import Sets
 
         if self.label is not None and self.input is None:
             raise ConfigurationError("--label is a field of the records: give them by --input")
@@ -80,8 +80,8 @@ class SetFiles:
         return sets
 
     def _records(self, pattern: str, say: Callable[[str], None]) -> "Records":
-        from distill.corpus_fit.sample import sample_distinct  # noqa: PLC0415 - torch takes seconds to import
-        from distill.evaluation import Records  # noqa: PLC0415 - as above
+        from distill.corpus_fit.sample import sample_distinct
+        from distill.evaluation import Records
 
         templates = [self.text] if self.label is None else [self.text, self.label]
         rows = complete_rows(pattern, templates, say, self.input_format, label=self.label)
@@ -91,7 +91,7 @@ class SetFiles:
 
 
 def _pairs(pattern: str, say: Callable[[str], None]) -> "Pairs":
-    from distill.evaluation import Pairs  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation import Pairs
 
     rows = all_rows(pattern, ["sentence1", "sentence2", "score"], say)
     first, second, scores = zip(*rows, strict=True)
@@ -99,8 +99,8 @@ def _pairs(pattern: str, say: Callable[[str], None]) -> "Pairs":
 
 
 def _classification(spec: str, per_label: int, say: Callable[[str], None]) -> "Classification":
-    from distill.evaluation import Classification, Labelled  # noqa: PLC0415 - torch takes seconds to import
-    from distill.evaluation.labelled import halves  # noqa: PLC0415 - as above
+    from distill.evaluation import Classification, Labelled
+    from distill.evaluation.labelled import halves
 
     def read(pattern: str) -> "Labelled":
         texts, labels = zip(*all_rows(pattern, ["text", "label"], say, label="label"), strict=True)
@@ -124,7 +124,7 @@ def _classification(spec: str, per_label: int, say: Callable[[str], None]) -> "C
 
 def _distinct(whole: "Labelled", spec: str, say: Callable[[str], None]) -> "Labelled":
     """The first record of each text: no text may be learnt from and asked about."""
-    from distill.evaluation import Labelled  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation import Labelled
 
     first: dict[str, int] = {}
     for i, text in enumerate(whole.texts):
@@ -136,7 +136,7 @@ def _distinct(whole: "Labelled", spec: str, say: Callable[[str], None]) -> "Labe
 
 
 def _retrieval(spec: str, say: Callable[[str], None]) -> "Retrieval":
-    from distill.evaluation import Retrieval  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation import Retrieval
 
     parts = spec.split(",")
     if len(parts) == 1:

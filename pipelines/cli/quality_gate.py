@@ -62,7 +62,7 @@ class Plan:
             ConfigurationError: a requirement cannot be read, or nothing that is given measures it.
             InputError: a set cannot be read, or measures nothing.
         """
-        from distill.evaluation import (  # noqa: PLC0415 - torch takes seconds to import
+        from distill.evaluation import (
             Records,
             Requirement,
             check_measurable,
@@ -112,8 +112,8 @@ class Plan:
         Raises:
             QualityTooLow: the model does not reach what is required.
         """
-        from distill.evaluation import Records, static_model, unmet  # noqa: PLC0415 - torch takes seconds to import
-        from distill.report import render_report  # noqa: PLC0415 - as above
+        from distill.evaluation import Records, static_model, unmet
+        from distill.report import render_report
 
         sets = self.sets
         if self.from_corpus and len(held_out) >= _FEWEST:
@@ -139,7 +139,7 @@ def unmeasured(
     model: "StaticModel", name: str, *, facts: dict[str, Any], parameters: dict[str, Any]
 ) -> Measured:
     """A model that there is nothing to measure on, and the page that says so."""
-    from distill.report import render_word_report  # noqa: PLC0415 - torch takes seconds to import
+    from distill.report import render_word_report
 
     return Measured(render_word_report(model, name, facts=facts, parameters=parameters))
 
@@ -148,7 +148,7 @@ def quality_of(
     model: "EmbeddingModel", others: "Sequence[EmbeddingModel]", sets: "Sets"
 ) -> "tuple[Evaluation, ...]":
     """Measure a model and others on the same sets; agreement is with the first of the others."""
-    from distill.evaluation import evaluate  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation import evaluate
 
     with ErrorConsole().status("") as status:
         beside: list[Evaluation] = []
@@ -162,8 +162,8 @@ def quality_of(
 
 def previous_version(uri: str) -> "list[EmbeddingModel]":
     """The latest version in a store, if there is one."""
-    from distill.evaluation import open_model  # noqa: PLC0415 - torch takes seconds to import
-    from encoder.store.store import ModelStore  # noqa: PLC0415 - obstore is loaded only where it is used
+    from distill.evaluation import open_model
+    from encoder.store.store import ModelStore
 
     try:
         manifest = ModelStore.open(uri).manifest()

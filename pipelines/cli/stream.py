@@ -120,20 +120,20 @@ def stream(
     that cannot be read, that have no time or come too late go to `dead_letters/` or --dead-letters.
     """
     try:
-        from pipelines.beam.runner import run_stream, start_stream  # noqa: PLC0415 - Beam is an extra
-        from pipelines.beam.runner_options import (  # noqa: PLC0415 - as above
+        from pipelines.beam.runner import run_stream, start_stream
+        from pipelines.beam.runner_options import (
             check_detachable,
             stream_options,
             stream_readers,
         )
-        from pipelines.beam.streaming.plan import claim_stream, plan_stream  # noqa: PLC0415 - as above
-        from pipelines.beam.streaming.sink_options import OutputWords  # noqa: PLC0415 - as above
-        from pipelines.beam.streaming.source_options import StreamInput, Timing  # noqa: PLC0415 - as above
-        from pipelines.kafka.config import parse_properties  # noqa: PLC0415 - as above
+        from pipelines.beam.streaming.plan import claim_stream, plan_stream
+        from pipelines.beam.streaming.sink_options import OutputWords
+        from pipelines.beam.streaming.source_options import StreamInput, Timing
+        from pipelines.kafka.config import parse_properties
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "apache_beam", "beam") from error
 
-    from pipelines.enrich.columns import parse_heads  # noqa: PLC0415 - loaded only where it is used
+    from pipelines.enrich.columns import parse_heads
 
     console = ErrorConsole()
     options = stream_options(beam_arguments or [], ends=stop_at_end)

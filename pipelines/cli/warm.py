@@ -24,9 +24,9 @@ def warm(
     The code is for this processor. It lies beside the installed package, or, where that cannot be written, in
     the user's cache; NUMBA_CACHE_DIR names another folder.
     """
-    from encoder.encoder import Encoder  # noqa: PLC0415 - Numba is loaded only where it is used
-    from encoder.kernels.compiled import code_folders  # noqa: PLC0415 - as above
-    from encoder.warm import warm_kernels  # noqa: PLC0415 - as above
+    from encoder.encoder import Encoder
+    from encoder.kernels.compiled import code_folders
+    from encoder.warm import warm_kernels
 
     done = warm_kernels()
     if not done.folders:

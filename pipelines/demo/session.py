@@ -102,7 +102,7 @@ class Session:
     def _line(self) -> str:
         processed = self._processed()
         readings = self._readings
-        assert readings is not None  # noqa: S101 - the thread begins with them
+        assert readings is not None
         found = readings.quantiles("millstream_latency_seconds", (0.5, 0.99))
         latency = (
             ""

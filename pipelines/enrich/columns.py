@@ -130,11 +130,11 @@ def score_columns(heads: Heads, vectors: NDArray[np.float32]) -> list[pa.Array]:
 
 def _columns(head: Head, outcome: Outcome) -> Iterator[pa.Array]:
     if isinstance(outcome, Labelled):
-        assert isinstance(head, Classifier)  # noqa: S101 - its outcome
+        assert isinstance(head, Classifier)
         yield pa.DictionaryArray.from_arrays(outcome.label, pa.array(head.labels, pa.string()))
         yield pa.array(outcome.score)
     elif isinstance(outcome, Nearest):
-        assert isinstance(head, Prototypes)  # noqa: S101 - its outcome
+        assert isinstance(head, Prototypes)
         indices = pa.array(outcome.nearest, mask=outcome.nearest < 0)
         yield pa.DictionaryArray.from_arrays(indices, pa.array(head.names, pa.string()))
         yield pa.array(outcome.similarity)
@@ -143,7 +143,7 @@ def _columns(head: Head, outcome: Outcome) -> Iterator[pa.Array]:
         yield pa.array(outcome.novel)
     else:
         labels, scores = _fields(head)
-        assert isinstance(head, Classifier)  # noqa: S101 - its outcome
+        assert isinstance(head, Classifier)
         rows, chosen = np.nonzero(outcome.scores.T >= DECISION_THRESHOLD)
         ends = np.searchsorted(rows, np.arange(outcome.scores.shape[1] + 1)).astype(np.int32)
         names = pa.array(head.labels, pa.string()).take(pa.array(chosen))

@@ -58,7 +58,7 @@ def _zigzag(value: bytes, at: int) -> tuple[int, int]:
     for position in range(at, min(at + _VARINT_BYTES, len(value))):
         byte = value[position]
         number |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - the last byte of a varint
+        if byte < 0x80:
             return (number >> 1) ^ -(number & 1), position + 1
         shift += 7
     raise ValueError("the numbers that say which message it is do not end")
@@ -72,7 +72,7 @@ def varint(number: int) -> bytes:
     """
     rest = (number << 1) ^ (number >> 63)
     out = bytearray()
-    while rest > 0x7F:  # noqa: PLR2004 - seven bits a byte
+    while rest > 0x7F:
         out.append(rest & 0x7F | 0x80)
         rest >>= 7
     out.append(rest)

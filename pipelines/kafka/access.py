@@ -58,7 +58,7 @@ def _refusal(errors: Sequence[KafkaError], properties: Mapping[str, str]) -> Mil
     """What is wrong with how we come in, or None where waiting may help."""
     for error in errors:
         why = _WHERE.sub("", _WHERE.sub("", error.str()))
-        if error.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001 - the name of librdkafka's own error
+        if error.code() == KafkaError._AUTHENTICATION:
             user = properties.get("sasl.username") or properties.get("sasl.oauthbearer.client.id")
             whom = f"user {user!r}" if user else "this user"
             return ConfigurationError(
@@ -79,13 +79,13 @@ def _refusal(errors: Sequence[KafkaError], properties: Mapping[str, str]) -> Mil
             return ConfigurationError(
                 "the brokers do not speak TLS on this port: look at --brokers and security.protocol"
             )
-        if error.code() == KafkaError._SSL:  # noqa: SLF001 - as above
+        if error.code() == KafkaError._SSL:
             return ConfigurationError(f"TLS with the brokers fails ({why}): look at the ssl.* properties")
     return None
 
 
 def _silence(errors: Sequence[KafkaError], last: KafkaException) -> str:
-    unknown = [error for error in errors if error.code() == KafkaError._RESOLVE]  # noqa: SLF001 - as above
+    unknown = [error for error in errors if error.code() == KafkaError._RESOLVE]
     why = _WHERE.sub("", _WHERE.sub("", (unknown[0] if unknown else last.args[0]).str()))
     return (
         f"the brokers do not answer ({why}): look at --brokers, at the network, and at security.protocol if "

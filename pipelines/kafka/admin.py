@@ -146,7 +146,7 @@ def _last_values(consumer: Any, partitions: Sequence[tuple[str, int]]) -> list[b
                 values.append(message.value())
                 if message.offset() + 1 >= ends.get(place, 0):
                     ends.pop(place, None)
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are named so
+            elif error.code() == KafkaError._PARTITION_EOF:
                 ends.pop(place, None)  # the last may be a marker
     if ends and not values:
         raise TransientError(f"the brokers gave no record of {next(iter(ends))[0]} in {_ASK_SECONDS:g} s")

@@ -167,7 +167,7 @@ class Registry:
 
 
 def _sent(schema: Schema) -> Any:
-    from confluent_kafka.schema_registry import Schema as Sent  # noqa: PLC0415 - an extra
+    from confluent_kafka.schema_registry import Schema as Sent
 
     return Sent(schema.text, schema.kind, list(schema.references))
 
@@ -185,7 +185,7 @@ def open_registry(url: str, properties: Mapping[str, str], *, serialized: bool =
         MissingExtra: the client's libraries are not installed.
     """
     try:
-        from confluent_kafka.schema_registry import SchemaRegistryClient  # noqa: PLC0415 - an extra
+        from confluent_kafka.schema_registry import SchemaRegistryClient
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "confluent_kafka.schema_registry", EXTRA) from error
     options: dict[str, Any] = {"url": url, "timeout": _TIMEOUT_SECONDS, "max.retries": 0}
@@ -196,7 +196,7 @@ def open_registry(url: str, properties: Mapping[str, str], *, serialized: bool =
     try:
         client = SchemaRegistryClient.new_client(options)
     except Exception as error:  # noqa: BLE001 - a port; and its text may show what is secret
-        secrets = [value for value in map(str, options.values()) if len(value) > 2]  # noqa: PLR2004 - no letter of every word
+        secrets = [value for value in map(str, options.values()) if len(value) > 2]
         said = one_line(error)
         for secret in secrets:
             said = said.replace(secret, "…")

@@ -167,6 +167,6 @@ class TopicSink:
             {"value": value, "key": key} for value, key in zip(values, keys, strict=True)
         ]
         if self._producer.produce_batch(self.topic, batch) < len(batch):
-            from confluent_kafka import KafkaException  # noqa: PLC0415 - Pub/Sub uses this module without Kafka
+            from confluent_kafka import KafkaException
 
             raise KafkaException(next(message["_error"] for message in batch if "_error" in message))

@@ -125,7 +125,7 @@ class OffsetFiles:
         """The partitions that should bring no more records for now."""
         if self.n_bytes >= self._max_bytes:
             return list(self._partitions)
-        return [number for number, one in self._partitions.items() if len(one.files) > 2]  # noqa: PLR2004 - one on its way, one waiting, one open
+        return [number for number, one in self._partitions.items() if len(one.files) > 2]
 
     def tick(self, close: Container[int] = ()) -> None:
         """Look after the files: begin to write those that are full, take note of those that are written.

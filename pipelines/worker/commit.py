@@ -26,7 +26,7 @@ _NOT_OURS = frozenset(
         KafkaError.REBALANCE_IN_PROGRESS,
         KafkaError.STALE_MEMBER_EPOCH,
         KafkaError.FENCED_MEMBER_EPOCH,
-        KafkaError._ASSIGNMENT_LOST,  # noqa: SLF001 - the name that librdkafka's own errors have
+        KafkaError._ASSIGNMENT_LOST,
     }
 )
 _REFUSED = frozenset(
@@ -36,7 +36,7 @@ _REFUSED = frozenset(
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
         KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError._AUTHENTICATION,  # noqa: SLF001 - as above
+        KafkaError._AUTHENTICATION,
     }
 )
 
@@ -213,7 +213,7 @@ def stop_error(error: KafkaException) -> TransientError | ConfigurationError:
     reason: KafkaError = error.args[0]
     if reason.code() in _REFUSED:
         return ConfigurationError(f"the cluster refuses: {reason.str()}")
-    if reason.code() in (KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID):  # noqa: SLF001 - as above
+    if reason.code() in (KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID):
         return TransientError(
             f"fenced: another worker goes by the same --instance, or this one was away for too long "
             f"({reason.str()}); start it again"

@@ -141,7 +141,7 @@ class Worker:
 
     def _give_up(self, error: KafkaException) -> None:
         """Start again from the last commit, if the transaction failed while messages were sent."""
-        if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 - the name of librdkafka's own error
+        if error.args[0].code() != KafkaError._STATE:
             raise stop_error(error) from error
         _log.warning("the transaction failed: %s", error.args[0].str())
         self._commits.abort()

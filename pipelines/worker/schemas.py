@@ -42,7 +42,7 @@ class Schemas:
         self._settings = settings
         self._kind = settings.input_format.upper()
         if registry is None:
-            assert settings.schema_registry is not None  # noqa: S101 - the settings see to it
+            assert settings.schema_registry is not None
             registry = open_registry(
                 settings.schema_registry, settings.properties, serialized=settings.input_format == "protobuf"
             )
@@ -52,17 +52,17 @@ class Schemas:
     def _compiler(self) -> Callable[[Schema, pa.Schema | None], Reader]:
         try:
             if self._settings.input_format == "avro":
-                from pipelines.formats.avro.reader import AvroReader  # noqa: PLC0415 - fastavro is an extra
+                from pipelines.formats.avro.reader import AvroReader
 
                 return AvroReader
-            from pipelines.formats.protobuf.reader import ProtobufReader  # noqa: PLC0415 - Protobuf is an extra
+            from pipelines.formats.protobuf.reader import ProtobufReader
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or self._settings.input_format, EXTRA) from error
         return ProtobufReader
 
     def decoder(self, columns: pa.Schema | None = None) -> FramedDecoder:
         """A decoder of the input, whose records will have to fit columns if there are any."""
-        assert self._compile is not None  # noqa: S101 - it is asked of framed inputs
+        assert self._compile is not None
         return FramedDecoder(self._kind, self.registry.schema, self._compile, columns)
 
     def known(self, topics: Sequence[str]) -> list[Known]:
@@ -123,8 +123,8 @@ class Schemas:
             ConfigurationError: Avro has no such columns.
         """
         try:
-            from pipelines.sinks.encoding.avro import score_schema  # noqa: PLC0415 - fastavro is an extra
-            from pipelines.sinks.encoding.avro_records import (  # noqa: PLC0415 - as above
+            from pipelines.sinks.encoding.avro import score_schema
+            from pipelines.sinks.encoding.avro_records import (
                 AvroFromAvro,
                 AvroFromColumns,
             )

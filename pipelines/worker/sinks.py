@@ -123,7 +123,7 @@ class Outputs:
         return letters, sum(map(len, values))
 
     def _too_large(self, row: int, size: int) -> DeadLetter:
-        assert self._smallest is not None  # noqa: S101 - records are sent
+        assert self._smallest is not None
         topic, limit = self._smallest.topic, self._smallest.max_bytes
         return DeadLetter(
             row, "TASK_PUT", f"the message would have {size:,} bytes, and topic {topic!r} takes {limit:,}"

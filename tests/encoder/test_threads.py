@@ -27,7 +27,7 @@ def test_each_item_is_done_once(n_items, threads):
 @pytest.fixture
 def three_threads(monkeypatch):
     """A pool of two threads beside the caller, whatever the machine is."""
-    from encoder import threads  # noqa: PLC0415 - its pool is exchanged
+    from encoder import threads
 
     monkeypatch.setenv("MILLSTREAM_THREADS", "3")
     threads._pool.cache_clear()

@@ -177,7 +177,7 @@ class FlinkCluster:
 
     def wait_for_slots(self) -> None:
         """Wait until all slots are free."""
-        free = lambda: self.rest("overview").get("slots-available")  # noqa: E731
+        free = lambda: self.rest("overview").get("slots-available")
         wait_for(free, f"{SLOTS} free slots", lambda n: n == SLOTS)
 
     def cancel_jobs(self) -> None:
@@ -230,7 +230,7 @@ def flink() -> Iterator[FlinkCluster]:
 
 if __name__ == "__main__":
     with flink() as running:
-        print("Apache Flink is ready until Ctrl-C; put behind `--` of a command:")  # noqa: T201 - for a person
-        print(" ".join(running.options), flush=True)  # noqa: T201 - as above
+        print("Apache Flink is ready until Ctrl-C; put behind `--` of a command:")
+        print(" ".join(running.options), flush=True)
         with suppress(KeyboardInterrupt):
             signal.pause()

@@ -42,7 +42,7 @@ def prism() -> Iterator[list[str]]:
 
 if __name__ == "__main__":
     with prism() as options:
-        print("Prism is ready until Ctrl-C; put behind `--` of a command:")  # noqa: T201 - for a person
-        print(" ".join(options), flush=True)  # noqa: T201 - as above
+        print("Prism is ready until Ctrl-C; put behind `--` of a command:")
+        print(" ".join(options), flush=True)
         with suppress(KeyboardInterrupt):
             signal.pause()

@@ -52,10 +52,10 @@ def backfill(millstream, model):
 @pytest.fixture(scope="session")
 def expected(inputs, model, tmp_path_factory):
     """What two threads of this machine make of the inputs."""
-    from pipelines.beam.backfill.job import claim_output  # noqa: PLC0415 - Beam takes seconds to import
-    from pipelines.beam.backfill.plan import plan_backfill  # noqa: PLC0415 - as above
-    from pipelines.beam.runner import run_backfill  # noqa: PLC0415 - as above
-    from pipelines.beam.runner_options import beam_options  # noqa: PLC0415 - as above
+    from pipelines.beam.backfill.job import claim_output
+    from pipelines.beam.backfill.plan import plan_backfill
+    from pipelines.beam.runner import run_backfill
+    from pipelines.beam.runner_options import beam_options
 
     output = tmp_path_factory.mktemp("expected") / "out"
     job = plan_backfill(
@@ -116,5 +116,5 @@ def test_a_backfill_on_flink_survives_kills(tmp_path, backfill, done, flink_clus
 def wait_for_more_parts(output, job):
     """Wait until the job writes: a part is newer than this call."""
     begin = time.time()
-    newest = lambda: max((path.stat().st_mtime for path in output.glob("*.parquet")), default=0.0)  # noqa: E731
+    newest = lambda: max((path.stat().st_mtime for path in output.glob("*.parquet")), default=0.0)
     wait_for(newest, "a new part", lambda at: at > begin, process=job)

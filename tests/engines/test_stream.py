@@ -61,7 +61,7 @@ def check_swap(stream, store, tiny_model, tmp_path, options, *more):
         job = stream("--follow", "latest", "--every", "0.5s", *more, "--", *options)
         wait_for_files(output, 2, job)
         store.publish(tiny_model(tmp_path / "newer", seed=8))
-        labels = lambda: {label for file in rows(output).values() for _, label in file}  # noqa: E731
+        labels = lambda: {label for file in rows(output).values() for _, label in file}
         wait_for(labels, "rows of tiny@2", lambda seen: "tiny@2" in seen, process=job)
         publish_damaged(store, tiny_model(tmp_path / "broken", seed=9))
         wait_for_files(output, len(rows(output)) + 4, job)

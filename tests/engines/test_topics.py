@@ -70,7 +70,7 @@ def test_a_topic_from_flink_misses_nothing_after_kills(start, kafka, topics, fli
         job = start(*flink_options, "--checkpointing_interval=1000")
         for victim in ("Python worker", "TaskManager"):
             before = len(vectors.ids())
-            more = lambda n, before=before: n > before + 100  # noqa: E731
+            more = lambda n, before=before: n > before + 100
             wait_for(lambda: len(vectors.ids()), "100 more records", more, process=job)
             flink_cluster.kill(victim)
         n = producer.stop()

@@ -106,11 +106,11 @@ class OutputWords:
 
     def _kafka(self, messages: Messages, letters: str, *, is_folder: bool) -> Output:
         try:
-            from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - Kafka is an extra
+            from confluent_kafka.admin import AdminClient
 
-            from pipelines.beam.streaming.sinks.kafka import KafkaOutput, KafkaTopic  # noqa: PLC0415 - as above
-            from pipelines.kafka.admin import check_topics, max_message_bytes  # noqa: PLC0415 - as above
-            from pipelines.kafka.config import producer_properties  # noqa: PLC0415 - as above
+            from pipelines.beam.streaming.sinks.kafka import KafkaOutput, KafkaTopic
+            from pipelines.kafka.admin import check_topics, max_message_bytes
+            from pipelines.kafka.config import producer_properties
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
         if self.brokers is None:
@@ -134,7 +134,7 @@ class OutputWords:
 
     def _pubsub(self, messages: Messages, letters: str) -> Output:
         check_pubsub()
-        from pipelines.beam.streaming.sinks.pubsub import PubSubOutput  # noqa: PLC0415 - Google's libraries are an extra
+        from pipelines.beam.streaming.sinks.pubsub import PubSubOutput
 
         for path in [self.place, *([] if "://" in letters else [letters])]:
             if not re.fullmatch("projects/[^/]+/topics/[^/]+", path):

@@ -134,11 +134,11 @@ class StreamInput:
 
     def _topic(self, topic: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:
         try:
-            from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - Kafka is an extra
+            from confluent_kafka.admin import AdminClient
 
-            from pipelines.beam.streaming.sources.kafka import KafkaSource  # noqa: PLC0415 - as above
-            from pipelines.kafka.admin import check_topics, sample_values  # noqa: PLC0415 - as above
-            from pipelines.kafka.config import consumer_properties  # noqa: PLC0415 - as above
+            from pipelines.beam.streaming.sources.kafka import KafkaSource
+            from pipelines.kafka.admin import check_topics, sample_values
+            from pipelines.kafka.config import consumer_properties
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
         if self.brokers is None:
@@ -186,7 +186,7 @@ class StreamInput:
 
     def _pubsub(self, path: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Input:
         check_pubsub()
-        from pipelines.beam.streaming.sources.pubsub import PubSubInput  # noqa: PLC0415 - Google's libraries are an extra
+        from pipelines.beam.streaming.sources.pubsub import PubSubInput
 
         if not re.fullmatch("projects/[^/]+/(subscriptions|topics)/[^/]+", path):
             raise ConfigurationError(f"cannot use --input {self.text}: write {_KINDS}")

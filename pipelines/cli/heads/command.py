@@ -38,7 +38,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the heads of a model, and the columns that they add."""
-    from pipelines.enrich.columns import score_fields  # noqa: PLC0415 - loaded only where it is used
+    from pipelines.enrich.columns import score_fields
 
     heads = _heads(ref)
     rows = [
@@ -76,7 +76,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure a head on records that it was not fitted to; intervals of 95 % are the bootstrap's."""
-    from encoder.encoder import Encoder  # noqa: PLC0415 - Numba is loaded only where it is used
+    from encoder.encoder import Encoder
 
     encoder = Encoder.load(ref)
     (head,) = encoder.heads.only([name]).heads
@@ -85,8 +85,8 @@ def evaluate(
         raise ConfigurationError("which field says the label? Give --label FIELD")
     template = text or head.facts.get("text", "text")
     records = LabelledRecords.find(inputs, template, label, separator=separator, input_format=input_format)
-    from distill.heads import embed  # noqa: PLC0415 - scikit-learn takes a second to import
-    from distill.heads.evaluation import evaluate_head  # noqa: PLC0415 - as above
+    from distill.heads import embed
+    from distill.heads.evaluation import evaluate_head
 
     console = ErrorConsole()
     with Stages(console) as stages:
@@ -100,7 +100,7 @@ def evaluate(
 
 
 def _heads(ref: str) -> Any:
-    from encoder.encoder import Encoder  # noqa: PLC0415 - Numba is loaded only where it is used
+    from encoder.encoder import Encoder
 
     return Encoder.load(ref).heads
 

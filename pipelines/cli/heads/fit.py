@@ -77,7 +77,7 @@ def classifier(
         raise ConfigurationError(
             "--calibration temperature is for one label a record: give platt or isotonic"
         )
-    from distill.heads import fit_classifier  # noqa: PLC0415 - scikit-learn takes a second to import
+    from distill.heads import fit_classifier
 
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, sample)
@@ -132,7 +132,7 @@ def prototypes(
     records = LabelledRecords.find(inputs, text, label, input_format=input_format)
     if records.several:
         raise ConfigurationError(f"--label {label} is a list: an example has one name")
-    from distill.heads import fit_prototypes  # noqa: PLC0415 - scikit-learn takes a second to import
+    from distill.heads import fit_prototypes
 
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, MOST)
@@ -166,7 +166,7 @@ def novelty(
     rate = _share(alert_rate)
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
     records = LabelledRecords.find(inputs, text, None, input_format=input_format)
-    from distill.heads import fit_novelty  # noqa: PLC0415 - scikit-learn takes a second to import
+    from distill.heads import fit_novelty
 
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, sample)
@@ -177,8 +177,8 @@ def novelty(
 
 
 def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most: int) -> Any:
-    from distill.heads import embed  # noqa: PLC0415 - scikit-learn takes a second to import
-    from encoder.encoder import Encoder  # noqa: PLC0415 - Numba is loaded only where it is used
+    from distill.heads import embed
+    from encoder.encoder import Encoder
 
     texts, labels = records.read(stages, most)
     return embed(Encoder(target.model), texts, labels)

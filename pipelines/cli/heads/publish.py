@@ -37,7 +37,7 @@ class _Base:
         if reference.kind == "folder":
             folder = Path(reference.location).absolute()
             return cls(reference, folder, load_model(folder), None)
-        from encoder.store.cache import cached_model  # noqa: PLC0415 - a folder needs no object store
+        from encoder.store.cache import cached_model
 
         folder, manifest = cached_model(reference)
         pinned = Reference("store", reference.location, manifest.version)
@@ -83,7 +83,7 @@ class HeadTarget:
                 f"{ref} is a folder, not a model in a store: give --output, then `millstream models publish`"
             )
         if output is not None:
-            from encoder.atomic_files import check_new_folder  # noqa: PLC0415 - loaded only where it is used
+            from encoder.atomic_files import check_new_folder
 
             check_new_folder(output)
         target = cls(name, _Base.open(reference), output, replace, reference.selector == "latest")
@@ -106,7 +106,7 @@ class HeadTarget:
         """
         if self.output is None:
             return self._publish(head, quality)
-        from encoder.atomic_files import new_folder, write_synced  # noqa: PLC0415 - loaded only where it is used
+        from encoder.atomic_files import new_folder, write_synced
 
         with new_folder(self.output) as staging:
             shutil.copytree(self.base.folder, staging, dirs_exist_ok=True)
@@ -148,7 +148,7 @@ class HeadTarget:
 
 def _files(base: _Base, head: "Head") -> dict[str, bytes]:
     """The head's file, and the model's report and card, as far as it has them, with all heads in them."""
-    from distill.report.head_sections import card_with_heads, page_with_heads  # noqa: PLC0415 - brings jinja2
+    from distill.report.head_sections import card_with_heads, page_with_heads
 
     files = {head_path(head.name): pack_head(head, base.model.vectors_digest())}
     heads = [*(one for one in base.model.heads if one.name != head.name), head]
@@ -160,9 +160,9 @@ def _files(base: _Base, head: "Head") -> dict[str, bytes]:
 
 def _extend(base: _Base, head: "Head", quality: dict[str, Any], *, next_only: bool) -> dict[str, Any]:
     """Publish a version with one more head, what is known of all heads beside it."""
-    from encoder.store.store import ModelStore  # noqa: PLC0415 - loaded only where it is used
+    from encoder.store.store import ModelStore
 
-    assert base.manifest is not None  # noqa: S101 - `find` has seen to it
+    assert base.manifest is not None
     before = base.manifest
     known = {**before.parameters.get("heads", {}), head.name: {"kind": head.kind, **head.facts}}
     measured = {name: of for name, of in before.quality.get("heads", {}).items() if name != head.name}
@@ -185,7 +185,7 @@ def _extend(base: _Base, head: "Head", quality: dict[str, Any], *, next_only: bo
 
 
 def _prove_create_only(uri: str) -> None:
-    from encoder.store.objects import open_objects  # noqa: PLC0415 - a folder needs no object store
-    from encoder.store.publish import prove_create_only  # noqa: PLC0415 - as above
+    from encoder.store.objects import open_objects
+    from encoder.store.publish import prove_create_only
 
     prove_create_only(open_objects(uri))

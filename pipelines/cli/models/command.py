@@ -52,7 +52,7 @@ app.command("push")(model_push.push)
 @app.command("list")
 def list_(store: Store, as_json: AsJson = False) -> None:
     """List the models of a store and the latest version of each."""
-    from encoder.store.store import list_models  # noqa: PLC0415 - obstore is loaded only where it is used
+    from encoder.store.store import list_models
 
     rows = [_row(name, model) for name, model in list_models(store).items()]
     if as_json:
@@ -69,7 +69,7 @@ def show(ref: Ref, as_json: AsJson = False) -> None:
     store, reference = _open(ref)
     manifest = store.manifest(reference.selector)
     if as_json:
-        from msgspec import to_builtins  # noqa: PLC0415 - loaded only where it is used
+        from msgspec import to_builtins
 
         typer.echo(json.dumps(to_builtins(manifest), indent=2))
         return
@@ -110,8 +110,8 @@ def publish(
     ] = None,
 ) -> None:
     """Publish a model folder as the next version of a model; readers see all of it or nothing."""
-    from encoder.store.manifest import check_name  # noqa: PLC0415 - obstore is loaded only where it is used
-    from encoder.store.store import ModelStore  # noqa: PLC0415 - obstore is loaded only where it is used
+    from encoder.store.manifest import check_name
+    from encoder.store.store import ModelStore
 
     parameters = _parameters(parameter or [])
     target = ModelStore.open(f"{store_uri(store)}/{check_name(name)}")
@@ -223,7 +223,7 @@ def _quality(quality: dict[str, Any]) -> dict[str, Any]:
 
 def _open(ref: str) -> "tuple[ModelStore, Reference]":
     """Open the store of a REF; nothing is read yet."""
-    from encoder.store.store import ModelStore  # noqa: PLC0415 - obstore is loaded only where it is used
+    from encoder.store.store import ModelStore
 
     reference = parse(ref)
     if reference.kind != "store":

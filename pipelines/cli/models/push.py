@@ -78,14 +78,14 @@ def push(
 
 def _folder(ref: str) -> tuple[Path, str]:
     """The folder of a REF, whose bytes are checked, and what it is called."""
-    from encoder.model import load_model  # noqa: PLC0415 - loaded only where it is used
+    from encoder.model import load_model
 
     reference = parse(ref)
     if reference.kind == "folder":
         folder = Path(reference.location)
         load_model(folder)
         return folder, folder.absolute().name
-    from encoder.store.cache import cached_model  # noqa: PLC0415 - obstore is loaded only where it is used
+    from encoder.store.cache import cached_model
 
     folder, manifest = cached_model(reference)
     return folder, f"{manifest.name} version {manifest.version} ({manifest.digest})"
@@ -99,9 +99,9 @@ def _is_pushed(path: Path, folder: Path, with_report: bool) -> bool:
 
 def _push(folder: Path, files: list[str], repo_id: str, public: bool, message: str) -> str:
     """Create the repository if need be and commit the files; the commit's address."""
-    import httpx  # noqa: PLC0415 - comes with huggingface_hub
-    from huggingface_hub import HfApi  # noqa: PLC0415 - loaded only where it is used
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError  # noqa: PLC0415 - as above
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     api = HfApi(library_name="millstream")
     try:
@@ -127,7 +127,7 @@ def _operations(
     api: "HfApi", folder: Path, files: list[str], repo_id: str
 ) -> "list[CommitOperationAdd | CommitOperationDelete]":
     """The files to add, and those of an earlier push that are not among them."""
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete  # noqa: PLC0415 - as above
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     gone = [
         there

@@ -103,7 +103,7 @@ def _check_output(output: Path) -> None:
 
 def _write(output: Path, page: str) -> None:
     """Write the page, whole or not at all."""
-    from encoder.atomic_files import write_synced  # noqa: PLC0415 - loaded only where it is used
+    from encoder.atomic_files import write_synced
 
     staged = output.with_name(f".{output.name}-{uuid.uuid4().hex[:8]}")
     try:
@@ -117,7 +117,7 @@ def _open(ref: str) -> _Version:
     reference = parse(ref)
     if reference.kind == "folder":
         return _Version(Path(reference.location), {}, {})
-    from encoder.store.cache import cached_model  # noqa: PLC0415 - obstore is loaded only where it is used
+    from encoder.store.cache import cached_model
 
     folder, manifest = cached_model(reference)
     facts = {
@@ -131,16 +131,16 @@ def _open(ref: str) -> _Version:
 
 
 def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str], shown: int) -> str:
-    from distill.report import render_report, render_word_report  # noqa: PLC0415 - torch takes seconds to import
-    from distill.report.head_sections import page_with_heads  # noqa: PLC0415 - brings jinja2
-    from encoder.model import load_model  # noqa: PLC0415 - loaded only where it is used
+    from distill.report import render_report, render_word_report
+    from distill.report.head_sections import page_with_heads
+    from encoder.model import load_model
 
     model = load_model(version.folder)
     lineage = _lineage(version, model)
     if not files:
         name = version.facts.get("version", Path(ref).absolute().name)
         return page_with_heads(render_word_report(model, name, **lineage), model.heads)
-    from distill.evaluation import check_sets, open_model  # noqa: PLC0415 - torch takes seconds to import
+    from distill.evaluation import check_sets, open_model
 
     sets = files.read(ErrorConsole().print)
     check_sets(sets, reference=bool(against))

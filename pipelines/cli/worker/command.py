@@ -128,10 +128,10 @@ def worker(
     """
     del config  # its options have become defaults
     try:
-        from pipelines.enrich.columns import VectorFormat, parse_heads  # noqa: PLC0415 - Kafka is an extra
-        from pipelines.kafka.config import parse_properties  # noqa: PLC0415 - as above
-        from pipelines.sinks.open_files import Rotation  # noqa: PLC0415 - as above
-        from pipelines.worker.settings import (  # noqa: PLC0415 - as above
+        from pipelines.enrich.columns import VectorFormat, parse_heads
+        from pipelines.kafka.config import parse_properties
+        from pipelines.sinks.open_files import Rotation
+        from pipelines.worker.settings import (
             Output,
             WorkerSettings,
             parse_budget,
@@ -178,11 +178,11 @@ def worker(
         )
         return
     if check:
-        from pipelines.worker.check import check as look  # noqa: PLC0415 - as above
+        from pipelines.worker.check import check as look
 
         print_table(None, [list(row) for row in look(settings)])
         return
-    from pipelines.cli.worker.run import log_as, run  # noqa: PLC0415 - as above
+    from pipelines.cli.worker.run import log_as, run
 
     log_as(log_format)
     run(settings, listen=listen, stuck_seconds=stuck_seconds, ui=ui)

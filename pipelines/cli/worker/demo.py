@@ -75,9 +75,9 @@ def run_demo(
     Raises:
         ConfigurationError: there is no model, or an option asks for what the embedded broker cannot do.
     """
-    from pipelines.cli.worker.run import log_as, run  # noqa: PLC0415 - Kafka is an extra
-    from pipelines.demo.cluster import embedded_cluster  # noqa: PLC0415 - as above
-    from pipelines.demo.session import Session  # noqa: PLC0415 - as above
+    from pipelines.cli.worker.run import log_as, run
+    from pipelines.demo.cluster import embedded_cluster
+    from pipelines.demo.session import Session
 
     settings = dataclasses.replace(
         settings,

@@ -93,7 +93,7 @@ def _decimal(schema: dict[str, Any]) -> pa.DataType:
     precision, scale = schema.get("precision", 0), schema.get("scale", 0)
     if not 0 < precision <= _MOST_DIGITS:
         raise SchemaError(f"a decimal of {precision} digits")
-    return (pa.decimal128 if precision <= 38 else pa.decimal256)(precision, scale)  # noqa: PLR2004 - as many digits fit 128 bits
+    return (pa.decimal128 if precision <= 38 else pa.decimal256)(precision, scale)
 
 
 def _union(branches: list[Any], names: dict[str, Any], above: tuple[str, ...]) -> pa.DataType:

@@ -57,7 +57,7 @@ def _framed(data: memoryview, edges: NDArray[np.int64], head: bytes, tail: bytes
 def _zigzag(numbers: NDArray[np.int8]) -> tuple[memoryview, NDArray[np.int64]]:
     """Small numbers as zigzag varints of one or two bytes; the bytes, and where each row begins and ends."""
     zigzag = ((numbers << 1) ^ (numbers >> 7)).view(np.uint8)
-    long = zigzag > 0x7F  # noqa: PLR2004 - seven bits a byte
+    long = zigzag > 0x7F
     pairs = np.empty((*numbers.shape, 2), np.uint8)
     pairs[..., 0] = zigzag | np.where(long, 0x80, 0)
     pairs[..., 1] = 1  # the eighth bit

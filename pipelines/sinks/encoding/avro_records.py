@@ -133,7 +133,7 @@ class AvroFromAvro:
             self._scores = scores.schema
             self._plans.clear()
         for value, tail in zip(made.values, _added_fields(made, scores), strict=True):
-            assert value is not None  # noqa: S101 - it has become a record
+            assert value is not None
             head, cut = self._plans.get(value[:HEADER]) or self._plan(value)
             body = value[HEADER:] if cut is None else cut(value)
             messages.append(head + body + tail)
@@ -141,7 +141,7 @@ class AvroFromAvro:
 
     def _plan(self, value: bytes) -> tuple[bytes, AvroSlices | None]:
         schema = self._registry.schema(schema_id(value) or 0)
-        assert schema is not None  # noqa: S101 - the value was decoded by it
+        assert schema is not None
         keep = kept_fields(schema, self._fields, self._scores)
         whole = keep == kept_fields(schema, None) and not set(_names(schema)) - set(keep)
         plan = self._subjects.header(self._added(schema)), None if whole else AvroSlices(schema, keep)

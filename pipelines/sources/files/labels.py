@@ -48,7 +48,7 @@ def labelled_schema(files: list[InputFile], template: TextTemplate, label: Label
     schema = infer_schema(files, list(dict.fromkeys(wanted)), ())
     if label.name is not None:
         path = field_path(schema, label.name)
-        assert path is not None  # noqa: S101 - infer_schema has found it
+        assert path is not None
         kind = field_type(schema, path)
         if not _is_label(kind.value_type if _is_list(kind) else kind):
             raise InputError(

@@ -173,7 +173,7 @@ class View:
             size = min(len(lines) + 2, height - _LEAST_LOG) if height > 2 * _LEAST_LOG else height
             parts.append(Layout(_panel(title, *lines), size=size))
             height -= size
-        if height > 2:  # noqa: PLR2004 - a border above and below
+        if height > 2:
             lines = [Text(line) for line in list(self._watched.log())[2 - height :]]
             parts.append(Layout(_panel("log", *lines), size=height))
         return parts

@@ -78,8 +78,8 @@ class _On:
     """
 
     def __init__(self, provider: Any, group: str) -> None:
-        from opentelemetry import trace  # noqa: PLC0415 - an extra
-        from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415 - as above
+        from opentelemetry import trace
+        from opentelemetry.trace.propagation.tracecontext import (
             TraceContextTextMapPropagator,
         )
 
@@ -161,12 +161,12 @@ def open_spans(group: str, environment: Mapping[str, str] = os.environ) -> Spans
     if not any(environment.get(name) for name in _ENDPOINTS):
         return OFF
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - an extra
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
             OTLPSpanExporter,
         )
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - as above
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - as above
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - as above
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
         _log.warning(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set and %s is not installed: no traces are sent; "

@@ -62,7 +62,7 @@ def test_no_records_are_refused(tiny_static):
 
 @pytest.fixture
 def tiny_static():
-    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415 - for this fixture alone
+    from tokenizers import Tokenizer, models, pre_tokenizers
 
     tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "card": 1, "disk": 2}, "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -104,7 +104,7 @@ def test_killed_publishers_leave_whole_versions_and_no_gap(durable_uri, make_mod
     assert len(numbers) >= len(winners) > 0
     assert all(store.manifest(number).write_id == write_id for number, write_id in winners)
     assert [problem for number in numbers for problem in store.verify(store.manifest(number))] == []
-    print(f"{output.splitlines()[-1]}, {len(numbers)} versions, {reader.reads} reads")  # noqa: T201 - with -s
+    print(f"{output.splitlines()[-1]}, {len(numbers)} versions, {reader.reads} reads")
 
 
 @pytest.mark.server

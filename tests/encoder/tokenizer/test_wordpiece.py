@@ -296,4 +296,4 @@ def test_many_texts_give_the_librarys_ids(loghub_lines):
         lines = [*mutate(loghub_lines, random), *many(14_000, random, anywhere=name == "uncased")]
         assert tiny_tokenizers.different(name, lines, limit) == [], (name, limit)
         done += len(lines)
-        print(f"{done:,} texts alike, last by the tokenizer {name!r}", flush=True)  # noqa: T201 - shows progress
+        print(f"{done:,} texts alike, last by the tokenizer {name!r}", flush=True)

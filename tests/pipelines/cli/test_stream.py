@@ -43,7 +43,7 @@ def test_records_are_written_by_windows(stream, folder, rows, matrix, encoder, l
 
 
 def test_the_same_command_writes_the_same_files(stream, folder):
-    read = lambda: {path: path.read_bytes() for path in folder.glob("out/**/*.*") if path.is_file()}  # noqa: E731
+    read = lambda: {path: path.read_bytes() for path in folder.glob("out/**/*.*") if path.is_file()}
     assert stream("--stop-at-end").code == 0
     before = read()
     assert stream("--stop-at-end").code == 0

@@ -222,7 +222,7 @@ def test_several_topics_into_one_output_that_later_takes_more(kafka, topics, wor
     with worker(outputs, inputs=tuple(names[:2]), properties={"statistics.interval.ms": "100"}) as started:
         assert len(topics.read(least=2 * N)) == 2 * N
         places = [{"topic": name, "partition": str(p)} for name in names[:2] for p in range(2)]
-        lags = lambda: [metric(started, "millstream_lag_records", **place) for place in places]  # noqa: E731
+        lags = lambda: [metric(started, "millstream_lag_records", **place) for place in places]
         wait_for(lags, "no lag", lambda found: found == [0] * 4)
     with worker(outputs, inputs=(f"^{stem}-",)):
         topics.read(least=3 * N)

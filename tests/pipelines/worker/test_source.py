@@ -68,7 +68,7 @@ def test_a_partition_that_was_held_when_it_went_is_read_when_it_comes_back(kafka
     inputs.subscribe(Listener())
     until(lambda: len(inputs.positions.owned) == 4, inputs.idle, "4 partitions")
     write(kafka.address, topic, range(40, 80))
-    step = lambda: (inputs.hold([]), read(inputs, found))  # noqa: E731
+    step = lambda: (inputs.hold([]), read(inputs, found))
     until(lambda: set(found) == set(range(80)), step, "80 messages")
 
 

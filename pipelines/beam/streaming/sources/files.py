@@ -163,7 +163,7 @@ class _Reader(ArrivalReader):
 
     def _read(self) -> None:
         """Read the next chunk of the file, or find that it has ended."""
-        assert self._chunks is not None  # noqa: S101 - for the type checker
+        assert self._chunks is not None
         try:
             chunk = next(self._chunks, None)
             if chunk is not None:

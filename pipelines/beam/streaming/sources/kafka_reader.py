@@ -29,8 +29,8 @@ _MESSAGES = 4096
 _SECONDS = 0.02  # for more messages to come, if there are fewer
 _GONE = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - librdkafka's own codes are named so
-    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - as above
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
 _waiting: WaitingConsumers["_Live"] = WaitingConsumers()
@@ -117,11 +117,11 @@ class _Live:
         """Take in what is no record: an error, or the end of what is there."""
         error: KafkaError = message.error()
         name = f"{self._source.topic}/{message.partition()}"
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's own codes are named so
+        if error.code() == KafkaError._PARTITION_EOF:
             self.partitions[message.partition()].at_end = True
         elif error.code() in _GONE:
             raise ConfigurationError(f"cannot read {name}: {error.str()}")
-        elif error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - as above
+        elif error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise TransientError(f"cannot go on reading {name}: {error.str()}")
         else:
             _log.warning("while reading %s: %s", self._source.place, error.str())

@@ -87,9 +87,9 @@ def interrupt(begin, processes, ended):
 
     def start(number, output, workers, n_parts, later=0.0):
         while True:
-            parts = lambda: len(list(output.glob("*.parquet")))  # noqa: E731
+            parts = lambda: len(list(output.glob("*.parquet")))
             process, wanted = processes(*begin(output, workers)), parts() + n_parts
-            over = lambda n, process=process, wanted=wanted: n >= wanted or process.poll() is not None  # noqa: E731
+            over = lambda n, process=process, wanted=wanted: n >= wanted or process.poll() is not None
             wait_for(parts, f"{wanted} parts", over, pause=0.01)
             time.sleep(later)
             process.send_signal(number)

@@ -141,7 +141,7 @@ def test_messages_become_messages(topic, stream, encoder, tmp_path, letters):
     assert np.array_equal(vectors, encoder.encode([value["text"] for value, _ in found]))
     for value, about in found:
         assert sent[about["millstream_id"].rpartition(":")[2]] == value["id"]
-    bad = lambda: letters(tmp_path / "bad") if (tmp_path / "bad").is_dir() else []  # noqa: E731
+    bad = lambda: letters(tmp_path / "bad") if (tmp_path / "bad").is_dir() else []
     wait_for(bad, "two dead letters", lambda found: len(found) == 2, process=job)
     assert {one["reason"].partition(":")[0] for one in letters(tmp_path / "bad")} == {
         "not JSON",

@@ -150,7 +150,7 @@ def test_a_collector_that_is_away_holds_nothing_up(monkeypatch):
     assert not ended.is_set()
     released.set()
     # The exporter's threads draw random numbers and log: other tests would notice.
-    threads = lambda: {thread.name for thread in threading.enumerate()}  # noqa: E731
+    threads = lambda: {thread.name for thread in threading.enumerate()}
     wait_for(
         threads, "the exporter's end", lambda names: not names & {"spans", "OtelBatchSpanRecordProcessor"}
     )

@@ -7,7 +7,7 @@ DEMO_RECORDS ?= 200000
 # Test processes share the cores: OpenMP's threads that spin while they wait would take them from each other.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-servers lint format bench engines prism flink kafka soak clean
+.PHONY: help setup demo test test-servers lint format docs bench engines prism flink kafka soak clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -36,6 +36,9 @@ lint: setup  ## style, types, import rules
 format: setup  ## put the code into its format
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: setup  ## the documentation's site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup  ## the benchmarks, with the peers beside them
 	failed=0; for program in tests/benchmarks/*.py; do $(BIN)/python $$program --json build/bench/$$(basename $$program .py).json || failed=1; done; exit $$failed

@@ -3,8 +3,8 @@
 python tests/soak.py [--only PART,PART] [--again]
 
 Every file of tests runs with `MILLSTREAM_SOAK=1`, and every benchmark as a program. What came out is written
-into the tables of docs/soak.md and docs/worker-faults.md after each of them, so the command may be stopped at
-any time: what passed today is not run again, unless `--again` is given. Rows of parts that do not run stay.
+into the tables of docs/notes/soak.md and docs/notes/worker-faults.md after each of them, so the command may be
+stopped at any time: what passed today is not run again, unless `--again` is given. Rows of parts that do not run stay.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from faults.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[1]
 FAULTS_TEST = "tests/pipelines/worker/test_faults.py"
-FAULTS_TABLE, TABLE = ROOT / "docs/worker-faults.md", ROOT / "docs/soak.md"
+FAULTS_TABLE, TABLE = ROOT / "docs/notes/worker-faults.md", ROOT / "docs/notes/soak.md"
 COUNTS = ("records", "lost", "repeated", "dead_wrong", "dead_repeated", "restarts")
 FAULTS_HEAD = ("scenario", "faults", "records", "lost", "repeated", "letters wrong", "letters repeated")
 FAULTS_HEAD += ("restarts", "run on")

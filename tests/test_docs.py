@@ -13,7 +13,7 @@ from topics import read_topic, write_topic
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SCORES = ("incident_nearest", "incident_similarity", "kind_label", "kind_score", "odd_distance", "odd_novel")
 SAID = {
-    "beam.md": [
+    "explanation/beam.md": [
         "2 ['id', 'merchant', 'embedding', 'model_version']",
         "1 256 minilm@1",
         "bad: {'id': 2, 'reason': None} InputError('the text is null: reason')",
@@ -25,11 +25,11 @@ SAID = {
         "window-20260131T120100Z-60s-00000.parquet",
         "window-20260131T120700Z-60s-00000.parquet",
     ],
-    "evaluation.md": ["small.html"],
-    "heads.md": [str(["id", "embedding", "model_version", *_SCORES]), "('kind',) pin"],
+    "explanation/evaluation.md": ["small.html"],
+    "explanation/heads.md": [str(["id", "embedding", "model_version", *_SCORES]), "('kind',) pin"],
 }
-LAST = {"evaluation.md": r"would push \d+ files to org/small"}
-NEEDS_KAFKA = {"beam.md"}
+LAST = {"explanation/evaluation.md": r"would push \d+ files to org/small"}
+NEEDS_KAFKA = {"explanation/beam.md"}
 
 
 EVENT = b'{"id": 1, "reason": "card stolen", "at": "2026-01-31T12:07:05Z"}'

@@ -36,7 +36,9 @@ def test_the_worker_needs_no_torch():
     ]
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md", "docs/testing.md"])
+@pytest.mark.parametrize(
+    "page", ["CONTRIBUTING.md", "docs/explanation/architecture.md", "docs/contributing/testing.md"]
+)
 def test_every_path_that_a_page_names_is_there(page):
     paths = re.findall(r"`((?:\.ci|[a-z_]+)/[\w./-]*)`", (ROOT / page).read_text("utf-8"))
     assert len(paths) > 3

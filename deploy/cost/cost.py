@@ -1,6 +1,6 @@
 """What a billion records cost, and how rates grow with cores: a model of measured rates and list prices.
 
-    python deploy/cost/cost.py [--rates rates.json] [--prices prices.toml] [--draw ../../docs/scale.svg]
+    python deploy/cost/cost.py [--rates rates.json] [--prices prices.toml] [--draw ../../docs/notes/scale.svg]
         [--cores 1 2 4 ...]
 
 It prints a table, and draws. The rates are those of `tests/benchmarks/scale.py`.

@@ -25,7 +25,8 @@ def default_share(n_texts: int) -> float:
     """How long plain distillation's vectors are beside those of a table fitted to so many texts.
 
     Products of vectors go by the square of their lengths: those of plain distillation weigh as much as the
-    fit's to no texts at all, half as much at 6,000 and a tenth at 54,000. docs/distillation.md has figures.
+    fit's to no texts at all, half as much at 6,000 and a tenth at 54,000.
+    docs/explanation/distillation.md has figures.
     """
     return math.sqrt(_HALVED / (_HALVED + n_texts))
 

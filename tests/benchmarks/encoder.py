@@ -5,7 +5,7 @@
 Each system is a process of its own, pinned to the same core. In a round they take turns, so that all meet the
 same machine; a turn is as many texts as the system does in about `--seconds`. Shown are the medians of the
 rounds. Before that, ours must give model2vec's vectors and the ids of `tokenizers`. Exits with 1 when a goal
-is missed; the goals hold for one core of the machine that docs/encoder-benchmark.md names.
+is missed; the goals hold for one core of the machine that docs/notes/encoder-benchmark.md names.
 
 Log lines and sentences are those of ../shared/data; without it name files: --texts 'log lines=FILE'
 --texts sentences=FILE. A run takes some minutes, and the first one some more to make the tables.

@@ -95,7 +95,7 @@ def test_the_page_shows_the_table(tmp_path):
     picture = tmp_path / "scale.svg"
     done = run("--draw", picture, "--cores", 1, 2, 4, 16, 64, 256)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in (ROOT / "docs/scale.md").read_text()
+    assert done.stdout.strip() in (ROOT / "docs/notes/scale.md").read_text()
     for name in ("one machine", "Flink on machines of 4 cores", "Dataflow, batch", "Dataflow, streaming"):
         assert name in picture.read_text()
 

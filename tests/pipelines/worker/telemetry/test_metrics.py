@@ -45,7 +45,7 @@ def test_lag_is_that_of_the_partitions_that_are_read():
 
 
 def test_the_documentation_names_every_metric_and_no_other():
-    page = (Path(__file__).parents[4] / "docs/worker.md").read_text("utf-8")
+    page = (Path(__file__).parents[4] / "docs/explanation/worker.md").read_text("utf-8")
     named = set(re.findall(r"`(millstream_\w+)(?:\{\w+(?:,\s*\w+)*\})?`", page))
     families = {family.name: family.type for family in WorkerMetrics().registry.collect()}
     made = {f"{name}_total" if kind == "counter" else name for name, kind in families.items()}

@@ -1,35 +1,137 @@
-"""The note in a Parquet output that says what its columns are: written by the first worker, heeded by all."""
+"""Who owns an output folder: a marker in it says what writes there, and with which options.
+
+    _job.json       a backfill
+    _stream.json    a streaming Beam job
+    _worker.json    Kafka workers, which share the folder
+
+The marker is created before the first row and never replaced. Every later start reads it and stops with
+`OutputConflict` where it would write other rows into the folder.
+"""
 
 import base64
+import re
 from collections.abc import Mapping
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 import msgspec
 import pyarrow as pa
 
 from encoder.errors import OutputConflict
 from encoder.store.objects import Objects
+from pipelines.enrich.columns import VectorFormat
 from pipelines.kafka.config import matches
 
-__all__ = ["claim", "claimed_schema"]
+__all__ = ["MARKERS", "OutputClaim", "claim", "claimed_schema"]
 
-_CLAIM = "_worker.json"
+Writer = Literal["backfill", "stream", "worker"]
+
+MARKERS: Mapping[Writer, str] = {
+    "backfill": "_job.json",
+    "stream": "_stream.json",
+    "worker": "_worker.json",
+}
+"""The marker of each kind of writer."""
+
+_LONG = 200  # characters: an error does not show the values of such a difference
 
 
-class Claimant(Protocol):
-    """What an output remembers of the worker that began it."""
+@dataclass(frozen=True)
+class OutputClaim:
+    """A job's claim to an output folder.
+
+    Attributes:
+        writer: what kind of job it is.
+        options: JSON values that decide which rows it writes. They must equal those in the marker; an option
+            that is not in the marker, because an earlier release wrote it, is not compared.
+        details: JSON values that are kept in the marker beside the options, and not compared.
+        files: matches the names of the Parquet files that the job writes into the folder itself; with None,
+            other Parquet files may be there.
+    """
+
+    writer: Writer
+    options: Mapping[str, Any]
+    details: Mapping[str, Any] = field(default_factory=dict)
+    files: re.Pattern[str] | None = None
+
+    def take(self, objects: Objects) -> dict[str, Any]:
+        """Make the folder this job's; where several jobs start together, the first one wins.
+
+        Returns:
+            What the marker says.
+
+        Raises:
+            OutputConflict: the folder holds something else.
+        """
+        # Listed before the marker is read: a job that starts at the same time writes its marker before rows.
+        keys = [info.key for info in objects.scan("") if info.key.endswith(".parquet")] if self.files else []
+        found = self.check(objects)
+        for key in keys:
+            if found is None or not (self.files and self.files.fullmatch(key)):
+                raise conflict(objects, f"{key}, which no {self.writer} wrote")
+        if found is None:
+            objects.create(MARKERS[self.writer], msgspec.json.encode({**self.options, **self.details}))
+            found = self.check(objects)
+        return found or {}
+
+    def check(self, objects: Objects) -> dict[str, Any] | None:
+        """Compare this claim with the folder's marker; writes nothing.
+
+        Returns:
+            What the marker says, or None if the folder has none.
+
+        Raises:
+            OutputConflict: the folder belongs to another job.
+        """
+        if objects.stat(MARKERS[self.writer]) is None:
+            for writer, marker in MARKERS.items():
+                if objects.stat(marker) is not None:
+                    raise conflict(objects, f"the output of a {writer}")
+            return None
+        try:
+            found = msgspec.json.decode(objects.read(MARKERS[self.writer]), type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise conflict(objects, f"a damaged {MARKERS[self.writer]} ({error})") from error
+        wanted = msgspec.json.decode(msgspec.json.encode(self.options))
+        for name, value in wanted.items():
+            if name in found and found[name] != value:
+                raise self.differs(objects, name, found[name], value)
+        return found
+
+    def differs(self, objects: Objects, name: str, found: object, wanted: object) -> OutputConflict:
+        """The error for one thing in which the folder's marker and this job differ."""
+        if isinstance(found, dict) and isinstance(wanted, dict):
+            key = next((key for key in wanted if found.get(key) != wanted[key]), "")
+            return self.differs(objects, f"{name} {key}".strip(), found.get(key), wanted.get(key))
+        difference = f"{name}: {found}, not {wanted}"
+        if len(difference) > _LONG:
+            difference = f"with other {name}"
+        return conflict(objects, f"the output of another {self.writer} ({difference})")
+
+
+def conflict(objects: Objects, what: str) -> OutputConflict:
+    """The error for a folder that holds something else."""
+    return OutputConflict(f"{objects.uri} holds {what}: name another folder")
+
+
+class WorkerSettings(Protocol):
+    """The settings of a worker that decide what its Parquet files hold."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The topics that it reads."""
-
-    @property
-    def input_names(self) -> str:
-        """The topics, for a message."""
+        """Topics, and regular expressions that begin with `^`."""
 
     @property
     def text(self) -> str:
-        """The template of a record's text."""
+        """The text template."""
+
+    @property
+    def vectors(self) -> VectorFormat:
+        """How vectors are written."""
+
+    @property
+    def heads(self) -> tuple[str, ...] | None:
+        """The heads whose scores are added; None for all."""
 
     @property
     def fields(self) -> tuple[str, ...] | None:
@@ -37,44 +139,63 @@ class Claimant(Protocol):
 
     @property
     def types(self) -> Mapping[str, str]:
-        """The types of fields that were given."""
+        """Types of fields, as Arrow names them."""
 
 
-def claimed_schema(objects: Objects, settings: Claimant) -> pa.Schema | None:
-    """The columns that the output was begun with, or None if it was not begun."""
-    if objects.stat(_CLAIM) is None:
-        return None
-    found = msgspec.json.decode(objects.read(_CLAIM))
-    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["arrow_schema"])))
-    if not any(_meet(known, wanted) for known in found["inputs"] for wanted in settings.inputs):
-        raise OutputConflict(
-            f"{objects.uri} holds records of {', '.join(found['inputs'])}: name another folder for "
-            f"{settings.input_names}"
-        )
-    wanted = settings.fields
-    missing = [name for name in wanted or () if name not in schema.names]
-    changed = [n for n, kind in settings.types.items() if n in schema.names and schema.field(n).type != kind]
-    if missing or changed:
-        raise OutputConflict(
-            f"{objects.uri} was begun without the field {(missing or changed)[0]!r} as it is wanted now: "
-            "name another folder, or the fields as before"
-        )
-    return schema
+def claimed_schema(objects: Objects, settings: WorkerSettings) -> pa.Schema | None:
+    """The columns of a worker's folder, or None if no worker has claimed it; writes nothing.
+
+    Raises:
+        OutputConflict: the folder holds other topics or columns than the settings name, or another job's
+            output.
+    """
+    claim = _worker_claim(settings)
+    found = claim.check(objects)
+    return None if found is None else _schema(objects, claim, found, settings)
 
 
-def claim(objects: Objects, settings: Claimant, schema: pa.Schema) -> pa.Schema:
-    """Begin an output; where workers begin it together, one of them says what the columns are."""
-    claim = {
+def claim(objects: Objects, settings: WorkerSettings, schema: pa.Schema) -> pa.Schema:
+    """Claim a folder for workers; where several start together, the first one decides on the columns.
+
+    Returns:
+        The columns that all of them write.
+
+    Raises:
+        OutputConflict: the folder holds other topics or columns than the settings name, or another job's
+            output.
+    """
+    details = {
         "inputs": list(settings.inputs),
-        "text": settings.text,
         "fields": [f"{field.name}: {field.type}" for field in schema],
         "arrow_schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),
     }
-    objects.create(_CLAIM, msgspec.json.encode(claim))
-    claimed = claimed_schema(objects, settings)
-    return schema if claimed is None else claimed
+    claim = _worker_claim(settings, details)
+    return _schema(objects, claim, claim.take(objects), settings)
 
 
-def _meet(known: str, wanted: str) -> bool:
-    """Whether two inputs are the same, or one of them is an expression that matches the other."""
+def _worker_claim(settings: WorkerSettings, details: Mapping[str, Any] | None = None) -> OutputClaim:
+    # The first release wrote `text` and did not compare it: a folder may hold rows of other templates since.
+    options = {"template": settings.text, "vectors": settings.vectors, "heads": settings.heads}
+    return OutputClaim("worker", options, details or {})
+
+
+def _schema(
+    objects: Objects, claim: OutputClaim, found: dict[str, Any], settings: WorkerSettings
+) -> pa.Schema:
+    """The columns in a worker's marker, if they are those that the settings name."""
+    known, wanted = found["inputs"], settings.inputs
+    if not any(_overlap(one, other) for one in known for other in wanted):
+        raise claim.differs(objects, "inputs", ", ".join(known), ", ".join(wanted))
+    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["arrow_schema"])))
+    for name in settings.fields or ():
+        if name not in schema.names:
+            raise claim.differs(objects, "fields", ", ".join(schema.names), f"one named {name!r}")
+    for name, kind in settings.types.items():
+        if name in schema.names and schema.field(name).type != kind:
+            raise claim.differs(objects, f"type of {name!r}", schema.field(name).type, kind)
+    return schema
+
+
+def _overlap(known: str, wanted: str) -> bool:
+    """Whether two inputs are the same, or one is an expression that matches the other."""
     return known == wanted or matches(known, wanted) or matches(wanted, known)

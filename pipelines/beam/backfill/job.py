@@ -1,6 +1,5 @@
 """A backfill as a value: everything that its workers need, and what its output folder remembers of it."""
 
-import hashlib
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,21 +7,18 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from encoder.errors import OutputConflict
 from encoder.store.objects import open_objects
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
+from pipelines.sinks.output_claim import OutputClaim
 from pipelines.sinks.parquet import ParquetParts
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.splits import TARGET_BYTES
 
-__all__ = ["JOB_FILE", "SUMMARY_FILE", "BackfillJob", "Counts", "claim_output", "part_metadata", "part_name"]
-
-JOB_FILE = "_job.json"
-"""Written before the work begins: what the folder is the output of."""
+__all__ = ["SUMMARY_FILE", "BackfillJob", "Counts", "claim_output", "part_metadata", "part_name"]
 
 SUMMARY_FILE = "_summary.json"
-"""Written when all parts are there."""
+"""The file that is written once all parts are there."""
 
 _PART = re.compile(r"part-\d{5,}-\d{12,}-\d{5,}\.parquet")
 
@@ -109,38 +105,18 @@ def part_metadata(job: BackfillJob, records: int, dead_letters: int, input_bytes
 
 
 def claim_output(job: BackfillJob) -> dict[str, Any] | None:
-    """Make the output folder this job's.
+    """Claim the output folder for this job.
 
     Returns:
         The summary, if the job is done already; None if there is work to do.
 
     Raises:
-        OutputConflict: the folder holds Parquet files that are no backfill's, or another backfill.
+        OutputConflict: the folder holds something else, or another backfill.
     """
     objects = open_objects(job.output)
-    description = msgspec.json.encode(job.description())
-    names = ParquetParts(job.output).names()
-    claimed = objects.stat(JOB_FILE) is not None
-    if foreign := next((name for name in names if not claimed or not _PART.fullmatch(name)), None):
-        raise OutputConflict(f"{job.output} holds {foreign}, which no backfill wrote: name another folder")
-    if not claimed:
-        objects.create(JOB_FILE, description)
-    found = objects.read(JOB_FILE)
-    if found != description:
-        raise OutputConflict(
-            f"{job.output} holds another backfill ({_difference(found, description)}): name another folder"
-        )
+    OutputClaim("backfill", job.description(), files=_PART).take(objects)
     if objects.stat(SUMMARY_FILE) is None:
         return None
     summary: dict[str, Any] = msgspec.json.decode(objects.read(SUMMARY_FILE))
-    return summary if summary["parts"] == len(names) else None  # somebody may have removed some
-
-
-def _difference(found: bytes, wanted: bytes) -> str:
-    """The first thing in which two descriptions differ."""
-    old, new = msgspec.json.decode(found), msgspec.json.decode(wanted)
-    key = next((key for key in new if old.get(key) != new[key]), "its description")
-    short = hashlib.sha256(found).hexdigest()[:12]
-    if key in ("model", "text", "vectors", "heads"):
-        return f"{key}: {old.get(key)}, not {new[key]}"
-    return f"with another {key}, {short}"
+    parts = len(ParquetParts(job.output).names())  # somebody may have removed some
+    return summary if summary["parts"] == parts else None

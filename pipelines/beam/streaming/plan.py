@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import msgspec
-
-from encoder.errors import ConfigurationError, OutputConflict
+from encoder.errors import ConfigurationError
 from encoder.reference import parse
 from encoder.store.objects import open_objects
 from pipelines.beam.streaming.interfaces import StreamJob
@@ -18,12 +16,9 @@ from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.enrichment import Enrichment, chosen_heads
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.records.template import TextTemplate
-from pipelines.sinks.parquet import ParquetParts
+from pipelines.sinks.output_claim import OutputClaim
 
-__all__ = ["STREAM_FILE", "claim_stream", "plan_stream"]
-
-STREAM_FILE = "_stream.json"
-"""Written before the work begins: what the folder is the output of."""
+__all__ = ["claim_stream", "plan_stream"]
 
 
 def plan_stream(
@@ -85,36 +80,24 @@ def _model(ref: str, version: ModelVersion, follow: float | None, enrichment: En
 
 
 def claim_stream(job: StreamJob) -> None:
-    """Make the output folder this job's; the same job may claim it again, with any model. Topics are shared.
+    """Claim the output folder for this job, whatever its model; topics may be shared.
 
     Raises:
-        OutputConflict: the folder holds Parquet files that are no stream's, or those of another one.
+        OutputConflict: the folder holds something else, or another stream.
     """
-    if not isinstance(job.output, WindowFiles):
-        return
-    folder = job.output.file.output
-    objects = open_objects(folder)
-    description = msgspec.json.encode(_description(job.source.place, job.output))
-    claimed = objects.stat(STREAM_FILE) is not None
-    names = ParquetParts(folder).names()
-    if foreign := next((name for name in names if not claimed or not re.fullmatch(FILE_NAME, name)), None):
-        raise OutputConflict(f"{folder} holds {foreign}, which no stream wrote: name another folder")
-    if not claimed:
-        objects.create(STREAM_FILE, description)
-    if objects.read(STREAM_FILE) != description:
-        raise OutputConflict(
-            f"{folder} holds the output of a stream with another input, text, windows, number of "
-            "files, columns or vectors: name another folder"
-        )
+    if isinstance(job.output, WindowFiles):
+        options = _options(job.source.place, job.output)
+        claim = OutputClaim("stream", options, files=re.compile(FILE_NAME))
+        claim.take(open_objects(job.output.file.output))
 
 
-def _description(source: str, output: WindowFiles) -> dict[str, Any]:
+def _options(source: str, output: WindowFiles) -> dict[str, Any]:
     enrichment = output.file.enrichment
     return {
         "source": source,
         "text": enrichment.template.source,
         "keep": enrichment.keep,
-        "vectors": msgspec.to_builtins(enrichment.vectors),
+        "vectors": enrichment.vectors,
         "heads": enrichment.heads,
         "window": output.windows.size,
         "event_time": output.windows.field,

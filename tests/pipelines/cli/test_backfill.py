@@ -341,9 +341,9 @@ def test_an_output_of_another_backfill_is_refused(lines, tmp_path, backfill, tin
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     others = {
         "text: text, not {text}!": backfill(lines, tmp_path / "out", text="{text}!"),
-        "'int8'": backfill(lines, tmp_path / "out", "--dtype", "int8"),
+        "int8": backfill(lines, tmp_path / "out", "--dtype", "int8"),
         "chunk_rows": backfill(lines, tmp_path / "out", "--rows-per-file", 7),
-        "'other'": backfill(lines, tmp_path / "out", ref="other"),
+        "not other": backfill(lines, tmp_path / "out", ref="other"),
         "inputs": backfill("more", tmp_path / "out"),
     }
     for says, ended in others.items():

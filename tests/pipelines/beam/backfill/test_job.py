@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from encoder.errors import OutputConflict
 from encoder.store.objects import open_objects
 from pipelines.beam.backfill.job import (
-    JOB_FILE,
     SUMMARY_FILE,
     BackfillJob,
     Counts,
@@ -41,6 +40,15 @@ def job(request, tmp_path):
     )
 
 
+# Byte for byte what version 0.1.0 wrote for the job below.
+FIRST_RELEASE = (
+    b'{"model":{"name":"minilm","version":7,"digest":"sha256:00"},'
+    b'"inputs":[{"path":"/data/a.jsonl","size":10}],"records":["id: int64","text: string"],'
+    b'"text":"text","keep":["id"],"vectors":{"layout":"binary","dtype":"int8"},"heads":["fraud"],'
+    b'"chunk_rows":65536,"split_bytes":33554432}'
+)
+
+
 def write_part(job, k=0):
     ParquetParts(job.output).write(part_name(0, 0, k), BATCH, part_metadata(job, 5, 2, 99))
 
@@ -68,11 +76,24 @@ def test_names_of_parts_sort_as_their_input():
 
 def test_a_new_output_is_claimed_once_and_may_be_claimed_again(job):
     assert claim_output(job) is None
-    described = open_objects(job.output).read(JOB_FILE)
+    described = open_objects(job.output).read("_job.json")
     assert msgspec.json.decode(described)["model"] == {"name": "minilm", "version": 7, "digest": "sha256:00"}
     write_part(job)
     assert claim_output(job) is None
-    assert open_objects(job.output).read(JOB_FILE) == described
+    assert open_objects(job.output).read("_job.json") == described
+
+
+def test_a_job_that_the_first_release_began_goes_on(job):
+    enrichment = replace(
+        job.enrichment, keep=("id",), heads=("fraud",), vectors=VectorFormat("binary", "int8")
+    )
+    job = replace(job, enrichment=enrichment)
+    open_objects(job.output).create("_job.json", FIRST_RELEASE)
+    write_part(job)
+    assert claim_output(job) is None
+    assert open_objects(job.output).read("_job.json") == FIRST_RELEASE
+    with pytest.raises(OutputConflict, match=r"\(chunk_rows: 65536, not 7\)"):
+        claim_output(replace(job, chunk_rows=7))
 
 
 def test_a_finished_output_tells_its_summary_while_all_parts_are_there(job):
@@ -89,14 +110,14 @@ def test_a_finished_output_tells_its_summary_while_all_parts_are_there(job):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda job: {"model": replace(job.model, version=8)}, "model: .*7.*not .*8"),
+        (lambda job: {"model": replace(job.model, version=8)}, "model version: 7, not 8"),
         (
             lambda job: {"enrichment": replace(job.enrichment, template=TextTemplate.parse("id"))},
             "text: text, not id",
         ),
         (
             lambda job: {"enrichment": replace(job.enrichment, vectors=VectorFormat("binary"))},
-            "vectors: .*binary",
+            "vectors layout: list, not binary",
         ),
         (lambda job: {"enrichment": replace(job.enrichment, keep=("id",))}, "keep"),
         (lambda job: {"inputs": (replace(job.inputs[0], size=11),)}, "inputs"),
@@ -106,7 +127,7 @@ def test_a_finished_output_tells_its_summary_while_all_parts_are_there(job):
 )
 def test_another_job_is_refused(job, change, says):
     claim_output(job)
-    with pytest.raises(OutputConflict, match=f"holds another backfill.*{says}.*: name another folder"):
+    with pytest.raises(OutputConflict, match=f"output of another backfill .*{says}.*: name another folder"):
         claim_output(replace(job, **change(job)))
 
 
@@ -122,7 +143,7 @@ def test_parquet_that_no_backfill_wrote_is_refused(job, claimed):
     ParquetParts(job.output).write("sales.parquet", BATCH, {})
     with pytest.raises(OutputConflict, match=r"sales\.parquet, which no backfill wrote: name another folder"):
         claim_output(job)
-    assert (open_objects(job.output).stat(JOB_FILE) is not None) == claimed
+    assert (open_objects(job.output).stat("_job.json") is not None) == claimed
 
 
 def test_parts_without_a_job_are_refused(job):

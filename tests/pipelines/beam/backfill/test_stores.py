@@ -60,7 +60,9 @@ def test_a_newer_version_does_not_mix_into_an_output(lines, tmp_path, backfill, 
     store.publish(model)
     backfill(lines, tmp_path / "out", ref=store.uri).done()
     store.publish(tiny_model(tmp_path / "next", seed=8))
-    assert "another backfill (model:" in backfill(lines, tmp_path / "out", ref=store.uri).error
+    assert (
+        "another backfill (model version: 1, not 2)" in backfill(lines, tmp_path / "out", ref=store.uri).error
+    )
     assert "complete already" in backfill(lines, tmp_path / "out", ref=f"{store.uri}@1").err
 
 

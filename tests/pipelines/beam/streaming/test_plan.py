@@ -162,15 +162,30 @@ def test_the_output_is_not_among_the_inputs(plan, tmp_path):
 def test_a_folder_belongs_to_one_stream(plan, tiny_model, tmp_path):
     claim_stream(plan())
     claim_stream(plan(model=str(tiny_model(tmp_path / "other", seed=8))))
-    for changes in (
-        {"text": "{id}"},
-        {"shards": 2},
-        {"keep": []},
-        {"dtype": "int8"},
-        {"timing": Timing(window=9)},
+    for option, changes in (
+        ("text", {"text": "{id}"}),
+        ("shards", {"shards": 2}),
+        ("keep", {"keep": []}),
+        ("vectors dtype", {"dtype": "int8"}),
+        ("window", {"timing": Timing(window=9)}),
     ):
-        with pytest.raises(OutputConflict, match="the output of a stream with another"):
+        with pytest.raises(OutputConflict, match=rf"the output of another stream \({option}: "):
             claim_stream(plan(**changes))
+
+
+def test_a_stream_that_the_first_release_began_goes_on(plan, tmp_path):
+    marker = (
+        b'{"source":"files:%s","text":"text","keep":["id","text","at","user"],'
+        b'"vectors":{"layout":"list","dtype":"float32"},"heads":null,"window":60000000,"event_time":"at",'
+        b'"shards":2}' % bytes(tmp_path / "in")
+    )
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/_stream.json").write_bytes(marker)
+    (tmp_path / "out/window-20261130T100000Z-60s-00000.parquet").touch()
+    claim_stream(plan(shards=2, timing=Timing(field="at")))
+    assert (tmp_path / "out/_stream.json").read_bytes() == marker
+    with pytest.raises(OutputConflict, match=r"\(shards: 2, not 1\)"):
+        claim_stream(plan(timing=Timing(field="at")))
 
 
 @pytest.mark.parametrize("claimed", [False, True])

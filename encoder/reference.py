@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Literal
 
 from encoder.errors import InvalidReference
+from encoder.uris import scheme_of
 
-__all__ = ["SCHEMES", "Reference", "Selector", "parse", "store_uri"]
+__all__ = ["Reference", "Selector", "parse", "store_uri"]
 
-SCHEMES = ("file", "s3", "gs", "az", "memory")
 Selector = int | str
 """A version number, the word `latest`, or `sha256:` and at least 12 hexadecimal digits."""
 
-_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://")
 _SELECTOR = re.compile(r"@(latest|[1-9][0-9]*|sha256:[0-9a-f]{12,64})$")
 
 
@@ -52,8 +51,7 @@ def parse(ref: str) -> Reference:
         )
     match = _SELECTOR.search(text)
     location, selector = (text[: match.start()], match[1]) if match else (text, "latest")
-    scheme = _SCHEME.match(location)
-    if scheme is None and match is None and not (Path(location) / "v").is_dir():
+    if scheme_of(location) is None and match is None and not (Path(location) / "v").is_dir():
         return Reference("folder", text)
     if match is None and "@" in text.rsplit("/", 1)[-1]:
         raise InvalidReference(
@@ -66,12 +64,9 @@ def store_uri(location: str) -> str:
     """The absolute URI of a store given as a URI or as a local path, without a slash at its end.
 
     Raises:
-        InvalidReference: the URI's scheme is not one of `SCHEMES`.
+        InvalidReference: the URI's scheme is unknown.
     """
-    scheme = _SCHEME.match(location)
+    scheme = scheme_of(location)
     if scheme is None:
         return Path(location).expanduser().absolute().as_uri()
-    if scheme[1] not in SCHEMES:
-        known = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise InvalidReference(f"unknown scheme in {location!r}: use one of {known} or a local path")
-    return location.rstrip("/") if location.rstrip("/") != f"{scheme[1]}:" else location
+    return location.rstrip("/") if location.rstrip("/") != f"{scheme}:" else location

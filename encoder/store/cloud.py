@@ -16,8 +16,9 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from encoder.errors import ConfigurationError, InvalidReference, NotInStore
-from encoder.store.cloud_errors import translated, variables_of
+from encoder.store.cloud_errors import translated
 from encoder.store.port import ObjectInfo
+from encoder.uris import Location, split_query
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
@@ -46,27 +47,33 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _forked.set() if _connected.is_set() else None)
 
 
-def open_cloud(uri: str) -> "CloudObjects":
-    """Open a root by its URI; nothing is read or written.
+def open_cloud(uri: str, location: Location) -> "CloudObjects":
+    """Open a root; nothing is read or written.
+
+    Args:
+        uri: the root, for messages.
+        location: what `uri` says.
 
     Raises:
-        InvalidReference: the URI names no bucket, or holds credentials.
+        InvalidReference: the URI has a query.
         ConfigurationError: the environment lacks what the cloud needs.
     """
-    scheme, _, rest = uri.partition("://")
-    bucket, _, prefix = rest.partition("/")
-    if "@" in bucket:
-        raise InvalidReference(f"a {scheme}:// URI holds no credentials: set {variables_of(uri)} instead")
-    if not bucket:
-        raise InvalidReference(f"{uri} names no bucket: write {scheme}://bucket/folder")
-    if scheme == "memory":
+    if query := split_query(uri)[1]:
+        raise InvalidReference(
+            f"{uri}: only inputs take options such as {query}: set the cloud's environment variables instead"
+        )
+    if location.cloud == "memory":
         with _memory_lock:
-            store = _memory.setdefault(bucket, MemoryStore())
-        return CloudObjects(uri, store, store, prefix)
+            store = _memory.setdefault(location.bucket, MemoryStore())
+        return CloudObjects(uri, store, store, location.path)
+    options: dict[str, Any] = {"prefix": location.path or None, "retry_config": _RETRIES}
+    if location.account:
+        options["account_name"] = location.account
+    if location.anonymous:
+        options["skip_signature"] = True
     with _translated(uri):
         small, large = (
-            _STORES[scheme](bucket, prefix=prefix or None, retry_config=_RETRIES, **limits)
-            for limits in (_REQUEST, _TRANSFER)
+            _STORES[location.cloud](location.bucket, **options, **limits) for limits in (_REQUEST, _TRANSFER)
         )
     return CloudObjects(uri, small, large)
 

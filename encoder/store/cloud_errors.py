@@ -17,26 +17,16 @@ from encoder.errors import (
     StoreUnavailable,
     UnsafeStore,
 )
+from encoder.uris import credentials_of
 
-__all__ = ["translated", "variables_of"]
-
-_ENVIRONMENT = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
-
-
-def variables_of(uri: str) -> str:
-    """The environment variables that hold a cloud's credentials."""
-    return _ENVIRONMENT.get(uri.partition("://")[0], "")
+__all__ = ["translated"]
 
 
 def translated(error: Exception, uri: str) -> MillstreamError:  # noqa: PLR0911 - one line a kind of error
     """The error of ours that says what to do about obstore's; its message is one line and names the URI."""
     text = str(error)
     status, reason = _status(text), _reason(text)
-    variables = variables_of(uri)
+    variables = credentials_of(uri)
     if isinstance(error, NotSupportedError) or status == 501:
         return UnsafeStore(f"{uri} cannot write an object only if it is absent: use another store ({reason})")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):

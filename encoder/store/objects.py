@@ -4,11 +4,9 @@ Behind it are `encoder.store.cloud` (obstore: S3, Google, Azure, memory) and `en
 Every error that leaves it is one of `encoder.errors`.
 """
 
-from urllib.parse import unquote
-
-from encoder.errors import InvalidReference
 from encoder.reference import store_uri
 from encoder.store.port import ObjectInfo, Objects
+from encoder.uris import locate_uri
 
 __all__ = ["ObjectInfo", "Objects", "open_objects"]
 
@@ -21,13 +19,11 @@ def open_objects(uri: str) -> Objects:
         ConfigurationError: the environment lacks what the cloud needs.
     """
     root = store_uri(uri)
-    scheme, _, rest = root.partition("://")
-    if scheme == "file":
+    location = locate_uri(root)
+    if location.cloud == "file":
         from encoder.store.local import FolderObjects
 
-        if not rest.startswith("/"):
-            raise InvalidReference(f"{root} names a host: write file:///path with three slashes")
-        return FolderObjects(unquote(rest), root)
+        return FolderObjects(location.path, root)
     from encoder.store.cloud import open_cloud
 
-    return open_cloud(root)
+    return open_cloud(root, location)

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from encoder.errors import ConfigurationError, InputError
+from encoder.uris import split_query
 from pipelines.cli.set_rows import all_rows, complete_rows, first_that_fits, number
 from pipelines.sources.files.discovery import FORMATS
-from pipelines.sources.files.filesystem import split_query
 
 if TYPE_CHECKING:
     from distill.evaluation import Classification, Labelled, Pairs, Records, Retrieval, Sets

@@ -3,12 +3,12 @@
 import posixpath
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote
 
 from encoder.errors import OutputConflict
 from encoder.reference import store_uri
+from encoder.uris import locate_uri, split_query
 from pipelines.beam.backfill.job import BackfillJob
 from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.enrichment import Enrichment, chosen_heads
@@ -81,7 +81,6 @@ def check_apart(pattern: str, files: Sequence[InputFile], output: str) -> None:
 
 def _place(location: str) -> str:
     """A path or URI as one text that can be compared."""
-    scheme, separator, rest = location.partition("://")
-    if not separator:
-        scheme, rest = "file", str(Path(location).expanduser().absolute())
-    return f"{scheme}://{posixpath.normpath(unquote(rest) if separator else rest)}"
+    found = locate_uri(split_query(location)[0])
+    path = found.path if found.cloud == "file" else unquote(found.path)
+    return posixpath.normpath(f"{found.cloud}:/{found.account}/{found.bucket}/{path}")

@@ -8,9 +8,10 @@ from urllib.parse import quote
 from pyarrow import fs
 
 from encoder.errors import ConfigurationError, InputError
-from pipelines.sources.files.filesystem import locate, open_file, reading, split_query
+from encoder.uris import split_query
+from pipelines.sources.files.filesystem import locate, reading
 
-__all__ = ["FORMATS", "InputFile", "find_inputs", "open_file"]
+__all__ = ["FORMATS", "InputFile", "find_inputs"]
 
 FORMATS = {
     "parquet": (".parquet", ".pq"),
@@ -31,7 +32,7 @@ class InputFile:
     """A file to read.
 
     Attributes:
-        path: an absolute local path, or a URI; `open_file` takes both.
+        path: an absolute local path, or a URI.
         size: in bytes, as stored.
         format: `parquet`, `jsonl`, `csv` or `text`.
         compression: None, `gz` or `zst`.

@@ -4,42 +4,32 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
 from encoder.errors import ConfigurationError, InputError, InvalidReference, StoreUnavailable
+from encoder.uris import Location, locate_uri, scheme_of, split_query
 from pipelines.records.bad_rows import one_line
 
-__all__ = ["SCHEMES", "is_remote", "last_part", "locate", "open_file", "reading", "split_query"]
+__all__ = ["is_remote", "last_part", "locate", "open_file", "reading"]
 
-SCHEMES = ("file", "s3", "gs", "gcs", "abfs", "abfss")
 REMOTE_BUFFER = 8 << 20  # bytes a request asks for: object stores answer few large reads best
 
-_SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://")
-_QUERY = re.compile(r"\?(?=\w+=)")  # s3://bucket/x?region=eu-west-1; any other question mark is a wildcard
 _SAFE_IN_URI = "%:/@!$&'()*+,;=~"
-_CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "abfs": "AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET",
-    "abfss": "AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET",
-}
+_AZURE_OPTIONS = (
+    "blob_storage_authority",
+    "blob_storage_scheme",
+    "dfs_storage_authority",
+    "dfs_storage_scheme",
+)
 _DAMAGED = re.compile(r"compressed stream|inflate|decompress", re.IGNORECASE)
 
 
 def is_remote(path: str) -> bool:
     """Whether `path` is a URI of an object store."""
-    scheme = _SCHEME.match(path)
-    return scheme is not None and scheme[1] != "file"
-
-
-def split_query(uri: str) -> tuple[str, str]:
-    """A URI without its query, and the query with its question mark (or nothing)."""
-    match = _QUERY.search(uri) if _SCHEME.match(uri) else None
-    return (uri[: match.start()], uri[match.start() :]) if match else (uri, "")
+    return scheme_of(path) not in (None, "file")
 
 
 def last_part(path: str) -> str:
@@ -53,39 +43,46 @@ def locate(path: str) -> tuple[fs.FileSystem, str]:
     URIs may hold spaces and other characters as they are or percent-encoded.
 
     Raises:
-        InvalidReference: the URI holds credentials.
-        ConfigurationError: the URI's scheme is unknown, or the URI cannot be understood.
+        InvalidReference: `path` is no path or URI of a file; see `encoder.uris`.
+        ConfigurationError: the URI has unknown options, or the environment lacks what its cloud needs.
     """
-    scheme = _SCHEME.match(path)
-    if scheme is None:
-        return fs.LocalFileSystem(), os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - text in and out
-    if scheme[1] == "file":
-        return fs.LocalFileSystem(), unquote(path[len("file://") :])
-    if scheme[1] not in SCHEMES:
-        known = ", ".join(f"{name}://" for name in SCHEMES)
-        raise ConfigurationError(f"unknown scheme in {path!r}: use one of {known} or a local path")
     body, query = split_query(path)
-    _refuse_credentials(scheme[1], body)
+    location = locate_uri(body)
+    if location.cloud == "file":
+        return fs.LocalFileSystem(), location.path
+    if location.cloud == "memory":
+        raise InvalidReference(
+            f"{path}: memory:// is for models and outputs: read from a local path or an object store"
+        )
     try:
+        if location.cloud == "az":
+            inside = f"{location.bucket}/{unquote(location.path)}".rstrip("/")
+            return _azure(location, dict(parse_qsl(query[1:]))), inside
         filesystem, inside = fs.FileSystem.from_uri(quote(body, safe=_SAFE_IN_URI) + query)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise ConfigurationError(f"cannot use {path!r}: {one_line(error)}") from error
     return filesystem, inside
 
 
-def _refuse_credentials(scheme: str, body: str) -> None:
-    """Refuse a URI with a user or a password: what is read is named in logs, outputs and published models."""
-    if scheme not in _CREDENTIALS:
-        return
-    authority = body.partition("://")[2].partition("/")[0]
-    user = authority.rpartition("@")[0]
-    plain = scheme.startswith("abfs") or user == ("anonymous" if scheme in ("gs", "gcs") else "")
-    if ":" in authority or not plain:  # abfs://CONTAINER@ACCOUNT and gs://anonymous@BUCKET hold no secret
-        raise InvalidReference(f"a {scheme}:// URI holds no credentials: set {_CREDENTIALS[scheme]} instead")
+def _azure(location: Location, options: dict[str, str]) -> fs.FileSystem:
+    """Azure with the credentials that obstore reads too; without a key those of Azure's own environment."""
+    if location.account is None:
+        raise ConfigurationError(
+            f"cannot read from container {location.bucket!r}: set AZURE_STORAGE_ACCOUNT_NAME and "
+            "AZURE_STORAGE_ACCOUNT_KEY, or name the account as in az://container@account.dfs.core.windows.net"
+        )
+    if unknown := options.keys() - _AZURE_OPTIONS:
+        raise ConfigurationError(
+            f"an Azure URI has no option {min(unknown)!r}: use one of {', '.join(_AZURE_OPTIONS)}"
+        )
+    key = None
+    if location.account == os.environ.get("AZURE_STORAGE_ACCOUNT_NAME"):
+        key = os.environ.get("AZURE_STORAGE_ACCOUNT_KEY")
+    return fs.AzureFileSystem(location.account, account_key=key, **options)
 
 
 def open_file(path: str) -> pa.NativeFile:
-    """Open a file for reading at any position; `path` as in `locate`.
+    """Open a file, given by a path or URI, for reading at any position.
 
     Raises:
         InputError: there is no such file, or it may not be read.

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import ConfigurationError, InputError
-from pipelines.sources.files.discovery import InputFile, find_inputs, open_file
+from pipelines.sources.files.discovery import InputFile, find_inputs
+from pipelines.sources.files.filesystem import open_file
 
 NAMES = [
     "a.jsonl", "b.json", "c.ndjson.gz", "d.csv", "d.TSV.zst", "e.log", "e 1.txt", "sub/f.parquet",

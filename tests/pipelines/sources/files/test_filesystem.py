@@ -8,23 +8,10 @@ from servers import seaweedfs
 
 from encoder.errors import ConfigurationError, InputError, InvalidReference, StoreUnavailable
 from pipelines.sources.files.discovery import find_inputs
-from pipelines.sources.files.filesystem import last_part, locate, open_file, reading, split_query
+from pipelines.sources.files.filesystem import last_part, locate, open_file, reading
 from pipelines.sources.files.reader import read_split
 from pipelines.sources.files.schema import infer_schema
 from pipelines.sources.files.splits import split_file
-
-
-@pytest.mark.parametrize(
-    ("uri", "parts"),
-    [
-        ("s3://b/x?region=eu", ("s3://b/x", "?region=eu")),
-        ("s3://b/x?.log", ("s3://b/x?.log", "")),
-        ("s3://b/?.log?scheme=http&region=x", ("s3://b/?.log", "?scheme=http&region=x")),
-        ("/tmp/x?a=b", ("/tmp/x?a=b", "")),
-    ],
-)
-def test_a_query_is_told_from_a_wildcard(uri, parts):
-    assert split_query(uri) == parts
 
 
 def test_paths_and_uris_are_located(tmp_path):
@@ -55,7 +42,7 @@ def test_the_last_part_says_what_it_is_and_not_where(path, name):
         ("s3://AKIAEXAMPLE:hunt/er2@bucket/x", "AWS_SECRET_ACCESS_KEY"),
         ("s3://hunter2@bucket/x?region=eu", "AWS_SECRET_ACCESS_KEY"),
         ("gs://me:hunter2@bucket/x", "GOOGLE_APPLICATION_CREDENTIALS"),
-        ("abfs://container:hunter2@account.dfs.core.windows.net/x", "AZURE_CLIENT_SECRET"),
+        ("abfs://container:hunter2@account.dfs.core.windows.net/x", "AZURE_STORAGE_ACCOUNT_KEY"),
     ],
 )
 def test_credentials_in_a_uri_are_refused_and_not_told(uri, variable):
@@ -64,13 +51,23 @@ def test_credentials_in_a_uri_are_refused_and_not_told(uri, variable):
     assert "hunt" not in str(refused.value)
 
 
-def test_a_file_on_another_host_is_no_credential():
-    assert isinstance(locate("file://host:80/x")[0], fs.LocalFileSystem)
-
-
-def test_what_stands_before_a_bucket_and_is_no_secret_is_kept():
-    assert locate("gs://anonymous@bucket/x")[1] == "bucket/x"
-    assert locate("abfs://container@account.dfs.core.windows.net/x")[1] == "container/x"
+def test_files_are_read_from_the_account_that_the_uri_or_the_environment_names(monkeypatch):
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    azure, inside = locate("abfss://container@account.dfs.core.windows.net/a b%20c")
+    assert (azure, inside) == (fs.AzureFileSystem("account"), "container/a b c")
+    with pytest.raises(ConfigurationError, match="set AZURE_STORAGE_ACCOUNT_NAME"):
+        locate("az://container/x")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    assert locate("az://container/x")[0] == fs.AzureFileSystem("account", account_key="a2V5")
+    assert locate("az://container@other.dfs.core.windows.net/x")[0] == fs.AzureFileSystem("other")
+    local = "blob_storage_authority=127.0.0.1%3A10000&blob_storage_scheme=http"
+    assert locate(f"az://container/x?{local}")[0] == fs.AzureFileSystem(
+        "account", account_key="a2V5", blob_storage_authority="127.0.0.1:10000", blob_storage_scheme="http"
+    )
+    with pytest.raises(ConfigurationError, match="has no option 'client_secret'") as refused:
+        locate("az://container/x?client_secret=hunter2")
+    assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def test_goals_are_told_reached_and_missed_apart():
     )
 
 
+@pytest.mark.slow
 def test_the_plot_shows_every_measured_system(tmp_path):
     logs = result(case("main", "log lines"), millstream=1.0e6, model2vec=2e4, tokie=3e5)
     logs["systems"]["tokie"]["does"] = "tokenising only"

@@ -84,6 +84,7 @@ def _kilobytes(smaps, name):
     return found
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_pages_of_a_model(tmp_path):
     text = tiny_tokenizers.named("uncased").to_str()
     n_tokens = len(tiny_tokenizers.named("uncased").get_vocab())

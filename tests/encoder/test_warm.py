@@ -58,6 +58,7 @@ def test_a_process_after_warming_compiles_nothing(tmp_path):
     assert done.stdout == "0\n"
 
 
+@pytest.mark.slow
 def test_warming_again_compiles_nothing_and_names_the_folder():
     warm_kernels()
     again = warm_kernels()

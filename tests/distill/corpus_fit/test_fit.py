@@ -44,6 +44,7 @@ def similarities(vectors):
     return (vectors @ vectors.T)[np.triu_indices(len(vectors), 1)]
 
 
+@pytest.mark.slow
 def test_a_fitted_model_follows_its_teacher_better_than_a_plain_one(teacher):
     expected = similarities(load_sentence_teacher(teacher, device="cpu", precision="float32").embed(OTHERS))
     reports, found = [], []
@@ -71,6 +72,7 @@ def test_weights_are_those_that_are_best_on_held_out_texts(teacher):
         assert best.cosine_fitted > equal.cosine_fitted
 
 
+@pytest.mark.slow
 def test_the_blend_brings_cosines_nearer_to_those_of_plain_distillation(teacher):
     def found(**choice):
         return similarities(Encoder(distill(teacher, dims=16, dtype="float32", **choice)).encode(OTHERS))

@@ -21,6 +21,7 @@ def drawn(n, n_labels, seed=0, sharpness=1.0):
     return logits * sharpness, targets
 
 
+@pytest.mark.slow
 @given(n_labels=st.integers(2, 5), method=st.sampled_from(["sigmoid", "isotonic"]), seed=st.integers(0, 999))
 def test_probabilities_are_those_of_scikit_learns_calibration(n_labels, method, seed):
     random = np.random.default_rng(seed)

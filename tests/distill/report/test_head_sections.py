@@ -88,6 +88,7 @@ def test_a_card_of_another_making_has_it_at_its_end():
     assert card_with_heads(card, HEADS) == card_with_heads("# theirs\n\nWords.\n", HEADS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [classifier(), Novelty("odd", vectors(3), np.zeros(3), np.ones(2), 2.5)])
 def test_a_head_that_does_not_say_how_it_was_fitted_is_shown_too(head, pages):
     ((*_, fitted, held_out),) = rows(page_with_heads(pages["shown"], [head]))

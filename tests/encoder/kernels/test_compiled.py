@@ -50,6 +50,7 @@ def _run(package, *, writing=True, **environment):
     return int(compiled_), folders, done.stderr
 
 
+@pytest.mark.slow
 def test_code_is_kept_beside_the_kernels(package):
     beside = [str(package / "kernels/__pycache__")]
     first, again = _run(package), _run(package)
@@ -57,11 +58,13 @@ def test_code_is_kept_beside_the_kernels(package):
     assert (first[1], again) == (beside, (0, beside, ""))
 
 
+@pytest.mark.slow
 def test_code_is_loaded_where_nothing_can_be_written(package):
     _run(package)
     assert _run(package, writing=False) == (0, [str(package / "kernels/__pycache__")], "")
 
 
+@pytest.mark.slow
 def test_code_that_cannot_be_kept_is_compiled_and_the_log_says_so_once(package):
     (package / "kernels/__pycache__").touch()
     nowhere = {"MILLSTREAM_CACHE": "/dev/null/cache", "NUMBA_CACHE_DIR": "/dev/null/code"}
@@ -79,6 +82,7 @@ def test_a_full_or_read_only_disk_is_no_error(package):
     assert (number > 1, folders, said.count("\n")) == (True, [], 1)
 
 
+@pytest.mark.slow
 def test_code_goes_to_the_users_cache_where_the_package_cannot_be_written(package):
     (package / "kernels/__pycache__").touch()
     folder = [str(package.parent / "cache/kernels")]
@@ -86,6 +90,7 @@ def test_code_goes_to_the_users_cache_where_the_package_cannot_be_written(packag
     assert _run(package) == (0, folder, "")
 
 
+@pytest.mark.slow
 def test_numba_cache_dir_is_used_alone(package, tmp_path):
     _run(package)
     number, folders, _ = _run(package, NUMBA_CACHE_DIR=str(tmp_path / "code"))
@@ -93,6 +98,7 @@ def test_numba_cache_dir_is_used_alone(package, tmp_path):
     assert folders == [str(tmp_path / "code/millstream")]
 
 
+@pytest.mark.slow
 def test_a_change_of_any_kernel_is_a_change_of_all(package):
     _run(package)
     with (package / "kernels/trie.py").open("a") as file:

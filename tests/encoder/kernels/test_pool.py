@@ -65,6 +65,7 @@ def test_int8_sums_are_exact_at_any_number_of_tokens(n_tokens, sign):
     np.testing.assert_array_equal(found, np.float32(sign * n_tokens) * (np.float32(1) / np.float32(n_tokens)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_tokens", [65_536, 65_537, 3_000_000])
 def test_texts_of_millions_of_tokens_keep_their_precision(n_tokens):
     table = _table("int8", 1000, 40)

@@ -85,6 +85,7 @@ def test_every_record_gets_the_vector_of_its_text(kind, tmp_path, backfill, rows
     assert outcome["input_bytes"] == path.stat().st_size
 
 
+@pytest.mark.slow
 def test_lines_of_text_of_many_files_and_folders_in_two_threads(tmp_path, backfill, rows, matrix, encoder):
     texts = [f"login {i} zürich 東京 {chr(0x370 + 97 * i)}" for i in range(60)]  # threads meet new scripts
     for k in range(6):
@@ -396,6 +397,7 @@ def test_debug_shows_the_traceback(lines, tmp_path, millstream, model):
         millstream(*arguments, "--debug")
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_named(lines, tmp_path, model):
     blocker = (
         "import sys\n"
@@ -429,6 +431,7 @@ def test_a_missing_extra_is_named(lines, tmp_path, model):
     assert ended.returncode == 2
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own(lines, tmp_path, processes, ended, model, rows, encoder, matrix):
     process = processes(
         *("backfill", "--model", model, "--input", lines, "--output", tmp_path / "out", "--json")

@@ -219,6 +219,7 @@ def test_a_failed_gate_is_exit_code_one(millstream, teacher, pairs, tmp_path):
     assert "sts>=99" in ended.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_model_that_is_good_enough_is_published_with_its_figures_and_its_report(teacher, pairs, tmp_path):
     store = tmp_path / "store"
     arguments = (teacher, "--store", store, "--name", "tiny", "--dims", 8, "--sts", pairs)
@@ -241,6 +242,7 @@ def test_a_model_that_is_good_enough_is_published_with_its_figures_and_its_repor
     assert re.search(r"quality sts pairs +-?\d+(\.\d+)? \[", shown)
 
 
+@pytest.mark.slow
 def test_what_a_corpus_leaves_over_is_measured_without_labels(teacher, tmp_path):
     shuffler = random.Random(0)
     texts = [" ".join(f"word{shuffler.randrange(60)}" for _ in range(5)) for _ in range(1200)]

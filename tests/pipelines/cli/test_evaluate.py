@@ -77,6 +77,7 @@ def write(path, rows):
     path.write_text("\n".join(map(json.dumps, rows)))
 
 
+@pytest.mark.slow
 def test_all_figures_of_all_models_as_json(models, data):
     sets = ("--sts", data / "pairs.jsonl", "--classification", data / "kinds", "--retrieval", data / "search")
     own = ("--input", data / "records.jsonl", "--text", "{message.body}", "--label", "kind")

@@ -55,6 +55,7 @@ def test_versions_of_a_store(lines, tmp_path, backfill, rows, matrix, encoder, m
     assert metadata[b"millstream.model.digest"].decode() == store.manifest(1).digest
 
 
+@pytest.mark.slow
 def test_a_newer_version_does_not_mix_into_an_output(lines, tmp_path, backfill, model, tiny_model):
     store = ModelStore.open((tmp_path / "models/minilm").as_uri())
     store.publish(model)

@@ -106,6 +106,7 @@ def test_outputs_may_have_other_names(pipeline, model):
         assert_that(both.vectors | beam.Map(lambda b: b.num_rows), equal_to([2]), label="vectors")
 
 
+@pytest.mark.slow
 def test_beams_error_handler_takes_the_bad_rows(pipeline, model):
     with pipeline() as p:
         with ErrorHandler(beam.Map(lambda bad: bad[0]["id"])) as handler:

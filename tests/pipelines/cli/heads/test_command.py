@@ -56,6 +56,7 @@ def test(tmp_path):
     return write(tmp_path / "test.jsonl", records(90, seed=1))
 
 
+@pytest.mark.slow
 def test_fitted_published_listed_measured_and_in_the_columns(
     millstream, backfill, store, train, test, tmp_path
 ):
@@ -115,6 +116,7 @@ def test_fitted_published_listed_measured_and_in_the_columns(
     )
 
 
+@pytest.mark.slow
 def test_a_folder_gets_a_head_and_keeps_what_it_has(millstream, model, train, tmp_path):
     out = tmp_path / "with"
     common = ("--input", train.as_uri(), "--label", "kind", "--name", "kind", "--class-weight", "balanced")
@@ -145,6 +147,7 @@ def test_a_folder_gets_a_head_and_keeps_what_it_has(millstream, model, train, tm
     assert "has no heads" in millstream("head", "list", model).err
 
 
+@pytest.mark.slow
 def test_the_report_and_the_card_of_the_new_version_have_the_head(millstream, tmp_path, model, train):
     whole = tmp_path / "whole"
     shutil.copytree(model, whole)

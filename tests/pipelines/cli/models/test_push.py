@@ -59,6 +59,7 @@ def push(store, server, *arguments, token=TOKEN):
     )
 
 
+@pytest.mark.slow
 def test_a_version_is_one_commit_that_loads_as_a_model(store, server, tmp_path):
     done = push(store, server, "org/tiny")
     assert done.returncode == 0, done.stderr
@@ -74,6 +75,7 @@ def test_a_version_is_one_commit_that_loads_as_a_model(store, server, tmp_path):
     assert server.messages["org/tiny"][0].startswith("tiny version 1 (sha256:")
 
 
+@pytest.mark.slow
 def test_public_and_the_report_are_asked_for(store, server):
     done = push(store, server, "org/tiny", "--public", "--with-report", "--message", "mine")
     assert done.returncode == 0, done.stderr
@@ -86,6 +88,7 @@ def test_public_and_the_report_are_asked_for(store, server):
     assert len(server.commits["org/tiny"]) == 2
 
 
+@pytest.mark.slow
 def test_a_push_removes_what_an_earlier_one_left_and_does_not_fit(store, server, tmp_path):
     headed = tmp_path / "store/tiny"
     model = load_model(store.parent.parent / "tiny")
@@ -108,6 +111,7 @@ def test_a_push_removes_what_an_earlier_one_left_and_does_not_fit(store, server,
     assert np.array_equal(load_model(tmp_path / "pulled").table, model.table)
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_wrong_use(store, server):
     done = push(store, server, "org/tiny", token="hf_wrong")
     assert done.returncode == 2

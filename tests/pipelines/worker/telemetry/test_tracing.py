@@ -131,6 +131,7 @@ def test_a_workers_batches_and_commits(collector, topics, worker):
     assert services(collector) == {"millstream-worker"}
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_holds_nothing_up(monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from encoder.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from pipelines.beam.transforms.beam_ml import BatchModelHandler, MillstreamEmbeddings, TextModelHandler
     from pipelines.beam.transforms.coder import RecordBatchCoder
     from pipelines.beam.transforms.embed import Embed
     from pipelines.beam.transforms.embed_batches import EmbedBatches
-    from pipelines.beam.transforms.mltransform import MillstreamEmbeddings
-    from pipelines.beam.transforms.run_inference import BatchModelHandler, TextModelHandler
     from pipelines.enrich.model_version import ModelVersion
 
 __all__ = [
@@ -28,13 +27,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BatchModelHandler": "pipelines.beam.transforms.run_inference",
+    "BatchModelHandler": "pipelines.beam.transforms.beam_ml",
     "Embed": "pipelines.beam.transforms.embed",
     "EmbedBatches": "pipelines.beam.transforms.embed_batches",
-    "MillstreamEmbeddings": "pipelines.beam.transforms.mltransform",
+    "MillstreamEmbeddings": "pipelines.beam.transforms.beam_ml",
     "ModelVersion": "pipelines.enrich.model_version",
     "RecordBatchCoder": "pipelines.beam.transforms.coder",
-    "TextModelHandler": "pipelines.beam.transforms.run_inference",
+    "TextModelHandler": "pipelines.beam.transforms.beam_ml",
 }
 
 

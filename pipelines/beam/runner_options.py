@@ -5,17 +5,19 @@ import io
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from importlib.util import find_spec
 
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
 
-from encoder.errors import ConfigurationError
-from pipelines.beam.dataflow import RUNNER as DATAFLOW
-from pipelines.beam.dataflow import dataflow_arguments
+from encoder.errors import ConfigurationError, MissingExtra
 
 __all__ = [
+    "DATAFLOW_RUNNER",
+    "IMAGE_VARIABLE",
     "LOCAL_RUNNER",
     "beam_options",
     "check_detachable",
+    "dataflow_arguments",
     "named_runner",
     "stream_options",
     "stream_readers",
@@ -23,6 +25,14 @@ __all__ = [
 
 LOCAL_RUNNER = "FnApiRunner"
 """Beam's runner in this process, which a job without `--runner` gets."""
+
+DATAFLOW_RUNNER = "DataflowRunner"
+
+IMAGE_VARIABLE = "MILLSTREAM_IMAGE"
+"""Environment variable with the image of the workers; the image of `deploy/dataflow` names itself in it."""
+
+_ONE_PROCESS = "no_use_multiple_sdk_containers"
+_WITH_CODE = ("--sdk_container_image", "--setup_file", "--requirements_file", "--extra_package")
 
 _CHECKPOINT_MS, _SHUTDOWN_MS = 10_000, 1000
 _MANY_READERS = (LOCAL_RUNNER, "FlinkRunner", "DataflowRunner")
@@ -69,7 +79,7 @@ def named_runner(arguments: Sequence[str]) -> str | None:
 
 
 def _with_needs(arguments: Sequence[str]) -> Sequence[str]:
-    return dataflow_arguments(arguments) if named_runner(arguments) == DATAFLOW else arguments
+    return dataflow_arguments(arguments) if named_runner(arguments) == DATAFLOW_RUNNER else arguments
 
 
 def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
@@ -100,7 +110,7 @@ def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
     flink = ["--finish_bundle_before_checkpointing", f"--checkpointing_interval={_CHECKPOINT_MS}"]
     if ends:
         flink.append(f"--shutdown_sources_after_idle_ms={_SHUTDOWN_MS}")
-    more = ("--streaming", *([] if named_runner(arguments) == DATAFLOW else flink))
+    more = ("--streaming", *([] if named_runner(arguments) == DATAFLOW_RUNNER else flink))
     return PipelineOptions([*arguments, *(one for one in more if one.split("=")[0] not in names)])
 
 
@@ -132,3 +142,37 @@ def check_detachable(options: PipelineOptions) -> None:
             f"--detach: a job on {runner}{' with LOOPBACK workers' if workers == 'LOOPBACK' else ''} ends "
             "with this process: leave --detach out, or name a runner that is elsewhere"
         )
+
+
+def dataflow_arguments(arguments: Sequence[str]) -> list[str]:
+    """Beam's arguments for Dataflow, with what ours cannot do without.
+
+    Dataflow starts a Python process for each core of a worker, since most Python code holds the interpreter's
+    lock. The encoder and Arrow do not: one process with a thread for each core does, and holds one model.
+
+    Args:
+        arguments: Beam's own, as on its command line.
+
+    Raises:
+        MissingExtra: Google's libraries are not installed.
+        ConfigurationError: the workers would start without Millstream, and fail.
+    """
+    try:
+        found = find_spec("google.cloud.dataflow")
+    except ModuleNotFoundError:  # not even its parent
+        found = None
+    if found is None:
+        raise MissingExtra("google.cloud.dataflow", "gcp")
+    given = {argument.partition("=")[0] for argument in arguments}
+    more: list[str] = []
+    if not given.intersection(_WITH_CODE):
+        image = os.environ.get(IMAGE_VARIABLE)
+        if not image:
+            raise ConfigurationError(
+                f"{DATAFLOW_RUNNER} would start workers without Millstream: name an image that has it with "
+                f"--sdk_container_image or {IMAGE_VARIABLE}; deploy/dataflow builds one"
+            )
+        more.append(f"--sdk_container_image={image}")
+    if not any("use_multiple_sdk_containers" in argument for argument in arguments):
+        more.append(f"--experiments={_ONE_PROCESS}")
+    return [*arguments, *more]

@@ -43,7 +43,7 @@ class OutputClaim:
     Attributes:
         writer: what kind of job it is.
         options: JSON values that decide which rows it writes. They must equal those in the marker; an option
-            that is not in the marker, because an earlier release wrote it, is not compared.
+            that is not in the marker, because an earlier version wrote it, is not compared.
         details: JSON values that are kept in the marker beside the options, and not compared.
         files: matches the names of the Parquet files that the job writes into the folder itself; with None,
             other Parquet files may be there.
@@ -174,7 +174,7 @@ def claim(objects: Objects, settings: WorkerSettings, schema: pa.Schema) -> pa.S
 
 
 def _worker_claim(settings: WorkerSettings, details: Mapping[str, Any] | None = None) -> OutputClaim:
-    # The first release wrote `text` and did not compare it: a folder may hold rows of other templates since.
+    # Earlier versions wrote `text` and never compared it: their folders may hold rows of other templates.
     options = {"template": settings.text, "vectors": settings.vectors, "heads": settings.heads}
     return OutputClaim("worker", options, details or {})
 

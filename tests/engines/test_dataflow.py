@@ -92,8 +92,8 @@ def launched(image, cloud, tmp_path):
 
     def launch(template, *parameters):
         done = subprocess.run(
-            [image.python, ROOT / f"deploy/dataflow/{template}.py", *map(str, parameters), *LAUNCH],
-            env={**image.environment, **cloud, "MILLSTREAM_IMAGE": IMAGE},
+            [image.python, ROOT / "deploy/dataflow/launcher.py", *map(str, parameters), *LAUNCH],
+            env={**image.environment, **cloud, "MILLSTREAM_IMAGE": IMAGE, "MILLSTREAM_TEMPLATE": template},
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -1,8 +1,8 @@
 import pytest
 
 from encoder.errors import ConfigurationError, MissingExtra
-from pipelines.beam import dataflow
-from pipelines.beam.dataflow import IMAGE_VARIABLE, dataflow_arguments
+from pipelines.beam import runner_options
+from pipelines.beam.runner_options import IMAGE_VARIABLE, dataflow_arguments
 
 GIVEN = ["--runner=DataflowRunner", "--project=p"]
 ONE_PROCESS = "--experiments=no_use_multiple_sdk_containers"
@@ -10,7 +10,7 @@ ONE_PROCESS = "--experiments=no_use_multiple_sdk_containers"
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch):
-    monkeypatch.setattr(dataflow, "find_spec", lambda _: object())
+    monkeypatch.setattr(runner_options, "find_spec", lambda _: object())
     monkeypatch.delenv(IMAGE_VARIABLE, raising=False)
 
 
@@ -32,7 +32,7 @@ def test_workers_may_get_their_code_in_other_ways(way):
 
 
 def test_workers_without_code_are_refused_before_they_cost_anything():
-    with pytest.raises(ConfigurationError, match="workers that have no Millstream: name an image"):
+    with pytest.raises(ConfigurationError, match="workers without Millstream: name an image"):
         dataflow_arguments(GIVEN)
 
 
@@ -42,6 +42,6 @@ def test_google_s_libraries_are_an_extra(parent, monkeypatch):
         if not parent:
             raise ModuleNotFoundError(name=name)
 
-    monkeypatch.setattr(dataflow, "find_spec", absent)
+    monkeypatch.setattr(runner_options, "find_spec", absent)
     with pytest.raises(MissingExtra, match=r"pip install 'millstream\[gcp\]'"):
         dataflow_arguments(GIVEN)

@@ -14,13 +14,13 @@ from pipelines.sinks.output_claim import MARKERS, OutputClaim, claim, claimed_sc
 
 SCHEMA = pa.schema({"id": pa.int64(), "text": pa.string()})
 
-FIRST_RELEASE = (
+OLDER = (
     b'{"inputs":["payments","^logs-.*"],"text":"{id} {text}","fields":["id: int64","text: string"],'
     b'"arrow_schema":"/////6gAAAAQAAAAAAAKAAwABgAFAAgACgAAAAABBAAMAAAACAAIAAAABAAIAAAABAAAAAIAAABEAAAABAAAA'
     b"NT///8AAAEFEAAAABwAAAAEAAAAAAAAAAQAAAB0ZXh0AAAAAAQABAAEAAAAEAAUAAgABgAHAAwAAAAQABAAAAAAAAECEAAAABwAAAAEA"
     b'AAAAAAAAAIAAABpZAAACAAMAAgABwAIAAAAAAAAAUAAAAA="}'
 )
-"""The marker of a worker's folder, byte for byte as version 0.1.0 wrote it."""
+"""The marker of a worker's folder, byte for byte as workers wrote it before they compared options."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ def test_a_new_job_is_refused_a_folder_of_another_kind(folder, other):
             OutputClaim(writer, {}).take(folder)
 
 
-def test_a_folder_that_two_kinds_claimed_in_the_first_release_stays_theirs(folder):
+def test_a_folder_that_two_kinds_claimed_in_the_older_stays_theirs(folder):
     folder.create("_job.json", b'{"text":"id"}')
-    folder.create("_worker.json", FIRST_RELEASE)
+    folder.create("_worker.json", OLDER)
     assert job().take(folder)
     assert claim(folder, Settings(), SCHEMA) == SCHEMA
 
@@ -128,14 +128,14 @@ def test_of_jobs_that_start_together_one_owns_the_folder(folder):
     ],
 )
 def test_a_worker_keeps_its_folder_after_an_upgrade(folder, changes):
-    folder.create("_worker.json", FIRST_RELEASE)
+    folder.create("_worker.json", OLDER)
     settings = replace(Settings(), **changes)
     assert claimed_schema(folder, settings) == SCHEMA
     assert claim(folder, settings, pa.schema({"other": pa.int8()})) == SCHEMA
-    assert folder.read("_worker.json") == FIRST_RELEASE
+    assert folder.read("_worker.json") == OLDER
 
 
-@pytest.mark.parametrize("first_release", [False, True])
+@pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -147,9 +147,9 @@ def test_a_worker_keeps_its_folder_after_an_upgrade(folder, changes):
         ({"types": {"id": "int32"}}, r"\(type of 'id': int64, not int32\)"),
     ],
 )
-def test_a_worker_with_other_topics_or_columns_is_refused(folder, first_release, changes, says):
-    if first_release:
-        folder.create("_worker.json", FIRST_RELEASE)
+def test_a_worker_with_other_topics_or_columns_is_refused(folder, older, changes, says):
+    if older:
+        folder.create("_worker.json", OLDER)
     else:
         claim(folder, Settings(), SCHEMA)
     with pytest.raises(OutputConflict, match=says):

@@ -9,6 +9,7 @@ says how many rows of each source it holds, and is looked at before it is replac
 Beam's `WriteToParquet` has one writer for all windows and shards of a bundle, and loses rows.
 """
 
+import hashlib
 import logging
 import time
 import zlib
@@ -18,6 +19,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
+import msgspec
+import numpy as np
 import pyarrow as pa
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
@@ -27,7 +30,6 @@ from encoder.errors import NotInStore
 from pipelines.beam.streaming.batch import ROW, SOURCE, Arrival, Windows, bad_rows
 from pipelines.beam.streaming.interfaces import Output
 from pipelines.beam.streaming.model import StreamModel
-from pipelines.beam.streaming.sinks.window_rows import census, digest, is_older, ordered
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.enrichment import Enrichment
@@ -45,6 +47,7 @@ FILE_NAME = r"window-\d{8}T\d{6}(\.\d{6})?Z-\d+s-\d{5,}\.parquet"
 Sharded = tuple[int, tuple[pa.RecordBatch, pa.RecordBatch]]
 """A `Piece` and the number of the file of its window that it belongs to."""
 
+_SOURCES = 10_000  # that are counted one by one; more, as of single messages, are counted together
 _PIECE = 8192  # rows that are embedded and written together, and a row group of the output
 
 
@@ -209,3 +212,43 @@ class _Overtaken(Exception):
 def _bad(batch: pa.RecordBatch, row: int, reason: str) -> BadRow:
     record = record_of(batch.drop_columns([SOURCE, ROW]), row)
     return BadRow(batch[SOURCE][row].as_py(), batch[ROW][row].as_py(), reason, record)
+
+
+def census(rows: pa.Table) -> str:
+    """How many rows there are of each source, as JSON; of very many sources, how many in all."""
+    counts = {one["values"]: one["counts"] for one in rows[SOURCE].value_counts().to_pylist()}
+    many = {"": rows.num_rows}
+    return msgspec.json.encode(counts if len(counts) <= _SOURCES else many, order="sorted").decode()
+
+
+def is_older(mine: str, theirs: str) -> bool:
+    """Whether the first of two firings came before the other one: a window only ever gains rows.
+
+    Args:
+        mine: its census.
+        theirs: the other one's.
+    """
+    counts, others = (msgspec.json.decode(one, type=dict[str, int]) for one in (mine, theirs))
+    return counts != others and all(count <= others.get(source, 0) for source, count in counts.items())
+
+
+def digest(rows: pa.Table, bad: list[BadRow]) -> str:
+    """What tells whether two firings of a window hold the same rows."""
+    found = hashlib.sha256(rows[ROW].to_numpy().tobytes())
+    sources = rows[SOURCE].combine_chunks().dictionary_encode()
+    found.update(sources.indices.to_numpy().tobytes())
+    places = [(one.file, one.row) for one in bad]
+    found.update(msgspec.json.encode([sources.dictionary.to_pylist(), places]))
+    return found.hexdigest()
+
+
+def ordered(batches: list[pa.RecordBatch]) -> pa.Table:
+    """The rows in the order of their sources, each once."""
+    rows = (
+        pa.Table.from_batches(batches).sort_by([(SOURCE, "ascending"), (ROW, "ascending")]).combine_chunks()
+    )
+    numbers = rows[ROW].to_numpy()
+    sources = rows[SOURCE].combine_chunks().dictionary_encode().indices.to_numpy()
+    first = np.ones(rows.num_rows, bool)
+    first[1:] = (numbers[1:] != numbers[:-1]) | (sources[1:] != sources[:-1])
+    return rows if first.all() else rows.filter(pa.array(first)).combine_chunks()

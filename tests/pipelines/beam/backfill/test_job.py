@@ -40,8 +40,8 @@ def job(request, tmp_path):
     )
 
 
-# Byte for byte what version 0.1.0 wrote for the job below.
-FIRST_RELEASE = (
+# Byte for byte what earlier versions wrote for the job below.
+OLDER = (
     b'{"model":{"name":"minilm","version":7,"digest":"sha256:00"},'
     b'"inputs":[{"path":"/data/a.jsonl","size":10}],"records":["id: int64","text: string"],'
     b'"text":"text","keep":["id"],"vectors":{"layout":"binary","dtype":"int8"},"heads":["fraud"],'
@@ -83,15 +83,15 @@ def test_a_new_output_is_claimed_once_and_may_be_claimed_again(job):
     assert open_objects(job.output).read("_job.json") == described
 
 
-def test_a_job_that_the_first_release_began_goes_on(job):
+def test_a_job_that_the_older_began_goes_on(job):
     enrichment = replace(
         job.enrichment, keep=("id",), heads=("fraud",), vectors=VectorFormat("binary", "int8")
     )
     job = replace(job, enrichment=enrichment)
-    open_objects(job.output).create("_job.json", FIRST_RELEASE)
+    open_objects(job.output).create("_job.json", OLDER)
     write_part(job)
     assert claim_output(job) is None
-    assert open_objects(job.output).read("_job.json") == FIRST_RELEASE
+    assert open_objects(job.output).read("_job.json") == OLDER
     with pytest.raises(OutputConflict, match=r"\(chunk_rows: 65536, not 7\)"):
         claim_output(replace(job, chunk_rows=7))
 

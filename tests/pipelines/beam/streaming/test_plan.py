@@ -173,7 +173,7 @@ def test_a_folder_belongs_to_one_stream(plan, tiny_model, tmp_path):
             claim_stream(plan(**changes))
 
 
-def test_a_stream_that_the_first_release_began_goes_on(plan, tmp_path):
+def test_a_stream_that_the_older_began_goes_on(plan, tmp_path):
     marker = (
         b'{"source":"files:%s","text":"text","keep":["id","text","at","user"],'
         b'"vectors":{"layout":"list","dtype":"float32"},"heads":null,"window":60000000,"event_time":"at",'

@@ -1,4 +1,4 @@
-from pipelines.beam.streaming.sources.consumers import WaitingConsumers
+from pipelines.beam.streaming.sources.kafka import WaitingConsumers
 
 HERE, THERE = ("topic/0", 7), ("topic/0", 8)
 

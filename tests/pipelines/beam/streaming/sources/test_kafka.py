@@ -13,7 +13,7 @@ from topics import unique, write_topic
 
 from encoder.errors import ConfigurationError, TemplateError, TransientError
 from pipelines.beam.streaming.source_options import StreamInput, Timing
-from pipelines.beam.streaming.sources.kafka_reader import PartitionRead
+from pipelines.beam.streaming.sources.kafka import PartitionRead
 
 pytestmark = pytest.mark.server
 

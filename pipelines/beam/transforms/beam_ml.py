@@ -1,12 +1,14 @@
-"""Model handlers for Beam's `RunInference`."""
+"""Adapters for `apache_beam.ml`: model handlers for `RunInference`, embeddings for `MLTransform`."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.ml.inference.base import ModelHandler, PredictionResult
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
+from apache_beam.ml.transforms.base import EmbeddingsManager, _TextEmbeddingHandler
 from numpy.typing import NDArray
 
 from encoder import Encoder
@@ -17,27 +19,27 @@ from pipelines.enrich.enrichment import Enrichment, chosen_heads
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.records.template import TextTemplate
 
-__all__ = ["BatchModelHandler", "LoadedModel", "TextModelHandler", "encode_all"]
+__all__ = ["BatchModelHandler", "MillstreamEmbeddings", "TextModelHandler"]
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedModel:
+class _LoadedModel:
     """A version and its encoder; what `RunInference` shares between the threads of a process."""
 
     version: ModelVersion
     encoder: Encoder
 
 
-class _Handler(ModelHandler[Any, Any, LoadedModel]):
+class _Handler(ModelHandler[Any, Any, _LoadedModel]):
     """Loads versions; `RunInference` with a side input of `ModelMetadata` changes them by their REFs."""
 
     def __init__(self, model: str | ModelVersion, **batching: Any) -> None:
         super().__init__(**batching)
         self._model = ModelVersion.resolve(model) if isinstance(model, str) else model
 
-    def load_model(self) -> LoadedModel:
+    def load_model(self) -> _LoadedModel:
         """The model, verified and memory-mapped."""
-        return LoadedModel(self._model, self._model.load())
+        return _LoadedModel(self._model, self._model.load())
 
     def update_model_path(self, model_path: str | None = None) -> None:
         """Change to another REF, which a side input names."""
@@ -65,7 +67,7 @@ class TextModelHandler(_Handler):
     def run_inference(
         self,
         batch: Sequence[str],
-        model: LoadedModel,
+        model: _LoadedModel,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
     ) -> Iterable[PredictionResult]:
         """See the class.
@@ -73,7 +75,7 @@ class TextModelHandler(_Handler):
         Raises:
             InputError: an element is no string.
         """
-        vectors = encode_all(batch, model.encoder)
+        vectors = _encode(batch, model.encoder)
         label = model.version.label
         return [PredictionResult(text, vector, label) for text, vector in zip(batch, vectors, strict=True)]
 
@@ -111,7 +113,7 @@ class BatchModelHandler(_Handler):
     def run_inference(
         self,
         batch: pa.RecordBatch,
-        model: LoadedModel,
+        model: _LoadedModel,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
     ) -> Iterable[pa.RecordBatch]:
         """See the class.
@@ -133,7 +135,58 @@ class BatchModelHandler(_Handler):
         return True
 
 
-def encode_all(texts: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
+class MillstreamEmbeddings(EmbeddingsManager):
+    """Puts vectors in the place of the texts of `columns`, as `SentenceTransformerEmbeddings` does.
+
+    For `apache_beam.ml.rag`, give `type_adapter=create_text_adapter()` instead of columns: an
+    `EmbeddableItem` gets its `embedding`. The artifact folder of `MLTransform` remembers the version, so that
+    later pipelines embed with the same one.
+
+    Args:
+        model: a REF, whose version is fixed when the transform is made.
+        columns: the fields to embed.
+        options: of `EmbeddingsManager`: `type_adapter`, `min_batch_size`, `max_batch_size`.
+    """
+
+    __module__ = "pipelines"  # artifacts outlive releases: they name the class by its public place
+
+    def __init__(
+        self, model: str | ModelVersion, columns: Sequence[str] | None = None, **options: Any
+    ) -> None:
+        super().__init__(
+            columns=None if columns is None else list(columns),
+            **{"min_batch_size": 64, "max_batch_size": 4096, **options},
+        )
+        self.version = ModelVersion.resolve(model) if isinstance(model, str) else model
+
+    def get_model_handler(self) -> "_VectorHandler":
+        """The handler below."""
+        return _VectorHandler(
+            self.version, min_batch_size=self.min_batch_size, max_batch_size=self.max_batch_size
+        )
+
+    def get_ptransform_for_processing(self, **_: Any) -> beam.PTransform[Any, Any]:
+        """What `MLTransform` applies."""
+        return RunInference(_TextEmbeddingHandler(self))
+
+
+class _VectorHandler(TextModelHandler):
+    """Gives vectors alone, as `EmbeddingsManager` needs them."""
+
+    def run_inference(
+        self,
+        batch: Sequence[str],
+        model: _LoadedModel,
+        inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
+    ) -> NDArray[np.float32]:
+        """`(n_texts, dim)` float32."""
+        return _encode(batch, model.encoder)
+
+    def __repr__(self) -> str:
+        return "MillstreamEmbeddings"
+
+
+def _encode(texts: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
     """`(n_texts, dim)` float32.
 
     Raises:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
-from encoder.kernels.memory import load8
+from encoder.kernels.intrinsics import load8
 
 __all__ = ["find_piece", "remember_piece", "remember_pieces"]
 

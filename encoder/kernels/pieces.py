@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
-from encoder.kernels.memory import leading_zeros, load8, trailing_zeros
-from encoder.kernels.scan import WINDOW, classes
+from encoder.kernels.intrinsics import WINDOW, classes, leading_zeros, load8, trailing_zeros
 from encoder.kernels.trie import cut_word
 from encoder.kernels.utf8 import clip
 from encoder.kernels.words import (

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
+from encoder.kernels.intrinsics import finish, stream
 from encoder.kernels.output import store
 from encoder.kernels.rows import add_rows
-from encoder.kernels.stream import finish, stream
 
 __all__ = ["pool_texts"]
 
@@ -88,7 +88,7 @@ def pool_texts(
             dimensions count.
         out: `(n_texts, columns)`, overwritten; what `encoder.kernels.output` makes of the vectors. Texts
             without tokens give zeros.
-        past_caches: write `out` with `encoder.kernels.stream`, whose conditions its rows fulfil.
+        past_caches: write `out` with `encoder.kernels.intrinsics`, whose conditions its rows fulfil.
     """
     first = np.int64(0)  # a literal 0 would have what it is given to compiled once more
     row, total = np.empty(sums.shape[0], np.float32), np.empty(sums.shape[0], np.float64)

@@ -21,8 +21,8 @@ from encoder.kernels.boundaries import (
     after_spaces,
 )
 from encoder.kernels.compiled import njit
-from encoder.kernels.new_piece import new_piece
 from encoder.kernels.piece_table import find_piece, remember_piece
+from encoder.kernels.subwords import new_piece
 from encoder.kernels.utf8 import clip, decode
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Token ids of one piece that was not met before: BPE's merges and Unigram's best path."""
+"""Token ids of a piece that was not met before, by the tokenizer's own model: BPE's merges, or Unigram."""
 
 from typing import Any
 
@@ -6,9 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
+from encoder.kernels.piece_table import find_piece
+from encoder.kernels.unigram import best_path
 
-__all__ = ["best_path", "find_pair", "merge_pairs", "pair_table", "token_trie"]
+__all__ = ["merge_pairs", "new_piece", "pair_table"]
 
+_BLANK = 0x20
+_BYTES, _UNIGRAM = 1, 3
 _NO_RANK = np.int64(1) << np.int64(62)
 
 
@@ -40,7 +44,7 @@ def pair_table(pairs: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
 
 
 @njit(nogil=True, cache=True, inner=True)
-def find_pair(left: int, right: int, table: Any) -> Any:
+def _find_pair(left: int, right: int, table: Any) -> Any:
     """The slot of a pair in `pair_table`, or -1."""
     mask = table.shape[0] - 1
     slot = _pair_slot(left, right, mask)
@@ -67,7 +71,7 @@ def merge_pairs(ids: Any, first: int, last: int, table: Any, slots: Any) -> Any:
     """
     n = last - first
     for k in range(n - 1):
-        slots[k] = find_pair(ids[first + k], ids[first + k + 1], table)
+        slots[k] = _find_pair(ids[first + k], ids[first + k + 1], table)
     while n > 1:
         best, rank = -1, _NO_RANK
         for k in range(n - 1):
@@ -81,144 +85,100 @@ def merge_pairs(ids: Any, first: int, last: int, table: Any, slots: Any) -> Any:
             ids[first + k] = ids[first + k + 1]
             slots[k - 1] = slots[k]
         if best > 0:
-            slots[best - 1] = find_pair(ids[first + best - 1], ids[first + best], table)
+            slots[best - 1] = _find_pair(ids[first + best - 1], ids[first + best], table)
         if best < n - 1:
-            slots[best] = find_pair(ids[first + best], ids[first + best + 1], table)
+            slots[best] = _find_pair(ids[first + best], ids[first + best + 1], table)
     return first + n
 
 
 @njit(nogil=True, cache=True, inner=True)
-def _step(node: Any, byte: Any, edges: Any) -> Any:
-    """The child of a node of the trie, or -1."""
-    key = (node << 8) | np.int64(byte)
-    mask = edges.shape[0] - 1
-    slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
-    while edges[slot, 1] != 0:
-        if edges[slot, 0] == key:
-            return edges[slot, 1]
-        slot = (slot + 1) & mask
-    return np.int64(-1)
-
-
-@njit(nogil=True, cache=True, allocates=True)
-def token_trie(
-    data: NDArray[np.uint8], ends: NDArray[np.int64], ids: NDArray[np.int64], n_slots: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """A trie of tokens whose edges are in a hash table: soon built, soon walked.
-
-    Args:
-        data: the tokens' UTF-8, one behind the other.
-        ends: `(n,)` where each ends.
-        ids: `(n,)` their ids.
-        n_slots: a power of two above the number of bytes.
-
-    Returns:
-        `(n_slots, 2)` int64 edges: 256 times a node plus a byte, and the node they lead to, 0 in a free slot;
-        and `(n_nodes,)` int32 the token that ends at each node, or -1. Node 0 is the root.
-    """
-    edges = np.zeros((n_slots, 2), np.int64)
-    tokens = np.full(data.shape[0] + 1, -1, np.int32)
-    n_nodes, i = 1, 0
-    for k in range(ends.shape[0]):
-        node = np.int64(0)
-        while i < ends[k]:
-            child = _step(node, data[i], edges)
-            if child < 0:
-                child = np.int64(n_nodes)
-                n_nodes += 1
-                key = (node << 8) | np.int64(data[i])
-                mask = n_slots - 1
-                slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
-                while edges[slot, 1] != 0:
-                    slot = (slot + 1) & mask
-                edges[slot, 0], edges[slot, 1] = key, child
-            node = child
-            i += 1
-        tokens[node] = ids[k]
-    return edges, tokens[:n_nodes].copy()
-
-
-@njit(nogil=True, cache=True)
-def best_path(
-    text: Any,
+def new_piece(
+    data: Any,
+    i: int,
     n: int,
-    edges: Any,
-    tokens: Any,
-    scores: Any,
-    unknown: float,
-    margin: float,
+    lead: bool,
+    t: Any,
+    text: Any,
+    places: Any,
     paths: Any,
     sums: Any,
     ids: Any,
     p: int,
 ) -> Any:
-    """The most probable tokens of a piece by a unigram model (Kudo 2018), found by Viterbi's algorithm.
-
-    Sums are made in the order, and ties are broken, as `tokenizers` does it.
+    """Token ids of a plain piece that was not met before.
 
     Args:
-        text: uint8, the piece's normalised UTF-8 in its first n bytes.
-        n: how many bytes.
-        edges: of `token_trie`.
-        tokens: of `token_trie`.
-        scores: `(n_tokens,)` float64, logarithms of the tokens' probabilities.
-        unknown: the score of a character that the vocabulary lacks.
-        margin: how near another way to a place on the path may come in score. The piece may be a part of what
-            `tokenizers` takes as one, whose sums began before it and are rounded otherwise.
-        paths: `(n + 1, 3)` int32 or more, room.
-        sums: `(n + 1,)` float64 or more, room.
-        ids: int32, receives the ids.
+        data: UTF-8 bytes.
+        i: where the piece begins.
+        n: how many bytes it has.
+        lead: whether a space is to be thought before it.
+        t: the tokenizer (`PieceTables`).
+        text: uint8, room for the piece as the model sees it.
+        places: int64, room for `merge_pairs`.
+        paths: `(n, 3)` int32, room for `best_path`.
+        sums: float64, likewise.
+        ids: receives the ids.
         p: where in `ids` to begin.
 
     Returns:
-        The new end of `ids`, or -1 where the best path meets a character that the vocabulary lacks, -2 where
-        another one comes too near.
+        The new end of `ids`, or less than 0 as in `best_path`.
     """
-    for k in range(n + 1):
-        paths[k, 0] = -2
-    sums[0] = 0.0
-    i = 0
-    while i < n:
+    m = 0
+    if t.model == _BYTES:
+        if lead or (t.spaced and data[i] != _BLANK):
+            text[0] = _BLANK
+            m = 1
+        for k in range(i, i + n):
+            text[m] = data[k]
+            m += 1
+        return _merged_bytes(text, m, t.byte_ids, t.pairs, t.slots, t.arena, places, ids, p)
+    begin = i
+    while (
+        t.blanks == 1 and data[begin] == _BLANK and data[begin + 1] == _BLANK
+    ):  # a plain piece does not end so
+        begin += 1
+    for k in range(begin - lead, i + n):
+        if k < begin or data[k] == _BLANK:
+            text[m], text[m + 1], text[m + 2] = 0xE2, 0x96, 0x81  # Metaspace's sign for a space
+            m += 3
+        else:
+            text[m] = data[k]
+            m += 1
+    if t.model == _UNIGRAM:
+        return best_path(text, m, t.edges, t.tokens, t.scores, t.unknown_score, t.margin, paths, sums, ids, p)
+    return _merged_characters(text, m, t.byte_ids, t.pairs, t.slots, t.arena, places, ids, p)
+
+
+@njit(nogil=True, cache=True, inner=True)
+def _merged_bytes(
+    text: Any, m: int, byte_ids: Any, pairs: Any, slots: Any, arena: Any, places: Any, ids: Any, p: int
+) -> Any:
+    at, n_ids = find_piece(text, 0, m, False, slots, arena)
+    if n_ids:
+        ids[p] = arena.view(np.int32)[at]
+        return p + 1
+    for k in range(m):
+        ids[p + k] = byte_ids[text[k]]
+    return merge_pairs(ids, p, p + m, pairs, places)
+
+
+@njit(nogil=True, cache=True, inner=True)
+def _merged_characters(
+    text: Any, m: int, byte_ids: Any, pairs: Any, slots: Any, arena: Any, places: Any, ids: Any, p: int
+) -> Any:
+    table_ids = arena.view(np.int32)
+    k, q = 0, p
+    while k < m:
         size = 1
-        while i + size < n and (text[i + size] & 0xC0) == 0x80:
+        while k + size < m and (text[k + size] & 0xC0) == 0x80:
             size += 1
-        single, j, node = False, i, np.int64(0)
-        while j < n:
-            node = _step(node, text[j], edges)
-            if node < 0:
-                break
-            j += 1
-            token = tokens[node]
-            if token >= 0:
-                score = scores[token] + sums[i]
-                near = paths[j, 0] != -2 and abs(score - sums[j]) < margin
-                if paths[j, 0] == -2 or score > sums[j]:
-                    sums[j] = score
-                    paths[j, 0], paths[j, 1], paths[j, 2] = token, i, near
-                elif near:
-                    paths[j, 2] = 1
-                single |= j == i + size
-        if not single:
-            j = i + size
-            score = unknown + sums[i]
-            near = paths[j, 0] != -2 and abs(score - sums[j]) < margin
-            if paths[j, 0] == -2 or score > sums[j]:
-                sums[j] = score
-                paths[j, 0], paths[j, 1], paths[j, 2] = -1, i, near
-            elif near:
-                paths[j, 2] = 1
-        i += size
-    count, j = 0, n
-    while j > 0:
-        if paths[j, 0] < 0:
+        if size == 1:
+            ids[q] = byte_ids[text[k]]
+        else:
+            at, n_ids = find_piece(text, k, size, False, slots, arena)
+            ids[q] = table_ids[at] if n_ids else -1
+        if ids[q] < 0:
             return -1
-        if paths[j, 2]:
-            return -2
-        count += 1
-        j = paths[j, 1]
-    j, k = n, p + count
-    while j > 0:
-        k -= 1
-        ids[k] = paths[j, 0]
-        j = paths[j, 1]
-    return p + count
+        q += 1
+        k += size
+    return merge_pairs(ids, p, q, pairs, places)

@@ -48,7 +48,7 @@ class WordPieceTables(NamedTuple):
         added_first: `(256,)` bool: bytes that an added token begins with.
         added_second: `(256,)` bool: bytes that may follow there for an added token to stand there.
         max_word_chars: words with more characters than this are unknown.
-        plain_ascii: whether ASCII is what `scan.classes` takes it for.
+        plain_ascii: whether ASCII is what `intrinsics.classes` takes it for.
         lower: whether its letters are folded to lower case.
     """
 

@@ -10,8 +10,9 @@ from encoder.texts import TextBuffers, strings
 from encoder.tokenizer.fallback import LibraryTokenizer
 from encoder.tokenizer.pretokens import pretoken_tokenizer
 from encoder.tokenizer.tables import TokenizerTables, compile_tokenizer
+from encoder.tokenizer.vocabulary import is_wordpiece
 from encoder.tokenizer.word_cache import WordMemos
-from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
+from encoder.tokenizer.wordpiece import WordPieceCompiler
 
 __all__ = ["BlockTokenizer"]
 

@@ -21,7 +21,7 @@ from encoder.kernels.pretokens import (
     gather,
     tokenise_pieces,
 )
-from encoder.kernels.subwords import best_path
+from encoder.kernels.unigram import best_path
 from encoder.texts import TextBuffers, strings
 from encoder.tokenizer.characters import page_of_characters
 from encoder.tokenizer.fallback import LibraryTokenizer, unknown_id

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.kernels.piece_table import remember_pieces
-from encoder.kernels.subwords import pair_table, token_trie
+from encoder.kernels.subwords import pair_table
+from encoder.kernels.unigram import token_trie
 
 __all__ = ["SubwordTables", "subword_tables"]
 

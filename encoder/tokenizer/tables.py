@@ -1,11 +1,10 @@
 """The compiled tokenizer as a file: made once, when a model is written or published, and mapped from then on.
 
 `tokenizer_tables.safetensors` stands in the model folder, where model2vec and sentence-transformers do not
-look for it. It holds the arrays that the vocabulary decides (`encoder.tokenizer.wordpiece`'s
-`compile_vocabulary`); rows of zeros, most of a hash table, are left out. Its metadata names the layout's
-number, the sha256 of the `tokenizer.json` that it was made of, and that of all the rest. A file that does not
-match in all three, or whose numbers would lead a kernel out of its arrays, is as good as none: all is made
-anew, in memory.
+look for it. It holds the arrays that the vocabulary decides (`encoder.tokenizer.vocabulary`); rows of zeros,
+most of a hash table, are left out. Its metadata names the layout's number, the sha256 of the `tokenizer.json`
+that it was made of, and that of all the rest. A file that does not match in all three, or whose numbers would
+lead a kernel out of its arrays, is as good as none: all is made anew, in memory.
 """
 
 import hashlib
@@ -24,7 +23,9 @@ from tokenizers import Tokenizer
 from encoder import aligned
 from encoder.errors import ModelFormatError
 from encoder.mmap_arrays import map_tensors
+from encoder.tokenizer.check import vocabulary_fits
 from encoder.tokenizer.fallback import median_token_length
+from encoder.tokenizer.vocabulary import compile_vocabulary, is_wordpiece
 
 __all__ = ["FORMAT", "TABLES_FILE", "TokenizerTables", "compile_tokenizer", "pack_tables", "read_tables"]
 
@@ -59,8 +60,6 @@ def compile_tokenizer(tokenizer_json: str) -> TokenizerTables:
     Raises:
         ModelFormatError: `tokenizers` cannot read the text.
     """
-    from encoder.tokenizer.wordpiece import compile_vocabulary, is_wordpiece
-
     try:
         tokenizer = Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # tokenizers raises bare Exception
@@ -99,8 +98,6 @@ def read_tables(path: Path, tokenizer_json: str) -> TokenizerTables | None:
     """The tables from a file, or None unless it is whole, in this format and of this `tokenizer.json`."""
     if not path.is_file():
         return None
-    from encoder.tokenizer.check import vocabulary_fits
-
     try:
         tensors, metadata = map_tensors(path)
         facts = json.loads(metadata["millstream"])

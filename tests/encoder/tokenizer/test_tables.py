@@ -18,7 +18,6 @@ from encoder.mmap_arrays import map_tensors
 from encoder.model import StaticModel, load_model, save_model
 from encoder.store.store import ModelStore
 from encoder.tokenizer import tables as tables_module
-from encoder.tokenizer import wordpiece
 from encoder.tokenizer.tables import (
     FORMAT,
     TABLES_FILE,
@@ -217,8 +216,8 @@ def test_tokens_that_only_the_forged_file_denies_are_refused(text, tmp_path):
 def count_compilations(monkeypatch):
     """Counts how often a vocabulary is compiled."""
     done = []
-    compiled = wordpiece.compile_vocabulary
-    monkeypatch.setattr(wordpiece, "compile_vocabulary", lambda spec: done.append(1) or compiled(spec))
+    compiled = tables_module.compile_vocabulary
+    monkeypatch.setattr(tables_module, "compile_vocabulary", lambda spec: done.append(1) or compiled(spec))
     return done
 
 

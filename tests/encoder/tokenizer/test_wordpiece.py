@@ -17,7 +17,8 @@ from encoder import Encoder
 from encoder.model import StaticModel
 from encoder.tokenizer.fallback import LibraryTokenizer
 from encoder.tokenizer.tables import compile_tokenizer
-from encoder.tokenizer.wordpiece import WordPieceCompiler, is_wordpiece
+from encoder.tokenizer.vocabulary import is_wordpiece
+from encoder.tokenizer.wordpiece import WordPieceCompiler
 
 KERNEL, LIBRARY = list(tiny_tokenizers.KERNEL), list(tiny_tokenizers.LIBRARY)
 LIMITS = [512, 8, 1, None]

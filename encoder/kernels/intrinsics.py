@@ -1,0 +1,113 @@
+"""Machine instructions that Numba does not offer, written as LLVM code."""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.cpython.unsafe import numbers
+from numba.extending import intrinsic
+
+from encoder.aligned import LINE
+
+__all__ = ["WINDOW", "classes", "finish", "leading_zeros", "load8", "stream", "trailing_zeros"]
+
+WINDOW = 64
+"""Bytes that `classes` looks at."""
+
+_BYTE, _MASK = ir.IntType(8), ir.IntType(WINDOW)
+_BYTES = ir.VectorType(_BYTE, WINDOW)
+_utils: Any = cgutils  # it has no types
+
+
+def _load8(typingctx: Any, array: Any, index: Any) -> Any:
+    """Load 8 bytes of a uint8 array at any index as one uint64, the first lowest; bounds are not checked."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(64).as_pointer())
+        return builder.load(address, align=1)
+
+    return types.uint64(array, types.int64), generate
+
+
+def _all(byte: int) -> ir.Constant:
+    return ir.Constant(_BYTES, [byte] * WINDOW)
+
+
+def _classes(typingctx: Any, array: Any, index: Any) -> Any:
+    """Classes of the 64 bytes from any index of a uint8 array on; bounds are not checked.
+
+    Returns:
+        Three uint64, the first byte's bit the lowest: ASCII letters and digits, and what is odd; ASCII white
+        space (space, tab, line feed, carriage return); what is odd: bytes of 128 and above, and the other
+        control characters. What is in none of them is ASCII punctuation.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(builder.gep(array_data, [args[1]]), _BYTES.as_pointer())
+        text = builder.load(address, align=1)
+
+        def within(values: Any, first: int, count: int) -> Any:
+            return builder.icmp_unsigned("<", builder.sub(values, _all(first)), _all(count))
+
+        def is_byte(byte: int) -> Any:
+            return builder.icmp_unsigned("==", text, _all(byte))
+
+        letter = within(builder.or_(text, _all(0x20)), ord("a"), 26)
+        digit = within(text, ord("0"), 10)
+        space = builder.or_(is_byte(ord(" ")), builder.or_(within(text, ord("\t"), 2), is_byte(ord("\r"))))
+        control = builder.or_(within(text, 0, 0x20), is_byte(0x7F))
+        odd = builder.or_(within(text, 0x80, 0x80), builder.and_(control, builder.not_(space)))
+        word = builder.or_(builder.or_(letter, digit), odd)
+        masks = [builder.bitcast(bits, _MASK) for bits in (word, space, odd)]
+        return context.make_tuple(builder, signature.return_type, masks)
+
+    masks: Any = types.UniTuple
+    return masks(types.uint64, 3)(array, types.int64), generate
+
+
+def _stream(typingctx: Any, source: Any, target: Any) -> Any:
+    """Copy `source` to `target`, one-dimensional and of the same type and length, past the caches.
+
+    `target` begins with a cache line and has whole ones.
+
+    A usual store of a line reads it first, and pushes another one out.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        read, write = (
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args, args, strict=True)
+        )
+        line: Any = ir.VectorType(ir.IntType(8), LINE)
+        begin = [builder.bitcast(array.data, ir.IntType(8).as_pointer()) for array in (read, write)]
+        size = builder.mul(_utils.unpack_tuple(builder, write.shape)[0], write.itemsize)
+        past_caches = builder.module.add_metadata([ir.IntType(32)(1)])
+        with _utils.for_range_slice(builder, size.type(0), size, size.type(LINE)) as (at, _):
+            place, room = (builder.bitcast(builder.gep(p, [at]), line.as_pointer()) for p in begin)
+            stored = builder.store(builder.load(place, align=1), room, align=LINE)
+            stored.set_metadata("nontemporal", past_caches)
+        return context.get_dummy_value()
+
+    return types.void(source, target), generate
+
+
+def _finish(typingctx: Any) -> Any:
+    """Wait until other threads see what was copied."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+# Typed as Any: a kernel calls something else than what is written here.
+load8: Any = intrinsic(_load8)
+classes: Any = intrinsic(_classes)
+stream: Any = intrinsic(_stream)
+finish: Any = intrinsic(_finish)
+leading_zeros: Any = numbers.leading_zeros
+trailing_zeros: Any = numbers.trailing_zeros

@@ -2,9 +2,9 @@
 
 python tests/soak.py [--only PART,PART] [--again]
 
-Every file of tests runs with `MILLSTREAM_SOAK=1`, and every benchmark as a program. What came out is written
-into the tables of docs/notes/soak.md and docs/notes/worker-faults.md after each of them, so the command may be
-stopped at any time: what passed today is not run again, unless `--again` is given. Rows of parts that do not run stay.
+Runs every file of tests with `MILLSTREAM_SOAK=1`, and every benchmark as a program. After each it writes
+the results into the tables of docs/notes/soak.md and docs/notes/worker-faults.md, so you can stop it at any
+time: what passed today does not run again, unless you give `--again`. Rows of parts that do not run stay.
 """
 
 import argparse

@@ -1,38 +1,159 @@
-"""What the cluster says of topics before the work begins: are they there, what may we do with them."""
+"""Checks before the work begins: can we log in, are the topics there, what may this user do.
 
+librdkafka keeps retrying when a broker refuses it, and reports the reason only to an error callback.
+`connect` collects these reports while it waits for the first answer, to say in one line what is wrong.
+"""
+
+import re
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
 
-from encoder.errors import ConfigurationError, TransientError
-from pipelines.kafka.config import matches
+from encoder.errors import ConfigurationError, MillstreamError, TransientError
+from pipelines.kafka.config import client_properties, matches
 
-__all__ = ["check_topics", "max_message_bytes", "sample_values"]
+__all__ = ["check_group", "check_topics", "check_transactions", "connect", "max_message_bytes"]
 
 _ASK_SECONDS = 20.0
+_TRY_SECONDS = 1.0
 _DEFAULT_BYTES = 1_048_588
-_SAMPLE_MESSAGES, _SAMPLE_SECONDS = 2000, 1.0
+_WHERE = re.compile(r"^\w+://[^ ]*: | \(after \d+ms in state \w+\)$|^\S+/bootstrap: ")
+
+
+def connect(brokers: str, properties: Mapping[str, str]) -> AdminClient:
+    """Connect to a cluster and wait for its first answer.
+
+    Args:
+        brokers: HOST:PORT, separated by commas.
+        properties: the user's.
+
+    Raises:
+        ConfigurationError: a property is invalid, or the brokers refuse this user.
+        TransientError: the cluster does not answer.
+    """
+    errors: list[KafkaError] = []
+    own: dict[str, Any] = {"log_level": "0", "error_cb": errors.append}
+    try:
+        admin = AdminClient({**client_properties(properties, brokers), **own})
+    except KafkaException as error:
+        raise ConfigurationError(f"librdkafka refuses the properties: {error.args[0].str()}") from error
+    deadline = time.monotonic() + _ASK_SECONDS
+    while True:
+        try:
+            admin.list_topics(timeout=min(_TRY_SECONDS, _ASK_SECONDS))
+        except KafkaException as error:
+            admin.poll(0)  # calls the callback
+            if refusal := _refusal(errors, properties):
+                raise refusal from error
+            if time.monotonic() > deadline:
+                unknown = [one for one in errors if one.code() == KafkaError._RESOLVE]
+                raise TransientError(
+                    f"the brokers do not answer ({_reason(unknown[0] if unknown else error.args[0])}): check "
+                    "--brokers, the network, and security.protocol if they use TLS or SASL"
+                ) from error
+        else:
+            return admin
+
+
+def _reason(error: KafkaError) -> str:
+    """Librdkafka's message without addresses and times."""
+    return _WHERE.sub("", _WHERE.sub("", error.str()))
+
+
+def _refusal(errors: Sequence[KafkaError], properties: Mapping[str, str]) -> MillstreamError | None:
+    """Why the brokers refuse the connection, or None where waiting may help."""
+    for error in errors:
+        why = _reason(error)
+        if error.code() == KafkaError._AUTHENTICATION:
+            user = properties.get("sasl.username") or properties.get("sasl.oauthbearer.client.id")
+            whom = f"user {user!r}" if user else "this user"
+            return ConfigurationError(
+                f"the brokers do not let {whom} in ({why}): check sasl.mechanism, and the name and the "
+                "secret among the sasl.* properties"
+            )
+        if "certificate verify failed" in why:
+            return ConfigurationError(
+                "the brokers' certificate cannot be verified: name the authority that signed it with "
+                "--property ssl.ca.location=FILE"
+            )
+        if "alert bad certificate" in why or "alert certificate required" in why:
+            return ConfigurationError(
+                "the brokers require a client certificate: set ssl.certificate.location and ssl.key.location"
+            )
+        if "PLAINTEXT broker listener" in why:
+            return ConfigurationError(
+                "the brokers do not speak TLS on this port: check --brokers and security.protocol"
+            )
+        if error.code() == KafkaError._SSL:
+            return ConfigurationError(f"TLS with the brokers fails ({why}): check the ssl.* properties")
+    return None
+
+
+def check_group(admin: AdminClient, group: str) -> None:
+    """Check that this user may join a group.
+
+    Raises:
+        ConfigurationError: it may not.
+    """
+    futures = admin.describe_consumer_groups(
+        [group], include_authorized_operations=True, request_timeout=_ASK_SECONDS
+    )
+    refused = ConfigurationError(f"this user may not use group {group!r}: allow it READ on the group")
+    try:
+        allowed = futures[group].result().authorized_operations
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            raise refused from error
+        return  # a group that does not exist yet
+    if allowed and AclOperation.READ not in allowed:
+        raise refused
+
+
+def check_transactions(brokers: str, properties: Mapping[str, str], prefix: str) -> None:
+    """Check that this user may use transactions, with a transactional id that nobody else has.
+
+    Args:
+        brokers: HOST:PORT, separated by commas.
+        properties: the user's.
+        prefix: of transactional ids.
+
+    Raises:
+        ConfigurationError: it may not.
+        TransientError: the cluster does not answer.
+    """
+    own = {"log_level": "0", "transactional.id": f"{prefix}{uuid.uuid4().hex}"}
+    producer = Producer({**client_properties(properties, brokers), **own})
+    try:
+        producer.init_transactions(_ASK_SECONDS)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            raise ConfigurationError(
+                "this user may not use transactions: allow it WRITE and DESCRIBE on transactional ids that "
+                f"begin with {prefix!r}, or use --delivery at-least-once"
+            ) from error
+        raise TransientError(f"cannot begin transactions: {error.args[0].str()}") from error
 
 
 def check_topics(
     admin: AdminClient, reads: Sequence[str], writes: Sequence[str], *, described: bool = True
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Look whether topics are there and whether we may read and write them.
+    """Check that topics exist and that this user may read and write them.
 
     Args:
-        admin: confluent_kafka's.
+        admin: from `connect`.
         reads: topics to read, and regular expressions that begin with `^`.
         writes: topics to write.
-        described: whether the cluster can say what we may do.
+        described: whether the cluster can report what this user may do.
 
     Returns:
-        The topics to read, those that match included, and those to write, with their numbers of partitions.
+        The topics to read (those that match included) and those to write, with their numbers of partitions.
 
     Raises:
-        ConfigurationError: a topic is missing, or is not for us; or none matches.
+        ConfigurationError: a topic is missing or forbidden, or none matches.
         TransientError: the cluster does not answer.
     """
     reading, writing = (AclOperation.READ, "read"), (AclOperation.WRITE, "write")
@@ -43,7 +164,7 @@ def check_topics(
         known = admin.list_topics(timeout=_ASK_SECONDS).topics
     except KafkaException as error:
         raise TransientError(
-            f"the brokers do not answer ({error.args[0].str()}): look at --brokers and the network"
+            f"the brokers do not answer ({error.args[0].str()}): check --brokers and the network"
         ) from error
     there = {name: len(topic.partitions) for name, topic in known.items() if topic.partitions}
     found: dict[str, int] = {}
@@ -82,7 +203,7 @@ def _check_rights(admin: AdminClient, wanted: Mapping[str, tuple[AclOperation, s
                     f"there is no topic {name!r} to {verb}: create it, or correct the name"
                 ) from error
             kind = ConfigurationError if code == KafkaError.CLUSTER_AUTHORIZATION_FAILED else TransientError
-            raise kind(f"cannot look at topic {name!r}: {why}") from error
+            raise kind(f"cannot describe topic {name!r}: {why}") from error
         if allowed and operation not in allowed:
             raise ConfigurationError(
                 f"this user may not {verb} topic {name!r}: allow it {operation.name} on the topic"
@@ -90,64 +211,14 @@ def _check_rights(admin: AdminClient, wanted: Mapping[str, tuple[AclOperation, s
 
 
 def max_message_bytes(admin: AdminClient, topics: Sequence[str], *, described: bool = True) -> dict[str, int]:
-    """The `max.message.bytes` of topics, or Kafka's default where we may not ask."""
+    """The `max.message.bytes` of topics; Kafka's default where this user may not read it."""
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
+    found = dict.fromkeys(topics, _DEFAULT_BYTES)
     if not described or not resources:
-        return dict.fromkeys(topics, _DEFAULT_BYTES)
-    found = {}
+        return found
     for resource, future in admin.describe_configs(resources, request_timeout=_ASK_SECONDS).items():
         try:
             found[resource.name] = int(future.result()["max.message.bytes"].value)
         except (KafkaException, KeyError):
-            found[resource.name] = _DEFAULT_BYTES
+            continue
     return found
-
-
-def sample_values(properties: Mapping[str, str], topics: Mapping[str, int]) -> list[bytes | None]:
-    """The values of the last messages of topics, some of each partition; none are committed.
-
-    Args:
-        properties: of the consumer.
-        topics: names, and their numbers of partitions.
-
-    Raises:
-        TransientError: the cluster does not answer.
-    """
-    ours = {"group.id": f"{properties['group.id']}-sample", "enable.partition.eof": True}
-    consumer: Any = Consumer({**properties, **ours})
-    try:
-        return _last_values(consumer, [(name, number) for name, n in topics.items() for number in range(n)])
-    except KafkaException as error:
-        raise TransientError(f"cannot read a sample of {', '.join(topics)}: {error.args[0].str()}") from error
-    finally:
-        consumer.close()
-
-
-def _last_values(consumer: Any, partitions: Sequence[tuple[str, int]]) -> list[bytes | None]:
-    share = 1 + _SAMPLE_MESSAGES // len(partitions)
-    parts, ends = [], {}
-    for place in partitions:
-        part = TopicPartition(*place)
-        low, high = consumer.get_watermark_offsets(part, timeout=_ASK_SECONDS)
-        part.offset = max(low, high - share)
-        if high > low:
-            parts.append(part)
-            ends[place] = high
-    consumer.assign(parts)
-    values: list[bytes | None] = []
-    deadline = time.monotonic() + _ASK_SECONDS
-    while ends and time.monotonic() < deadline:
-        messages = consumer.consume(_SAMPLE_MESSAGES, _SAMPLE_SECONDS)
-        if values and not messages:
-            break  # it is a sample
-        for message in messages:
-            place = message.topic(), message.partition()
-            if (error := message.error()) is None:
-                values.append(message.value())
-                if message.offset() + 1 >= ends.get(place, 0):
-                    ends.pop(place, None)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                ends.pop(place, None)  # the last may be a marker
-    if ends and not values:
-        raise TransientError(f"the brokers gave no record of {next(iter(ends))[0]} in {_ASK_SECONDS:g} s")
-    return values

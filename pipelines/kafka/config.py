@@ -1,4 +1,4 @@
-"""The properties of librdkafka: ours, the user's, and those that delivery depends on."""
+"""librdkafka's properties: our defaults, what the user sets, and what delivery depends on."""
 
 import os
 import re
@@ -7,30 +7,50 @@ from pathlib import Path
 
 from encoder.errors import ConfigurationError
 
-__all__ = ["consumer_properties", "matches", "parse_properties", "producer_properties", "shown"]
+__all__ = [
+    "REGISTRY_PREFIX",
+    "client_properties",
+    "consumer_properties",
+    "matches",
+    "parse_properties",
+    "producer_properties",
+    "shown",
+]
+
+REGISTRY_PREFIX = "schema.registry."
+"""Begins the properties of the schema registry's client, which are not librdkafka's."""
 
 _PREFIX = "MILLSTREAM_KAFKA_"
 _SECRET = ("password", "passphrase", "secret", "key.pem", "oauthbearer.config", "user.info", "auth.token")
 
-# What exactly-once rests on, and what has a flag of its own.
+# What exactly-once rests on, and what has an option of its own.
 _RESERVED = {
-    "bootstrap.servers": "--brokers",
-    "group.id": "--group",
-    "group.instance.id": "--instance",
-    "transactional.id": "--instance",
-    "enable.auto.commit": "nothing: the worker commits",
-    "enable.auto.offset.store": "nothing: the worker commits",
-    "isolation.level": "nothing: it is read_committed",
-    "enable.idempotence": "nothing: it is on",
-    "queue.buffering.max.messages": "--transaction-records",
-    "queue.buffering.max.kbytes": "--transaction-records",
-    "message.max.bytes": "the topics' own max.message.bytes",
-    "schema.registry.url": "--schema-registry",
+    "bootstrap.servers": "use --brokers",
+    "group.id": "use --group",
+    "group.instance.id": "use --instance",
+    "transactional.id": "use --instance",
+    "enable.auto.commit": "offsets are committed with the output",
+    "enable.auto.offset.store": "offsets are committed with the output",
+    "isolation.level": "it is always read_committed",
+    "enable.idempotence": "it is always on",
+    "queue.buffering.max.messages": "use --transaction-records",
+    "queue.buffering.max.kbytes": "use --transaction-records",
+    "message.max.bytes": "the topics' max.message.bytes applies",
+    "schema.registry.url": "use --schema-registry",
 }
-_REGISTRY = "schema.registry."  # not librdkafka's
 _BATCH_BYTES = 1 << 18
 _COOPERATIVE = "cooperative-sticky"
-# Of the consumer alone or of the producer alone: the other one would warn.
+_CLIENT = (  # of any client
+    "security.",
+    "sasl.",
+    "ssl.",
+    "socket.",
+    "broker.address",
+    "client.id",
+    "enable.sasl.",
+    "enable.ssl.",
+)
+# Consumers warn about the producer's properties, and producers about the consumer's.
 _PRODUCER_ONLY = (
     "acks",
     "batch.",
@@ -66,15 +86,15 @@ _CONSUMER_ONLY = (
 def parse_properties(
     pairs: Iterable[str], files: Iterable[Path] = (), environment: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """The user's properties; what comes later here wins: files, the environment, the command line.
+    """The user's properties. The command line overrides the environment, which overrides files.
 
     Args:
         pairs: `key=value`; `key=@path` reads the value from a file.
-        files: with a line `key=value` each; `#` begins a comment.
-        environment: of which `MILLSTREAM_KAFKA_SASL_PASSWORD` is the property `sasl.password`.
+        files: one `key=value` a line; `#` begins a comment.
+        environment: `MILLSTREAM_KAFKA_SASL_PASSWORD` sets `sasl.password`.
 
     Raises:
-        ConfigurationError: a property cannot be read, or has a flag of its own.
+        ConfigurationError: a property cannot be read, or may not be set.
     """
     found: dict[str, str] = {}
     for path in files:
@@ -88,12 +108,12 @@ def parse_properties(
     found |= dict(_pair(pair, "--property") for pair in pairs)
     for key in found:
         if key in _RESERVED:
-            raise ConfigurationError(f"the property {key} is set by {_RESERVED[key]}: leave it out")
+            raise ConfigurationError(f"the property {key} cannot be set: {_RESERVED[key]}")
     strategy = found.get("partition.assignment.strategy", _COOPERATIVE)
     if strategy != _COOPERATIVE:
         raise ConfigurationError(
-            f"partition.assignment.strategy is {strategy}: it must be {_COOPERATIVE}, "
-            "or use group.protocol=consumer"
+            f"partition.assignment.strategy={strategy} is not supported: leave it out "
+            f"({_COOPERATIVE}), or set group.protocol=consumer"
         )
     return {key: _from_file(key, value) for key, value in found.items()}
 
@@ -101,8 +121,7 @@ def parse_properties(
 def _pair(text: str, where: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        # The text is not shown: it may be a secret.
-        raise ConfigurationError(f"{where} holds something that is not KEY=VALUE")
+        raise ConfigurationError(f"{where} is not KEY=VALUE")  # the text may be a secret
     return key.strip(), value.strip()
 
 
@@ -123,29 +142,33 @@ def _read(path: Path) -> str:
 
 
 def shown(properties: Mapping[str, str]) -> dict[str, str]:
-    """Properties for people to see: secrets are hidden."""
+    """Properties for logs and reports, with secrets hidden."""
     return {
         key: "(hidden)" if any(word in key for word in _SECRET) else value
         for key, value in properties.items()
     }
 
 
+def client_properties(properties: Mapping[str, str], brokers: str) -> dict[str, str]:
+    """Properties of any client: the brokers, and how to connect and log in."""
+    shared = {key: value for key, value in properties.items() if key.startswith(_CLIENT)}
+    return shared | {"bootstrap.servers": brokers}
+
+
 def consumer_properties(
     properties: Mapping[str, str], *, brokers: str, group: str, instance: str | None
 ) -> dict[str, str]:
-    """What the consumer is made with."""
+    """Properties of a consumer; `instance` makes it a static member of its group."""
     own = {
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": "100",
-        "queued.max.messages.kbytes": "16384",  # of each partition
-        "fetch.queue.backoff.ms": "20",  # after a second, the default, a fast worker has been idle for long
+        "queued.max.messages.kbytes": "16384",  # for each partition
+        "fetch.queue.backoff.ms": "20",  # the default, a second, leaves a fast worker idle
         "statistics.interval.ms": "5000",
     }
     if properties.get("group.protocol", "classic") == "classic":
         own["partition.assignment.strategy"] = _COOPERATIVE
-    users = {
-        key: value for key, value in properties.items() if not key.startswith((*_PRODUCER_ONLY, _REGISTRY))
-    }
+    users = _without(properties, _PRODUCER_ONLY)
     fixed = {
         "bootstrap.servers": brokers,
         "group.id": group,
@@ -165,24 +188,22 @@ def producer_properties(
     least_bytes: int,
     most_bytes: int,
 ) -> dict[str, str]:
-    """What the producer is made with.
+    """Properties of a producer.
 
     Args:
         properties: the user's.
-        brokers: where the cluster is.
-        transactional_id: for exactly-once.
-        least_bytes: what every topic takes as a batch of messages.
-        most_bytes: what one of the topics takes as a message.
+        brokers: HOST:PORT, separated by commas.
+        transactional_id: turns on transactions; None for at-least-once.
+        least_bytes: the smallest `max.message.bytes` of the topics.
+        most_bytes: the largest.
     """
     own = {
         "linger.ms": "5",
         "batch.size": str(min(_BATCH_BYTES, least_bytes)),
-        "partitioner": "murmur2_random",  # as Java's: records stay beside those of other writers
+        "partitioner": "murmur2_random",  # Java's: a key goes to the partition that other writers use
         "transaction.timeout.ms": "30000",
     }
-    users = {
-        key: value for key, value in properties.items() if not key.startswith((*_CONSUMER_ONLY, _REGISTRY))
-    }
+    users = _without(properties, _CONSUMER_ONLY)
     fixed = {
         "bootstrap.servers": brokers,
         "enable.idempotence": "true",
@@ -199,15 +220,20 @@ def producer_properties(
     return made | {"transactional.id": transactional_id}
 
 
+def _without(properties: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
+    others = (*prefixes, REGISTRY_PREFIX)
+    return {key: value for key, value in properties.items() if not key.startswith(others)}
+
+
 def matches(wanted: str, topic: str) -> bool:
-    """Whether an input is this topic, or a regular expression that matches it, as for librdkafka.
+    """Whether an input names a topic, or is a regular expression (it begins with `^`) that matches it.
 
     Raises:
-        ConfigurationError: the expression cannot be read.
+        ConfigurationError: the expression is invalid.
     """
     if not wanted.startswith("^"):
         return wanted == topic
     try:
         return re.search(wanted, topic) is not None
     except re.error as error:
-        raise ConfigurationError(f"cannot read the regular expression {wanted!r}: {error}") from error
+        raise ConfigurationError(f"invalid regular expression {wanted!r}: {error}") from error

@@ -1,7 +1,7 @@
 """`millstream worker --check`: everything that a worker needs, looked at and said."""
 
 from pipelines.enrich.model_follower import ModelFollower
-from pipelines.kafka.access import check_transactions
+from pipelines.kafka.admin import check_transactions
 from pipelines.kafka.config import shown
 from pipelines.worker.plan import Plan, wanted_heads
 from pipelines.worker.settings import WorkerSettings

@@ -8,9 +8,9 @@ from encoder.store.objects import open_objects
 from encoder.store.publish import prove_create_only
 from pipelines.enrich.columns import score_fields
 from pipelines.enrich.model_follower import ModelFollower
-from pipelines.kafka.access import check_group, connect
-from pipelines.kafka.admin import check_topics, max_message_bytes, sample_values
+from pipelines.kafka.admin import check_group, check_topics, connect, max_message_bytes
 from pipelines.kafka.config import consumer_properties
+from pipelines.kafka.sample import sample_values
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.kafka import record_encoder
 from pipelines.sinks.output_claim import claim, claimed_schema

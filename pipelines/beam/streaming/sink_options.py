@@ -106,18 +106,15 @@ class OutputWords:
 
     def _kafka(self, messages: Messages, letters: str, *, is_folder: bool) -> Output:
         try:
-            from confluent_kafka.admin import AdminClient
-
             from pipelines.beam.streaming.sinks.kafka import KafkaOutput, KafkaTopic
-            from pipelines.kafka.admin import check_topics, max_message_bytes
+            from pipelines.kafka.admin import check_topics, connect, max_message_bytes
             from pipelines.kafka.config import producer_properties
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
         if self.brokers is None:
             raise ConfigurationError(f"--output {self.text} needs --brokers HOST:PORT")
         names = [self.place] if is_folder else [self.place, letters]
-        shared = {k: v for k, v in self.properties.items() if k.startswith(_SHARED)}
-        admin = AdminClient({"bootstrap.servers": self.brokers, "log_level": "3", **shared})
+        admin = connect(self.brokers, self.properties)
         check_topics(admin, [], names)
         sizes = max_message_bytes(admin, names)
         properties = producer_properties(
@@ -140,7 +137,3 @@ class OutputWords:
             if not re.fullmatch("projects/[^/]+/topics/[^/]+", path):
                 raise ConfigurationError(f"cannot publish to {path}: write projects/PROJECT/topics/TOPIC")
         return PubSubOutput(self.place, letters, messages)
-
-
-_SHARED = ("security.", "sasl.", "ssl.", "socket.", "broker.address", "client.id", "enable.ssl")
-"""Properties of any client of Kafka."""

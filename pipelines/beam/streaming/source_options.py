@@ -134,11 +134,10 @@ class StreamInput:
 
     def _topic(self, topic: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:
         try:
-            from confluent_kafka.admin import AdminClient
-
             from pipelines.beam.streaming.sources.kafka import KafkaSource
-            from pipelines.kafka.admin import check_topics, sample_values
+            from pipelines.kafka.admin import check_topics, connect
             from pipelines.kafka.config import consumer_properties
+            from pipelines.kafka.sample import sample_values
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
         if self.brokers is None:
@@ -147,7 +146,7 @@ class StreamInput:
         properties = consumer_properties(
             self.properties, brokers=self.brokers, group="millstream-stream", instance=None
         )
-        reads, _ = check_topics(AdminClient({"log_level": "3", **properties}), [topic], [])
+        reads, _ = check_topics(connect(self.brokers, self.properties), [topic], [])
         seen = self._sampled or columns_seen(sample_values(properties, reads), kind)
         if not seen.names:
             raise ConfigurationError(

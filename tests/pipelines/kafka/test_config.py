@@ -1,7 +1,13 @@
 import pytest
 
 from encoder.errors import ConfigurationError
-from pipelines.kafka.config import consumer_properties, parse_properties, producer_properties, shown
+from pipelines.kafka.config import (
+    client_properties,
+    consumer_properties,
+    parse_properties,
+    producer_properties,
+    shown,
+)
 
 
 def test_the_command_line_goes_before_the_environment_and_that_before_files(tmp_path):
@@ -29,11 +35,11 @@ def test_secrets_are_hidden(key):
 @pytest.mark.parametrize(
     ("pairs", "says"),
     [
-        (["hunter2"], "not KEY=VALUE"),
-        (["enable.auto.commit=true"], "enable.auto.commit is set by nothing: the worker commits"),
+        (["hunter2"], "is not KEY=VALUE"),
+        (["enable.auto.commit=true"], "enable.auto.commit cannot be set: offsets are committed"),
         (["group.id=x"], "--group"),
         (["ssl.key.pem=@/no/such/file"], "ssl.key.pem: cannot read /no/such/file"),
-        (["partition.assignment.strategy=range"], "must be cooperative-sticky"),
+        (["partition.assignment.strategy=range"], "strategy=range is not supported: leave it out"),
     ],
 )
 def test_what_cannot_be_set(pairs, says):
@@ -95,5 +101,24 @@ def test_properties_of_the_schema_registry_are_for_its_client_alone():
         users, brokers="b:1", transactional_id=None, least_bytes=500, most_bytes=1000
     )
     assert not [key for key in (*consumer, *producer) if key.startswith("schema.registry.")]
-    with pytest.raises(ConfigurationError, match="set by --schema-registry"):
+    with pytest.raises(ConfigurationError, match="cannot be set: use --schema-registry"):
         parse_properties(["schema.registry.url=http://x"], [], {})
+
+
+def test_every_client_logs_in_the_same_way():
+    users = {
+        "security.protocol": "SASL_SSL",
+        "sasl.username": "me",
+        "enable.ssl.certificate.verification": "false",
+        "enable.sasl.oauthbearer.unsecure.jwt": "true",
+        "fetch.min.bytes": "7",
+        "linger.ms": "1",
+        "schema.registry.basic.auth.user.info": "me:x",
+    }
+    client = client_properties(users, "b:1")
+    assert client == {"bootstrap.servers": "b:1"} | dict(list(users.items())[:4])
+    consumer = consumer_properties(users, brokers="b:1", group="g", instance=None)
+    producer = producer_properties(
+        users, brokers="b:1", transactional_id=None, least_bytes=500, most_bytes=1000
+    )
+    assert client.items() <= consumer.items() & producer.items()

@@ -13,7 +13,7 @@ from registry import schema_registry
 from encoder.errors import ConfigurationError, MillstreamError, RegistryUnavailable
 from pipelines.formats.protobuf.reader import ProtobufReader
 from pipelines.formats.schema_registry import Schema
-from pipelines.kafka.registry import Registry, open_registry
+from pipelines.kafka.registry import Registry, is_missing, open_registry, refusal, shown_url
 
 RECORD = {"type": "record", "name": "R", "fields": [{"name": "id", "type": "int"}]}
 USER = {"type": "record", "name": "User", "fields": [{"name": "name", "type": "string"}]}
@@ -126,7 +126,7 @@ def test_protobuf_from_registries_that_serialize_and_from_others(serialized, ser
 def test_user_and_password(server):
     server.user = "me:hunter2"
     server.add("in-value", RECORD)
-    with pytest.raises(ConfigurationError, match=r"does not know us \(401\)"):
+    with pytest.raises(ConfigurationError, match=r"does not know this user \(401\)"):
         open_registry(server.url, {}).latest("in-value")
     own = {"schema.registry.basic.auth.user.info": "me:hunter2", "sasl.password": "x"}
     assert open_registry(server.url, own).latest("in-value").number == 1
@@ -140,7 +140,7 @@ def test_a_registry_that_may_only_be_read(server):
     server.read_only = True
     registry = open_registry(server.url, {})
     with pytest.raises(
-        ConfigurationError, match=r"does not let us register a schema for 'out-value' \(403\)"
+        ConfigurationError, match=r"does not let this user register a schema for 'out-value' \(403\)"
     ):
         registry.register("out-value", of(RECORD))
     server.add("out-value", RECORD)
@@ -197,11 +197,11 @@ def test_nobody_there():
 @pytest.mark.parametrize(
     ("url", "properties", "says"),
     [
-        ("ftp://me:hunter2@x", {}, "cannot be used"),
+        ("ftp://me:hunter2@x", {}, "cannot use the schema registry"),
         ("http://x", {"schema.registry.no.such": "hunter2"}, "Unrecognized properties: no.such"),
         ("http://x", {"schema.registry.basic.auth.user.info": "hunter2"}, "must be in the form"),
         ("http://x", {"schema.registry.timeout": "soon"}, "write a number"),
-        ("http://x", {"schema.registry.ssl.ca.location": "/gone"}, "cannot be used"),
+        ("http://x", {"schema.registry.ssl.ca.location": "/gone"}, "cannot use the schema registry"),
     ],
 )
 def test_settings_that_the_client_does_not_take(url, properties, says):
@@ -253,3 +253,50 @@ def test_the_extra_that_is_missing_is_named(what):
     )
     assert "MissingExtra" in done.stderr
     assert "is not installed: pip install 'millstream[kafka-schemas]'" in done.stderr
+
+
+URL = "http://registry:8081"
+
+
+class Answer(Exception):
+    def __init__(self, status, code=None, message="no"):
+        super().__init__(status)
+        self.http_status_code, self.error_code, self.error_message = status, code, message
+
+
+def test_urls_for_people():
+    assert shown_url("http://u:p@a:1/x, https://b") == "http://a:1/x,https://b"
+
+
+@pytest.mark.parametrize(
+    ("error", "missing"),
+    [
+        (Answer(404, 40403), True),
+        (Answer(404, 404), False),  # of a proxy
+        (Answer(500, 40403), False),
+        (OSError("refused"), False),
+    ],
+)
+def test_only_the_registry_itself_says_that_something_is_missing(error, missing):
+    assert is_missing(error) is missing
+
+
+@pytest.mark.parametrize(
+    ("error", "subject", "kind", "says"),
+    [
+        (Answer(401), None, ConfigurationError, "does not know this user"),
+        (Answer(403), None, ConfigurationError, "let this user read schemas"),
+        (Answer(403), "out-value", ConfigurationError, "register a schema for 'out-value'"),
+        (Answer(409), "out-value", ConfigurationError, "change the subject's compatibility"),
+        (Answer(422), None, RegistryUnavailable, "is this the URL"),
+        (Answer(404), None, RegistryUnavailable, "is this the URL"),
+        (Answer(429), None, RegistryUnavailable, "does not answer"),
+        (Answer(503), "out-value", RegistryUnavailable, "does not answer: no"),
+        (TimeoutError(), None, RegistryUnavailable, "TimeoutError"),
+    ],
+)
+def test_what_an_answer_means(error, subject, kind, says):
+    found = refusal(error, URL, subject)
+    assert type(found) is kind
+    assert says in str(found)
+    assert URL in str(found)

@@ -317,7 +317,7 @@ def test_check_looks_at_the_registry_and_changes_nothing(topics, model, registry
     assert ("output schema", f"subject {topics.output}-value, to be registered") in found
     assert registry.subjects() == [f"{topics.input}-value"]
     registry.user = "me:hunter2"
-    with pytest.raises(ConfigurationError, match=r"does not know us \(401\)"):
+    with pytest.raises(ConfigurationError, match=r"does not know this user \(401\)"):
         check(settings_of(topics, model, registry))
     own = {"schema.registry.basic.auth.user.info": "me:hunter2"}
     rows = check(settings_of(topics, model, registry, properties=own))

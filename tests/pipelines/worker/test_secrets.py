@@ -68,7 +68,7 @@ def in_a_file(folder, **more):
     ],
 )
 def test_errors_and_help_show_none(wrong, millstream, model, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.kafka.access._ASK_SECONDS", 0.2)
+    monkeypatch.setattr("pipelines.kafka.admin._ASK_SECONDS", 0.2)
     path = in_a_file(tmp_path)
     ended = millstream(*flags("127.0.0.1:1", model), "--config", path, *wrong)
     assert wrong == ("--help",) or ended.code in (1, 2)

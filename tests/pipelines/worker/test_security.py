@@ -151,7 +151,7 @@ def worker_of(run_worker):
 def test_check_says_in_one_line_why_we_may_not_come_in(
     listener, properties, says, secure, options, millstream, monkeypatch
 ):
-    monkeypatch.setattr("pipelines.kafka.access._ASK_SECONDS", 4.0)
+    monkeypatch.setattr("pipelines.kafka.admin._ASK_SECONDS", 4.0)
     ended = millstream(*options(listener, properties(secure), "--check"))
     assert says in ended.error
     assert PASSWORD not in ended.err

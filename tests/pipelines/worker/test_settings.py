@@ -27,7 +27,7 @@ def test_a_regular_expression_must_not_match_an_output():
     assert settings(inputs=("^in-", "other")).input_names == "^in-, other"
     with pytest.raises(ConfigurationError, match="'out' is input and output"):
         settings(inputs=("in", "^o"))
-    with pytest.raises(ConfigurationError, match=r"cannot read the regular expression '\^\('"):
+    with pytest.raises(ConfigurationError, match=r"invalid regular expression '\^\('"):
         settings(inputs=("^(",))
     with pytest.raises(ConfigurationError, match="no input"):
         settings(inputs=())

@@ -72,7 +72,7 @@ def test_the_command_line_goes_before_the_environment_and_that_before_the_file(
 
 
 def test_brokers_that_do_not_answer_are_one_line(options, millstream, monkeypatch):
-    monkeypatch.setattr("pipelines.kafka.access._ASK_SECONDS", 0.5)
+    monkeypatch.setattr("pipelines.kafka.admin._ASK_SECONDS", 0.5)
     ended = millstream("worker", *flags(options), "--check")
     assert ended.code == 1
     assert "the brokers do not answer" in ended.error

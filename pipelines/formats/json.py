@@ -1,19 +1,21 @@
-"""JSON lines: one object a line, read by pyarrow in whole blocks; bad lines are found one by one.
+"""JSON lines: one object a line, parsed by pyarrow in whole blocks; bad lines are found one by one.
 
-pyarrow alone decides what is good, so that a line is judged the same whatever stands around it. Blank lines
-are no records. Fields that the schema lacks are ignored; strings stay strings, whatever they look like.
+pyarrow alone decides what is valid, so a line's neighbours do not change the result. Blank lines are no
+records. Fields that the schema lacks are ignored; strings stay strings, whatever they look like.
 """
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.types as pt
 from numpy.typing import NDArray
 from pyarrow import json
 
 from encoder.errors import InputError
-from pipelines.formats.json_types import kind_of, misfit, struct_of
 from pipelines.formats.row_boundaries import Block
 from pipelines.records.bad_rows import one_line
 from pipelines.records.fields import conform
@@ -23,6 +25,15 @@ __all__ = ["JsonDecoder"]
 
 _OPEN, _CLOSE = b"{}"
 _BLANKS = b" \t\r\n"
+_SHOWN = 60  # characters of a value in a reason
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+_HINTS = (
+    (pt.is_boolean, bool),
+    (pt.is_integer, int),
+    (pt.is_floating, float),
+    (pt.is_string, str),
+    (pt.is_large_string, str),
+)
 _TWICE = re.compile(r"Column\(/?(.*?)\) was specified twice")
 
 
@@ -37,7 +48,7 @@ class JsonDecoder:
             raise InputError(
                 f"{path}: JSON lines cannot be read as {schema.types} ({one_line(error)})"
             ) from error
-        self._row = msgspec.json.Decoder(struct_of(schema))
+        self._row = msgspec.json.Decoder(_struct_of(schema))
 
     def __call__(self, block: Block) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
         """Decode a block; what is returned is described at `TextDecoder`."""
@@ -104,7 +115,7 @@ class JsonDecoder:
             record = msgspec.json.decode(line)
         except (msgspec.MsgspecError, RecursionError):
             return None
-        return misfit(record, self._schema)
+        return _misfit(record, self._schema)
 
     def _judge(self, line: bytes) -> str | None:
         """What pyarrow says of a line by itself."""
@@ -128,10 +139,10 @@ class JsonDecoder:
         except (msgspec.MsgspecError, RecursionError) as error:
             return f"not JSON: {one_line(error)}"
         if not isinstance(record, dict):
-            return f"not an object: found {kind_of(record)}"
+            return f"not an object: found {_kind_of(record)}"
         if twice := _TWICE.search(found):
             return f"field {twice[1].replace('/', '.')!r} is there twice"
-        return misfit(record, self._schema) or found
+        return _misfit(record, self._schema) or found
 
 
 def _objects(block: Block) -> NDArray[np.int64] | None:
@@ -149,3 +160,63 @@ def _objects(block: Block) -> NDArray[np.int64] | None:
 
 def _joined(lines: dict[int, bytes], rows: list[int]) -> bytes:
     return b"\n".join([*(lines[row] for row in rows), b""])
+
+
+def _struct_of(fields: Iterable[pa.Field], name: str = "Row") -> type[msgspec.Struct]:
+    """A msgspec type that accepts about what pyarrow accepts, to find suspicious lines fast."""
+    fields = list(fields)
+    names = [f"f{i}" for i in range(len(fields))]
+    return msgspec.defstruct(
+        name,
+        [(python, _hint(field.type) | None, None) for python, field in zip(names, fields, strict=True)],
+        rename=dict(zip(names, (field.name for field in fields), strict=True)),
+    )
+
+
+def _hint(kind: pa.DataType) -> Any:
+    for is_kind, hint in _HINTS:
+        if is_kind(kind):
+            return hint
+    if pt.is_list(kind):
+        return list[_hint(kind.value_type) | None]  # type: ignore[misc] # a type made at run time
+    return _struct_of(kind) if pt.is_struct(kind) else msgspec.Raw
+
+
+def _misfit(record: dict[str, Any], fields: Iterable[pa.Field], prefix: str = "") -> str | None:
+    """Which field of a record certainly does not fit its type and why, or None."""
+    for field in fields:
+        value, name = record.get(field.name), prefix + field.name
+        if isinstance(value, dict) and pt.is_struct(field.type):
+            if reason := _misfit(value, field.type, f"{name}."):
+                return reason
+        elif value is not None and not _fits(value, field.type):
+            expected = "a list" if pt.is_list(field.type) else _KINDS.get(_hint(field.type), "an object")
+            found = msgspec.json.encode(value).decode()
+            return f"field {name!r}: expected {expected}, found {found[:_SHOWN]}{'…' * (len(found) > _SHOWN)}"
+    return None
+
+
+def _fits(value: Any, kind: pa.DataType) -> bool:
+    hint = _hint(kind)
+    if hint is msgspec.Raw:
+        return True  # left to pyarrow
+    try:
+        msgspec.convert(value, hint, strict=True)
+    except msgspec.ValidationError:
+        return False
+    return hint is not int or (isinstance(value, int) and _in_range(value, kind))
+
+
+def _in_range(value: int, kind: pa.DataType) -> bool:
+    try:
+        pa.scalar(value, kind)
+    except (pa.ArrowInvalid, OverflowError):
+        return False
+    return True
+
+
+def _kind_of(value: Any) -> str:
+    """A name for the kind of a JSON value."""
+    if isinstance(value, list):
+        return "a list"
+    return "null" if value is None else _KINDS[type(value)]

@@ -1,33 +1,58 @@
-"""Values that begin with the id of their schema: found once for each id, then read as records.
+"""Confluent's wire format: values that begin with the id of their schema, read as records.
 
-What a schema means is the business of `formats/avro` and `formats/protobuf`; where schemas come from is not
-known here.
+    Avro       0x00, schema id (4 bytes, big endian), the record
+    Protobuf   0x00, schema id (4 bytes, big endian), message indexes, the message
+
+Message indexes say which message of the schema it is, outermost first: zigzag varints behind their count. The
+first message of a schema, `[0]`, is the single byte 0x00.
+Source: https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html
+
+`formats.avro` and `formats.protobuf` read the schemas; `pipelines.kafka.registry` fetches them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
-import pyarrow.types as pt
 
 from pipelines.formats.messages import Objects, Value
-from pipelines.formats.wire import HEADER, schema_id
 from pipelines.records.bad_rows import one_line
+from pipelines.records.fields import lossy
 
-__all__ = ["FieldTypes", "FramedDecoder", "Reader", "Schema", "SchemaError", "check_columns", "lossy"]
+__all__ = [
+    "HEADER",
+    "FieldTypes",
+    "FramedDecoder",
+    "Reader",
+    "Schema",
+    "SchemaError",
+    "check_columns",
+    "header",
+    "message_indexes",
+    "schema_id",
+    "varint",
+]
+
+HEADER = 5
+"""Bytes in front of an Avro record, or of a Protobuf value's message indexes."""
+
+_MAGIC = b"\0"
+_VARINT_BYTES = 5  # of a 32-bit number
+_DEEPEST = 100  # nested messages: Protobuf itself reads no deeper
+_KEY_BYTES = 64  # say which schema and which message a value is of
 
 FieldTypes = dict[str, pa.DataType | str]
 """The type of each field as a column, or why no column can hold it."""
 
 
 class Schema(NamedTuple):
-    """A schema as a registry has it.
+    """A schema of a registry.
 
     Attributes:
         kind: `AVRO`, `PROTOBUF` or `JSON`.
-        text: itself.
+        text: the schema itself.
         references: to other schemas, as the registry's client has them.
-        parts: the texts of these and of what they refer to by name, what others rest on first.
+        parts: the texts of all referenced schemas by name, each after those that it refers to.
     """
 
     kind: str
@@ -37,28 +62,27 @@ class Schema(NamedTuple):
 
 
 class SchemaError(Exception):
-    """A schema, or a value, that cannot be read, and why."""
+    """A schema or a value that cannot be read."""
 
 
 class Reader(Protocol):
     """Reads the values of one schema."""
 
     def read(self, value: bytes) -> dict[str, Any]:
-        """The record of a value, its frame included.
+        """The record in a value that begins with a schema id.
 
         Raises:
             Exception: any; the value does not match the schema.
         """
 
     def fields(self, value: bytes | None) -> FieldTypes:
-        """The fields of records like a value's, or of the schema's first message.
+        """The fields of a value's message; those of the schema's first message if `value` is None.
 
         Raises:
-            Unreadable: there is no such message.
+            SchemaError: there is no such message.
         """
 
 
-_MANY = 64  # of a value's bytes say which schema and which message it is
 Fetch = Callable[[int], Schema | None]
 Compile = Callable[[Schema, pa.Schema | None], Reader]
 
@@ -67,10 +91,10 @@ class FramedDecoder:
     """Decodes values that begin with the id of their schema.
 
     Args:
-        kind: of schemas that can be read, as the registry names it.
-        fetch: gives the schema of an id, or None if there is none; whatever it raises is passed on.
-        compile: makes a reader of a schema and the columns that records must fit, or raises Unreadable.
-        schema: the columns that records will have to fit, or None.
+        kind: of the schemas that can be read, as the registry names it.
+        fetch: gives the schema of an id, or None if there is none; its errors are passed on.
+        compile: makes a reader of a schema and the columns that records must fit, or raises SchemaError.
+        schema: the columns that records must fit, or None.
     """
 
     def __init__(self, kind: str, fetch: Fetch, compile: Compile, schema: pa.Schema | None = None) -> None:  # noqa: A002 - what it does
@@ -82,10 +106,10 @@ class FramedDecoder:
         self._refusals: dict[bytes, str] = {}
 
     def __call__(self, values: Sequence[Value]) -> Objects:
-        """Decode values; those that are no records are named.
+        """Decode values one by one.
 
         Raises:
-            RegistryUnavailable: a schema is needed and cannot be had now; nothing is said of any value.
+            RegistryUnavailable: a schema cannot be fetched now; no value counts as bad.
         """
         records: list[dict[str, Any]] = []
         rows: list[int] = []
@@ -95,13 +119,13 @@ class FramedDecoder:
             try:
                 records.append(readers[value[:HEADER]].read(value))  # type: ignore[index, arg-type] # None is an error like others
                 rows.append(row)
-            except KeyError:  # of a schema that was not seen yet, or of a field
-                self._look(value, row, records, rows, bad)
+            except KeyError:  # a new schema, or a missing field
+                self._read_new(value, row, records, rows, bad)
             except Exception as error:  # noqa: BLE001 - readers raise whatever the bytes lead them to
                 bad[row] = self._reason(value, error)
         return Objects(records, rows, bad)
 
-    def _look(
+    def _read_new(
         self, value: Value, row: int, records: list[dict[str, Any]], rows: list[int], bad: dict[int, str]
     ) -> None:
         found = self.reader(value)
@@ -111,7 +135,7 @@ class FramedDecoder:
         try:
             records.append(found.read(value or b""))
             rows.append(row)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - readers raise whatever the bytes lead them to
             bad[row] = self._reason(value, error)
 
     @staticmethod
@@ -123,7 +147,7 @@ class FramedDecoder:
         return f"not of schema {schema_id(value)}: {one_line(error) or type(error).__name__}"
 
     def reader(self, value: Value) -> Reader | str:
-        """The reader of a value, or why there is none; the errors are those of a call."""
+        """The reader of a value, or why there is none; raises what a call raises."""
         if value is None:
             return "the value is null"
         number = schema_id(value)
@@ -134,7 +158,7 @@ class FramedDecoder:
             return known
         schema = self._fetch(number)
         if schema is None:
-            return f"the registry has no schema {number}"  # asked again: it may have one later
+            return f"the registry has no schema {number}"  # fetched again: it may be registered later
         try:
             self._readers[key] = reader = self._made(schema)
         except SchemaError as error:
@@ -148,8 +172,8 @@ class FramedDecoder:
         return self._compile(schema, self._schema)
 
     def fields(self, values: Iterable[Value]) -> FieldTypes:
-        """The fields of a sample of values, of its newest schema first; the errors are those of a call."""
-        newest = sorted({value[:_MANY] for value in values if value}, reverse=True)
+        """The fields of a sample of values, newest schema first; raises what a call raises."""
+        newest = sorted({value[:_KEY_BYTES] for value in values if value}, reverse=True)
         types: FieldTypes = {}
         for value in newest:
             reader = self.reader(value)
@@ -161,10 +185,10 @@ class FramedDecoder:
 
 
 def check_columns(fields: FieldTypes, schema: pa.Schema | None) -> None:
-    """Look whether records with these fields fit columns without a quiet loss.
+    """Check that records with these fields fit columns without a silent loss.
 
     Raises:
-        Unreadable: they do not.
+        SchemaError: they do not.
     """
     for field in schema or ():
         kind = fields.get(field.name)
@@ -172,29 +196,62 @@ def check_columns(fields: FieldTypes, schema: pa.Schema | None) -> None:
             raise SchemaError(f"field {field.name!r} is {why} in the column")
 
 
-def lossy(source: pa.DataType, target: pa.DataType) -> str | None:
-    """How values of one type would quietly lose something as another, or None; other misfits are found later.
+def header(number: int) -> bytes:
+    """The bytes in front of a record of the schema with this id."""
+    return _MAGIC + number.to_bytes(4, "big")
 
-    pyarrow refuses most values that do not fit a type, but it cuts fractions and time off.
+
+def schema_id(value: bytes) -> int | None:
+    """The id of a value's schema, or None if the value does not begin with one."""
+    if len(value) < HEADER or value[:1] != _MAGIC:
+        return None
+    return int.from_bytes(value[1:HEADER], "big")
+
+
+def message_indexes(value: bytes) -> tuple[tuple[int, ...], int]:
+    """Which message of its schema a Protobuf value is.
+
+    Returns:
+        The message indexes, outermost first, and the position where the message begins.
+
+    Raises:
+        ValueError: the indexes are invalid.
     """
-    if pt.is_struct(source) and pt.is_struct(target):
-        both = [field for field in source if target.get_field_index(field.name) >= 0]
-        reasons = (lossy(field.type, target.field(field.name).type) for field in both)
-        return next(filter(None, reasons), None)
-    if pt.is_map(source) and pt.is_map(target):
-        return lossy(source.item_type, target.item_type)
-    if pt.is_list(source) and pt.is_list(target):
-        return lossy(source.value_type, target.value_type)
-    cut = (
-        (pt.is_floating(source) and pt.is_integer(target))
-        or (pt.is_float64(source) and pt.is_float32(target))
-        or (_ticks(source) > _ticks(target) > 0)
-    )
-    return f"{source}, and {target}" if cut else None
+    count, at = _zigzag(value, HEADER)
+    if not count:
+        return (0,), at
+    if not 0 < count <= _DEEPEST:
+        raise ValueError(f"{count} message indexes")
+    indexes = []
+    for _ in range(count):
+        index, at = _zigzag(value, at)
+        if index < 0:
+            raise ValueError(f"message index {index}")
+        indexes.append(index)
+    return tuple(indexes), at
 
 
-def _ticks(kind: pa.DataType) -> int:
-    """Of a type of times, in a second."""
-    if pt.is_timestamp(kind) or pt.is_time(kind):
-        return {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
-    return 0
+def _zigzag(value: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    for position in range(at, min(at + _VARINT_BYTES, len(value))):
+        byte = value[position]
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (number >> 1) ^ -(number & 1), position + 1
+        shift += 7
+    raise ValueError("the message indexes do not end")
+
+
+def varint(number: int) -> bytes:
+    """A number as Avro and Protobuf write a `long` or an `sint64`: a zigzag varint.
+
+    Args:
+        number: from -2**63 up to 2**63 - 1.
+    """
+    rest = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while rest > 0x7F:
+        out.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    out.append(rest)
+    return bytes(out)

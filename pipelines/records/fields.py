@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pt
 
 from encoder.errors import InputError
 from pipelines.records.bad_rows import one_line
 
-__all__ = ["conform", "field_at", "field_names", "field_path", "field_type", "prune"]
+__all__ = ["conform", "field_at", "field_names", "field_path", "field_type", "lossy", "prune"]
 
 Path = tuple[str, ...]
 
@@ -26,7 +27,7 @@ def field_path(fields: pa.Schema | pa.StructType, name: str) -> Path | None:
         if length == len(parts):
             return (head,)
         inner = fields.field(index).type
-        if pa.types.is_struct(inner) and (below := field_path(inner, rest)) is not None:
+        if pt.is_struct(inner) and (below := field_path(inner, rest)) is not None:
             return (head, *below)
     return None
 
@@ -57,7 +58,7 @@ def field_names(fields: Iterable[pa.Field], prefix: str = "") -> list[str]:
     names = []
     for field in fields:
         names.append(prefix + field.name)
-        if pa.types.is_struct(field.type):
+        if pt.is_struct(field.type):
             names += field_names(field.type, f"{prefix}{field.name}.")
     return names
 
@@ -65,7 +66,7 @@ def field_names(fields: Iterable[pa.Field], prefix: str = "") -> list[str]:
 def prune(field: pa.Field, paths: Iterable[Path]) -> pa.Field:
     """`field` with only the struct fields that `paths` name below it; an empty path keeps all of it."""
     below = list(paths)
-    if not pa.types.is_struct(field.type) or any(not path for path in below):
+    if not pt.is_struct(field.type) or any(not path for path in below):
         return field
     kept = [
         prune(child, [path[1:] for path in below if path[0] == child.name])
@@ -96,3 +97,31 @@ def conform(columns: Mapping[str, pa.Array], schema: pa.Schema, n_rows: int, pat
                 ) from error
         arrays.append(values)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def lossy(source: pa.DataType, target: pa.DataType) -> str | None:
+    """What a cast would lose silently, or None.
+
+    pyarrow refuses most values that do not fit a type, but it drops fractions of numbers and of seconds.
+    """
+    if pt.is_struct(source) and pt.is_struct(target):
+        both = [field for field in source if target.get_field_index(field.name) >= 0]
+        reasons = (lossy(field.type, target.field(field.name).type) for field in both)
+        return next(filter(None, reasons), None)
+    if pt.is_map(source) and pt.is_map(target):
+        return lossy(source.item_type, target.item_type)
+    if pt.is_list(source) and pt.is_list(target):
+        return lossy(source.value_type, target.value_type)
+    cut = (
+        (pt.is_floating(source) and pt.is_integer(target))
+        or (pt.is_float64(source) and pt.is_float32(target))
+        or (_ticks(source) > _ticks(target) > 0)
+    )
+    return f"{source}, and {target}" if cut else None
+
+
+def _ticks(kind: pa.DataType) -> int:
+    """A time type's units in a second; 0 for other types."""
+    if pt.is_timestamp(kind) or pt.is_time(kind):
+        return {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+    return 0

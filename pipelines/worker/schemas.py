@@ -7,8 +7,14 @@ import pyarrow as pa
 
 from encoder.errors import ConfigurationError, MissingExtra
 from pipelines.formats.messages import Value
-from pipelines.formats.schema_registry import FieldTypes, FramedDecoder, Reader, Schema, SchemaError
-from pipelines.formats.wire import schema_id
+from pipelines.formats.schema_registry import (
+    FieldTypes,
+    FramedDecoder,
+    Reader,
+    Schema,
+    SchemaError,
+    schema_id,
+)
 from pipelines.kafka.registry import EXTRA, Registry, open_registry
 from pipelines.worker.decode import kept_columns
 from pipelines.worker.settings import WorkerSettings

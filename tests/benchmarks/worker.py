@@ -78,7 +78,7 @@ def as_avro(registry):
 
     import fastavro
 
-    from pipelines.formats.wire import header
+    from pipelines.formats.schema_registry import header
 
     head, schema = header(registry.add("payments-avro", AVRO)), fastavro.parse_schema(AVRO)
 
@@ -95,8 +95,7 @@ def as_protobuf(registry):
     from google.protobuf.message_factory import GetMessageClass
 
     from pipelines.formats.protobuf.schema import message_type, schema_file
-    from pipelines.formats.schema_registry import Schema
-    from pipelines.formats.wire import header
+    from pipelines.formats.schema_registry import Schema, header
 
     head = header(registry.add("payments-protobuf", PROTOBUF, "PROTOBUF")) + b"\0"
     kind = GetMessageClass(message_type(*schema_file(Schema("PROTOBUF", PROTOBUF)), (0,)))

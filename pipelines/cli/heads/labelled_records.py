@@ -11,7 +11,7 @@ from encoder.errors import InputError
 from pipelines.cli.console import Stages
 from pipelines.records.template import TextTemplate
 from pipelines.sources.files.discovery import InputFile, find_inputs
-from pipelines.sources.files.labels import (
+from pipelines.sources.files.texts import (
     LabelField,
     LabelledText,
     is_several,

@@ -1,7 +1,10 @@
-"""Avro records as dictionaries, and the parts of their bytes.
+"""Avro records as dictionaries, and slices of their bytes.
 
-Values of logical types are what Python has for them: `datetime`, `date`, `time` and `Decimal`; UUIDs and
-enums are text. An Avro record is its fields one after the other, so some fields are slices of its bytes.
+Values of logical types become `datetime`, `date`, `time` and `Decimal`; UUIDs and enums are text. An Avro
+record is its fields one after the other, so a subset of the fields is made of slices of the record.
+
+A few bytes of a message must not cost much memory: schemas with arrays of items without bytes are refused,
+and recursive ones are read by fastavro's Python code, which stops at a depth where its C code would crash.
 """
 
 import io
@@ -12,26 +15,28 @@ from typing import Any
 import fastavro
 import msgspec
 import pyarrow as pa
-from fastavro import _read_py  # the same in Python: it counts how deep it is
+from fastavro import _read_py  # the one reader that limits the depth; it has no public name
 
-from pipelines.formats.avro.shape import holds_itself, is_unbounded
 from pipelines.formats.avro.types import field_types
-from pipelines.formats.schema_registry import FieldTypes, Schema, SchemaError, check_columns
-from pipelines.formats.wire import HEADER
+from pipelines.formats.schema_registry import HEADER, FieldTypes, Schema, SchemaError, check_columns
 from pipelines.records.bad_rows import one_line
 
 __all__ = ["AvroReader", "AvroSlices", "parsed"]
 
 _Parsed = dict[str, Any]
+_Names = dict[str, Any]
 
 
-def parsed(schema: Schema) -> tuple[_Parsed, dict[str, Any]]:
-    """A schema of records with its names in full, and the definitions of all names.
+def parsed(schema: Schema) -> tuple[_Parsed, _Names]:
+    """Parse a schema of records.
+
+    Returns:
+        The schema with full names, and the definitions of all names.
 
     Raises:
-        Unreadable: it is no Avro schema of a record.
+        SchemaError: it is no Avro schema of a record.
     """
-    names: dict[str, Any] = {}
+    names: _Names = {}
     try:
         for part in schema.parts.values():
             fastavro.parse_schema(msgspec.json.decode(part), names)
@@ -55,7 +60,7 @@ def _plain(text: str) -> str:
     try:
         return msgspec.json.encode(_without_uuid(msgspec.json.decode(text))).decode()
     except msgspec.MsgspecError:
-        return text  # `parsed` says what is wrong with it
+        return text  # `parsed` reports it
 
 
 def _without_uuid(schema: Any) -> Any:
@@ -69,14 +74,14 @@ def _without_uuid(schema: Any) -> Any:
 
 
 class AvroReader:
-    """Reads the records of one schema; see `pipelines.formats.schema_registry`.
+    """Reads the records of one schema.
 
     Args:
         schema: of the registry.
-        columns: that the records will have to fit, or None.
+        columns: that the records must fit, or None.
 
     Raises:
-        Unreadable: the schema cannot be read, or its fields would lose something in the columns.
+        SchemaError: the schema cannot be read, or its values would lose something in the columns.
     """
 
     def __init__(self, schema: Schema, columns: pa.Schema | None = None) -> None:
@@ -84,11 +89,11 @@ class AvroReader:
         self._fields = field_types(self._parsed, names)
         check_columns(self._fields, columns)
         if is_unbounded(self._parsed, names):
-            raise SchemaError("it has arrays of nothing, and one of them could be of any length")
+            raise SchemaError("it has arrays of items without bytes, which could be of any length")
         self._read = _reader_of(self._parsed, names)
 
     def read(self, value: bytes) -> dict[str, Any]:
-        """See `Reader`."""
+        """The record in a value that begins with a schema id."""
         stream = io.BytesIO(value)
         stream.seek(HEADER)
         try:
@@ -102,31 +107,28 @@ class AvroReader:
         return record
 
     def fields(self, value: bytes | None) -> FieldTypes:  # noqa: ARG002 - a schema has one record
-        """See `Reader`."""
+        """The fields of the schema's records."""
         return self._fields
 
 
 def _reader_of(schema: _Parsed, names: dict[str, Any]) -> Any:
-    """Fastavro's reader; the slow one, which stops in time, for records that can hold themselves.
-
-    The fast one keeps its place on the C stack, which bytes that nest deep enough would overflow.
-    """
+    """Fastavro's reader; the slow one for records that can contain themselves."""
     return _read_py.schemaless_reader if holds_itself(schema, names) else fastavro.schemaless_reader
 
 
 class AvroSlices:
-    """Cuts some fields out of a record's bytes, which together are an Avro record of these fields.
+    """Cuts fields out of a record's bytes; together they are an Avro record of these fields.
 
     Args:
         schema: of the registry.
-        keep: the names of the fields to keep; they stay in their order.
+        keep: the names of the fields to keep, in the schema's order.
     """
 
     def __init__(self, schema: Schema, keep: Collection[str]) -> None:
         schema = _with_text_ids(schema)
         found, names = parsed(schema)
         self._read = _reader_of(found, names)
-        # The runs are read one by one, so each finds the names that those before it define.
+        # Each run uses the names that the runs before it define.
         known = {found["name"]: names[found["name"]]}
         for part in schema.parts.values():
             fastavro.parse_schema(msgspec.json.decode(part), known)
@@ -139,7 +141,7 @@ class AvroSlices:
         ]
 
     def __call__(self, value: bytes) -> bytes:
-        """The kept part of a value, which matches the schema; the frame is left out."""
+        """The kept fields of a value that matches the schema, without its header."""
         if len(self._runs) <= 1:
             return value[HEADER:] if self._runs and self._runs[0][0] else b""
         stream = io.BytesIO(value)
@@ -154,5 +156,63 @@ class AvroSlices:
 
 
 def _runs(fields: list[_Parsed], keep: Collection[str]) -> list[tuple[bool, list[_Parsed]]]:
-    """Fields in runs of those that are kept and those that are not."""
+    """Consecutive fields that are all kept or all dropped."""
     return [(kept, list(run)) for kept, run in itertools.groupby(fields, lambda field: field["name"] in keep)]
+
+
+def holds_itself(schema: Any, names: _Names, above: tuple[str, ...] = ()) -> bool:
+    """Whether a type can contain itself, so that a value's bytes decide how deep it nests.
+
+    Args:
+        schema: as fastavro parses it.
+        names: the definitions of named types.
+        above: the names of the records around it.
+    """
+    if isinstance(schema, list):
+        return any(holds_itself(branch, names, above) for branch in schema)
+    if isinstance(schema, str):
+        return schema in above or (schema in names and holds_itself(names[schema], names, above))
+    if (kind := schema["type"]) in ("record", "error"):
+        inside = (*above, schema["name"])
+        return schema["name"] in above or any(
+            holds_itself(f["type"], names, inside) for f in schema["fields"]
+        )
+    return kind not in ("enum", "fixed") and holds_itself(_inner(schema), names, above)
+
+
+def is_unbounded(schema: Any, names: _Names, above: tuple[str, ...] = ()) -> bool:
+    """Whether a type has arrays of items without bytes: a few bytes could claim any number of them."""
+    if isinstance(schema, list):
+        return any(is_unbounded(branch, names, above) for branch in schema)
+    if isinstance(schema, str):
+        return schema in names and schema not in above and is_unbounded(names[schema], names, above)
+    if (kind := schema["type"]) in ("record", "error"):
+        inside = (*above, schema["name"])
+        return schema["name"] not in above and any(
+            is_unbounded(f["type"], names, inside) for f in schema["fields"]
+        )
+    if kind == "array" and _is_nothing(schema["items"], names, ()):
+        return True
+    return kind not in ("enum", "fixed") and is_unbounded(_inner(schema), names, above)
+
+
+def _inner(schema: dict[str, Any]) -> Any:
+    """The type inside an array, a map or `{"type": …}`."""
+    return schema.get("items", schema.get("values", schema["type"]))
+
+
+def _is_nothing(schema: Any, names: _Names, above: tuple[str, ...]) -> bool:
+    """Whether values of a type take no bytes."""
+    if isinstance(schema, list):
+        return False  # the number of the branch is a byte
+    if isinstance(schema, str):
+        if schema in names:
+            return _is_nothing(names[schema], names, above)
+        return schema == "null"
+    kind = schema["type"]
+    if kind in ("record", "error"):
+        inside = (*above, schema["name"])
+        return schema["name"] in above or all(_is_nothing(f["type"], names, inside) for f in schema["fields"])
+    if kind == "fixed":
+        return bool(schema["size"] == 0)
+    return kind not in ("array", "map", "enum") and _is_nothing(kind, names, above)

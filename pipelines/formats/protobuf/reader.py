@@ -22,8 +22,7 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message_factory import GetMessageClass
 
 from pipelines.formats.protobuf.schema import message_type, schema_file
-from pipelines.formats.schema_registry import FieldTypes, Schema, SchemaError, check_columns
-from pipelines.formats.wire import message_indexes
+from pipelines.formats.schema_registry import FieldTypes, Schema, SchemaError, check_columns, message_indexes
 
 __all__ = ["ProtobufReader", "field_types"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.formats.wire import varint
+from pipelines.formats.schema_registry import varint
 
 __all__ = ["encoded_records", "encoded_vectors", "score_batch", "score_schema"]
 

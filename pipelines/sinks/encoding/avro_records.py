@@ -18,8 +18,7 @@ from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.formats.avro.reader import AvroSlices
 from pipelines.formats.avro.types import avro_columns, avro_schema
-from pipelines.formats.schema_registry import Schema, SchemaError
-from pipelines.formats.wire import HEADER, header, schema_id
+from pipelines.formats.schema_registry import HEADER, Schema, SchemaError, header, schema_id
 from pipelines.kafka.registry import Registry
 from pipelines.sinks.encoding.avro import encoded_records, encoded_vectors, score_batch
 from pipelines.sinks.encoding.avro_schema import kept_fields, with_vectors

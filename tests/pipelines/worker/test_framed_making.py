@@ -16,7 +16,7 @@ from encoder import Encoder
 from encoder.errors import ConfigurationError, RegistryUnavailable
 from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.model_follower import FollowedModel
-from pipelines.formats.wire import HEADER, header, schema_id
+from pipelines.formats.schema_registry import HEADER, header, schema_id
 from pipelines.kafka.registry import Registry
 from pipelines.sinks.kafka import record_encoder
 from pipelines.worker.decode import RecordMaker, fields_seen, output_schema

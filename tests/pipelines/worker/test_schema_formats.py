@@ -21,8 +21,7 @@ from encoder.errors import ConfigurationError, RegistryUnavailable
 from encoder.store.store import ModelStore
 from pipelines.enrich.columns import VectorFormat, score_columns
 from pipelines.formats.protobuf.schema import message_type, schema_file
-from pipelines.formats.schema_registry import Schema
-from pipelines.formats.wire import HEADER, header, schema_id
+from pipelines.formats.schema_registry import HEADER, Schema, header, schema_id
 from pipelines.sinks.open_files import Rotation
 from pipelines.worker.check import check
 from pipelines.worker.settings import Output, WorkerSettings

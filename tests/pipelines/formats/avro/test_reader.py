@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.formats.avro.reader import AvroReader, AvroSlices
-from pipelines.formats.schema_registry import FramedDecoder, Schema, SchemaError
-from pipelines.formats.wire import header
+from pipelines.formats.avro.reader import AvroReader, AvroSlices, holds_itself, is_unbounded
+from pipelines.formats.schema_registry import FramedDecoder, Schema, SchemaError, header
 
 USER = {"type": "record", "name": "User", "fields": [{"name": "name", "type": "string"}]}
 PERSON = pa.struct([("name", pa.string())])
@@ -258,3 +257,77 @@ def test_slices_of_records_inside_records():
     value = encoded(node, {"id": 1, "next": {"id": 2, "next": None}})
     assert AvroSlices(schema_of(node), ["id"])(value) == b"\x02"
     assert AvroSlices(schema_of(node), ["next"])(value) == b"\x02\x04\x00"
+
+
+NODE = {"type": "record", "name": "Node", "fields": [{"name": "next", "type": ["null", "Node"]}]}
+EMPTY = {"type": "record", "name": "Empty", "fields": []}
+TWO = {
+    "type": "record",
+    "name": "Two",
+    "fields": [{"name": "a", "type": EMPTY}, {"name": "b", "type": "Empty"}],
+}
+
+
+def shapes(kind):
+    names = {}
+    schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": kind}]}
+    parsed = fastavro.parse_schema(schema, names)
+    return holds_itself(parsed, names), is_unbounded(parsed, names)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "R",
+        ["null", "R"],
+        {"type": "array", "items": "R"},
+        {"type": "map", "values": ["null", "R"]},
+        NODE,
+        {"type": "array", "items": {"type": "map", "values": NODE}},
+    ],
+)
+def test_records_in_themselves(kind):
+    assert shapes(kind)[0]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"type": "array", "items": "null"},
+        {"type": "array", "items": {"type": "null"}},
+        {"type": "array", "items": EMPTY},
+        {"type": "array", "items": TWO},
+        {"type": "map", "values": ["int", {"type": "array", "items": TWO}]},
+        {"type": "array", "items": {"type": "fixed", "name": "F", "size": 0}},
+    ],
+)
+def test_arrays_of_nothing(kind):
+    assert shapes(kind) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "null",
+        EMPTY,
+        TWO,
+        {"type": "map", "values": "null"},  # a key is some bytes
+        {"type": "array", "items": ["null", "string"]},
+        {"type": "array", "items": {"type": "array", "items": "int"}},
+        {"type": "array", "items": {"type": "enum", "name": "E", "symbols": ["A"]}},
+        {"type": "array", "items": {"type": "fixed", "name": "F", "size": 1}},
+        {"type": "array", "items": {"type": "long", "logicalType": "timestamp-millis"}},
+    ],
+)
+def test_other_types(kind):
+    assert shapes(kind) == (False, False)
+
+
+def test_a_record_in_itself_is_bounded():
+    assert shapes({"type": "array", "items": ["null", "R"]}) == (True, False)
+
+
+def test_such_a_schema_is_not_read():
+    text = '{"type":"record","name":"R","fields":[{"name":"x","type":{"type":"array","items":"null"}}]}'
+    with pytest.raises(SchemaError, match="arrays of items without bytes"):
+        AvroReader(Schema("AVRO", text))

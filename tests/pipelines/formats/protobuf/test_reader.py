@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.formats.protobuf.reader import ProtobufReader
 from pipelines.formats.protobuf.schema import message_type, schema_file
-from pipelines.formats.schema_registry import FramedDecoder, Schema, SchemaError
-from pipelines.formats.wire import header, varint
+from pipelines.formats.schema_registry import FramedDecoder, Schema, SchemaError, header, varint
 
 TEXT = """
 syntax = "proto3";

@@ -9,8 +9,7 @@ import pytest
 
 from pipelines.enrich.columns import VectorFormat
 from pipelines.formats.avro.reader import AvroSlices
-from pipelines.formats.schema_registry import Schema
-from pipelines.formats.wire import header
+from pipelines.formats.schema_registry import Schema, header
 from pipelines.sinks.encoding.avro_schema import kept_fields, with_vectors
 
 USER = {"type": "record", "name": "User", "namespace": "shop", "fields": [{"name": "name", "type": "string"}]}

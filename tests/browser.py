@@ -72,7 +72,7 @@ class Page:
             self.requests.append(found["request"]["url"])
 
     def go(self, path, *, width=1200, height=900, dark=False, scale=1):
-        """Open a file in a window of this size."""
+        """Open a file or an address in a window of this size."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = None
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -82,7 +82,7 @@ class Page:
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=Path(path).as_uri())
+        self.call("Page.navigate", url=path if "://" in str(path) else Path(path).as_uri())
         self.wait_for("Page.loadEventFired")
 
     def evaluate(self, expression):

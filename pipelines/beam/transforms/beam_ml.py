@@ -91,7 +91,11 @@ class BatchModelHandler(_Handler):
 
     Args:
         model: a REF, whose version is fixed when the pipeline is built.
-        text, keep, vectors, dtype, heads: see `EmbedBatches`.
+        text: column to embed, or a template.
+        keep: columns to keep; None keeps all.
+        vectors: `list`, or `binary` for fixed-size bytes.
+        dtype: of the vectors' elements.
+        heads: names of the heads whose scores are added; None adds all.
     """
 
     def __init__(

@@ -4,13 +4,15 @@ import errno
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from encoder.errors import ConfigurationError, OutputConflict
 
-__all__ = ["check_new_folder", "new_folder", "sync_folder", "write_synced"]
+__all__ = ["check_new_folder", "new_file", "new_folder", "sync_folder", "write_synced"]
 
 
 def write_synced(path: Path, data: bytes | memoryview) -> None:
@@ -19,6 +21,36 @@ def write_synced(path: Path, data: bytes | memoryview) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[BinaryIO]:
+    """Give a file to write and seek in; at the end of the block it replaces `target`, after an error it goes.
+
+    A target that is a symbolic link stays one. A process that is killed leaves `.<target's name>-<random>`
+    beside the target, never a part of the target.
+
+    Raises:
+        ConfigurationError: it cannot be made there.
+    """
+    target = target.resolve()
+    staging = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        file = staging.open("xb")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {target}: {error.strerror}; name another file") from error
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, staging)
+        staging.replace(target)
+        sync_folder(target.parent)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

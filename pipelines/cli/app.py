@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
 from pipelines.cli import backfill, demo, distill, evaluate, stream, warm
+from pipelines.cli.encode import command as encode
 from pipelines.cli.heads import command as head
 from pipelines.cli.models import command as models
 from pipelines.cli.worker import command as worker
@@ -34,6 +35,7 @@ app.command("distill")(distill.distill)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(head.app, name="head")
+app.command("encode")(encode.encode)
 app.command("backfill")(backfill.backfill)
 app.command("stream")(stream.stream)
 app.command("warm")(warm.warm)

@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 import typer
 
 __all__ = [
+    "INPUT",
+    "OUTPUT",
+    "TEXT_AND_MODEL",
     "Against",
     "ClassificationSets",
     "Dtype",
@@ -20,6 +23,11 @@ __all__ = [
     "Sts",
     "Text",
 ]
+
+INPUT = "Input"
+TEXT_AND_MODEL = "Text and model"
+OUTPUT = "Output"
+"""Groups of options in the help of commands."""
 
 Text = Annotated[
     str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")

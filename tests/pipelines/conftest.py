@@ -31,8 +31,13 @@ class Ended:
     """A command that has ended."""
 
     code: int
-    out: str
+    data: bytes
     err: str
+
+    @property
+    def out(self) -> str:
+        """What it wrote to standard output, as text."""
+        return self.data.decode()
 
     def done(self) -> dict[str, Any]:
         """What a command says that went well and was asked for JSON."""
@@ -129,13 +134,14 @@ def millstream(monkeypatch):
     def run(*arguments):
         monkeypatch.setenv("MILLSTREAM_DEBUG", "")
         monkeypatch.setattr(sys, "argv", ["millstream", *map(str, arguments)])
-        out, err, code = io.StringIO(), io.StringIO(), 0
+        out, err, code = io.TextIOWrapper(io.BytesIO(), "utf-8", newline=""), io.StringIO(), 0
         with redirect_stdout(out), redirect_stderr(err):
             try:
                 main()
             except SystemExit as end:
                 code = end.code or 0
-        return Ended(code, out.getvalue(), err.getvalue())
+        out.flush()
+        return Ended(code, out.buffer.getvalue(), err.getvalue())
 
     return run
 
@@ -180,7 +186,7 @@ def ended():
 
     def wait(process):
         out, err = process.communicate(timeout=PATIENCE)
-        return Ended(process.returncode, out, err)
+        return Ended(process.returncode, out.encode(), err)
 
     return wait
 

@@ -1,0 +1,211 @@
+"""`millstream encode`: lines of text in, their vectors out, or the lines nearest to a text."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+import typer
+
+from encoder.errors import ConfigurationError, InputError
+from pipelines.cli.console import ErrorConsole, size_text
+from pipelines.cli.encode.lines import LineReader, LineSource, find_sources
+from pipelines.cli.encode.neighbours import Neighbours
+from pipelines.cli.encode.outputs import EncodeFormat, choose_format, open_output, open_writer
+from pipelines.cli.options import INPUT, OUTPUT, TEXT_AND_MODEL
+
+__all__ = ["encode"]
+
+_GROUP_ROWS, _GROUP_BYTES = 65_536, 64 << 20  # of a row group of Parquet
+
+
+def encode(
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="REF",
+            help="Model folder, or a version in a store: s3://bucket/models/minilm@7.",
+            rich_help_panel=TEXT_AND_MODEL,
+        ),
+    ],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="Files, folders, globs or URIs of text, one text per line; also .gz and .zst. "
+            "Standard input if there is none, or for -.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    invalid_utf8: Annotated[
+        Literal["error", "replace"],
+        typer.Option(
+            help="Stop at a line that is not UTF-8, or replace the bytes with U+FFFD.",
+            rich_help_panel=INPUT,
+        ),
+    ] = "error",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write. It appears when it is complete.",
+            show_default="standard output",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    output_format: Annotated[
+        EncodeFormat | None,
+        typer.Option(
+            "--format",
+            help="Output format; raw is the vectors' bytes alone.",
+            show_default="by the extension of --output, else jsonl",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "float16", "int8"] | None,
+        typer.Option(
+            help="Type of the vector elements; int8 scales each vector to ±127.",
+            show_default="float32",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    neighbours: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Print the lines nearest to TEXT with their cosine similarity, not vectors. "
+            "A repeated line is printed once.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of lines that --neighbours prints.",
+            show_default="10",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+) -> None:
+    """Encode lines of text as vectors, or find the lines nearest to a text.
+
+    Row N of the output is the vector of line N. Lines end in LF or CRLF. A line without tokens, such as an
+    empty one, gets a vector of zeros.
+
+    For example:
+
+    millstream encode --model ./minilm -o app.npy app.log
+
+    zcat app.log.gz | millstream encode --model ./minilm --neighbours "disk full"
+    """
+    _check_options(neighbours, top, output, output_format, dtype)
+    sources = find_sources(files or [])
+    reader = LineReader(sources, replace=invalid_utf8 == "replace")
+    console = ErrorConsole()
+    if any(source.file is None for source in sources) and sys.stdin.isatty():
+        console.print("reading lines from the terminal: Ctrl-D ends them")
+    if neighbours is not None:
+        _print_neighbours(model, reader, neighbours, top or 10, as_json=output_format == "jsonl")
+    else:
+        _write_vectors(model, reader, sources, console, output, output_format, dtype or "float32")
+    if reader.n_replaced:
+        console.print(f"{reader.n_replaced:,} lines are not UTF-8: their bytes were replaced with U+FFFD")
+
+
+def _check_options(
+    neighbours: str | None,
+    top: int | None,
+    output: Path | None,
+    output_format: EncodeFormat | None,
+    dtype: str | None,
+) -> None:
+    """Refuse options that would do nothing."""
+    if neighbours is None:
+        if top is not None:
+            raise ConfigurationError("--top is for --neighbours: give both, or neither")
+    elif output is not None or dtype is not None or output_format not in (None, "jsonl"):
+        raise ConfigurationError(
+            "--neighbours prints lines, not vectors: leave out --output, --dtype and any --format but jsonl"
+        )
+
+
+def _write_vectors(
+    model: str,
+    reader: LineReader,
+    sources: list[LineSource],
+    console: ErrorConsole,
+    output: Path | None,
+    output_format: EncodeFormat | None,
+    dtype: Literal["float32", "float16", "int8"],
+) -> None:
+    kind = choose_format(output, output_format)
+    _check_not_an_input(output, sources)
+    from encoder.encoder import Encoder
+    from pipelines.enrich.columns import VectorFormat
+
+    encoder = Encoder.load(model)
+    manifest = encoder.manifest
+    label = Path(model).absolute().name if manifest is None else f"{manifest.name}@{manifest.version}"
+    begin = time.monotonic()
+    batches: Iterable[pa.Array | pa.ChunkedArray] = _groups(reader) if kind == "parquet" else reader
+    room = np.empty((0, encoder.dim), np.dtype(dtype))  # one array for all batches
+    with open_output(output, seekable=kind == "npy") as file:
+        writer = open_writer(kind, file, encoder.dim, VectorFormat("list", dtype), label)
+        for texts in batches:
+            if len(texts) > len(room):
+                room = np.empty((len(texts), encoder.dim), room.dtype)
+            writer.write(texts, encoder.encode(texts, dtype=dtype, out=room))
+        writer.close()
+    if output is not None:
+        seconds = time.monotonic() - begin
+        size = f", {size_text(output.stat().st_size)}" if output.is_file() else ""
+        console.print(
+            f"{output}: {reader.n_lines:,} vectors of {encoder.dim} {dtype}{size}; "
+            f"{reader.n_lines / max(seconds, 1e-3):,.0f} lines/s"
+        )
+
+
+def _check_not_an_input(output: Path | None, sources: list[LineSource]) -> None:
+    if output is not None and output.exists():
+        for source in sources:
+            path = Path(source.name)
+            if source.file is not None and path.exists() and output.samefile(path):
+                raise ConfigurationError(f"{output} is an input too: name another --output")
+
+
+def _groups(lines: Iterable[pa.StringArray]) -> Iterator[pa.ChunkedArray]:
+    """Gather lines for row groups that are large enough to read fast."""
+    parts: list[pa.StringArray] = []
+    rows = n_bytes = 0
+    for part in lines:
+        parts.append(part)
+        rows, n_bytes = rows + len(part), n_bytes + part.nbytes
+        if rows >= _GROUP_ROWS or n_bytes >= _GROUP_BYTES:
+            yield pa.chunked_array(parts)
+            parts, rows, n_bytes = [], 0, 0
+    if parts:
+        yield pa.chunked_array(parts)
+
+
+def _print_neighbours(model: str, reader: LineReader, text: str, top: int, *, as_json: bool) -> None:
+    from encoder.encoder import Encoder
+
+    encoder = Encoder.load(model)
+    vector = encoder.encode(text)
+    if not vector.any():
+        raise InputError(f"the model knows no token of --neighbours {text!r}: use other words")
+    nearest = Neighbours(vector, top)
+    for texts in reader:
+        nearest.add(texts, encoder.encode(texts))
+    for one in nearest.nearest():
+        line = json.dumps(one._asdict(), ensure_ascii=False) if as_json else f"{one.cosine:7.4f}  {one.text}"
+        typer.echo(line)

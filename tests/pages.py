@@ -73,14 +73,21 @@ def run_examples(found, folder, **variables):
     return printed[:-1]
 
 
-def expects(output, printed):
-    """Whether a program printed what a block of `output` shows; `…` stands for anything, also for lines."""
-    lines = [r"(?:.*\n)*?" if line == "…" else _line(line) for line in output.splitlines()]
+def expects(output, printed, *, loosely=False):
+    """Whether a program printed what a block of `output` shows; `…` stands for anything, also for lines.
+
+    Loosely, a number stands for any number, and spaces for any number of spaces.
+    """
+    lines = [r"(?:.*\n)*?" if line == "…" else _line(line, loosely) for line in output.splitlines()]
     return (
         re.fullmatch("".join(lines), "".join(f"{line.rstrip()}\n" for line in printed.splitlines()))
         is not None
     )
 
 
-def _line(line):
-    return ".*?".join(re.escape(part) for part in line.rstrip().split("…")) + r"\n"
+def _line(line, loosely):
+    pattern = ".*?".join(re.escape(part) for part in line.rstrip().split("…")) + r"\n"
+    if loosely:
+        pattern = re.sub(r"(?:\\ )+", r"\\s+", pattern)
+        pattern = re.sub(r"\d(?:[\d,]|\\\.)*", r"[\\d,.]+", pattern)
+    return pattern

@@ -1,4 +1,4 @@
-"""What deploy/README.md says: paths that are there, an event that the compose file's worker takes."""
+"""What the pages on deployment say: paths that are there, an event that the compose file's worker takes."""
 
 import json
 import re
@@ -10,7 +10,8 @@ from pipelines.records.template import TextTemplate
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "deploy/README.md").read_text()
-COMMANDS = "\n".join(re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
+PAGES = README + (ROOT / "docs/how-to/kubernetes.md").read_text()
+COMMANDS = "\n".join(re.findall(r"^```(?:sh|shell)\n(.*?)^```", PAGES, re.MULTILINE | re.DOTALL))
 COPY = "deploy/kubernetes/my-cluster"  # what the reader makes
 
 

@@ -193,7 +193,7 @@ def test_the_image_has_the_versions_that_jobs_are_submitted_with():
 
 
 def test_the_commands_of_the_page_name_what_there_is():
-    page = (FOLDER / "README.md").read_text()
+    page = (ROOT / "docs/how-to/dataflow.md").read_text()
     for run in re.findall(r"gcloud dataflow flex-template run (?:.*\\\n)+.*", page):
         template = re.search(r"millstream-(\w+)\.json", run)[1]
         given = dict(

@@ -26,7 +26,7 @@ def default_share(n_texts: int) -> float:
 
     Products of vectors go by the square of their lengths: those of plain distillation weigh as much as the
     fit's to no texts at all, half as much at 6,000 and a tenth at 54,000.
-    docs/explanation/distillation.md has figures.
+    docs/notes/distillation.md has figures.
     """
     return math.sqrt(_HALVED / (_HALVED + n_texts))
 

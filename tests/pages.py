@@ -63,7 +63,7 @@ def run_examples(found, folder, **variables):
         env={**environment(folder), "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=PATIENCE * len(found),
         check=False,
     )
     printed = done.stdout.split("\036")

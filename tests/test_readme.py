@@ -3,21 +3,21 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from patience import PATIENCE
-from shared import environment
+from pages import ROOT, examples, run_examples
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+EXAMPLES = examples(README)
 BY_CI = re.compile(r"^(make|pip install) .*", re.MULTILINE)  # set up and run by .ci/run itself
 
 
 def test_ci_runs_what_this_test_leaves_out():
     left_out = [
-        line.split("#")[0].strip() for _, block in BLOCKS for line in block.splitlines() if BY_CI.match(line)
+        line.split("#")[0].strip()
+        for example in EXAMPLES
+        for line in example.code.splitlines()
+        if BY_CI.match(line)
     ]
     ci, makefile = (ROOT / ".ci/run").read_text(), (ROOT / "Makefile").read_text()
     for command in left_out:
@@ -41,25 +41,10 @@ def test_every_command_of_the_command_line_is_in_the_readme():
 
 @pytest.mark.slow
 def test_the_commands_run(tmp_path):
-    script = ["set -euo pipefail"]
-    for language, block in BLOCKS:
-        if language == "python":
-            script.append(f"python - <<'END'\n{block}END")
-        elif not BY_CI.match(block):
-            script.append(block)
-    done = subprocess.run(
-        ["bash", "-c", "\n".join(script)],
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    printed = "".join(run_examples([one for one in EXAMPLES if not BY_CI.match(one.code)], tmp_path))
+    lines = printed.splitlines()
     assert {"(1, 64)", "(1, 32)", "(2,) [0, 2] (2, 256)"} <= set(lines)
-    assert "(4, 256)" in done.stdout
-    assert "['id', 'merchant', 'embedding', 'model_version'] minilm@1 2" in done.stdout
+    assert "(4, 256)" in printed
+    assert "['id', 'merchant', 'embedding', 'model_version'] minilm@1 2" in printed
     dead = (tmp_path / "vectors/dead_letters").glob("*.jsonl")
     assert '"row":3' in next(dead).read_text()

@@ -26,7 +26,7 @@ class Page:
 
     def __init__(self, commands, replies):
         self._commands, self._replies = commands, replies
-        self._number, self._session = 0, None
+        self._number, self._session, self._target = 0, None, None
         self._rest = b""
         self.problems, self.requests = [], []
 
@@ -73,8 +73,10 @@ class Page:
 
     def go(self, path, *, width=1200, height=900, dark=False, scale=1):
         """Open a file or an address in a window of this size."""
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = None
+        if self._target:
+            self.call("Target.closeTarget", targetId=self._target)
+        self._target = target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from distill.corpus_fit.fit import CorpusReport, OnProgress, fit_to_corpus
 from distill.corpus_fit.sample import sample_texts
-from distill.parameters import DROP_PATTERN, Dtype, Parameters, Pooling, Precision
+from distill.parameters import DROP_PATTERN, Parameters, Pooling, Precision
 from distill.table import as_dtype, cluster, principal_components, sif_weights
 from distill.teacher.forward import embed_sequences
 from distill.teacher.loading import Teacher, load_teacher
 from distill.teacher.sentences import load_sentence_teacher
 from distill.teacher.vector_cache import check_cache
 from distill.vocabulary import build_vocabulary
+from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.model import StaticModel
 from encoder.tokenizer.tables import compile_tokenizer

@@ -5,15 +5,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
 
-__all__ = ["DROP_PATTERN", "Dtype", "Parameters", "Pooling", "Precision"]
+__all__ = ["DROP_PATTERN", "Parameters", "Pooling", "Precision"]
 
 DROP_PATTERN = r"\[unused\d+\]"
 """Vocabulary entries that are left out by default: BERT's placeholders."""
 
 Pooling = Literal["mean", "first", "last", "pooler"]
-Dtype = Literal["float32", "float16", "int8"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 

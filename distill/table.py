@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.parameters import Dtype
+from encoder.dtypes import Dtype
 
 __all__ = ["as_dtype", "cluster", "principal_components", "sif_weights"]
 

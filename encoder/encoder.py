@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder import aligned
+from encoder.dtypes import VectorType
 from encoder.errors import ConfigurationError
 from encoder.heads.scoring import Heads
 from encoder.kernels.pool import pool_texts
@@ -16,7 +17,7 @@ from encoder.texts import Block, in_blocks, read_texts
 from encoder.threads import default_threads, share_out
 from encoder.tokenizer.ids import BlockTokenizer
 from encoder.tokens import TokenIds, TokenVectors
-from encoder.vectors import VectorType, past_caches, vectors_for
+from encoder.vectors import past_caches, vectors_for
 
 if TYPE_CHECKING:
     from encoder.store.manifest import Manifest

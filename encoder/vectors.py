@@ -1,21 +1,20 @@
 """The arrays that vectors are written to."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoder import aligned
 from encoder.aligned import LINE
+from encoder.dtypes import VectorType
 from encoder.errors import ConfigurationError, InputError
 from encoder.kernels.output import convert
 
-__all__ = ["VectorType", "converted", "past_caches", "vectors_for"]
+__all__ = ["converted", "past_caches", "vectors_for"]
 
 _CACHED = 16 << 20  # bytes, of which a processor's caches still hold the first when the last are written
 
-VectorType = Literal["float32", "float16", "int8", "binary"]
-"""What a vector is made of; see `Encoder.encode`."""
 _KINDS: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "float16": np.dtype(np.float16),

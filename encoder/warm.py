@@ -9,11 +9,12 @@ from typing import get_args
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from encoder.dtypes import VectorType
 from encoder.encoder import Encoder
 from encoder.heads.scoring import Prototypes
 from encoder.kernels.compiled import compilations, folders_used, processor
 from encoder.model import StaticModel
-from encoder.vectors import VectorType, converted
+from encoder.vectors import converted
 
 __all__ = ["Warmed", "warm_kernels"]
 

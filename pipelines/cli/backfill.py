@@ -8,13 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from encoder.errors import MissingExtra
 from pipelines.cli.console import ErrorConsole, print_table
 from pipelines.cli.options import Dtype, Heads, Keep, Layout, Text
+from pipelines.formats import FileFormat
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -41,7 +42,7 @@ def backfill(
     dtype: Dtype = "float32",
     heads: Heads = None,
     input_format: Annotated[
-        Literal["parquet", "jsonl", "csv", "text"] | None,
+        FileFormat | None,
         typer.Option("--format", help="Format of the input.", show_default="by the files' extensions"),
     ] = None,
     workers: Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 
+from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from pipelines.cli.console import ErrorConsole, Stages, size_text
 from pipelines.cli.evaluation_sets import SetFiles
@@ -23,6 +24,7 @@ from pipelines.cli.options import (
     Sts,
 )
 from pipelines.cli.quality_gate import REPORT_FILE, Measured, Plan, previous_version, unmeasured
+from pipelines.formats import FileFormat
 
 if TYPE_CHECKING:
     from pyarrow import Schema
@@ -63,9 +65,7 @@ def distill(
     sif: Annotated[
         str, typer.Option(metavar="NUMBER|none", help="The constant of the smooth inverse frequency weights.")
     ] = "1e-4",
-    dtype: Annotated[
-        Literal["float32", "float16", "int8"], typer.Option(help="The numbers of the table.")
-    ] = "float16",
+    dtype: Annotated[Dtype, typer.Option(help="The numbers of the table.")] = "float16",
     pooling: Annotated[
         Literal["mean", "first", "last", "pooler"], typer.Option(help="How hidden states become a vector.")
     ] = "mean",
@@ -82,7 +82,7 @@ def distill(
         str, typer.Option(help="The corpus's text: a column, or a template as '{merchant} in {city}'.")
     ] = "text",
     input_format: Annotated[
-        Literal["parquet", "jsonl", "csv", "text"] | None,
+        FileFormat | None,
         typer.Option(
             "--format",
             help="Format of the corpus, or of --input without one.",
@@ -252,7 +252,7 @@ class _Corpus:
     template: "TextTemplate"
 
     @classmethod
-    def find(cls, pattern: str, text: str, input_format: str | None) -> Self:
+    def find(cls, pattern: str, text: str, input_format: FileFormat | None) -> Self:
         from pipelines.records.template import TextTemplate
         from pipelines.sources.files.discovery import find_inputs
         from pipelines.sources.files.schema import infer_schema

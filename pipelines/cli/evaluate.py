@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,7 @@ from pipelines.cli.options import (
     RetrievalSets,
     Sts,
 )
+from pipelines.formats import FileFormat
 
 if TYPE_CHECKING:
     from distill.evaluation import Evaluation
@@ -34,7 +35,7 @@ def evaluate(
     ] = "text",
     label: Label = None,
     input_format: Annotated[
-        Literal["parquet", "jsonl", "csv", "text"] | None,
+        FileFormat | None,
         typer.Option("--format", help="Format of the records.", show_default="by the files' extensions"),
     ] = None,
     sample: Annotated[

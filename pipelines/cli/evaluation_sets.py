@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from encoder.errors import ConfigurationError, InputError
 from encoder.uris import split_query
 from pipelines.cli.set_rows import all_rows, complete_rows, first_that_fits, number
+from pipelines.formats import FileFormat
 from pipelines.sources.files.discovery import FORMATS
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class SetFiles:
     input: str | None = None
     text: str = "text"
     label: str | None = None
-    input_format: str | None = None
+    input_format: FileFormat | None = None
     sts: Sequence[str] = ()
     classification: Sequence[str] = ()
     retrieval: Sequence[str] = ()

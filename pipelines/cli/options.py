@@ -1,8 +1,11 @@
 """Flags that several commands share: what a model is measured on, and what is made of records."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from encoder import dtypes
+from pipelines import enrich
 
 __all__ = [
     "INPUT",
@@ -36,11 +39,11 @@ Keep = Annotated[
     str | None, typer.Option(help="Columns to keep, separated by commas; '' for none.", show_default="all")
 ]
 Layout = Annotated[
-    Literal["list", "binary"],
+    enrich.Layout,
     typer.Option(help="list: every tool reads it; binary: fixed-size bytes, faster to write."),
 ]
 Dtype = Annotated[
-    Literal["float32", "float16", "int8"],
+    dtypes.Dtype,
     typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
 ]
 Heads = Annotated[

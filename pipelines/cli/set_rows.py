@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 from encoder.errors import InputError, TemplateError
+from pipelines.formats import FileFormat
 from pipelines.records.template import TextTemplate
 from pipelines.sources.files.discovery import find_inputs
 from pipelines.sources.files.schema import infer_schema
@@ -19,7 +20,7 @@ def complete_rows(
     pattern: str,
     templates: Sequence[str],
     say: Callable[[str], None],
-    input_format: str | None = None,
+    input_format: FileFormat | None = None,
     *,
     label: str | None = None,
     optional: str | None = None,

@@ -13,6 +13,7 @@ from pipelines.cli.backfill import suppress_output
 from pipelines.cli.config_file import seconds
 from pipelines.cli.console import ErrorConsole
 from pipelines.cli.options import Dtype, Heads, Keep, Layout, Properties, Text
+from pipelines.formats import FileFormat, MessageFormat
 
 __all__ = ["stream"]
 
@@ -42,7 +43,7 @@ def stream(
     dtype: Dtype = "float32",
     heads: Heads = None,
     input_format: Annotated[
-        Literal["parquet", "jsonl", "csv", "text"] | None,
+        FileFormat | None,
         typer.Option("--format", help="Format of the input.", show_default="by the files' extensions; jsonl"),
     ] = None,
     brokers: Annotated[
@@ -78,7 +79,7 @@ def stream(
     ] = "1m",
     shards: Annotated[int, typer.Option(min=1, help="Parquet files of a window.")] = 1,
     output_format: Annotated[
-        Literal["json", "msgpack", "arrow"],
+        MessageFormat,
         typer.Option(help="Of a topic's messages: one a record, or as Arrow IPC many."),
     ] = "json",
     key: Annotated[

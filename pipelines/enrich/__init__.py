@@ -1,0 +1,8 @@
+"""The encoder meets records: columns of vectors and scores, and the model version that makes them."""
+
+from typing import Literal
+
+__all__ = ["Layout"]
+
+Layout = Literal["list", "binary"]
+"""How a column holds vectors: lists that every tool reads, or fixed-size bytes, which are faster to write."""

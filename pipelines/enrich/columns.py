@@ -10,12 +10,13 @@ with the head's name: `fraud_label` (the label) and `fraud_score` (its probabili
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.heads.scoring import (
     DECISION_THRESHOLD,
@@ -28,6 +29,7 @@ from encoder.heads.scoring import (
     Outcome,
     Prototypes,
 )
+from pipelines.enrich import Layout
 
 __all__ = ["VectorFormat", "parse_heads", "repeated", "score_columns", "score_fields"]
 
@@ -45,8 +47,8 @@ class VectorFormat:
             which keeps its cosines.
     """
 
-    layout: Literal["list", "binary"] = "list"
-    dtype: Literal["float32", "float16", "int8"] = "float32"
+    layout: Layout = "list"
+    dtype: Dtype = "float32"
 
     def arrow_type(self, dim: int) -> pa.DataType:
         """The column's type for vectors of `dim` dimensions."""

@@ -5,12 +5,13 @@ outputs that need one. A value that is no record is named with the reason; it ne
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
+from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.json_inference import Seen, fields_of
 from pipelines.formats.row_boundaries import Block
@@ -19,7 +20,6 @@ from pipelines.records.bad_rows import one_line
 __all__ = [
     "TEXT_FIELD",
     "Columns",
-    "InputFormat",
     "Objects",
     "columns_seen",
     "decode_columns",
@@ -31,7 +31,6 @@ __all__ = [
 TEXT_FIELD = "text"
 """The one field of a record that is plain text."""
 
-InputFormat = Literal["json", "text"]
 Value = bytes | None
 _TEXT_TYPES = {str, type(None)}
 _EXACT_INTEGERS = 2.0**53
@@ -74,7 +73,7 @@ def _from_text(value: bytes) -> dict[str, Any]:
 _DECODERS: dict[str, Callable[[bytes], dict[str, Any]]] = {"json": _from_json, "text": _from_text}
 
 
-def decode_objects(values: Sequence[Value], kind: InputFormat) -> Objects:
+def decode_objects(values: Sequence[Value], kind: PlainFormat) -> Objects:
     """Decode values one by one; those that are no records are named."""
     decode = _json.decode if kind == "json" else _from_text
     try:
@@ -177,7 +176,7 @@ def _misfit(values: Sequence[Any], kind: pa.DataType) -> str | None:
     return None
 
 
-def columns_seen(values: Sequence[Value], kind: InputFormat) -> pa.Schema:
+def columns_seen(values: Sequence[Value], kind: PlainFormat) -> pa.Schema:
     """The columns of a sample of values, each of the type that most of them have."""
     if kind == "text":
         return pa.schema([(TEXT_FIELD, pa.string())])
@@ -188,7 +187,7 @@ def columns_seen(values: Sequence[Value], kind: InputFormat) -> pa.Schema:
 
 
 def decode_columns(
-    values: Sequence[Value], kind: InputFormat, schema: pa.Schema, decoder: JsonDecoder | None
+    values: Sequence[Value], kind: PlainFormat, schema: pa.Schema, decoder: JsonDecoder | None
 ) -> Columns:
     """Decode values into columns.
 

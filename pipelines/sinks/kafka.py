@@ -1,16 +1,17 @@
 """Enriched records as messages of a topic: one JSON or MessagePack message a record, or Arrow batches."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.formats import RecordFormat
+
 __all__ = ["Encode", "Outgoing", "Producer", "Scores", "TopicSink", "arrow_messages", "record_encoder"]
 
-RecordFormat = Literal["json", "msgpack"]
 Headers = list[tuple[str, bytes | None]] | None
 Producer = Any
 """confluent_kafka's Producer, which has no types."""

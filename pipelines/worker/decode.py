@@ -10,9 +10,9 @@ import pyarrow as pa
 from encoder.errors import ConfigurationError
 from pipelines.enrich.enrichment import ADDED, EnrichedBatch, Enrichment
 from pipelines.enrich.model_follower import FollowedModel
+from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import (
-    InputFormat,
     Value,
     columns_seen,
     decode_columns,
@@ -40,7 +40,7 @@ class RecordMaker:
     def __init__(self, settings: WorkerSettings, schema: pa.Schema | None, spans: Spans = OFF) -> None:
         self._spans = spans
         self._template = TextTemplate.parse(settings.text)
-        self._kind: InputFormat = "text" if settings.input_format == "text" else "json"
+        self._kind: PlainFormat = "text" if settings.input_format == "text" else "json"
         self._needs_objects = settings.needs_objects
         self._schema = schema
         self._decoder = (
@@ -112,7 +112,7 @@ def output_schema(settings: WorkerSettings, seen: FieldTypes) -> pa.Schema:
 
 def fields_seen(settings: WorkerSettings, sample: Sequence[Value]) -> FieldTypes:
     """The fields of a sample of JSON or text."""
-    kind: InputFormat = "text" if settings.input_format == "text" else "json"
+    kind: PlainFormat = "text" if settings.input_format == "text" else "json"
     return {field.name: field.type for field in columns_seen(sample, kind)}
 
 

@@ -6,13 +6,12 @@ from typing import Literal
 
 from encoder.errors import ConfigurationError
 from pipelines.enrich.columns import VectorFormat
+from pipelines.formats import InputFormat, OutputFormat
 from pipelines.kafka.config import matches
 from pipelines.sinks.open_files import Rotation
 
 __all__ = ["Output", "WorkerSettings", "parse_budget", "parse_fields"]
 
-InputFormat = Literal["json", "text", "avro", "protobuf"]
-OutputFormat = Literal["json", "msgpack", "avro", "arrow"]
 Delivery = Literal["exactly-once", "at-least-once"]
 _KINDS = ("topic", "parquet")
 _PERCENT = 100.0

@@ -7,9 +7,10 @@ import pytest
 from tiny_tokenizers import SAMPLE, named
 
 from encoder import Encoder
+from encoder.dtypes import VectorType
 from encoder.errors import ConfigurationError, InputError
 from encoder.model import StaticModel
-from encoder.vectors import VectorType, converted, past_caches
+from encoder.vectors import converted, past_caches
 
 
 @pytest.mark.parametrize("normalize", [True, False])

@@ -20,7 +20,7 @@ from encoder import Encoder
 from encoder.heads.scoring import Classifier, Heads
 from encoder.kernels.compiled import compilations
 from encoder.model import StaticModel, load_model, save_model
-from encoder.vectors import VectorType, converted
+from encoder.vectors import converted
 head = Classifier("a", ("b", "c"), np.ones((2, 40), np.float32), np.ones(2, np.float32))
 for name in ("uncased", "cased", "Unigram", "byte-level BPE", "BPE with Metaspace", "WordLevel"):
     tokenizer = tiny_tokenizers.named(name)

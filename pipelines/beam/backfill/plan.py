@@ -3,16 +3,18 @@
 import posixpath
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Literal
 from urllib.parse import unquote
 
+from encoder.dtypes import Dtype
 from encoder.errors import OutputConflict
 from encoder.reference import store_uri
 from encoder.uris import locate_uri, split_query
 from pipelines.beam.backfill.job import BackfillJob
+from pipelines.enrich import Layout
 from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.enrichment import Enrichment, chosen_heads
 from pipelines.enrich.model_version import ModelVersion
+from pipelines.formats import FileFormat
 from pipelines.records.template import TextTemplate
 from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.schema import infer_schema
@@ -27,10 +29,10 @@ def plan_backfill(
     output: str,
     text: str,
     keep: Sequence[str] | None = None,
-    vectors: Literal["list", "binary"] = "list",
-    dtype: Literal["float32", "float16", "int8"] = "float32",
+    vectors: Layout = "list",
+    dtype: Dtype = "float32",
     heads: Sequence[str] | None = None,
-    input_format: str | None = None,
+    input_format: FileFormat | None = None,
     chunk_rows: int = 65_536,
 ) -> BackfillJob:
     """Check everything and say what to do; nothing is written.

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
+from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.reference import parse
 from encoder.store.objects import open_objects
@@ -12,6 +13,7 @@ from pipelines.beam.streaming.model import Fixed, Followed, StreamModel
 from pipelines.beam.streaming.sink_options import OutputWords
 from pipelines.beam.streaming.sinks.parquet import FILE_NAME, WindowFiles
 from pipelines.beam.streaming.source_options import StreamInput, Timing
+from pipelines.enrich import Layout
 from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.enrichment import Enrichment, chosen_heads
 from pipelines.enrich.model_version import ModelVersion
@@ -28,8 +30,8 @@ def plan_stream(
     output: OutputWords,
     text: str,
     keep: Sequence[str] | None = None,
-    vectors: Literal["list", "binary"] = "list",
-    dtype: Literal["float32", "float16", "int8"] = "float32",
+    vectors: Layout = "list",
+    dtype: Dtype = "float32",
     heads: Sequence[str] | None = None,
     timing: Timing | None = None,
     follow: float | None = None,

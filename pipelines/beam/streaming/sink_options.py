@@ -10,10 +10,11 @@ from encoder.reference import store_uri
 from pipelines.beam.streaming.batch import Windows
 from pipelines.beam.streaming.interfaces import Output
 from pipelines.beam.streaming.model import StreamModel
-from pipelines.beam.streaming.sinks.messages import MessageFormat, Messages
+from pipelines.beam.streaming.sinks.messages import Messages
 from pipelines.beam.streaming.sinks.parquet import WindowFile, WindowFiles
 from pipelines.beam.streaming.source_options import check_pubsub
 from pipelines.enrich.enrichment import Enrichment
+from pipelines.formats import MessageFormat
 from pipelines.records.template import TextTemplate
 
 __all__ = ["OutputWords"]

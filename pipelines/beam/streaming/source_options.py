@@ -5,7 +5,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 
@@ -15,6 +14,7 @@ from pipelines.beam.streaming.batch import Windows
 from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import Input, Source
 from pipelines.beam.streaming.sources.files import FileSource
+from pipelines.formats import FileFormat, PlainFormat
 from pipelines.formats.messages import columns_seen
 from pipelines.records.fields import field_names, field_path, prune
 from pipelines.sources.files.discovery import find_inputs
@@ -81,7 +81,7 @@ class StreamInput:
     """
 
     text: str
-    format: str | None = None
+    format: FileFormat | None = None
     brokers: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
     sample: str | None = None
@@ -166,7 +166,7 @@ class StreamInput:
         )
 
     @property
-    def _kind(self) -> Literal["json", "text"]:
+    def _kind(self) -> PlainFormat:
         kind = _VALUES.get(self.format)
         if kind is None:
             raise ConfigurationError(f"--format {self.format} is not for topics: use jsonl or text")
@@ -226,7 +226,7 @@ def check_pubsub() -> None:
         raise MissingExtra("google.cloud.pubsub", "gcp")
 
 
-_VALUES: dict[str | None, Literal["json", "text"]] = {None: "json", "jsonl": "json", "text": "text"}
+_VALUES: dict[str | None, PlainFormat] = {None: "json", "jsonl": "json", "text": "text"}
 
 
 def _selected(seen: pa.Schema, wanted: Sequence[str], keep: Sequence[str] | None) -> pa.Schema:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -12,8 +12,10 @@ from apache_beam.ml.transforms.base import EmbeddingsManager, _TextEmbeddingHand
 from numpy.typing import NDArray
 
 from encoder import Encoder
+from encoder.dtypes import Dtype
 from encoder.errors import InputError
 from pipelines.beam.transforms import coder
+from pipelines.enrich import Layout
 from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.enrichment import Enrichment, chosen_heads
 from pipelines.enrich.model_version import ModelVersion
@@ -104,8 +106,8 @@ class BatchModelHandler(_Handler):
         text: str = "text",
         *,
         keep: Sequence[str] | None = None,
-        vectors: Literal["list", "binary"] = "list",
-        dtype: Literal["float32", "float16", "int8"] = "float32",
+        vectors: Layout = "list",
+        dtype: Dtype = "float32",
         heads: Sequence[str] | None = None,
     ) -> None:
         super().__init__(model)

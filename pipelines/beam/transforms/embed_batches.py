@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import AsSideInput, TaggedOutput
 
 from encoder import Encoder
+from encoder.dtypes import Dtype
 from encoder.errors import InputError
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.errors import OF_INPUT, HandlesFailures, failure
 from pipelines.beam.transforms.metrics import BatchMetrics
+from pipelines.enrich import Layout
 from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.enrichment import Enrichment, chosen_heads
 from pipelines.enrich.model_version import ModelVersion
@@ -60,8 +62,8 @@ class EmbedBatches(HandlesFailures):
         text: str = "text",
         *,
         keep: Sequence[str] | None = None,
-        vectors: Literal["list", "binary"] = "list",
-        dtype: Literal["float32", "float16", "int8"] = "float32",
+        vectors: Layout = "list",
+        dtype: Dtype = "float32",
         heads: Sequence[str] | None = None,
     ) -> None:
         super().__init__()

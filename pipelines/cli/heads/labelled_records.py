@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 import pyarrow as pa
 import typer
 
 from encoder.errors import InputError
 from pipelines.cli.console import Stages
+from pipelines.formats import FileFormat
 from pipelines.records.template import TextTemplate
 from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.texts import (
@@ -28,7 +29,7 @@ Inputs = Annotated[
     str, typer.Option("--input", help="File, folder or glob: Parquet, JSON lines, CSV, text; also .gz, .zst.")
 ]
 Format = Annotated[
-    Literal["parquet", "jsonl", "csv", "text"] | None,
+    FileFormat | None,
     typer.Option("--format", help="Format of the input.", show_default="by the files' extensions"),
 ]
 Separator = Annotated[
@@ -67,7 +68,7 @@ class LabelledRecords:
         label: str | None,
         *,
         separator: str | None = None,
-        input_format: str | None = None,
+        input_format: FileFormat | None = None,
     ) -> Self:
         """Look for files and fields.
 

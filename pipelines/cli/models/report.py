@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,7 @@ from pipelines.cli.options import (
     Sts,
 )
 from pipelines.cli.quality_gate import REPORT_FILE, quality_of
+from pipelines.formats import FileFormat
 
 if TYPE_CHECKING:
     from encoder.model import StaticModel
@@ -50,7 +51,7 @@ def report(
     text: Annotated[str, typer.Option(help="The records' text: a column, or a template.")] = "text",
     label: Label = None,
     input_format: Annotated[
-        Literal["parquet", "jsonl", "csv", "text"] | None,
+        FileFormat | None,
         typer.Option("--format", help="Format of the records.", show_default="by the files' extensions"),
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Use so many records with distinct texts.")] = 2000,

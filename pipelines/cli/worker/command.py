@@ -10,6 +10,8 @@ from pipelines.cli.config_file import from_file
 from pipelines.cli.console import print_table
 from pipelines.cli.options import Dtype, Heads, Properties
 from pipelines.cli.worker.demo import for_demo, refuse_brokers, run_demo
+from pipelines.enrich import Layout
+from pipelines.formats import InputFormat, OutputFormat
 
 __all__ = ["worker"]
 
@@ -42,11 +44,11 @@ def worker(
         str, typer.Option(help="Field to embed, or a template: '{merchant} in {city}: {user.name}'.")
     ] = "text",
     input_format: Annotated[
-        Literal["json", "text", "avro", "protobuf"],
+        InputFormat,
         typer.Option(help="Format of the values; text is one field, 'text'."),
     ] = "json",
     output_format: Annotated[
-        Literal["json", "msgpack", "avro", "arrow"],
+        OutputFormat,
         typer.Option("--format", help="Of output topics: a message a record, or Arrow IPC batches."),
     ] = "json",
     schema_registry: Annotated[
@@ -65,7 +67,7 @@ def worker(
         typer.Option(help="Fields to keep, with types if wanted: 'id:int64,merchant'.", show_default="all"),
     ] = None,
     vectors: Annotated[
-        Literal["list", "binary"],
+        Layout,
         typer.Option(help="list: every tool reads it; binary: bytes (base64 in JSON), many times faster."),
     ] = "list",
     dtype: Dtype = "float32",

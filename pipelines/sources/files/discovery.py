@@ -9,11 +9,12 @@ from pyarrow import fs
 
 from encoder.errors import ConfigurationError, InputError
 from encoder.uris import split_query
+from pipelines.formats import FileFormat
 from pipelines.sources.files.filesystem import locate, reading
 
 __all__ = ["FORMATS", "InputFile", "find_inputs"]
 
-FORMATS = {
+FORMATS: dict[FileFormat, tuple[str, ...]] = {
     "parquet": (".parquet", ".pq"),
     "jsonl": (".jsonl", ".ndjson", ".json"),
     "csv": (".csv", ".tsv"),
@@ -40,7 +41,7 @@ class InputFile:
 
     path: str
     size: int
-    format: str
+    format: FileFormat
     compression: str | None
 
     @property
@@ -49,7 +50,7 @@ class InputFile:
         return "\t" if _stem(self.path)[0].endswith(".tsv") else ","
 
 
-def find_inputs(pattern: str, format: str | None = None) -> list[InputFile]:  # noqa: A002 - the flag's name
+def find_inputs(pattern: str, format: FileFormat | None = None) -> list[InputFile]:  # noqa: A002 - the flag's name
     """The files that `pattern` names, sorted by path.
 
     Args:
@@ -72,7 +73,7 @@ def find_inputs(pattern: str, format: str | None = None) -> list[InputFile]:  # 
     return [_input_file(path, size, format) for path, size in found]
 
 
-def _input_file(path: str, size: int, wanted: str | None) -> InputFile:
+def _input_file(path: str, size: int, wanted: FileFormat | None) -> InputFile:
     stem, compression = _stem(path)
     extension = posixpath.splitext(stem)[1]
     name = wanted or _BY_EXTENSION.get(extension)

@@ -8,7 +8,7 @@ may be sent twice; both then have the same id.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +19,12 @@ from pipelines.beam.streaming.model import StreamModel
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.columns import repeated
 from pipelines.enrich.enrichment import ADDED, Enrichment
+from pipelines.formats import MessageFormat
 from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.kafka import arrow_messages, record_encoder
 
-__all__ = ["Message", "MessageFormat", "Messages"]
-
-
-MessageFormat = Literal["json", "msgpack", "arrow"]
+__all__ = ["Message", "Messages"]
 
 
 class Message(NamedTuple):

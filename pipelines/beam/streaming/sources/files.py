@@ -19,6 +19,7 @@ from encoder.errors import InputError
 from pipelines.beam.streaming.batch import Arrival, Windows
 from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import ArrivalReader, Source
+from pipelines.formats import FileFormat
 from pipelines.records.bad_rows import BadRow
 from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.filesystem import locate
@@ -47,7 +48,7 @@ class FileSource(Source):
     """
 
     pattern: str
-    format: str | None
+    format: FileFormat | None
     records: pa.Schema
     windows: Windows
     policy: WatermarkPolicy

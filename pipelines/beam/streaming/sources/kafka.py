@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from encoder.errors import ConfigurationError, TransientError
 from pipelines.beam.streaming.batch import Arrival, Windows
 from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import ArrivalReader, Source
+from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
 from pipelines.records.bad_rows import BadRow
@@ -57,7 +58,7 @@ class KafkaSource(Source):
     topic: str
     partitions: tuple[int, ...]
     properties: dict[str, str]
-    format: Literal["json", "text"]
+    format: PlainFormat
     records: pa.Schema
     windows: Windows
     policy: WatermarkPolicy

@@ -6,7 +6,7 @@ subscription has been read, and how far event time has come, is between the runn
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -20,6 +20,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipelines.beam.streaming.batch import Arrival, Windows
 from pipelines.beam.streaming.event_time import OPEN
 from pipelines.beam.streaming.interfaces import Input
+from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
 from pipelines.records.bad_rows import BadRow
@@ -46,7 +47,7 @@ class PubSubInput(Input):
     """
 
     path: str
-    format: Literal["json", "text"]
+    format: PlainFormat
     records: pa.Schema
     windows: Windows
     attributes: tuple[str, ...] = ()

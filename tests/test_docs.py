@@ -1,5 +1,6 @@
 """The examples of the documentation's pages are run word for word, in their order, in one empty folder."""
 
+import re
 import shutil
 
 import pytest
@@ -62,3 +63,12 @@ def test_blocks_in_lists_and_tabs_are_examples():
         "1. Look:\n\n    ```sh\n    ls\n    ```\n\n    ```output\n    a\n    ```\n```text\nno\n```\n"
     )
     assert [(one.language, one.code, one.line, one.output) for one in found] == [("sh", "ls\n", 3, "a\n")]
+
+
+def test_the_glossary_is_sorted_and_every_term_links_to_its_page():
+    text = (ROOT / "docs/glossary.md").read_text("utf-8")
+    entries = re.findall(r"^\*\*([^*\n]+)\*\*\n:   (.*?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    terms = [term for term, _ in entries]
+    assert len(terms) == text.count("\n:   ") > 30
+    assert terms == sorted(set(terms), key=str.casefold)
+    assert all(re.search(r"\]\([\w/-]+\.md", meaning) for _, meaning in entries)

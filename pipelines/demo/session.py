@@ -9,7 +9,7 @@ import typer
 
 from pipelines.demo.payments import PaymentWriter
 from pipelines.demo.watcher import Watcher
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.plan import Plan
 from pipelines.worker.telemetry.metrics_history import MetricsHistory
 
 __all__ = ["Session"]
@@ -23,22 +23,21 @@ class Session:
     """A context: in it payments are written and the outputs are read; `begin` starts the clock.
 
     Args:
-        settings: of the worker.
+        plan: of the worker.
         rate: payments a second.
         seconds: how long, or None.
     """
 
-    def __init__(self, settings: WorkerSettings, *, rate: int, seconds: float | None) -> None:
-        letters = settings.dead_letters
-        self._settings = settings
+    def __init__(self, plan: Plan, *, rate: int, seconds: float | None) -> None:
+        self._delivery = plan.settings.delivery
         self._seconds = seconds
-        self._writer = PaymentWriter(settings.brokers, settings.inputs[0], rate=rate)
+        self._writer = PaymentWriter(plan.settings.brokers, plan.inputs[0], rate=rate)
         self._watcher = Watcher(
-            settings.brokers,
-            [output.target for output in settings.topic_outputs],
-            letters.target if letters.kind == "topic" else None,
-            form=settings.format,
-            dtype=settings.vectors.dtype,
+            plan.settings.brokers,
+            plan.topics,
+            plan.dead_letter_topic,
+            form=plan.settings.format,
+            dtype=plan.vectors.dtype,
         )
         self.extra = self._watcher.shown
         self._thread: threading.Thread | None = None
@@ -120,6 +119,6 @@ class Session:
         return (
             f"{self._writer.written:,} payments were written, {self._writer.spoilt:,} of them spoilt; "
             f"readers found {self._watcher.records:,} records with vectors and {self._watcher.letters:,} "
-            f"dead letters. Delivery was {self._settings.delivery}: the broker inside this process knows no "
+            f"dead letters. Delivery was {self._delivery}: the broker inside this process knows no "
             "transactions."
         )

@@ -1,4 +1,4 @@
-"""Putting a worker together from what `pipelines.worker.plan` has found."""
+"""Building a worker from a plan that has been prepared."""
 
 import gc
 import logging
@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -15,12 +16,13 @@ from pipelines.enrich.model_follower import ModelFollower
 from pipelines.kafka.config import producer_properties, shown
 from pipelines.sinks.kafka import TopicSink
 from pipelines.sinks.offset_files import OffsetFiles
+from pipelines.sinks.open_files import Rotation
 from pipelines.worker.commit import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
 from pipelines.worker.offsets import Places
-from pipelines.worker.plan import Plan, wanted_heads
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.plan import Output, Plan
+from pipelines.worker.prepare import Prepared, prepare
 from pipelines.worker.sinks import Outputs
 from pipelines.worker.source import Inputs
 from pipelines.worker.telemetry.metrics import WorkerMetrics
@@ -30,68 +32,65 @@ __all__ = ["Started", "collect_rarely", "start"]
 
 _log = logging.getLogger(__name__)
 _OBJECTS = 200_000
+_MIB = 1 << 20
 
 
+@dataclass(frozen=True)
 class Started:
-    """A worker that is ready to run, and what people look at.
+    """A worker that is ready to run, and the parts that others watch.
 
     Attributes:
         worker: to run.
-        metrics: of it.
+        metrics: its metrics.
         inputs: its partitions.
-        follower: of its model.
+        follower: gives its model.
     """
 
-    def __init__(
-        self, worker: Worker, metrics: WorkerMetrics, inputs: Inputs, follower: ModelFollower
-    ) -> None:
-        self.worker = worker
-        self.metrics = metrics
-        self.inputs = inputs
-        self.follower = follower
+    worker: Worker
+    metrics: WorkerMetrics
+    inputs: Inputs
+    follower: ModelFollower
 
 
 @contextmanager
-def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Started]:
-    """Put a worker together; at the end of the block its clients are closed.
+def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
+    """Build a worker; its clients are closed at the end of the block.
 
     Args:
-        settings: of the worker.
-        stopping: to be set when it is to stop.
+        plan: what the worker will do.
+        stopping: to be set when the worker is to stop.
 
     Raises:
-        MillstreamError: a model, a topic or an output is not as it must be; nothing was read.
+        MillstreamError: a model, a topic or an output is not as it must be; no record was read.
     """
     with ExitStack() as stack:
-        follower = ModelFollower.start(
-            settings.model, pin=settings.pin, every=settings.model_seconds, threads=1
-        )
+        settings, prepared = plan.settings, prepare(plan)
+        follower, cluster = prepared.follower, prepared.cluster
         stack.callback(follower.close)
-        plan = Plan(settings, wanted_heads(settings, follower))
         _log.info(
-            "model %s, topics and their partitions %s, properties %s",
+            "starting with model %s, input topics and their partitions %s, properties %s",
             follower.current().label,
-            plan.reads,
-            shown(settings.properties),
+            cluster.reads,
+            shown(plan.properties),
         )
         spans = open_spans(settings.group)
         stack.callback(spans.close)
         metrics = WorkerMetrics()
         metrics.follow(follower)
         callbacks = {"stats_cb": metrics.on_statistics, "error_cb": _on_error}
-        consumer = Consumer({**plan.consumer_properties, **callbacks}, logger=_log)
-        latest = plan.consumer_properties["auto.offset.reset"] in ("latest", "largest", "end")
-        inputs = Inputs(consumer, settings.inputs, latest=latest)
+        consumer = Consumer({**cluster.consumer, **callbacks}, logger=_log)
+        latest = cluster.consumer["auto.offset.reset"] in ("latest", "largest", "end")
+        inputs = Inputs(consumer, plan.inputs, latest=latest)
         closing = stack.enter_context(_closing(consumer, inputs))
 
         def idle() -> None:
             metrics.alive()
             inputs.idle()
 
-        producer, commits = _commits(plan, consumer, idle, stopping.is_set)
-        maker = plan.maker(spans)
+        producer, commits = _commits(prepared, consumer, idle, stopping.is_set)
+        maker = prepared.maker(spans)
         follower.only_if(maker.accept)
-        outputs = _outputs(plan, producer, inputs.places)
+        outputs = _outputs(prepared, producer, inputs.places)
         for files in outputs.files:
             stack.callback(files.close)
         worker = Worker(
@@ -100,7 +99,7 @@ def start(settings: WorkerSettings, stopping: threading.Event) -> Iterator[Start
             follower=follower,
             outputs=outputs,
             commits=commits,
-            budget=ErrorBudget(settings.max_dead_letters),
+            budget=ErrorBudget(plan.max_dead_letters),
             metrics=metrics,
             stopping=stopping,
             commit_seconds=settings.commit_seconds,
@@ -134,19 +133,20 @@ def _on_error(error: KafkaError) -> None:
 
 
 def _commits(
-    plan: Plan, consumer: Any, idle: Callable[[], None], stopping: Callable[[], bool]
+    prepared: Prepared, consumer: Any, idle: Callable[[], None], stopping: Callable[[], bool]
 ) -> tuple[Any, Commits]:
-    settings = plan.settings
-    if not plan.written:
+    """The producer, if anything is written to topics, and what commits."""
+    plan, settings, max_bytes = prepared.plan, prepared.plan.settings, prepared.cluster.max_bytes
+    if not plan.written_topics:
         return None, AtLeastOnce(consumer, idle, stopping)
     exact = settings.delivery == "exactly-once"
     replica = settings.instance or uuid.uuid4().hex
     properties: dict[str, Any] = producer_properties(
-        settings.properties,
+        plan.properties,
         brokers=settings.brokers,
         transactional_id=f"{settings.group}-{replica}" if exact else None,
-        least_bytes=min(plan.max_bytes.values()),
-        most_bytes=max(plan.max_bytes.values()),
+        least_bytes=min(max_bytes.values()),
+        most_bytes=max(max_bytes.values()),
     )
     properties |= {"error_cb": _on_error}
     try:
@@ -161,25 +161,24 @@ def _commits(
     return commits.producer, commits
 
 
-def _outputs(plan: Plan, producer: Any, places: Places) -> Outputs:
-    settings = plan.settings
-    metadata = {"millstream.text": settings.text}
-    share = settings.max_memory // 2 // max(1, len(plan.folders))
+def _outputs(prepared: Prepared, producer: Any, places: Places) -> Outputs:
+    plan, settings, max_bytes = prepared.plan, prepared.plan.settings, prepared.cluster.max_bytes
+    rotation = Rotation(settings.rows_per_file, settings.mib_per_file * _MIB, settings.seconds_per_file)
+    share = settings.max_memory * _MIB // 2 // max(1, len(prepared.folders))
 
-    def files(uri: str) -> OffsetFiles:
-        return OffsetFiles(
-            plan.folders[uri], settings.rotation, metadata, places.__getitem__, max_bytes=share
-        )
+    def files(output: Output | None) -> OffsetFiles | None:
+        if output is None or output.kind != "parquet":
+            return None
+        folder, metadata = prepared.folders[output.target], {"millstream.text": plan.text}
+        return OffsetFiles(folder, rotation, metadata, places.__getitem__, max_bytes=share)
 
-    letters = settings.dead_letters
+    sinks = {topic: TopicSink(producer, topic, max_bytes[topic]) for topic in plan.written_topics}
     return Outputs(
-        topics=[TopicSink(producer, topic, plan.max_bytes[topic]) for topic in plan.topics],
-        encode=plan.encode(),
-        files=files(settings.parquet_outputs[0].target) if settings.parquet_outputs else None,
-        letters_topic=None
-        if plan.letters_topic is None
-        else TopicSink(producer, plan.letters_topic, plan.max_bytes[plan.letters_topic]),
-        letters_files=files(letters.target) if letters.kind == "parquet" else None,
+        topics=[sinks[topic] for topic in plan.topics],
+        encode=prepared.encode(),
+        files=files(plan.parquet_output),
+        letters_topic=None if plan.dead_letter_topic is None else sinks[plan.dead_letter_topic],
+        letters_files=files(plan.dead_letters),
     )
 
 

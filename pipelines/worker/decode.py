@@ -21,8 +21,7 @@ from pipelines.formats.messages import (
 )
 from pipelines.formats.schema_registry import FieldTypes
 from pipelines.records.bad_rows import DeadLetter
-from pipelines.records.template import TextTemplate
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.plan import Plan
 from pipelines.worker.telemetry.tracing import OFF, Spans
 
 __all__ = ["RecordMaker", "fields_seen", "kept_columns", "output_schema"]
@@ -32,24 +31,24 @@ class RecordMaker:
     """Makes records.
 
     Args:
-        settings: of the worker.
+        plan: of the worker.
         schema: the columns of the records, where an output needs columns; see `output_schema`.
         spans: for tracing.
     """
 
-    def __init__(self, settings: WorkerSettings, schema: pa.Schema | None, spans: Spans = OFF) -> None:
+    def __init__(self, plan: Plan, schema: pa.Schema | None, spans: Spans = OFF) -> None:
         self._spans = spans
-        self._template = TextTemplate.parse(settings.text)
-        self._kind: PlainFormat = "text" if settings.input_format == "text" else "json"
-        self._needs_objects = settings.needs_objects
+        self._template = plan.template
+        self._kind: PlainFormat = "text" if plan.settings.input_format == "text" else "json"
+        self._needs_objects = plan.needs_objects
         self._schema = schema
         self._decoder = (
-            JsonDecoder(f"topic {settings.input_names}", schema)
+            JsonDecoder(f"topic {plan.input_names}", schema)
             if schema is not None and self._kind == "json"
             else None
         )
-        kept = () if schema is None else kept_columns(settings, schema)
-        self._enrichment = Enrichment(self._template, kept, settings.vectors, settings.heads)
+        kept = () if schema is None else kept_columns(plan, schema)
+        self._enrichment = Enrichment(self._template, kept, plan.vectors, plan.heads)
         self.accept = self._enrichment.accept
         self._n_before = 0
 
@@ -83,36 +82,33 @@ class RecordMaker:
         return EnrichedBatch(rows, records, enriched.batch, model.label, sorted(letters))
 
 
-def kept_columns(settings: WorkerSettings, schema: pa.Schema) -> tuple[str, ...]:
+def kept_columns(plan: Plan, schema: pa.Schema) -> tuple[str, ...]:
     """The columns that go on: not those for the text only, and not those that would clash with added ones."""
-    wanted = schema.names if settings.fields is None else settings.fields
+    wanted = schema.names if plan.fields is None else plan.fields
     return tuple(name for name in schema.names if name in wanted and name not in ADDED)
 
 
-def output_schema(settings: WorkerSettings, seen: FieldTypes) -> pa.Schema:
+def output_schema(plan: Plan, seen: FieldTypes) -> pa.Schema:
     """The columns of the records: those that were seen, with the types that are set.
 
     Args:
-        settings: of the worker.
+        plan: of the worker.
         seen: the fields of the input; see `fields_seen`.
 
     Raises:
         ConfigurationError: a field was not seen and has no type, or no column can hold it.
     """
-    types: FieldTypes = seen | {name: _type(name, kind) for name, kind in settings.types.items()}
-    if settings.fields is None:
-        names = [name for name in types if name not in ADDED]
-    else:
-        names = list(settings.fields)
-    if not settings.framed:  # the text is made of the columns
-        columns = TextTemplate.parse(settings.text).columns
+    types: FieldTypes = seen | {name: _type(name, kind) for name, kind in plan.types.items()}
+    names = [name for name in types if name not in ADDED] if plan.fields is None else list(plan.fields)
+    if not plan.uses_registry:  # the text is made of the columns
+        columns = plan.template.columns
         names += [name for name in columns if name in types and name not in names]
     return pa.schema([pa.field(name, _column(name, types)) for name in names])
 
 
-def fields_seen(settings: WorkerSettings, sample: Sequence[Value]) -> FieldTypes:
+def fields_seen(plan: Plan, sample: Sequence[Value]) -> FieldTypes:
     """The fields of a sample of JSON or text."""
-    kind: PlainFormat = "text" if settings.input_format == "text" else "json"
+    kind: PlainFormat = "text" if plan.settings.input_format == "text" else "json"
     return {field.name: field.type for field in columns_seen(sample, kind)}
 
 

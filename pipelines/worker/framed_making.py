@@ -12,9 +12,8 @@ from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats.messages import Value, object_columns, text_columns
 from pipelines.formats.schema_registry import FramedDecoder
 from pipelines.records.bad_rows import DeadLetter
-from pipelines.records.template import TextTemplate
 from pipelines.worker.decode import kept_columns
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.plan import Plan
 from pipelines.worker.telemetry.tracing import OFF, Spans
 
 __all__ = ["FramedRecordMaker"]
@@ -24,7 +23,7 @@ class FramedRecordMaker:
     """Makes records of values that begin with the id of their schema.
 
     Args:
-        settings: of the worker.
+        plan: of the worker.
         schema: the columns of the records, where an output needs columns.
         decoder: of the values.
         spans: for tracing.
@@ -32,19 +31,18 @@ class FramedRecordMaker:
 
     def __init__(
         self,
-        settings: WorkerSettings,
+        plan: Plan,
         schema: pa.Schema | None,
         decoder: FramedDecoder,
         spans: Spans = OFF,
     ) -> None:
         self._spans = spans
         self._decode = decoder
-        self._fields = TextTemplate.parse(settings.text).fields
+        self._fields = plan.template.fields
         self._columns: pa.Schema | None = None
-        if schema is not None and (kept := kept_columns(settings, schema)):
+        if schema is not None and (kept := kept_columns(plan, schema)):
             self._columns = pa.schema([schema.field(name) for name in kept])
-        template = TextTemplate.parse(settings.text)
-        self._enrichment = Enrichment(template, (), settings.vectors, settings.heads)
+        self._enrichment = Enrichment(plan.template, (), plan.vectors, plan.heads)
         beside = () if self._columns is None else tuple(self._columns.names)
         self.accept = replace(self._enrichment, keep=beside).accept
 

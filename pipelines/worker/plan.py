@@ -1,121 +1,220 @@
-"""What a worker is going to do: the model, the cluster and the outputs, looked at before anything is read."""
+"""A plan: the settings of a worker, parsed and checked. It is data; nothing is connected yet."""
 
-import pyarrow as pa
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Self
 
 from encoder.errors import ConfigurationError
-from encoder.heads.scoring import Heads
-from encoder.store.objects import open_objects
-from encoder.store.publish import prove_create_only
-from pipelines.enrich.columns import score_fields
-from pipelines.enrich.model_follower import ModelFollower
-from pipelines.kafka.admin import check_group, check_topics, connect, max_message_bytes
-from pipelines.kafka.config import consumer_properties
-from pipelines.kafka.sample import sample_values
+from pipelines.enrich.columns import VectorFormat, parse_heads
+from pipelines.kafka.config import matches, parse_properties
 from pipelines.records.template import TextTemplate
-from pipelines.sinks.kafka import record_encoder
-from pipelines.sinks.output_claim import claim, claimed_schema
-from pipelines.worker.decode import RecordMaker, fields_seen, output_schema
-from pipelines.worker.framed_making import FramedRecordMaker
-from pipelines.worker.schemas import Schemas
 from pipelines.worker.settings import WorkerSettings
-from pipelines.worker.sinks import Encode
-from pipelines.worker.telemetry.tracing import Spans
 
-__all__ = ["Plan", "wanted_heads"]
+__all__ = ["Output", "Plan", "parse_budget", "parse_fields"]
+
+_KINDS = ("topic", "parquet")
+_PERCENT = 100.0
 
 
+@dataclass(frozen=True)
+class Output:
+    """Where records go: `topic:NAME` or `parquet:URI`."""
+
+    kind: Literal["topic", "parquet"]
+    target: str
+
+    @classmethod
+    def parse(cls, text: str, flag: str) -> Self:
+        """Parse an output.
+
+        Raises:
+            ConfigurationError: it is neither a topic nor a folder; the message names the flag.
+        """
+        kind, colon, target = text.partition(":")
+        if kind not in _KINDS or not colon or not target:
+            raise ConfigurationError(f"cannot read {flag} {text!r}: write topic:NAME or parquet:URI")
+        return cls("topic" if kind == "topic" else "parquet", target)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What is known after a look at the model, the cluster and the outputs.
+    """What a worker will do.
 
-    Args:
-        settings: of the worker.
-        heads: whose scores are added; see `wanted_heads`.
-
-    Raises:
-        MillstreamError: a topic, a schema or an output is not as it must be.
+    Attributes:
+        settings: as the user wrote them.
+        template: the text of a record.
+        outputs: where enriched records go.
+        dead_letters: where records go that cannot be enriched.
+        fields: the fields to keep, or None for all.
+        types: types of fields by Arrow's names, for outputs with columns.
+        vectors: how vectors are written.
+        heads: the heads whose scores are added, or None for all.
+        max_dead_letters: the share of failed records that is tolerated, from 0 to 1.
+        properties: of librdkafka, and of the schema registry's client if they begin with `schema.registry.`.
+        embedded: whether the cluster is the one inside librdkafka, which has no transactions or permissions.
     """
 
-    def __init__(self, settings: WorkerSettings, heads: Heads) -> None:
-        TextTemplate.parse(settings.text)
-        self.settings = settings
-        self.consumer_properties = consumer_properties(
-            settings.properties, brokers=settings.brokers, group=settings.group, instance=settings.instance
-        )
-        self.topics = [output.target for output in settings.topic_outputs]
-        letters = settings.dead_letters
-        self.letters_topic = letters.target if letters.kind == "topic" else None
-        self.written = [*self.topics, *([self.letters_topic] if self.letters_topic else [])]
-        admin = connect(settings.brokers, settings.properties)
-        described = not settings.embedded
-        if described:
-            check_group(admin, settings.group)
-        self.reads, self.writes = check_topics(admin, settings.inputs, self.written, described=described)
-        self.max_bytes = max_message_bytes(admin, self.written, described=described)
-        self.folders = {
-            output.target: open_objects(output.target)
-            for output in (*settings.parquet_outputs, letters)
-            if output.kind == "parquet"
-        }
-        for objects in self.folders.values():
-            prove_create_only(objects)
-        self.schemas = Schemas(settings) if settings.framed or settings.avro_messages else None
-        self.known = self.schemas.known(list(self.reads)) if self.schemas else []
-        self.schema = self._schema() if settings.needs_columns else None
-        self.messages = (
-            self.schemas.messages(self.schema, score_fields(heads))
-            if self.schemas and settings.avro_messages
-            else None
-        )
-        if self.schemas and self.messages and settings.framed and not self.known:
-            self.known = self.schemas.of_sample(self._sample())
+    settings: WorkerSettings
+    template: TextTemplate
+    outputs: tuple[Output, ...]
+    dead_letters: Output
+    fields: tuple[str, ...] | None
+    types: Mapping[str, str]
+    vectors: VectorFormat
+    heads: tuple[str, ...] | None
+    max_dead_letters: float
+    properties: Mapping[str, str] = field(repr=False)
+    embedded: bool = False
 
-    def _sample(self) -> list[bytes | None]:
-        return sample_values(self.consumer_properties, self.reads)
+    @classmethod
+    def parse(cls, settings: WorkerSettings, *, embedded: bool = False) -> Self:
+        """Make a plan from settings, from the property files that they name, and from the environment.
 
-    def _schema(self) -> pa.Schema:
-        """The columns: those that the output has already, or those of a sample."""
-        claims = [self.folders[output.target] for output in self.settings.parquet_outputs]
-        claimed = claimed_schema(claims[0], self.settings) if claims else None
-        if claimed is not None:
-            return claimed
-        sample = self._sample()
-        if self.schemas and self.settings.framed:
-            seen = self.schemas.fields(sample, list(self.reads))
-        else:
-            seen = fields_seen(self.settings, sample)
-        schema = output_schema(self.settings, seen)
-        if not schema.names:
+        Raises:
+            ConfigurationError: a setting cannot be read, or two contradict each other.
+            TemplateError: the text template cannot be read.
+        """
+        names, types = parse_fields(settings.fields)
+        plan = cls(
+            settings,
+            template=TextTemplate.parse(settings.text),
+            outputs=tuple(Output.parse(output, "--output") for output in settings.outputs),
+            dead_letters=Output.parse(settings.dead_letters, "--dead-letters"),
+            fields=names,
+            types=types,
+            vectors=VectorFormat(settings.vectors, settings.dtype),
+            heads=parse_heads(settings.heads),
+            max_dead_letters=parse_budget(settings.max_dead_letters),
+            properties=parse_properties(settings.properties or (), settings.property_files or ()),
+            embedded=embedded,
+        )
+        plan._check_topics()
+        plan._check_folders()
+        plan._check_formats()
+        return plan
+
+    def _check_topics(self) -> None:
+        if not self.inputs:
+            raise ConfigurationError("no input: name a topic with --input")
+        if not self.outputs:
+            raise ConfigurationError("no output: name one with --output topic:NAME or --output parquet:URI")
+        for topic in self.written_topics:
+            if any(matches(wanted, topic) for wanted in self.inputs):
+                raise ConfigurationError(
+                    f"topic {topic!r} is both input and output: the worker would read what it writes"
+                )
+        if len(set(self.written_topics)) < len(self.written_topics):
+            raise ConfigurationError("two of --output and --dead-letters name the same topic")
+
+    def _check_folders(self) -> None:
+        if len(self.outputs) > len(self.topics) + 1:
+            raise ConfigurationError("only one --output can be a Parquet folder")
+        if self.dead_letters == self.parquet_output:
             raise ConfigurationError(
-                f"{self.settings.input_names}: no records, so their fields are not known: name them with "
-                "their types, as in --fields id:int64,message:string"
+                "--output and --dead-letters name the same folder: choose another one for dead letters"
             )
-        return claim(claims[0], self.settings, schema) if claims else schema
 
-    def maker(self, spans: Spans) -> RecordMaker | FramedRecordMaker:
-        """What makes records of values."""
-        if self.schemas and self.settings.framed:
-            return FramedRecordMaker(self.settings, self.schema, self.schemas.decoder(self.schema), spans)
-        return RecordMaker(self.settings, self.schema, spans)
-
-    def encode(self) -> Encode | None:
-        """What makes records into messages, its schemas registered; None for Arrow batches."""
-        settings = self.settings
-        if self.messages is not None:
-            self.messages.prepare(one.schema for one in self.known)
-            return self.messages
-        if settings.format in ("json", "msgpack"):
-            made = record_encoder(settings.format, settings.fields)
-            return lambda batch: made(
-                batch.records or (), batch.batch.column("embedding"), batch.label, batch.scores
+    def _check_formats(self) -> None:
+        if self.embedded and self.settings.delivery == "exactly-once":
+            raise ConfigurationError(
+                "the cluster inside librdkafka has no transactions: use --delivery at-least-once"
             )
-        return None
+        if self.settings.schema_registry is None and (self.uses_registry or self.avro_messages):
+            needs = f"--input-format {self.settings.input_format}" if self.uses_registry else "--format avro"
+            raise ConfigurationError(f"{needs} needs a schema registry: set --schema-registry URL")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The topics to read: names, and regular expressions that begin with `^`."""
+        return tuple(self.settings.inputs)
+
+    @property
+    def input_names(self) -> str:
+        """The inputs, for messages."""
+        return ", ".join(self.inputs)
+
+    @property
+    def text(self) -> str:
+        """The text template as the user wrote it."""
+        return self.template.source
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The output topics."""
+        return tuple(output.target for output in self.outputs if output.kind == "topic")
+
+    @property
+    def dead_letter_topic(self) -> str | None:
+        """The topic of dead letters, if they go to one."""
+        return self.dead_letters.target if self.dead_letters.kind == "topic" else None
+
+    @property
+    def written_topics(self) -> tuple[str, ...]:
+        """The output topics and the topic of dead letters."""
+        return self.topics if self.dead_letter_topic is None else (*self.topics, self.dead_letter_topic)
+
+    @property
+    def parquet_output(self) -> Output | None:
+        """The Parquet folder of enriched records, if there is one."""
+        return next((output for output in self.outputs if output.kind == "parquet"), None)
+
+    @property
+    def needs_objects(self) -> bool:
+        """Whether an output needs records with all their fields, whatever these are."""
+        return bool(self.topics) and self.settings.format in ("json", "msgpack")
+
+    @property
+    def needs_columns(self) -> bool:
+        """Whether an output needs records as columns of one schema."""
+        return (
+            self.parquet_output is not None
+            or (bool(self.topics) and self.settings.format == "arrow")
+            or (self.avro_messages and self.settings.input_format != "avro")
+        )
+
+    @property
+    def uses_registry(self) -> bool:
+        """Whether input values begin with the id of their schema."""
+        return self.settings.input_format in ("avro", "protobuf")
+
+    @property
+    def avro_messages(self) -> bool:
+        """Whether output topics get Avro messages."""
+        return bool(self.topics) and self.settings.format == "avro"
 
 
-def wanted_heads(settings: WorkerSettings, follower: ModelFollower) -> Heads:
-    """The heads of the model whose scores are added.
+def parse_fields(text: str | None) -> tuple[tuple[str, ...] | None, dict[str, str]]:
+    """Parse `id:int64,merchant` into the fields to keep and the types of those that have one.
 
     Raises:
-        ConfigurationError: the model lacks one.
+        ConfigurationError: a field has no name, or a colon without a type.
     """
-    heads = follower.current().encoder.heads
-    return heads if settings.heads is None else heads.only(settings.heads)
+    if text is None:
+        return None, {}
+    types: dict[str, str] = {}
+    names = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, colon, kind = part.partition(":")
+        if not name or (colon and not kind):
+            raise ConfigurationError(
+                f"cannot read {part!r} in --fields: write NAME or NAME:TYPE, as in id:int64"
+            )
+        names.append(name)
+        if kind:
+            types[name] = kind
+    return tuple(names), types
+
+
+def parse_budget(text: str) -> float:
+    """Parse `1%` or `0.01` into a share from 0 to 1.
+
+    Raises:
+        ConfigurationError: it is not such a share.
+    """
+    try:
+        share = float(text.removesuffix("%")) / (_PERCENT if text.endswith("%") else 1.0)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ConfigurationError(f"cannot read --max-dead-letters {text!r}: write a share, as in 1% or 0.01")
+    return share

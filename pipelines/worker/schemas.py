@@ -17,7 +17,7 @@ from pipelines.formats.schema_registry import (
 )
 from pipelines.kafka.registry import EXTRA, Registry, open_registry
 from pipelines.worker.decode import kept_columns
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.plan import Plan
 
 if TYPE_CHECKING:
     from pipelines.sinks.encoding.avro_records import AvroFromAvro, AvroFromColumns
@@ -36,34 +36,34 @@ class Schemas:
     """The schemas of a worker's input and output.
 
     Args:
-        settings: of the worker, with a registry.
-        registry: another one than the settings name.
+        plan: of the worker.
+        registry: used in place of the one that the settings name.
 
     Raises:
         MissingExtra: the libraries are not installed.
         ConfigurationError: the registry cannot be used like this.
     """
 
-    def __init__(self, settings: WorkerSettings, registry: Registry | None = None) -> None:
-        self._settings = settings
+    def __init__(self, plan: Plan, registry: Registry | None = None) -> None:
+        self._plan, settings = plan, plan.settings
         self._kind = settings.input_format.upper()
         if registry is None:
             assert settings.schema_registry is not None
             registry = open_registry(
-                settings.schema_registry, settings.properties, serialized=settings.input_format == "protobuf"
+                settings.schema_registry, plan.properties, serialized=settings.input_format == "protobuf"
             )
         self.registry = registry
-        self._compile = self._compiler() if settings.framed else None
+        self._compile = self._compiler() if plan.uses_registry else None
 
     def _compiler(self) -> Callable[[Schema, pa.Schema | None], Reader]:
         try:
-            if self._settings.input_format == "avro":
+            if self._plan.settings.input_format == "avro":
                 from pipelines.formats.avro.reader import AvroReader
 
                 return AvroReader
             from pipelines.formats.protobuf.reader import ProtobufReader
         except ModuleNotFoundError as error:
-            raise MissingExtra(error.name or self._settings.input_format, EXTRA) from error
+            raise MissingExtra(error.name or self._plan.settings.input_format, EXTRA) from error
         return ProtobufReader
 
     def decoder(self, columns: pa.Schema | None = None) -> FramedDecoder:
@@ -136,9 +136,8 @@ class Schemas:
             )
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "fastavro", EXTRA) from error
-        settings = self._settings
-        topics, scores = [output.target for output in settings.topic_outputs], score_schema(heads)
-        if settings.input_format == "avro" or columns is None:
-            return AvroFromAvro(self.registry, topics, settings.fields, settings.vectors, scores)
-        kept = pa.schema([columns.field(name) for name in kept_columns(settings, columns)])
-        return AvroFromColumns(self.registry, topics, kept, settings.vectors, scores)
+        plan, scores = self._plan, score_schema(heads)
+        if plan.settings.input_format == "avro" or columns is None:
+            return AvroFromAvro(self.registry, plan.topics, plan.fields, plan.vectors, scores)
+        kept = pa.schema([columns.field(name) for name in kept_columns(plan, columns)])
+        return AvroFromColumns(self.registry, plan.topics, kept, plan.vectors, scores)

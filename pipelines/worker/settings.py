@@ -1,209 +1,203 @@
-"""What a worker is told: one value, checked before anything is connected."""
+"""The settings of a worker: each one's flag, environment variable, key in the file, help and default.
 
-from collections.abc import Sequence
+`pipelines.cli.settings.options_of` turns this class into the options of `millstream worker`.
+"""
+
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
 
-from encoder.errors import ConfigurationError
-from pipelines.enrich.columns import VectorFormat
+from typer import Option
+
+from encoder.dtypes import Dtype
+from pipelines.enrich import Layout
 from pipelines.formats import InputFormat, OutputFormat
-from pipelines.kafka.config import matches
-from pipelines.sinks.open_files import Rotation
 
-__all__ = ["Output", "WorkerSettings", "parse_budget", "parse_fields"]
+__all__ = ["WorkerSettings"]
 
-Delivery = Literal["exactly-once", "at-least-once"]
-_KINDS = ("topic", "parquet")
-_PERCENT = 100.0
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where records go: `topic:NAME` or `parquet:URI`."""
-
-    kind: Literal["topic", "parquet"]
-    target: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Output":
-        """Read an output.
-
-        Raises:
-            ConfigurationError: it is neither a topic nor a folder.
-        """
-        kind, colon, target = text.partition(":")
-        if kind not in _KINDS or not colon or not target:
-            raise ConfigurationError(f"cannot read the output {text!r}: write topic:NAME or parquet:URI")
-        return cls("topic" if kind == "topic" else "parquet", target)
+_input = partial(Option, rich_help_panel="Input")
+_model = partial(Option, rich_help_panel="Text and model")
+_output = partial(Option, rich_help_panel="Output")
+_delivery = partial(Option, rich_help_panel="Delivery")
+_operations = partial(Option, rich_help_panel="Operations")
 
 
-@dataclass(frozen=True)
+def _variables(*names: str) -> list[str]:
+    """The environment variables of an option whose field has another name than its flag; the newest first."""
+    return [f"MILLSTREAM_WORKER_{name}" for name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """A worker.
+    """What a user can set, as it is written on the command line; `pipelines.worker.plan.Plan` parses it.
 
-    Attributes:
-        brokers: HOST:PORT, several separated by commas.
-        group: the consumer group.
-        inputs: the topics to read: names, and regular expressions that begin with `^`.
-        text: the text template.
-        model: the REF of the model.
-        outputs: where enriched records go.
-        dead_letters: where the others go.
-        input_format: of the values.
-        format: of the messages of output topics.
-        delivery: whether a topic sees every record exactly once, or at least once; Parquet is always exact.
-        fields: the fields to keep, or None for all.
-        types: types of fields as Arrow names them, for Parquet and Arrow.
-        vectors: how vectors are written.
-        heads: the heads whose scores are added, or None for all that the model has.
-        instance: the name of this replica, for static membership and its transactions; or None.
-        pin: stay with the version of the model that is the latest at the start.
-        model_seconds: between two looks for a newer version.
-        commit_seconds: between two commits; twenty times as long while there is a backlog.
-        transaction_records: after so many records there is a commit as well.
-        rotation: of Parquet files.
-        max_memory: bytes that the process uses for records, about.
-        max_dead_letters: the share of bad records that is tolerated.
-        properties: of librdkafka, and of the schema registry where they begin with `schema.registry.`.
-        schema_registry: its URL, for Avro and Protobuf.
-        embedded: whether the cluster is the one inside librdkafka, which knows neither transactions nor what
-            topics are like.
+    A field without a default is a required option.
     """
 
-    brokers: str
-    group: str
-    inputs: tuple[str, ...]
-    text: str
-    model: str
-    outputs: tuple[Output, ...]
-    dead_letters: Output
-    input_format: InputFormat = "json"
-    format: OutputFormat = "json"
-    delivery: Delivery = "exactly-once"
-    fields: tuple[str, ...] | None = None
-    types: dict[str, str] = field(default_factory=dict)
-    vectors: VectorFormat = field(default_factory=VectorFormat)
-    heads: tuple[str, ...] | None = None
-    instance: str | None = None
-    pin: bool = False
-    model_seconds: float = 30.0
-    commit_seconds: float = 0.05
-    transaction_records: int = 100_000
-    rotation: Rotation = field(default_factory=Rotation)
-    max_memory: int = 1 << 30
-    max_dead_letters: float = 0.1
-    properties: dict[str, str] = field(default_factory=dict)
-    schema_registry: str | None = None
-    embedded: bool = False
+    brokers: Annotated[str, _input(metavar="HOST:PORT", help="Brokers, separated by commas.")]
+    group: Annotated[
+        str,
+        _input(metavar="NAME", help="Consumer group. Its workers share the partitions."),
+    ]
+    inputs: Annotated[
+        list[str],
+        _input(
+            "--input",
+            envvar=_variables("INPUT", "INPUTS"),
+            metavar="TOPIC",
+            help="Topic to read, or a regular expression that begins with ^. Repeatable.",
+        ),
+    ]
+    input_format: Annotated[
+        InputFormat,
+        _input(
+            metavar="FORMAT",
+            help="Format of values: json, text (records get one field, 'text'), avro or protobuf.",
+        ),
+    ] = "json"
+    schema_registry: Annotated[
+        str | None,
+        _input(
+            metavar="URL",
+            help="Schema registry for Avro and Protobuf. Its properties begin with schema.registry.",
+        ),
+    ] = None
+    properties: Annotated[
+        list[str] | None,
+        _input(
+            "--property",
+            envvar=_variables("PROPERTY", "PROPERTIES"),
+            metavar="KEY=VALUE",
+            help="Property of librdkafka; KEY=@FILE reads the value from a file. Repeatable.",
+        ),
+    ] = field(default=None, repr=False)  # they may be secret
+    property_files: Annotated[
+        list[Path] | None,
+        _input(
+            "--property-file",
+            envvar=_variables("PROPERTY_FILE", "PROPERTY_FILES"),
+            metavar="FILE",
+            help="File with one KEY=VALUE a line. Repeatable.",
+        ),
+    ] = None
 
-    def __post_init__(self) -> None:
-        """Check what can be checked without a cluster.
+    model: Annotated[
+        str,
+        _model(
+            metavar="REF",
+            help="Model: a folder, or a version in a store. The worker follows 'latest' while it runs.",
+        ),
+    ]
+    text: Annotated[
+        str,
+        _model(metavar="FIELD", help="Field to embed, or a template: '{merchant} in {city}: {user.name}'."),
+    ] = "text"
+    heads: Annotated[
+        str | None,
+        _model(
+            metavar="NAMES",
+            help="Heads whose scores to add, separated by commas, or none.",
+            show_default="all",
+        ),
+    ] = None
+    pin: Annotated[bool, _model(help="Keep the model version found at start-up.")] = False
+    model_seconds: Annotated[
+        float,
+        _model(min=0.1, metavar="SECONDS", help="How often to check for a newer model version."),
+    ] = 30.0
 
-        Raises:
-            ConfigurationError: the settings contradict each other.
-        """
-        topics = [output.target for output in (*self.outputs, self.dead_letters) if output.kind == "topic"]
-        self._check_inputs(topics)
-        if len(set(topics)) < len(topics) or len(set(self.outputs)) < len(self.outputs):
-            raise ConfigurationError("an output is named twice, or is the topic of the dead letters")
-        if self.embedded and self.delivery == "exactly-once":
-            raise ConfigurationError(
-                "the cluster inside librdkafka knows no transactions: use --delivery at-least-once"
-            )
-        if self.schema_registry is None and (self.framed or self.avro_messages):
-            named = f"--input-format {self.input_format}" if self.framed else "--format avro"
-            raise ConfigurationError(
-                f"{named} needs the schemas: say where they are with --schema-registry URL"
-            )
-        if not self.outputs:
-            raise ConfigurationError("no output: name one with --output topic:NAME or --output parquet:URI")
-        if len(self.parquet_outputs) > 1:
-            raise ConfigurationError("only one of the outputs can be a Parquet folder")
-        if self.parquet_outputs and self.dead_letters in self.parquet_outputs:
-            raise ConfigurationError(
-                "records and dead letters share a folder: name another one for the letters"
-            )
+    outputs: Annotated[
+        list[str],
+        _output(
+            "--output",
+            envvar=_variables("OUTPUT", "OUTPUTS"),
+            metavar="OUTPUT",
+            help="topic:NAME or parquet:URI. Repeatable.",
+        ),
+    ]
+    dead_letters: Annotated[
+        str,
+        _output(metavar="OUTPUT", help="topic:NAME or parquet:URI for records that cannot be embedded."),
+    ]
+    format: Annotated[
+        OutputFormat,
+        _output(
+            envvar=_variables("FORMAT", "OUTPUT_FORMAT"),
+            metavar="FORMAT",
+            help="For output topics: json, msgpack, avro (one message a record) or arrow (IPC batches).",
+        ),
+    ] = "json"
+    fields: Annotated[
+        str | None,
+        _output(
+            metavar="FIELDS",
+            help="Fields to keep, with types if needed: 'id:int64,merchant'.",
+            show_default="all",
+        ),
+    ] = None
+    vectors: Annotated[
+        Layout,
+        _output(help="'list' is read by every tool; 'binary' (base64 in JSON) is far faster."),
+    ] = "list"
+    dtype: Annotated[
+        Dtype,
+        _output(help="Element type of the vectors; int8 scales each vector to ±127."),
+    ] = "float32"
+    rows_per_file: Annotated[int, _output(min=1, metavar="N", help="Offsets in one Parquet file.")] = 65_536
+    mib_per_file: Annotated[
+        int,
+        _output(min=1, metavar="MIB", help="MiB of records in memory for one Parquet file."),
+    ] = 256
+    seconds_per_file: Annotated[
+        float,
+        _output(
+            min=0.1, metavar="SECONDS", help="Age of its oldest record at which a Parquet file is written."
+        ),
+    ] = 60.0
 
-    def _check_inputs(self, topics: Sequence[str]) -> None:
-        if not self.inputs:
-            raise ConfigurationError("no input: name a topic with --input")
-        for topic in topics:
-            if any(matches(wanted, topic) for wanted in self.inputs):
-                raise ConfigurationError(
-                    f"topic {topic!r} is input and output: the worker would go in circles"
-                )
+    delivery: Annotated[
+        Literal["exactly-once", "at-least-once"],
+        _delivery(
+            metavar="GUARANTEE",
+            help="For output topics: exactly-once or at-least-once. Parquet always holds each record once.",
+        ),
+    ] = "exactly-once"
+    instance: Annotated[
+        str | None,
+        _delivery(
+            metavar="NAME",
+            help="Name of this replica that survives restarts. Gives static membership, and a restart "
+            "does not wait for the open transaction of a killed process.",
+        ),
+    ] = None
+    commit_seconds: Annotated[
+        float,
+        _delivery(
+            min=0.001, metavar="SECONDS", help="Time between commits; 20 times as long during a backlog."
+        ),
+    ] = 0.05
+    transaction_records: Annotated[
+        int,
+        _delivery(min=1, metavar="N", help="Number of records after which to commit early."),
+    ] = 100_000
+    max_dead_letters: Annotated[
+        str,
+        _delivery(
+            metavar="SHARE", help="Share of the last 10,000 records that may fail before the worker stops."
+        ),
+    ] = "10%"
 
-    @property
-    def input_names(self) -> str:
-        """The inputs, for people."""
-        return ", ".join(self.inputs)
-
-    @property
-    def topic_outputs(self) -> tuple[Output, ...]:
-        """The outputs that are topics."""
-        return tuple(output for output in self.outputs if output.kind == "topic")
-
-    @property
-    def parquet_outputs(self) -> tuple[Output, ...]:
-        """The outputs that are Parquet folders, at most one."""
-        return tuple(output for output in self.outputs if output.kind == "parquet")
-
-    @property
-    def needs_objects(self) -> bool:
-        """Whether records are needed with all their fields, whatever these are."""
-        return bool(self.topic_outputs) and self.format in ("json", "msgpack")
-
-    @property
-    def needs_columns(self) -> bool:
-        """Whether records are needed as columns of one schema."""
-        return (
-            bool(self.parquet_outputs)
-            or (bool(self.topic_outputs) and self.format == "arrow")
-            or (self.avro_messages and self.input_format != "avro")
-        )
-
-    @property
-    def framed(self) -> bool:
-        """Whether values begin with the id of their schema."""
-        return self.input_format in ("avro", "protobuf")
-
-    @property
-    def avro_messages(self) -> bool:
-        """Whether output topics have messages in Avro."""
-        return bool(self.topic_outputs) and self.format == "avro"
-
-
-def parse_fields(text: str | None) -> tuple[tuple[str, ...] | None, dict[str, str]]:
-    """Read `id:int64,merchant`: the fields to keep, and the types of those that have one.
-
-    Raises:
-        ConfigurationError: a field has no name.
-    """
-    if text is None:
-        return None, {}
-    names, types = [], {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, colon, kind = part.partition(":")
-        if not name or (colon and not kind):
-            raise ConfigurationError(
-                f"cannot read the field {part!r}: write NAME or NAME:TYPE, as in id:int64"
-            )
-        names.append(name)
-        if kind:
-            types[name] = kind
-    return tuple(names), types
-
-
-def parse_budget(text: str) -> float:
-    """Read `1%` or `0.01`.
-
-    Raises:
-        ConfigurationError: it is no share.
-    """
-    try:
-        share = float(text.removesuffix("%")) / (_PERCENT if text.endswith("%") else 1.0)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise ConfigurationError(f"cannot read the error budget {text!r}: write a share, as in 1% or 0.01")
-    return share
+    max_memory: Annotated[
+        int,
+        _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs."),
+    ] = 1024
+    listen: Annotated[
+        str | None,
+        _operations(metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics here."),
+    ] = None
+    stuck_seconds: Annotated[
+        float,
+        _operations(min=1, metavar="SECONDS", help="End the process when a call blocks for this long."),
+    ] = 60.0
+    log_format: Annotated[Literal["json", "text"], _operations(help="Format of log lines.")] = "json"

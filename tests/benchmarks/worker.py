@@ -116,28 +116,28 @@ def fill(address, topic, records, make=event):
 
 def ours(options):
     """Run a worker in this process until it has committed everything; records/s."""
-    from pipelines.enrich.columns import VectorFormat
-    from pipelines.sinks.open_files import Rotation
     from pipelines.worker.build import collect_rarely, start
-    from pipelines.worker.settings import Output, WorkerSettings
+    from pipelines.worker.plan import Plan
+    from pipelines.worker.settings import WorkerSettings
 
     to_topic = options["format"] != "parquet"
     settings = WorkerSettings(
         brokers=options["address"],
         group=options["group"],
-        inputs=(options["input"],),
+        inputs=[options["input"]],
         text=TEMPLATE,
         model=options["model"],
-        outputs=(Output.parse(f"topic:{options['output']}" if to_topic else f"parquet:{options['folder']}"),),
-        dead_letters=Output.parse(f"topic:{options['dead']}"),
+        outputs=[f"topic:{options['output']}" if to_topic else f"parquet:{options['folder']}"],
+        dead_letters=f"topic:{options['dead']}",
         format=options["format"] if to_topic else "json",
-        vectors=VectorFormat(options["layout"], options["dtype"]),
-        rotation=Rotation(65_536, seconds=2.0),
+        vectors=options["layout"],
+        dtype=options["dtype"],
+        seconds_per_file=2.0,
         input_format=options.get("from", "json"),
         schema_registry=options["registry"],
     )
     stopping = threading.Event()
-    with start(settings, stopping) as started:
+    with start(Plan.parse(settings), stopping) as started:
         collect_rarely()
         count = started.metrics.registry.get_sample_value
         marks = []

@@ -53,14 +53,12 @@ def promtool():
 
 
 @pytest.fixture
-def settings_of(monkeypatch):
-    """The settings that `millstream ARGUMENTS…` starts a worker with, read by the command itself."""
+def started_plan(monkeypatch):
+    """The plan that `millstream ARGUMENTS…` starts a worker with, made by the command itself."""
 
     def read(arguments, environment=None):
         started = []
-        monkeypatch.setattr(
-            worker_run, "run", lambda settings, **options: started.append((settings, options))
-        )
+        monkeypatch.setattr(worker_run, "run", lambda plan, **_: started.append(plan))
         monkeypatch.setattr(worker_run, "log_as", lambda _form: None)
         for name, value in (environment or {}).items():
             monkeypatch.setenv(name, value)
@@ -68,8 +66,8 @@ def settings_of(monkeypatch):
         with pytest.raises(SystemExit) as ended:
             cli.main()
         assert not ended.value.code
-        [(settings, options)] = started
-        return settings, options
+        [plan] = started
+        return plan
 
     return read
 

@@ -39,14 +39,13 @@ def test_files_that_it_names_are_there(services):
     assert [path for path in binds if path not in there] == [DEPLOY.parent / "store"]  # the user's
 
 
-def test_the_worker_reads_its_options(services, settings_of):
-    settings, options = settings_of(services["worker"]["command"])
-    assert settings.brokers == "kafka:9092"
-    assert settings.instance
-    assert options["listen"] == "0.0.0.0:9108"
+def test_the_worker_reads_its_options(services, started_plan):
+    plan = started_plan(services["worker"]["command"])
+    assert plan.settings.brokers == "kafka:9092"
+    assert plan.settings.instance
+    assert plan.settings.listen == "0.0.0.0:9108"
     made = services["topics"]["command"][-1]
-    topics = [output.target for output in (*settings.topic_outputs, settings.dead_letters)]
-    assert all(f" {topic}" in made for topic in topics)
+    assert all(f" {topic}" in made for topic in plan.written_topics)
 
 
 def test_the_worker_has_no_rights_and_time_to_end(services):

@@ -59,7 +59,7 @@ def container(pod):
 
 
 @pytest.fixture
-def settings(objects, pod, container, settings_of, tmp_path):
+def plan(objects, pod, container, started_plan, tmp_path):
     """What the pod millstream-worker-1 is started with: arguments, environment and mounted files."""
     text = of_kind(objects, "ConfigMap")["data"]["worker.toml"]
     for name in ("username", "password"):
@@ -72,7 +72,7 @@ def settings(objects, pod, container, settings_of, tmp_path):
     arguments = [word.replace("/etc/millstream/", f"{tmp_path}/") for word in container["args"]]
     fields = {"metadata.name": "millstream-worker-1"}
     environment = {one["name"]: fields[one["valueFrom"]["fieldRef"]["fieldPath"]] for one in container["env"]}
-    return settings_of(arguments, environment)
+    return started_plan(arguments, environment)
 
 
 def test_kubernetes_takes_every_object(objects):
@@ -100,34 +100,32 @@ def test_a_field_that_is_not_known_is_seen(kustomize):
         )
 
 
-def test_the_worker_reads_its_options(settings, container):
-    read, options = settings
+def test_the_worker_reads_its_options(plan, container):
     [port] = container["ports"]
-    assert options["listen"] == f"0.0.0.0:{port['containerPort']}"
-    assert read.instance == "millstream-worker-1"
-    assert read.delivery == "exactly-once"
-    assert read.properties["session.timeout.ms"] == "20000"
+    assert plan.settings.listen == f"0.0.0.0:{port['containerPort']}"
+    assert plan.settings.instance == "millstream-worker-1"
+    assert plan.settings.delivery == "exactly-once"
+    assert plan.properties["session.timeout.ms"] == "20000"
 
 
-def test_secrets_come_from_files_and_are_in_no_manifest(objects, settings):
+def test_secrets_come_from_files_and_are_in_no_manifest(objects, plan):
     assert not [one for one in objects if one["kind"] == "Secret"]
-    read, _ = settings
-    if read.properties.get("security.protocol") == "SASL_SSL":
-        assert read.properties["sasl.password"] == "the password"
+    if plan.properties.get("security.protocol") == "SASL_SSL":
+        assert plan.properties["sasl.password"] == "the password"
 
 
-def test_keda_looks_at_what_the_worker_reads(objects, settings):
+def test_keda_looks_at_what_the_worker_reads(objects, plan):
     scaled = [one for one in objects if one["kind"] == "ScaledObject"]
     file = yaml.safe_load((ROOT / "deploy/kubernetes/keda/scaledobject.yaml").read_text())
     [trigger] = (scaled[0] if scaled else file)["spec"]["triggers"]
-    about, (read, _) = trigger["metadata"], settings
+    about = trigger["metadata"]
     assert trigger["type"] == "kafka"
     assert set(about) <= KAFKA_TRIGGER
-    assert (about["bootstrapServers"], about["consumerGroup"]) == (read.brokers, read.group)
-    assert about["topic"] in str(read)
-    assert about["offsetResetPolicy"] == read.properties.get("auto.offset.reset", "earliest")
-    assert (about.get("tls") == "enable") == (read.properties.get("security.protocol") == "SASL_SSL")
-    mechanism = read.properties.get("sasl.mechanism", "")
+    assert (about["bootstrapServers"], about["consumerGroup"]) == (plan.settings.brokers, plan.settings.group)
+    assert about["topic"] in str(plan)
+    assert about["offsetResetPolicy"] == plan.properties.get("auto.offset.reset", "earliest")
+    assert (about.get("tls") == "enable") == (plan.properties.get("security.protocol") == "SASL_SSL")
+    mechanism = plan.properties.get("sasl.mechanism", "")
     assert about.get("sasl", "") == mechanism.lower().replace("-", "_").replace("sha_", "sha")
 
 
@@ -183,11 +181,10 @@ def test_the_pod_is_restricted(pod, container):
     assert not [volume for volume in pod["spec"]["volumes"] if "hostPath" in volume]
 
 
-def test_there_is_time_and_memory_enough(pod, container, settings):
-    read, _ = settings
+def test_there_is_time_and_memory_enough(pod, container, plan):
     assert pod["spec"]["terminationGracePeriodSeconds"] > 10
     limit = int(container["resources"]["limits"]["memory"].removesuffix("Mi")) << 20
-    assert limit >= read.max_memory + (768 << 20)  # see statefulset.yaml
+    assert limit >= (plan.settings.max_memory + 768) << 20  # see statefulset.yaml
 
 
 def test_the_operators_rules_are_those_of_the_file():

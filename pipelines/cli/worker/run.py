@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pipelines.worker.build import Started, collect_rarely, start
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.plan import Plan
 from pipelines.worker.telemetry.dashboard import View, Watched
 from pipelines.worker.telemetry.http import serve
 from pipelines.worker.telemetry.logs import log_json
@@ -39,25 +39,16 @@ def log_as(form: str) -> None:
         logging.getLogger("pipelines").setLevel(level)
 
 
-def run(
-    settings: WorkerSettings,
-    *,
-    listen: str | None,
-    stuck_seconds: float,
-    ui: bool = False,
-    session: "Session | None" = None,
-) -> None:
-    """Run a worker until a signal ends it.
+def run(plan: Plan, *, ui: bool = False, session: "Session | None" = None) -> None:
+    """Run a worker until a signal stops it.
 
     Args:
-        settings: of the worker.
-        listen: HOST:PORT of its endpoints, or None.
-        stuck_seconds: after so long in one call the process ends.
-        ui: whether its view is shown on this terminal.
-        session: of a demonstration, which goes on beside it.
+        plan: what the worker does.
+        ui: whether to show the dashboard on this terminal.
+        session: a demonstration that runs beside the worker.
 
     Raises:
-        ConfigurationError: there is no terminal for the view.
+        ConfigurationError: the dashboard has no terminal.
         MillstreamError: this process cannot go on.
     """
     console = need_terminal("--ui") if ui else None
@@ -65,28 +56,28 @@ def run(
     with (
         nullcontext() if console is None else logged_beside() as log,
         _stopped_by_signals(stopping),
-        start(settings, stopping) as started,
+        start(plan, stopping) as started,
     ):
-        if listen is not None:
-            serve(listen, started.metrics, lambda: bool(started.inputs.positions.owned))
+        if plan.settings.listen is not None:
+            serve(plan.settings.listen, started.metrics, lambda: bool(started.inputs.positions.owned))
         collect_rarely()
         readings = MetricsHistory(started.metrics.registry)
         end = os._exit if console is None else restore_and_exit
-        over = watch(lambda: started.metrics.last_turn, stopping, stuck_seconds, end=end)
+        over = watch(lambda: started.metrics.last_turn, stopping, plan.settings.stuck_seconds, end=end)
         if session is not None:
             session.begin(readings, stopping, lines=console is None)
         if console is None or log is None:
             started.worker.run()
         else:
-            with on_screen(console, View(readings, _watched(settings, started, log, session))):
+            with on_screen(console, View(readings, _watched(plan, started, log, session))):
                 started.worker.run()
     over.set()
 
 
-def _watched(settings: WorkerSettings, started: Started, log: LogLines, session: "Session | None") -> Watched:
-    outputs = ", ".join(output.target for output in settings.outputs)
+def _watched(plan: Plan, started: Started, log: LogLines, session: "Session | None") -> Watched:
+    outputs = ", ".join(output.target for output in plan.outputs)
     return Watched(
-        title=f"{settings.group}: {settings.input_names} ▶ {outputs}, {settings.delivery}",
+        title=f"{plan.settings.group}: {plan.input_names} ▶ {outputs}, {plan.settings.delivery}",
         model=lambda: started.follower.current().label,
         last_reason=lambda: started.metrics.last_reason,
         log=lambda: list(log.lines),

@@ -1,14 +1,18 @@
 """Every option of the worker, from a flag, from the environment and from a file, and which of them wins."""
 
 import json
+import re
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin
 
 import pytest
 import typer.main
 
 from pipelines.cli.app import app
 from pipelines.cli.worker.command import worker
+from pipelines.worker.settings import WorkerSettings
 
 GROUP = typer.main.get_command(app)
 OPTIONS = {
@@ -16,7 +20,11 @@ OPTIONS = {
     for parameter in GROUP.commands["worker"].params
     if parameter.opts[0] not in ("--config", "--help")
 }
-TYPES = get_type_hints(worker)
+TYPES = {
+    name: get_args(one.annotation)[0]
+    for name, one in signature(worker).parameters.items()
+    if name != "context"
+}
 REQUIRED = [flag for flag, parameter in OPTIONS.items() if parameter.required]
 
 
@@ -43,7 +51,7 @@ def as_flags(flag, parameter, value):
 
 def as_variable(parameter, value):
     text = str(int(value)) if parameter.is_flag else str(value)
-    return f"MILLSTREAM_WORKER_{parameter.name.upper()}", text
+    return f"MILLSTREAM_WORKER_{parameter.opts[0].removeprefix('--').upper().replace('-', '_')}", text
 
 
 @pytest.fixture
@@ -85,8 +93,37 @@ def test_an_option_can_be_set_in_three_ways_and_the_nearest_one_wins(flag, told)
     assert told(flag, file=of_file, line=of_line) == of_line
 
 
-def test_the_names_in_the_environment_are_in_the_help(millstream, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+@pytest.mark.parametrize(
+    ("flag", "older"),
+    [
+        ("input", "INPUTS"),
+        ("output", "OUTPUTS"),
+        ("format", "OUTPUT_FORMAT"),
+        ("property", "PROPERTIES"),
+        ("property-file", "PROPERTY_FILES"),
+    ],
+)
+def test_older_names_of_variables_are_read(flag, older, told, monkeypatch):
+    *_, value = values(OPTIONS[flag])
+    monkeypatch.setenv(f"MILLSTREAM_WORKER_{older}", value)
+    assert told(flag) == value
+
+
+def test_every_setting_is_an_option():
+    own = {"ui", "check", "demo", "demo_seconds", "demo_rate"}
+    assert {parameter.name for parameter in OPTIONS.values()} - own == {
+        f.name for f in fields(WorkerSettings)
+    }
+
+
+def test_help_groups_the_options_and_puts_required_ones_first(millstream, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     text = millstream("worker", "--help").out
-    for parameter in OPTIONS.values():
-        assert as_variable(parameter, 0)[0] in text
+    panels = re.findall(r"╭─ (.+?) ─", text)
+    assert panels == ["Options", "Input", "Text and model", "Output", "Delivery", "Operations"]
+    for panel in panels[1:]:
+        rows = text.split(f"╭─ {panel} ─")[1].split("╰")[0]
+        stars = [row[2] == "*" for row in rows.splitlines() if re.match(r"│ [* ]  --", row)]
+        assert stars == sorted(stars, reverse=True)
+    assert "MILLSTREAM_WORKER_DEAD_LETTERS is" in text
+    assert "…" not in text  # nothing is clipped

@@ -233,11 +233,12 @@ MISSING = {
 }
 SETTINGS = """
 from pipelines.worker.schemas import Schemas
-from pipelines.worker.settings import Output, WorkerSettings
+from pipelines.worker.plan import Plan
+from pipelines.worker.settings import WorkerSettings
 def settings(**options):
-    return Schemas(WorkerSettings(
-        brokers='b:1', group='g', inputs=('in',), text='text', model='m', outputs=(Output.parse('topic:a'),),
-        dead_letters=Output.parse('topic:b'), schema_registry='mock://x', **options))
+    return Schemas(Plan.parse(WorkerSettings(
+        brokers='b:1', group='g', inputs=['in'], model='m', outputs=['topic:a'], dead_letters='topic:b',
+        schema_registry='mock://x', **options)))
 """
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import pytest
 from patience import PATIENCE
+from plans import plan_of
 from secure_brokers import secure_kafka
 from topics import read_topic, unique, values_of, write_topic
 
 from encoder.errors import MillstreamError
 from pipelines.worker.build import start
-from pipelines.worker.settings import Output, WorkerSettings
 
 SHORT = {  # times that a test can wait for
     "session.timeout.ms": "6000",
@@ -71,12 +71,9 @@ def run_worker(model):
     def run(outputs, dead_letters, properties, ends_itself=False, **options):
         new_protocol = properties.get("group.protocol") == "consumer"  # then the broker says some of it
         short = {key: value for key, value in SHORT.items() if not new_protocol or key not in CLASSIC}
-        settings = WorkerSettings(
-            **{"text": "text", "model": str(model), **options},
-            properties={**short, **properties},
-            outputs=tuple(Output.parse(output) for output in outputs),
-            dead_letters=Output.parse(dead_letters),
-        )
+        pairs = [f"{key}={value}" for key, value in {**short, **properties}.items()]
+        told = {"model": str(model), **options, "properties": pairs}
+        plan = plan_of(*outputs, dead_letters=dead_letters, **told)
         stopping, errors = threading.Event(), []
 
         def work(started):
@@ -85,7 +82,7 @@ def run_worker(model):
             except MillstreamError as error:
                 errors.append(error)
 
-        with start(settings, stopping) as started:
+        with start(plan, stopping) as started:
             thread = threading.Thread(target=work, args=(started,))
             thread.start()
             try:
@@ -106,7 +103,7 @@ def worker(topics, run_worker):
     """Run a worker on the topics."""
 
     def run(outputs=(), dead_letters=None, **options):
-        about = {"brokers": topics.broker.address, "group": topics.group, "inputs": (topics.input,)}
+        about = {"brokers": topics.broker.address, "group": topics.group, "inputs": [topics.input]}
         return run_worker(
             outputs or [f"topic:{topics.output}"],
             dead_letters or f"topic:{topics.dead}",

@@ -3,12 +3,11 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from plans import plan_of
 
 from encoder.errors import ConfigurationError
-from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.worker.decode import RecordMaker, fields_seen, output_schema
-from pipelines.worker.settings import Output, WorkerSettings
 
 VALUES = [
     b'{"id":0,"text":"paid","embedding":"old"}',
@@ -18,14 +17,6 @@ VALUES = [
     None,
 ]
 BAD = {1: "VALUE_CONVERTER", 2: "TRANSFORMATION", 4: "VALUE_CONVERTER"}
-
-
-def settings(*outputs, **options):
-    return WorkerSettings(
-        **{"brokers": "b:1", "group": "g", "inputs": ("in",), "text": "text", "model": "m", **options},
-        outputs=tuple(Output.parse(output) for output in outputs),
-        dead_letters=Output.parse("topic:dead"),
-    )
 
 
 def schema_of(chosen):
@@ -39,7 +30,7 @@ def followed(encoder):
 
 @pytest.mark.parametrize("outputs", [["topic:a"], ["parquet:x"], ["topic:a", "parquet:x"]])
 def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, followed, encoder):
-    chosen = settings(*outputs)
+    chosen = plan_of(*outputs)
     schema = schema_of(chosen) if chosen.needs_columns else None
     made = RecordMaker(chosen, schema)(VALUES, followed)
     assert made.rows.tolist() == [0, 3]
@@ -55,7 +46,7 @@ def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, followed, e
 
 
 def test_what_does_not_fit_a_column_leaves_all_outputs(followed):
-    chosen = settings("topic:a", "parquet:x", types={"id": "int64"})
+    chosen = plan_of("topic:a", "parquet:x", fields="id:int64,text")
     schema = pa.schema([("id", pa.int64()), ("text", pa.string())])
     made = RecordMaker(chosen, schema)([b'{"id":"x","text":"paid"}', b'{"id":1,"text":"used"}'], followed)
     assert [record["id"] for record in made.records] == made.batch["id"].to_pylist() == [1]
@@ -64,7 +55,7 @@ def test_what_does_not_fit_a_column_leaves_all_outputs(followed):
 
 def test_every_value_may_be_bad(followed):
     for output in ("topic:a", "parquet:x"):
-        chosen = settings(output)
+        chosen = plan_of(output)
         schema = schema_of(chosen) if chosen.needs_columns else None
         made = RecordMaker(chosen, schema)([b"oops", None], followed)
         assert (len(made.rows), made.batch.num_rows) == (0, 0)
@@ -72,28 +63,28 @@ def test_every_value_may_be_bad(followed):
 
 
 def test_vectors_have_the_format_that_was_asked_for(followed):
-    chosen = settings("topic:a", vectors=VectorFormat("binary", "float16"))
+    chosen = plan_of("topic:a", vectors="binary", dtype="float16")
     made = RecordMaker(chosen, None)(VALUES, followed)
     assert made.batch["embedding"].type == pa.binary(2 * followed.encoder.dim)
 
 
 def test_columns_are_those_of_the_sample_with_the_types_that_were_set():
-    seen = schema_of(settings("parquet:x", types={"id": "float64", "rare": "string"}))
+    seen = schema_of(plan_of("parquet:x", fields="id:float64,text,rare:string"))
     assert seen == pa.schema([("id", pa.float64()), ("text", pa.string()), ("rare", pa.string())])
-    chosen = schema_of(settings("parquet:x", fields=("id",)))
+    chosen = schema_of(plan_of("parquet:x", fields="id"))
     assert chosen.names == ["id", "text"]
 
 
 @pytest.mark.parametrize(
-    ("types", "says"), [({}, "--fields rare:string"), ({"rare": "no"}, "unknown type 'no'")]
+    ("fields", "says"), [("rare", "--fields rare:string"), ("rare:no", "unknown type 'no'")]
 )
-def test_fields_that_cannot_be_columns(types, says):
+def test_fields_that_cannot_be_columns(fields, says):
     with pytest.raises(ConfigurationError, match=says):
-        schema_of(settings("parquet:x", fields=("rare",), types=types))
+        schema_of(plan_of("parquet:x", fields=fields))
 
 
 def test_a_field_for_the_text_alone_is_not_kept(followed):
-    chosen = settings("parquet:x", fields=("id",))
+    chosen = plan_of("parquet:x", fields="id")
     made = RecordMaker(chosen, schema_of(chosen))(VALUES, followed)
     assert made.batch.schema.names == ["id", "embedding", "model_version"]
 
@@ -101,5 +92,5 @@ def test_a_field_for_the_text_alone_is_not_kept(followed):
 def test_a_field_that_no_column_holds():
     seen = {"id": pa.int64(), "mixed": "a union of int32 and string"}
     with pytest.raises(ConfigurationError, match="'mixed' is a union of int32 and string, which no column"):
-        output_schema(settings("parquet:x"), seen)
-    assert output_schema(settings("parquet:x", fields=("id",)), seen).names == ["id"]
+        output_schema(plan_of("parquet:x"), seen)
+    assert output_schema(plan_of("parquet:x", fields="id"), seen).names == ["id"]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from confluent_kafka.schema_registry import Schema as Sent
 from confluent_kafka.schema_registry import SchemaRegistryClient
+from plans import plan_of
 
 from encoder import Encoder
 from encoder.errors import ConfigurationError, RegistryUnavailable
-from pipelines.enrich.columns import VectorFormat
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats.schema_registry import HEADER, header, schema_id
 from pipelines.kafka.registry import Registry
@@ -22,7 +22,6 @@ from pipelines.sinks.kafka import record_encoder
 from pipelines.worker.decode import RecordMaker, fields_seen, output_schema
 from pipelines.worker.framed_making import FramedRecordMaker
 from pipelines.worker.schemas import Schemas
-from pipelines.worker.settings import Output, WorkerSettings
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 0, UTC)
 USER = {"type": "record", "name": "User", "fields": [{"name": "name", "type": "string"}]}
@@ -64,21 +63,9 @@ def followed(encoder):
     return FollowedModel(encoder, "tiny@7", 7, 0.0)
 
 
-def settings(*outputs, **options):
-    return WorkerSettings(
-        **{
-            "brokers": "b:1",
-            "group": "g",
-            "inputs": ("in",),
-            "text": "{user.name} {text}",
-            "model": "m",
-            "input_format": "avro",
-            "schema_registry": "mock://x",
-            **options,
-        },
-        outputs=tuple(Output.parse(output) for output in outputs),
-        dead_letters=Output.parse("topic:dead"),
-    )
+def avro_plan(*outputs, **options):
+    avro = {"text": "{user.name} {text}", "input_format": "avro", "schema_registry": "mock://x"}
+    return plan_of(*outputs, **{**avro, **options})
 
 
 def encoded(number, schema, record):
@@ -99,7 +86,7 @@ def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, mock, follo
     good = encoded(number, PAID, RECORD)
     empty = encoded(number, PAID, {**RECORD, "user": {"name": "y"}, "text": None})
     values = [good, b"oops", header(9) + b"x", empty, None, good[:-1]]
-    make, _ = maker_of(settings(*outputs), mock, values)
+    make, _ = maker_of(avro_plan(*outputs), mock, values)
     made = make(values, followed)
     assert made.rows.tolist() == [0, 3]
     assert {letter.row: letter.stage for letter in made.letters} == dict.fromkeys(
@@ -116,7 +103,7 @@ def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, mock, follo
 
 @pytest.mark.parametrize("kind", ["json", "msgpack"])
 def test_records_become_messages(kind, mock, followed):
-    make, _ = maker_of(settings("topic:a", vectors=VectorFormat("binary", "int8")), mock)
+    make, _ = maker_of(avro_plan("topic:a", vectors="binary", dtype="int8"), mock)
     made = make([encoded(mock.add("in-value", PAID), PAID, RECORD)], followed)
     [message] = record_encoder(kind, None)(made.records, made.batch["embedding"], made.label)
     found = (msgspec.json if kind == "json" else msgspec.msgpack).decode(message)
@@ -134,14 +121,14 @@ def test_a_text_is_the_same_for_every_output(template, mock, followed, encoder):
     value = encoded(mock.add("in-value", PAID), PAID, RECORD)
     text = {"{text}": "paid", "user.name": "x"}.get(template, 'b 2026-01-02T03:04:05Z {"name":"x"}')
     for output in ("topic:a", "parquet:x"):
-        make, _ = maker_of(settings(output, text=template), mock, [value])
+        make, _ = maker_of(avro_plan(output, text=template), mock, [value])
         vector = make([value], followed).batch["embedding"].flatten().to_numpy()
         assert np.array_equal(vector, encoder.encode([text])[0])
 
 
 def test_a_record_without_a_text_is_a_letter(mock, followed):
     number = mock.add("in-value", PAID)
-    make, _ = maker_of(settings("topic:a", text="text"), mock)
+    make, _ = maker_of(avro_plan("topic:a", text="text"), mock)
     made = make([encoded(number, PAID, {**RECORD, "text": None}), encoded(number, PAID, RECORD)], followed)
     assert made.rows.tolist() == [1]
     assert (made.letters[0].row, made.letters[0].stage) == (0, "TRANSFORMATION")
@@ -149,7 +136,7 @@ def test_a_record_without_a_text_is_a_letter(mock, followed):
 
 def test_columns_come_from_the_newest_schema_of_a_sample_or_else_from_the_subject(mock):
     older, newer = mock.add("other", PAID), mock.add("other", NEWER)
-    schemas = Schemas(settings("parquet:x"), mock.registry)
+    schemas = Schemas(avro_plan("parquet:x"), mock.registry)
     sample = [encoded(older, PAID, RECORD), encoded(newer, NEWER, {**RECORD, "more": 1}), b"oops", None]
     assert list(schemas.fields(sample, ["in"])) == ["id", "user", "at", "tags", "text", "more"]
     assert schemas.fields([], ["in"]) == {}
@@ -164,7 +151,7 @@ def test_records_of_older_and_newer_schemas_fill_the_same_columns(mock, followed
         encoded(number, PAID, RECORD),
         encoded(wider, WIDER, {**RECORD, "id": 1.5}),
     ]
-    make, _ = maker_of(settings("parquet:x"), mock, values[:2])
+    make, _ = maker_of(avro_plan("parquet:x"), mock, values[:2])
     made = make(values, followed)
     assert made.batch["more"].to_pylist() == [1, None]
     assert [(one.row, one.reason) for one in made.letters] == [
@@ -177,7 +164,7 @@ def test_what_does_not_fit_a_column_leaves_all_outputs(mock, followed):
     other = {**PAID, "fields": [{"name": "id", "type": "string"}, *FIELDS[1:]]}
     changed = mock.add("a", other)
     values = [encoded(changed, other, {**RECORD, "id": "one"}), encoded(number, PAID, RECORD)]
-    make, _ = maker_of(settings("topic:a", "parquet:x"), mock, values[1:])
+    make, _ = maker_of(avro_plan("topic:a", "parquet:x"), mock, values[1:])
     made = make(values, followed)
     assert made.rows.tolist() == [1]
     assert len(made.records) == made.batch.num_rows == 1
@@ -186,7 +173,7 @@ def test_what_does_not_fit_a_column_leaves_all_outputs(mock, followed):
 
 def test_a_registry_that_does_not_answer_blames_no_value(mock, followed, monkeypatch):
     number = mock.add("a", PAID)
-    make, _ = maker_of(settings("topic:a"), mock)
+    make, _ = maker_of(avro_plan("topic:a"), mock)
     value = encoded(number, PAID, RECORD)
 
     def away(*_arguments, **_options):
@@ -208,18 +195,18 @@ def read(mock, value):
     return record
 
 
-@pytest.mark.parametrize("fields", [None, ("id",), ("text", "user"), ("tags", "none"), ()])
+@pytest.mark.parametrize("fields", [None, "id", "text,user", "tags,none", ""])
 def test_avro_to_avro_keeps_the_bytes_of_fields(fields, mock, followed):
     number, newer = mock.add("in-value", PAID), mock.add("in-value", NEWER)
     values = [encoded(number, PAID, RECORD), encoded(newer, NEWER, {**RECORD, "more": 5})] * 2
-    chosen = settings("topic:a", format="avro", fields=fields, vectors=VectorFormat("binary", "float16"))
+    chosen = avro_plan("topic:a", format="avro", fields=fields, vectors="binary", dtype="float16")
     make, messages = maker_of(chosen, mock)
     made = make(values, followed)
     sent = messages(made)
     for message, vector, record in zip(
         sent, made.batch["embedding"].to_pylist(), [RECORD, {**RECORD, "more": 5}] * 2, strict=True
     ):
-        kept = {name: value for name, value in record.items() if fields is None or name in fields}
+        kept = {name: value for name, value in record.items() if fields is None or name in fields.split(",")}
         assert read(mock, message) == {**kept, "embedding": vector, "model_version": "tiny@7"}
     ids = [schema_id(message) for message in sent]
     assert ids[:2] == ids[2:]
@@ -227,7 +214,7 @@ def test_avro_to_avro_keeps_the_bytes_of_fields(fields, mock, followed):
 
 
 def test_json_to_avro(mock, followed):
-    chosen = settings("topic:1.pay-ments", input_format="json", format="avro", text="text")
+    chosen = avro_plan("topic:1.pay-ments", input_format="json", format="avro", text="text")
     values = [
         b'{"id":1,"text":"a","user":{"name":"x"},"tags":["y"]}',
         b'{"id":2,"text":"b","more":0.5}',
@@ -249,7 +236,7 @@ def test_json_to_avro(mock, followed):
 
 
 def test_a_model_with_other_heads_waits_for_the_schema_of_its_messages(mock, followed, headed, monkeypatch):
-    chosen = settings("topic:a", input_format="json", format="avro", text="text")
+    chosen = avro_plan("topic:a", input_format="json", format="avro", text="text")
     values = [b'{"id":1,"text":"a"}']
     columns = output_schema(chosen, fields_seen(chosen, values))
     messages, maker = Schemas(chosen, mock.registry).messages(columns, ()), RecordMaker(chosen, columns)
@@ -268,12 +255,12 @@ def test_a_model_with_other_heads_waits_for_the_schema_of_its_messages(mock, fol
 def test_a_subject_of_another_kind_is_named(mock):
     mock.client.register_schema("in-value", Sent("{}", "JSON"))
     with pytest.raises(ConfigurationError, match=r"'in-value' .* is JSON, not AVRO: correct --input-format"):
-        Schemas(settings("topic:a"), mock.registry).known(["in"])
+        Schemas(avro_plan("topic:a"), mock.registry).known(["in"])
 
 
 def test_what_is_known_of_the_input(mock):
     number = mock.add("in-value", PAID)
-    schemas = Schemas(settings("topic:a"), mock.registry)
+    schemas = Schemas(avro_plan("topic:a"), mock.registry)
     assert [one.about for one in schemas.known(["in", "other"])] == [
         f"subject in-value, version 1, id {number}"
     ]

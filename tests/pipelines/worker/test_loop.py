@@ -19,8 +19,7 @@ from topics import values_of
 from encoder import Encoder
 from encoder.errors import ConfigurationError, InputError, OutputConflict
 from encoder.store.store import ModelStore
-from pipelines.enrich.columns import VectorFormat, score_columns
-from pipelines.sinks.open_files import Rotation
+from pipelines.enrich.columns import score_columns
 from pipelines.worker.telemetry.http import serve
 
 pytestmark = pytest.mark.server
@@ -78,7 +77,7 @@ def test_records_of_a_key_keep_their_order(topics, worker):
 @pytest.mark.parametrize("kind", ["json", "msgpack", "arrow"])
 def test_formats(kind, topics, worker, encoder):
     topics.write(events())
-    with worker(format=kind, fields=("id", "text"), vectors=VectorFormat("binary", "float32")) as started:
+    with worker(format=kind, fields="id,text", vectors="binary") as started:
         wait_for(lambda: metric(started, "millstream_records_total"), "all records", lambda n: n == N)
     found = topics.read()
     if kind == "arrow":
@@ -110,7 +109,7 @@ def test_bad_records_go_to_the_dead_letters_and_delay_no_other(topics, worker):
     for i, value in enumerate(bad):
         messages.insert(i * 17, ("bad", value, [("h", b"x")]))
     topics.write(messages)
-    with worker(max_dead_letters=1.0):
+    with worker(max_dead_letters="1.0"):
         topics.read(least=N)
         topics.read_dead(least=len(bad))
     values, dead = topics.read_values(), topics.read_dead()
@@ -182,8 +181,9 @@ def test_parquet(layout, topics, worker, encoder, matrix, tmp_path):
     options = {
         "outputs": [f"parquet:{tmp_path}/out"],
         "dead_letters": f"parquet:{tmp_path}/dead",
-        "vectors": VectorFormat(layout),
-        "rotation": Rotation(500, seconds=1.0),
+        "vectors": layout,
+        "rows_per_file": 500,
+        "seconds_per_file": 1.0,
         "text": "{text} {id}",
     }
     with worker(**options):
@@ -219,12 +219,12 @@ def test_several_topics_into_one_output_that_later_takes_more(kafka, topics, wor
         topics.input = name
         topics.write(events(first=n * N))
     outputs = [f"parquet:{tmp_path}/out", f"topic:{topics.output}"]
-    with worker(outputs, inputs=tuple(names[:2]), properties={"statistics.interval.ms": "100"}) as started:
+    with worker(outputs, inputs=names[:2], properties={"statistics.interval.ms": "100"}) as started:
         assert len(topics.read(least=2 * N)) == 2 * N
         places = [{"topic": name, "partition": str(p)} for name in names[:2] for p in range(2)]
         lags = lambda: [metric(started, "millstream_lag_records", **place) for place in places]
         wait_for(lags, "no lag", lambda found: found == [0] * 4)
-    with worker(outputs, inputs=(f"^{stem}-",)):
+    with worker(outputs, inputs=[f"^{stem}-"]):
         topics.read(least=3 * N)
     values = topics.read_values()
     assert sorted(value["id"] for value in values) == list(range(3 * N))
@@ -238,22 +238,21 @@ def test_several_topics_into_one_output_that_later_takes_more(kafka, topics, wor
 def test_an_empty_topic_needs_types(topics, worker, tmp_path):
     with pytest.raises(ConfigurationError, match="--fields id:int64"), worker([f"parquet:{tmp_path}/out"]):
         pass
-    types = {"id": "int64", "text": "string"}
-    with worker([f"parquet:{tmp_path}/out"], fields=("id",), types=types, rotation=Rotation(seconds=0.5)):
+    with worker([f"parquet:{tmp_path}/out"], fields="id:int64,text:string", seconds_per_file=0.5):
         topics.write(events())
         wait_for(lambda: rows_of(tmp_path / "out"), "all rows", lambda n: n == N)
     table = parquet_rows(tmp_path / "out")
     assert table["id"].to_pylist() == list(range(N))
-    assert table.column_names == ["id", "embedding", "model_version"]
+    assert table.column_names == ["id", "text", "embedding", "model_version"]
 
 
 def test_topics_and_parquet_at_once_go_on_where_each_was(topics, worker, tmp_path):
     topics.write(events(1000))
     outputs = [f"topic:{topics.output}", f"parquet:{tmp_path}/out"]
-    with worker(outputs, rotation=Rotation(1_000_000, seconds=3600.0)):
+    with worker(outputs, rows_per_file=1_000_000, seconds_per_file=3600.0):
         assert len(topics.read(least=1000)) == 1000
     topics.write(events(1000, first=1000))
-    with worker(outputs, rotation=Rotation(100)):
+    with worker(outputs, rows_per_file=100):
         topics.read(least=2000)
     values = topics.read_values()
     assert sorted(value["id"] for value in values) == list(range(2000))
@@ -332,7 +331,7 @@ def test_a_topic_that_is_not_there_is_named(missing, topics, worker):
 def test_a_regular_expression_that_matches_nothing_is_named(worker):
     with (
         pytest.raises(ConfigurationError, match="no topic that matches '\\^nothing'"),
-        worker(inputs=("^nothing",)),
+        worker(inputs=["^nothing"]),
     ):
         pass
 
@@ -378,7 +377,7 @@ def test_scores_of_heads_stand_in_messages_and_files(kind, topics, worker, heade
     topics.write(events())
     model = headed()
     outputs = [f"topic:{topics.output}", f"parquet:{tmp_path / 'out'}"]
-    with worker(outputs, model=str(model), format=kind, rotation=Rotation(seconds=0.2)):
+    with worker(outputs, model=str(model), format=kind, seconds_per_file=0.2):
         topics.read(least=1 if kind == "arrow" else N)
         wait_for(lambda: rows_of(tmp_path / "out"), "all rows", lambda n: n == N)
     found = topics.read()
@@ -409,7 +408,7 @@ def test_a_followed_version_with_other_heads_changes_fields_and_begins_a_new_fil
     store = ModelStore.open((tmp_path / "store/tiny").as_uri())
     store.publish(headed("fraud"))
     outputs = [f"topic:{topics.output}", f"parquet:{tmp_path / 'out'}"]
-    options = {"model": f"{store.uri}@latest", "model_seconds": 0.1, "rotation": Rotation(seconds=60)}
+    options = {"model": f"{store.uri}@latest", "model_seconds": 0.1, "seconds_per_file": 60}
     topics.write(events())
     with worker(outputs, **options) as started:
         topics.read(least=N)
@@ -437,10 +436,10 @@ def test_a_version_without_a_wanted_head_is_not_followed(topics, worker, headed,
     options = {"model": f"{store.uri}@latest", "model_seconds": 0.1}
     with (
         pytest.raises(ConfigurationError, match="no head 'odd': it has fraud"),
-        worker(heads=("odd",), **options),
+        worker(heads="odd", **options),
     ):
         pass
-    with worker(heads=("fraud",), **options) as started:
+    with worker(heads="fraud", **options) as started:
         store.publish(model)
         wait_for(lambda: started.follower.refused, "a refused version", lambda n: n == 1)
         topics.write(events())

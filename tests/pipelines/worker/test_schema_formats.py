@@ -13,18 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from google.protobuf.message_factory import GetMessageClass
 from patience import wait_for
+from plans import plan_of
 from registry import schema_registry
 from topics import values_of
 
 from encoder import Encoder
 from encoder.errors import ConfigurationError, RegistryUnavailable
 from encoder.store.store import ModelStore
-from pipelines.enrich.columns import VectorFormat, score_columns
+from pipelines.enrich.columns import score_columns
 from pipelines.formats.protobuf.schema import message_type, schema_file
 from pipelines.formats.schema_registry import HEADER, Schema, header, schema_id
-from pipelines.sinks.open_files import Rotation
-from pipelines.worker.check import check
-from pipelines.worker.settings import Output, WorkerSettings
+from pipelines.worker.prepare import check
 
 pytestmark = pytest.mark.server
 N = 300
@@ -131,7 +130,7 @@ def options(registry, **more):
         "text": "{user.name}: {reason}",
         "input_format": "avro",
         "schema_registry": registry.url,
-        "max_dead_letters": 1.0,
+        "max_dead_letters": "1.0",
         **more,
     }
 
@@ -147,7 +146,7 @@ def test_avro_in_avro_out(layout, topics, worker, registry, encoder):
         messages[4][1] + b"!": "1 bytes are left over",
     }
     topics.write(among(messages, poison))
-    with worker(format="avro", vectors=VectorFormat(layout, "float32"), **options(registry)):
+    with worker(format="avro", vectors=layout, **options(registry)):
         topics.read(least=N)
         topics.read_dead(least=len(poison))
     found, dead = topics.read(), topics.read_dead()
@@ -178,7 +177,7 @@ def test_avro_in_parquet_out(topics, worker, registry, encoder, tmp_path):
         avro_messages(number)[3][1][:9]: "it ends too early",
     }
     topics.write(among(avro_messages(number), poison))
-    with worker([f"parquet:{tmp_path}/out"], rotation=Rotation(seconds=0.5), **options(registry)):
+    with worker([f"parquet:{tmp_path}/out"], seconds_per_file=0.5, **options(registry)):
         topics.read_dead(least=len(poison))
         wait_for(lambda: read_rows(tmp_path / "out"), "all rows", lambda rows: len(rows) == N)
     dead, rows = topics.read_dead(), read_rows(tmp_path / "out")
@@ -247,7 +246,7 @@ def test_protobuf_in_json_out(serialized, topics, worker, registry, encoder):
 def test_json_in_avro_out(topics, worker, registry):
     topics.write([(str(i), json.dumps({"id": i, "text": f"paid {i}", "more": [i]}), None) for i in range(N)])
     made = options(registry, text="text", input_format="json")
-    with worker(format="avro", vectors=VectorFormat("binary", "float16"), **made):
+    with worker(format="avro", vectors="binary", dtype="float16", **made):
         topics.read(least=N)
     found = [read_avro(registry, message.value()) for message in topics.read()]
     assert sorted(record["id"] for record in found) == list(range(N))
@@ -292,38 +291,28 @@ def test_a_registry_that_is_away_for_a_while_loses_nothing(delivery, how, topics
     assert_letters(dead, poison)
 
 
-def settings_of(topics, model, registry, **more):
-    return WorkerSettings(
-        **{
-            "brokers": topics.broker.address,
-            "group": topics.group,
-            "inputs": (topics.input,),
-            "model": str(model),
-            "format": "avro",
-            **options(registry),
-            **more,
-        },
-        outputs=(Output.parse(f"topic:{topics.output}"),),
-        dead_letters=Output.parse(f"topic:{topics.dead}"),
-    )
+def avro_plan(topics, model, registry, **more):
+    about = {"brokers": topics.broker.address, "group": topics.group, "inputs": [topics.input]}
+    told = {**about, "model": str(model), "format": "avro", **options(registry), **more}
+    return plan_of(f"topic:{topics.output}", dead_letters=f"topic:{topics.dead}", **told)
 
 
 def test_check_looks_at_the_registry_and_changes_nothing(topics, model, registry):
     number = registry.add(f"{topics.input}-value", PAID)
-    found = check(settings_of(topics, model, registry))
+    found = check(avro_plan(topics, model, registry))
     assert ("schema registry", registry.url) in found
     assert ("input schema", f"subject {topics.input}-value, version 1, id {number}") in found
     assert ("output schema", f"subject {topics.output}-value, to be registered") in found
     assert registry.subjects() == [f"{topics.input}-value"]
     registry.user = "me:hunter2"
     with pytest.raises(ConfigurationError, match=r"does not know this user \(401\)"):
-        check(settings_of(topics, model, registry))
-    own = {"schema.registry.basic.auth.user.info": "me:hunter2"}
-    rows = check(settings_of(topics, model, registry, properties=own))
+        check(avro_plan(topics, model, registry))
+    own = ["schema.registry.basic.auth.user.info=me:hunter2"]
+    rows = check(avro_plan(topics, model, registry, properties=own))
     assert ("property schema.registry.basic.auth.user.info", "(hidden)") in rows
     registry.user, registry.status = None, 503
     with pytest.raises(RegistryUnavailable):
-        check(settings_of(topics, model, registry))
+        check(avro_plan(topics, model, registry))
 
 
 def test_a_schema_that_the_output_does_not_take_ends_the_worker_at_the_start(topics, model, registry, worker):
@@ -332,7 +321,7 @@ def test_a_schema_that_the_output_does_not_take_ends_the_worker_at_the_start(top
     registry.add(f"{topics.output}-value", other)
     topics.write(avro_messages(number, 10))
     with pytest.raises(ConfigurationError, match=f"does not go with those of '{topics.output}-value'"):
-        check(settings_of(topics, model, registry))
+        check(avro_plan(topics, model, registry))
     with (
         pytest.raises(ConfigurationError, match=f"refuses the schema for '{topics.output}-value'"),
         worker(format="avro", **options(registry)),
@@ -343,7 +332,7 @@ def test_a_schema_that_the_output_does_not_take_ends_the_worker_at_the_start(top
 
 def test_schemas_of_a_topic_without_a_subject_are_those_of_its_records(topics, model, registry):
     topics.write(avro_messages(registry.add("shop.Paid", PAID), 10))
-    found = check(settings_of(topics, model, registry))
+    found = check(avro_plan(topics, model, registry))
     assert ("input schema", "id 1") in found
     assert ("output schema", f"subject {topics.output}-value, to be registered") in found
 
@@ -356,7 +345,7 @@ def test_scores_of_heads_stand_in_avro_messages(kind, topics, worker, registry, 
     else:
         topics.write([(str(i), json.dumps({"id": i, "reason": f"login failed {i}"}), None) for i in range(N)])
     made = options(registry, text="reason", input_format=kind, model=str(model))
-    with worker(format="avro", vectors=VectorFormat("list", "float32"), **made):
+    with worker(format="avro", **made):
         topics.read(least=N)
     found = [read_avro(registry, message.value()) for message in topics.read()]
     encoder = Encoder.load(model)

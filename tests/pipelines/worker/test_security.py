@@ -122,8 +122,8 @@ def worker_of(run_worker):
         return run_worker(
             brokers=address,
             group=names["group"],
-            inputs=(names["in"],),
-            outputs=(f"topic:{names['out']}",),
+            inputs=[names["in"]],
+            outputs=[f"topic:{names['out']}"],
             dead_letters=f"topic:{names['dead']}",
             properties=properties,
         )

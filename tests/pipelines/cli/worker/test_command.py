@@ -51,7 +51,7 @@ def test_a_file_that_cannot_be_read_is_named(text, says, millstream, tmp_path):
         ("max-dead-letters", "some", "write a share"),
         ("property", "group.id=x", "--group"),
         ("fields", ":int64", "NAME:TYPE"),
-        ("dead-letters", "topic:in", "in circles"),
+        ("dead-letters", "topic:in", "both input and output"),
     ],
 )
 def test_wrong_options_are_one_line(flag, value, says, options, millstream):
@@ -65,10 +65,10 @@ def test_the_command_line_goes_before_the_environment_and_that_before_the_file(
 ):
     (tmp_path / "worker.toml").write_text(toml({**options, "output": "file"}))
     run = ("worker", "--config", tmp_path / "worker.toml")
-    assert "output 'file'" in millstream(*run).error
-    monkeypatch.setenv("MILLSTREAM_WORKER_OUTPUTS", "environment")
-    assert "output 'environment'" in millstream(*run).error
-    assert "output 'line'" in millstream(*run, "--output", "line").error
+    assert "--output 'file'" in millstream(*run).error
+    monkeypatch.setenv("MILLSTREAM_WORKER_OUTPUT", "environment")
+    assert "--output 'environment'" in millstream(*run).error
+    assert "--output 'line'" in millstream(*run, "--output", "line").error
 
 
 def test_brokers_that_do_not_answer_are_one_line(options, millstream, monkeypatch):

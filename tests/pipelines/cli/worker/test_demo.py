@@ -114,8 +114,8 @@ def test_the_model_of_the_demonstration_is_made_once(model, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--delivery", "exactly-once"), "knows no transactions"),
-        (("--brokers", "kafka:9092"), "--demo brings its own broker: leave --brokers out"),
+        (("--delivery", "exactly-once"), "has no transactions"),
+        (("--brokers", "kafka:9092"), "--demo starts its own broker: leave out --brokers"),
     ],
 )
 def test_what_the_demonstration_cannot_do_is_said(flags, says, millstream, model):

@@ -1,0 +1,237 @@
+"""Preparing a worker: what talks to the outside between a plan and the first record.
+
+`prepare` loads the model, connects to the cluster, and opens the schema registry and the Parquet folders. It
+also claims the folder of the output, except for `check`, which writes nothing.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from encoder.errors import ConfigurationError, NotInStore
+from encoder.heads.scoring import Heads
+from encoder.store.objects import Objects, open_objects
+from encoder.store.publish import prove_create_only
+from pipelines.enrich.columns import score_fields
+from pipelines.enrich.model_follower import ModelFollower
+from pipelines.kafka.admin import check_group, check_topics, check_transactions, connect, max_message_bytes
+from pipelines.kafka.config import consumer_properties, shown
+from pipelines.kafka.sample import sample_values
+from pipelines.sinks.kafka import record_encoder
+from pipelines.sinks.output_claim import claim, claimed_schema
+from pipelines.worker.decode import RecordMaker, fields_seen, output_schema
+from pipelines.worker.framed_making import FramedRecordMaker
+from pipelines.worker.plan import Plan
+from pipelines.worker.schemas import Known, Schemas
+from pipelines.worker.sinks import Encode
+from pipelines.worker.telemetry.tracing import OFF, Spans
+
+if TYPE_CHECKING:
+    from pipelines.sinks.encoding.avro_records import AvroFromAvro, AvroFromColumns
+
+__all__ = ["Prepared", "check", "prepare"]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What the Kafka cluster says about the topics of a plan.
+
+    Attributes:
+        consumer: properties of the consumer.
+        reads: the topics to read, those that match an expression included, and their numbers of partitions.
+        writes: the topics to write, and their numbers of partitions.
+        max_bytes: the largest message that each topic in `writes` takes.
+    """
+
+    consumer: dict[str, str]
+    reads: dict[str, int]
+    writes: dict[str, int]
+    max_bytes: dict[str, int]
+
+    @classmethod
+    def look_at(cls, plan: Plan) -> "Cluster":
+        """Connect, and check that the topics exist and that this user may use them and the group.
+
+        Raises:
+            ConfigurationError: a topic is missing, or the user may not do what the plan needs.
+            TransientError: the brokers do not answer.
+        """
+        settings, described = plan.settings, not plan.embedded
+        admin = connect(settings.brokers, plan.properties)
+        if described:
+            check_group(admin, settings.group)
+        consumer = consumer_properties(
+            plan.properties, brokers=settings.brokers, group=settings.group, instance=settings.instance
+        )
+        reads, writes = check_topics(admin, plan.inputs, plan.written_topics, described=described)
+        return cls(
+            consumer, reads, writes, max_message_bytes(admin, plan.written_topics, described=described)
+        )
+
+    def sample(self) -> list[bytes | None]:
+        """The values of the last messages of the input; nothing is committed."""
+        return sample_values(self.consumer, self.reads)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan, and the connections and facts that it needs.
+
+    Attributes:
+        plan: the plan.
+        follower: gives the model; to be closed.
+        cluster: the topics.
+        folders: the Parquet folders by URI.
+        schemas: the schema registry, if the plan needs one.
+        known: the schemas of the input that are known already.
+        columns: the columns of records, if an output needs columns.
+        messages: makes Avro messages, if an output needs them.
+    """
+
+    plan: Plan
+    follower: ModelFollower
+    cluster: Cluster
+    folders: dict[str, Objects]
+    schemas: Schemas | None
+    known: list[Known]
+    columns: pa.Schema | None
+    messages: "AvroFromAvro | AvroFromColumns | None"
+
+    def maker(self, spans: Spans) -> RecordMaker | FramedRecordMaker:
+        """What makes records of values."""
+        if self.schemas and self.plan.uses_registry:
+            return FramedRecordMaker(self.plan, self.columns, self.schemas.decoder(self.columns), spans)
+        return RecordMaker(self.plan, self.columns, spans)
+
+    def encode(self) -> Encode | None:
+        """Register the schemas of the output; what makes records into messages, or None for Arrow batches."""
+        settings = self.plan.settings
+        if self.messages is not None:
+            self.messages.prepare(one.schema for one in self.known)
+            return self.messages
+        if settings.format in ("json", "msgpack"):
+            made = record_encoder(settings.format, self.plan.fields)
+            return lambda batch: made(
+                batch.records or (), batch.batch.column("embedding"), batch.label, batch.scores
+            )
+        return None
+
+
+def prepare(plan: Plan, *, check_only: bool = False) -> Prepared:
+    """Load the model, connect to everything that the plan names, and claim the Parquet folder.
+
+    Args:
+        plan: what the worker will do.
+        check_only: read everything and write nothing: no folder is claimed, and it is not tried whether the
+            store has create-only writes.
+
+    Raises:
+        MillstreamError: a model, a topic, a schema or an output is not as it must be; no record was read.
+    """
+    settings = plan.settings
+    with ExitStack() as stack:
+        follower = ModelFollower.start(
+            settings.model, pin=settings.pin or check_only, every=settings.model_seconds, threads=1
+        )
+        stack.callback(follower.close)
+        heads = _heads(plan, follower)
+        cluster = Cluster.look_at(plan)
+        folders = {
+            output.target: _open_folder(output.target, check_only=check_only)
+            for output in (*plan.outputs, plan.dead_letters)
+            if output.kind == "parquet"
+        }
+        schemas = Schemas(plan) if plan.uses_registry or plan.avro_messages else None
+        known = schemas.known(list(cluster.reads)) if schemas else []
+        columns = _columns(plan, cluster, schemas, folders, check_only=check_only)
+        messages = schemas.messages(columns, score_fields(heads)) if schemas and plan.avro_messages else None
+        if schemas and messages and plan.uses_registry and not known:
+            known = schemas.of_sample(cluster.sample())
+        stack.pop_all()
+    return Prepared(plan, follower, cluster, folders, schemas, known, columns, messages)
+
+
+def _open_folder(uri: str, *, check_only: bool) -> Objects:
+    folder = open_objects(uri)
+    if not check_only:
+        prove_create_only(folder)
+        return folder
+    try:
+        folder.folders()  # shows that the bucket exists and that this user may read it
+    except NotInStore as error:
+        raise NotInStore(f"there is no bucket for {uri}: create it first") from error
+    return folder
+
+
+def _heads(plan: Plan, follower: ModelFollower) -> Heads:
+    heads = follower.current().encoder.heads
+    return heads if plan.heads is None else heads.only(plan.heads)
+
+
+def _columns(
+    plan: Plan,
+    cluster: Cluster,
+    schemas: Schemas | None,
+    folders: dict[str, Objects],
+    *,
+    check_only: bool,
+) -> pa.Schema | None:
+    """The columns that the Parquet folder has already, or those of a sample of the input."""
+    if not plan.needs_columns:
+        return None
+    folder = folders[plan.parquet_output.target] if plan.parquet_output else None
+    if folder is not None and (claimed := claimed_schema(folder, plan)) is not None:
+        return claimed
+    sample = cluster.sample()
+    if schemas and plan.uses_registry:
+        seen = schemas.fields(sample, list(cluster.reads))
+    else:
+        seen = fields_seen(plan, sample)
+    schema = output_schema(plan, seen)
+    if not schema.names:
+        raise ConfigurationError(
+            f"{plan.input_names} has no records to take the columns from: name the fields with their types, "
+            "as in --fields id:int64,message:string"
+        )
+    return schema if folder is None or check_only else claim(folder, plan, schema)
+
+
+def check(plan: Plan) -> list[tuple[str, str]]:
+    """Look at everything that a worker needs, without joining the group and without writing anything.
+
+    Returns:
+        Names and values of what was found.
+
+    Raises:
+        MillstreamError: the first thing that is not as it must be.
+    """
+    prepared = prepare(plan, check_only=True)
+    follower, cluster, settings = prepared.follower, prepared.cluster, plan.settings
+    follower.close()
+    follower.only_if(prepared.maker(OFF).accept)
+    if plan.written_topics and settings.delivery == "exactly-once" and settings.instance is None:
+        check_transactions(settings.brokers, plan.properties, f"{settings.group}-")
+    found = [
+        ("model", follower.current().label + (" (from the cache)" if follower.from_cache else "")),
+        ("heads", ", ".join(_heads(plan, follower).names) or "none"),
+        *(("input", f"topic {topic}, {n} partitions") for topic, n in cluster.reads.items()),
+    ]
+    for topic in plan.topics:
+        n_partitions, max_bytes = cluster.writes[topic], cluster.max_bytes[topic]
+        found.append(("output", f"topic {topic}, {n_partitions} partitions, {max_bytes:,} bytes a message"))
+    if plan.parquet_output:
+        found.append(("output", plan.parquet_output.target))
+    if prepared.schemas is not None:
+        found.append(("schema registry", prepared.schemas.registry.url))
+        found += [("input schema", one.about) for one in prepared.known]
+    if prepared.messages is not None:
+        looks = prepared.messages.look(one.schema for one in prepared.known)
+        found += [("output schema", f"subject {subject}, {what}") for subject, what in looks]
+    if prepared.columns is not None:
+        found.append(("columns", ", ".join(f"{field.name}: {field.type}" for field in prepared.columns)))
+    found.append(("dead letters", f"{plan.dead_letters.kind} {plan.dead_letters.target}"))
+    found.append(("delivery", settings.delivery))
+    found += [(f"property {key}", value) for key, value in sorted(shown(plan.properties).items())]
+    return found

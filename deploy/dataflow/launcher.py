@@ -14,6 +14,7 @@ import typer.main
 from encoder.errors import ConfigurationError
 from pipelines.beam.runner_options import DATAFLOW_RUNNER
 from pipelines.cli.app import app, main
+from pipelines.cli.command import by_flag
 
 
 def command_line(command: str, arguments: Sequence[str]) -> list[str]:
@@ -50,8 +51,7 @@ def command_line(command: str, arguments: Sequence[str]) -> list[str]:
 def _options(command: str) -> dict[str, Any]:
     """The command's options by their flags."""
     group: Any = typer.main.get_command(app)
-    parameters = group.commands[command].params
-    return {flag: option for option in parameters for flag in option.opts if flag.startswith("--")}
+    return by_flag(group.commands[command])
 
 
 def _is_true(name: str, value: str) -> bool:

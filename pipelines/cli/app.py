@@ -15,9 +15,11 @@ from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
 from pipelines.cli import backfill, demo, distill, evaluate, stream, warm
+from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.encode import command as encode
 from pipelines.cli.heads import command as head
 from pipelines.cli.models import command as models
+from pipelines.cli.options import OPERATIONS
 from pipelines.cli.worker import command as worker
 
 __all__ = ["app", "main"]
@@ -26,27 +28,38 @@ FAILED, WRONG_USE = 1, 2
 
 app = typer.Typer(
     name="millstream",
+    cls=Group,
     help="Text embeddings on streams, at the speed of the stream.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "MILLSTREAM"},
 )
-app.command("distill")(distill.distill)
-app.command("evaluate")(evaluate.evaluate)
+_old_format = with_old_flags({"--format": "--input-format"})
+
+app.command("distill", cls=_old_format)(distill.distill)
+app.command("evaluate", cls=_old_format)(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(head.app, name="head")
-app.command("encode")(encode.encode)
-app.command("backfill")(backfill.backfill)
-app.command("stream")(stream.stream)
-app.command("warm")(warm.warm)
-app.command("worker")(worker.worker)
-app.command("demo")(demo.demo)
+app.command("encode", cls=Command)(encode.encode)
+app.command("backfill", cls=_old_format)(backfill.backfill)
+app.command("stream", cls=with_old_flags({"--format": "--input-format", "--disorder": "--out-of-orderness"}))(
+    stream.stream
+)
+app.command("warm", cls=Command)(warm.warm)
+app.command("worker", cls=Command)(worker.worker)
+app.command("demo", cls=Command)(demo.demo)
 
 
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="MILLSTREAM_DEBUG", help="Show the traceback of an error.")
+        bool,
+        typer.Option(
+            "--debug",
+            envvar="MILLSTREAM_DEBUG",
+            help="Show the traceback of an error.",
+            rich_help_panel=OPERATIONS,
+        ),
     ] = False,
 ) -> None:
     """Text embeddings on streams, at the speed of the stream."""

@@ -14,8 +14,21 @@ import typer
 
 from encoder.errors import MissingExtra
 from pipelines.cli.console import ErrorConsole, print_table
-from pipelines.cli.options import Dtype, Heads, Keep, Layout, Text
-from pipelines.formats import FileFormat
+from pipelines.cli.options import (
+    INPUT,
+    OPERATIONS,
+    OUTPUT,
+    AsJson,
+    BeamOptions,
+    Detach,
+    Dtype,
+    Heads,
+    InputFormat,
+    Keep,
+    Layout,
+    Model,
+    Text,
+)
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -26,37 +39,42 @@ __all__ = ["backfill", "suppress_output"]
 
 
 def backfill(
-    model: Annotated[
-        str, typer.Option(help="REF of the model: a folder, or a version as in s3://bucket/models/minilm@7.")
-    ],
+    model: Model,
     inputs: Annotated[
         str,
         typer.Option(
-            "--input", help="File, folder or glob: Parquet, JSON lines, CSV, text; also .gz and .zst."
+            "--input",
+            metavar="FILES",
+            help="File, folder or glob of Parquet, JSON lines, CSV or text; also .gz and .zst.",
+            rich_help_panel=INPUT,
         ),
     ],
-    output: Annotated[str, typer.Option(help="Folder or URI for the Parquet files.")],
+    output: Annotated[
+        str,
+        typer.Option(metavar="FOLDER", help="Folder or URI for the Parquet files.", rich_help_panel=OUTPUT),
+    ],
     text: Text = "text",
     keep: Keep = None,
     vectors: Layout = "list",
     dtype: Dtype = "float32",
     heads: Heads = None,
-    input_format: Annotated[
-        FileFormat | None,
-        typer.Option("--format", help="Format of the input.", show_default="by the files' extensions"),
-    ] = None,
+    input_format: InputFormat = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the local runner.", show_default="one a core")
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Threads of the local runner.",
+            show_default="one per core",
+            rich_help_panel=OPERATIONS,
+        ),
     ] = None,
-    rows_per_file: Annotated[int, typer.Option(min=1, help="Records of an output file.")] = 65_536,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return when the runner has the job; for runners elsewhere.")
-    ] = False,
-    beam_arguments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[-- BEAM OPTIONS]", help="Any Beam runner and its options, behind `--`."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
+    rows_per_file: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Records per output file.", rich_help_panel=OUTPUT)
+    ] = 65_536,
+    detach: Detach = False,
+    beam_arguments: BeamOptions = None,
+    as_json: AsJson = False,
 ) -> None:
     """Embed files of records into Parquet, on this machine or on any Beam runner.
 

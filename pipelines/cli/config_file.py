@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from encoder.errors import ConfigurationError
+from pipelines.cli.command import by_flag
 
 __all__ = ["from_file", "seconds", "set_defaults"]
 
@@ -42,9 +43,9 @@ def set_defaults(context: typer.Context, options: dict[str, Any], *, over: bool 
         options: by their flags, without the dashes; values as TOML has them.
         over: whether they go before defaults that were set in this way before.
     """
-    by_flag = _by_flag(context)
+    known = _by_flag(context)
     new = {
-        by_flag[key].name or key: _option(value, several=getattr(by_flag[key], "multiple", False))
+        known[key].name or key: _option(value, several=getattr(known[key], "multiple", False))
         for key, value in options.items()
     }
     before = dict(context.default_map or {})
@@ -52,9 +53,7 @@ def set_defaults(context: typer.Context, options: dict[str, Any], *, over: bool 
 
 
 def _by_flag(context: typer.Context) -> dict[str, Any]:
-    return {
-        flag.removeprefix("--"): parameter for parameter in context.command.params for flag in parameter.opts
-    }
+    return {flag.removeprefix("--"): option for flag, option in by_flag(context.command).items()}
 
 
 def _option(value: Any, *, several: bool) -> Any:

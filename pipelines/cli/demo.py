@@ -16,6 +16,7 @@ import typer
 
 from encoder.errors import CorruptVersion, MillstreamError, MissingExtra, OutputConflict
 from pipelines.cli.console import ErrorConsole, print_table, size_text
+from pipelines.cli.options import INPUT, OUTPUT
 
 __all__ = ["demo", "distil", "own_cache", "teacher_folder"]
 
@@ -32,10 +33,24 @@ _ASKED = ("password guessing", "impossible travel", "disk full")
 
 def demo(
     records: Annotated[
-        int, typer.Option(min=1000, envvar="DEMO_RECORDS", help="Events to make and embed.")
+        int,
+        typer.Option(
+            min=1000,
+            envvar="DEMO_RECORDS",
+            metavar="N",
+            help="Number of events to generate and embed.",
+            rich_help_panel=INPUT,
+        ),
     ] = 200_000,
-    folder: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("build/demo"),
-    seed: Annotated[int, typer.Option(help="Of the events.")] = 1,
+    folder: Annotated[
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Folder for everything that the demo writes.", rich_help_panel=OUTPUT
+        ),
+    ] = Path("build/demo"),
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed for the events.", rich_help_panel=INPUT)
+    ] = 1,
 ) -> None:
     """Show the main job: distil all-MiniLM-L6-v2, publish it, embed events into Parquet, find neighbours."""
     teacher = teacher_folder()

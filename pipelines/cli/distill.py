@@ -15,13 +15,21 @@ from encoder.errors import ConfigurationError
 from pipelines.cli.console import ErrorConsole, Stages, size_text
 from pipelines.cli.evaluation_sets import SetFiles
 from pipelines.cli.options import (
+    CORPUS,
+    EVALUATION,
+    OUTPUT,
+    TABLE,
+    TEACHER,
+    AsJson,
     ClassificationSets,
+    Device,
     Input,
     Label,
     PerLabel,
     ReportRecords,
     RetrievalSets,
     Sts,
+    TrustRemoteCode,
 )
 from pipelines.cli.quality_gate import REPORT_FILE, Measured, Plan, previous_version, unmeasured
 from pipelines.formats import FileFormat
@@ -50,80 +58,165 @@ class _Target:
 
 def distill(
     context: typer.Context,
-    teacher: Annotated[str, typer.Argument(help="A Hugging Face id, or a folder with the model.")],
+    teacher: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEACHER", help="Sentence transformer to distil: a Hugging Face ID, or a model folder."
+        ),
+    ],
     store: Annotated[
         str | None,
         typer.Option(
-            envvar="MILLSTREAM_STORE", help="Publish to this store, as s3://bucket/models or ./store."
+            envvar="MILLSTREAM_STORE",
+            metavar="URI",
+            help="Store to publish to, such as s3://bucket/models or ./store.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="The model's name in the store.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Write to this new folder instead of a store.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the model in the store.", rich_help_panel=OUTPUT),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="New folder to write the model to, instead of publishing it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     dims: Annotated[
-        str, typer.Option(metavar="N|SHARE|none", help="Dimensions, or the share of the variance to keep.")
+        str,
+        typer.Option(
+            metavar="N|SHARE",
+            help="Dimensions of a vector, the share of the variance to keep, or none.",
+            rich_help_panel=TABLE,
+        ),
     ] = "256",
     sif: Annotated[
-        str, typer.Option(metavar="NUMBER|none", help="The constant of the smooth inverse frequency weights.")
+        str,
+        typer.Option(
+            metavar="NUMBER",
+            help="Smooth inverse frequency constant, or none for no weights.",
+            rich_help_panel=TABLE,
+        ),
     ] = "1e-4",
-    dtype: Annotated[Dtype, typer.Option(help="The numbers of the table.")] = "float16",
+    dtype: Annotated[
+        Dtype,
+        typer.Option(
+            metavar="TYPE", help="Type of the token vectors: float32, float16 or int8.", rich_help_panel=TABLE
+        ),
+    ] = "float16",
     pooling: Annotated[
-        Literal["mean", "first", "last", "pooler"], typer.Option(help="How hidden states become a vector.")
+        Literal["mean", "first", "last", "pooler"],
+        typer.Option(
+            metavar="POOLING",
+            help="How the teacher's hidden states become a vector: mean, first, last or pooler.",
+            rich_help_panel=TEACHER,
+        ),
     ] = "mean",
     vocabulary: Annotated[
-        Path | None, typer.Option(help="A file of own words to add to the vocabulary, one a line.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File of words to add to the vocabulary, one per line.",
+            rich_help_panel=TABLE,
+        ),
     ] = None,
     corpus: Annotated[
         str | None,
         typer.Option(
-            help="Fit the model to these records: a file, folder or glob of Parquet, JSON lines, CSV, text."
+            metavar="FILES",
+            help="Your own records to fit the model to: Parquet, JSON lines, CSV or text.",
+            rich_help_panel=CORPUS,
         ),
     ] = None,
     text: Annotated[
-        str, typer.Option(help="The corpus's text: a column, or a template as '{merchant} in {city}'.")
+        str,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Text of a record: a column, or a template such as '{merchant} in {city}'.",
+            rich_help_panel=CORPUS,
+        ),
     ] = "text",
     input_format: Annotated[
         FileFormat | None,
         typer.Option(
-            "--format",
-            help="Format of the corpus, or of --input without one.",
-            show_default="by the files' extensions",
+            "--input-format",
+            metavar="FORMAT",
+            help="Format of --corpus, or of --input if there is no corpus: parquet, jsonl, csv or text.",
+            show_default="by file extension",
+            rich_help_panel=CORPUS,
         ),
     ] = None,
     sample: Annotated[
-        int, typer.Option(help="Use this many distinct texts of the corpus, drawn at random.")
+        int,
+        typer.Option(
+            metavar="N", help="Number of distinct texts to draw from --corpus.", rich_help_panel=CORPUS
+        ),
     ] = 200_000,
     refine: Annotated[
-        bool, typer.Option(help="After the fit, follow the teacher's similarities by gradient steps.")
+        bool,
+        typer.Option(
+            help="Refine the fit by gradient steps on the teacher's similarities.", rich_help_panel=CORPUS
+        ),
     ] = True,
     blend: Annotated[
         float | None,
         typer.Option(
-            help="The length of plain distillation's vectors beside the fitted ones; 0 for none.",
-            show_default="the shorter the more texts",
+            metavar="NUMBER",
+            help="Length of the plain distillation's vectors beside the fitted ones; 0 for none.",
+            show_default="more for fewer texts",
+            rich_help_panel=CORPUS,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample and the refinement.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(metavar="N", help="Random seed for sampling and refinement.", rich_help_panel=CORPUS),
+    ] = 0,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Keep the teacher's vectors of texts here.", show_default="in the user's cache"),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder that keeps the teacher's vectors of texts.",
+            show_default="the user cache",
+            rich_help_panel=CORPUS,
+        ),
     ] = None,
     drop_pattern: Annotated[
-        str, typer.Option(help="Leave out the vocabulary's entries that match this regular expression.")
+        str,
+        typer.Option(
+            metavar="REGEX",
+            help="Leave out vocabulary entries that match this regular expression.",
+            rich_help_panel=TABLE,
+        ),
     ] = r"\[unused\d+\]",
     clusters: Annotated[
-        int | None, typer.Option(help="Share this many vectors among all tokens: a smaller model.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Let all tokens share this many vectors, which makes the model smaller.",
+            rich_help_panel=TABLE,
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where the teacher runs: auto, cpu, cuda, mps.")] = "auto",
+    device: Device = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        typer.Option(help="auto: bfloat16 where the device is fast at it."),
+        typer.Option(
+            metavar="PRECISION",
+            help="Precision of the teacher: float32, bfloat16, or auto for bfloat16 where it is fast.",
+            rich_help_panel=TEACHER,
+        ),
     ] = "auto",
     teacher_revision: Annotated[
-        str | None, typer.Option(help="The teacher's branch, tag or commit on the Hugging Face Hub.")
+        str | None,
+        typer.Option(
+            metavar="REVISION",
+            help="Branch, tag or commit of the teacher on the Hugging Face Hub.",
+            rich_help_panel=TEACHER,
+        ),
     ] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with the teacher.")
-    ] = False,
+    trust_remote_code: TrustRemoteCode = False,
     records: Input = None,
     label: Label = None,
     sts: Sts = None,
@@ -133,11 +226,13 @@ def distill(
     require: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="METRIC>=NUMBER", help="Publish nothing where the model is below this, as sts>=75."
+            metavar="METRIC>=N",
+            help="Publish nothing if a metric is below this, as in 'sts>=75'. Repeatable.",
+            rich_help_panel=EVALUATION,
         ),
     ] = None,
     report_records: ReportRecords = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Distil a sentence transformer into a static model, and publish it or write it to a folder.
 

@@ -10,15 +10,20 @@ from encoder.errors import ConfigurationError, QualityTooLow
 from pipelines.cli.console import ErrorConsole, print_table, size_text
 from pipelines.cli.evaluation_sets import SetFiles
 from pipelines.cli.options import (
+    EVALUATION,
     Against,
+    AsJson,
     ClassificationSets,
+    Device,
+    EvaluationFormat,
     Input,
     Label,
     PerLabel,
+    RefArgument,
     RetrievalSets,
     Sts,
+    TrustRemoteCode,
 )
-from pipelines.formats import FileFormat
 
 if TYPE_CHECKING:
     from distill.evaluation import Evaluation
@@ -27,34 +32,46 @@ __all__ = ["evaluate", "evaluation_table"]
 
 
 def evaluate(
-    ref: Annotated[str, typer.Argument(metavar="REF", help="A model folder, or a version in a store.")],
+    ref: RefArgument,
     against: Against = None,
     records: Input = None,
     text: Annotated[
-        str, typer.Option(help="The records' text: a column, or a template as '{merchant} in {city}'.")
+        str,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Text of a record in --input: a column, or a template such as '{merchant} in {city}'.",
+            rich_help_panel=EVALUATION,
+        ),
     ] = "text",
     label: Label = None,
-    input_format: Annotated[
-        FileFormat | None,
-        typer.Option("--format", help="Format of the records.", show_default="by the files' extensions"),
-    ] = None,
+    input_format: EvaluationFormat = None,
     sample: Annotated[
-        int, typer.Option(min=1, help="Use this many records with distinct texts, drawn at random.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of records with distinct texts to draw from --input.",
+            rich_help_panel=EVALUATION,
+        ),
     ] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed for sampling.", rich_help_panel=EVALUATION)
+    ] = 0,
     sts: Sts = None,
     classification: ClassificationSets = None,
     per_label: PerLabel = 8,
     retrieval: RetrievalSets = None,
     require: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC>=NUMBER", help="Fail with exit code 1 where the model is below this."),
+        typer.Option(
+            metavar="METRIC>=N",
+            help="Exit with code 1 if a metric is below this, as in 'sts>=75'. Repeatable.",
+            rich_help_panel=EVALUATION,
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where teachers run: auto, cpu, cuda, mps.")] = "auto",
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run code that comes with a teacher.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
+    device: Device = "auto",
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a model: on your own records, with labels or without, and on standard sets.
 

@@ -1,4 +1,4 @@
-"""Flags that several commands share: what a model is measured on, and what is made of records."""
+"""The options that several commands share, and the groups in which help shows options."""
 
 from typing import Annotated
 
@@ -6,94 +6,227 @@ import typer
 
 from encoder import dtypes
 from pipelines import enrich
+from pipelines.formats import FileFormat
 
 __all__ = [
+    "CORPUS",
+    "DELIVERY",
+    "EVALUATION",
+    "FIT",
     "INPUT",
+    "NEIGHBOURS",
+    "OPERATIONS",
     "OUTPUT",
+    "TABLE",
+    "TEACHER",
     "TEXT_AND_MODEL",
+    "WINDOWS",
     "Against",
+    "AsJson",
+    "BeamOptions",
     "ClassificationSets",
+    "Detach",
+    "Device",
     "Dtype",
+    "EvaluationFormat",
     "Heads",
     "Input",
+    "InputFormat",
     "Keep",
     "Label",
     "Layout",
+    "Model",
     "PerLabel",
     "Properties",
+    "RefArgument",
     "ReportRecords",
     "RetrievalSets",
     "Sts",
     "Text",
+    "TrustRemoteCode",
+    "__all__",
 ]
 
 INPUT = "Input"
 TEXT_AND_MODEL = "Text and model"
+TEACHER = "Teacher"
+TABLE = "Vocabulary and token vectors"
+CORPUS = "Corpus fit"
+FIT = "Fit"
+EVALUATION = "Evaluation"
+WINDOWS = "Windows"
 OUTPUT = "Output"
+NEIGHBOURS = "Neighbours"
+DELIVERY = "Delivery"
+OPERATIONS = "Operations"
 """Groups of options in the help of commands."""
 
+RefArgument = Annotated[
+    str,
+    typer.Argument(metavar="REF", help="Model folder, or a version in a store: s3://bucket/models/minilm@7."),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="REF",
+        help="Model folder, or a version in a store: s3://bucket/models/minilm@7.",
+        rich_help_panel=TEXT_AND_MODEL,
+    ),
+]
+InputFormat = Annotated[
+    FileFormat | None,
+    typer.Option(
+        "--input-format",
+        metavar="FORMAT",
+        help="Input format: parquet, jsonl, csv or text.",
+        show_default="by file extension",
+        rich_help_panel=INPUT,
+    ),
+]
+EvaluationFormat = Annotated[
+    FileFormat | None,
+    typer.Option(
+        "--input-format",
+        metavar="FORMAT",
+        help="Format of --input: parquet, jsonl, csv or text.",
+        show_default="by file extension",
+        rich_help_panel=EVALUATION,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="DEVICE",
+        help="Device that teachers run on: auto, cpu, cuda or mps.",
+        rich_help_panel=TEACHER,
+    ),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run code that comes with a teacher.", rich_help_panel=TEACHER),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as one JSON object.", rich_help_panel=OPERATIONS),
+]
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="Return when the job is submitted. For runners on other machines.",
+        rich_help_panel=OPERATIONS,
+    ),
+]
+BeamOptions = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam runner and its options, after --."),
+]
 Text = Annotated[
-    str, typer.Option(help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.")
+    str,
+    typer.Option(
+        metavar="TEMPLATE",
+        help="Column to embed, or a template: '{merchant} in {city}: {user.name}'.",
+        rich_help_panel=TEXT_AND_MODEL,
+    ),
 ]
 Keep = Annotated[
-    str | None, typer.Option(help="Columns to keep, separated by commas; '' for none.", show_default="all")
+    str | None,
+    typer.Option(
+        metavar="COLUMNS",
+        help="Columns to keep, separated by commas; '' keeps none.",
+        show_default="all",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Layout = Annotated[
     enrich.Layout,
-    typer.Option(help="list: every tool reads it; binary: fixed-size bytes, faster to write."),
+    typer.Option(
+        metavar="LAYOUT",
+        help="list, which every tool reads, or binary, which is faster to write.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Dtype = Annotated[
     dtypes.Dtype,
-    typer.Option(help="Type of the vectors' elements; int8 scales each vector to ±127."),
+    typer.Option(
+        metavar="TYPE",
+        help="Type of the vector elements: float32, float16 or int8, which scales each vector to ±127.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Heads = Annotated[
     str | None,
-    typer.Option(help="Heads whose scores are added, separated by commas, or none.", show_default="all"),
+    typer.Option(
+        metavar="NAMES",
+        help="Heads whose scores are added, separated by commas, or none.",
+        show_default="all",
+        rich_help_panel=TEXT_AND_MODEL,
+    ),
 ]
 Properties = Annotated[
     list[str] | None,
-    typer.Option("--property", help="librdkafka's KEY=VALUE; KEY=@FILE reads the value from a file."),
+    typer.Option(
+        "--property",
+        metavar="KEY=VALUE",
+        help="librdkafka property; KEY=@FILE reads the value from a file. Repeatable.",
+        rich_help_panel=DELIVERY,
+    ),
 ]
 
 Input = Annotated[
     str | None,
     typer.Option(
-        "--input", help="Your own records: a file, folder or glob of Parquet, JSON lines, CSV, text."
+        "--input",
+        metavar="FILES",
+        help="Your own records: a file, folder or glob of Parquet, JSON lines, CSV or text.",
+        rich_help_panel=EVALUATION,
     ),
 ]
 Label = Annotated[
-    str | None, typer.Option("--label", metavar="FIELD", help="The field of the records that is their label.")
+    str | None,
+    typer.Option(
+        "--label",
+        metavar="FIELD",
+        help="Field that holds the label of a record in --input.",
+        rich_help_panel=EVALUATION,
+    ),
 ]
 Sts = Annotated[
     list[str] | None,
     typer.Option(
         "--sts",
         metavar="FILE",
-        help="Pairs with the fields sentence1, sentence2 and score; may be given several times.",
+        help="Scored pairs: a file with the fields sentence1, sentence2 and score. Repeatable.",
+        rich_help_panel=EVALUATION,
     ),
 ]
 ClassificationSets = Annotated[
     list[str] | None,
     typer.Option(
         "--classification",
-        metavar="FOLDER|TRAIN,TEST|FILE",
-        help="Records with the fields text and label: a folder with train.* and test.*, two files, or one "
-        "file that is halved; may be given several times.",
+        metavar="FILES",
+        help="Labelled texts: a folder with train.* and test.*, TRAIN,TEST or one file. Repeatable.",
+        rich_help_panel=EVALUATION,
     ),
 ]
 RetrievalSets = Annotated[
     list[str] | None,
     typer.Option(
         "--retrieval",
-        metavar="FOLDER|CORPUS,QUERIES,QRELS",
-        help="A folder with corpus.* (id, title, text), queries.* (id, text) and qrels.* (query-id, "
-        "corpus-id, score), or the three files; may be given several times.",
+        metavar="FILES",
+        help="A folder with corpus.*, queries.* and qrels.*, or CORPUS,QUERIES,QRELS. Repeatable.",
+        rich_help_panel=EVALUATION,
     ),
 ]
 PerLabel = Annotated[
     int,
     typer.Option(
-        "--per-label", min=1, help="Training texts of each label in --classification, drawn ten times."
+        "--per-label",
+        min=1,
+        metavar="N",
+        help="Training texts per label in --classification; the draw is repeated ten times.",
+        rich_help_panel=EVALUATION,
     ),
 ]
 Against = Annotated[
@@ -101,8 +234,8 @@ Against = Annotated[
     typer.Option(
         "--against",
         metavar="MODEL",
-        help="Measure this one too: a teacher, a REF, or word vectors (.vec, .txt of GloVe). Agreement is "
-        "with the first; may be given several times.",
+        help="Model to compare with: a teacher, a REF or word vectors (.vec, .txt). Repeatable.",
+        rich_help_panel=EVALUATION,
     ),
 ]
 ReportRecords = Annotated[
@@ -111,6 +244,7 @@ ReportRecords = Annotated[
         "--report-records",
         min=0,
         metavar="N",
-        help="Write so many records into the report, in plain text, for everyone who can read the model.",
+        help="Records to show in the report, as plain text for all who can read the model.",
+        rich_help_panel=EVALUATION,
     ),
 ]

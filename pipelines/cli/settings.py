@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from copy import copy
 from typing import Annotated, Any, get_args, get_type_hints
 
 from typer.models import OptionInfo
@@ -18,7 +17,7 @@ def options_of(settings: type) -> Callable[[Callable[..., None]], Callable[..., 
     The command's first parameter receives the dataclass; its other parameters stay its own options.
 
     Args:
-        settings: the dataclass. Environment variables are left out of its help, which is read in 80 columns.
+        settings: the dataclass.
     """
     fields = {field.name: field for field in dataclasses.fields(settings)}
     options = [
@@ -42,8 +41,6 @@ def options_of(settings: type) -> Callable[[Callable[..., None]], Callable[..., 
 
 
 def _option(field: dataclasses.Field[Any], kind: Any, option: OptionInfo) -> inspect.Parameter:
-    option = copy(option)
-    option.show_envvar = False
     default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
     annotation = Annotated[kind, option]
     return inspect.Parameter(

@@ -12,29 +12,45 @@ from encoder.errors import MissingExtra
 from pipelines.cli.backfill import suppress_output
 from pipelines.cli.config_file import seconds
 from pipelines.cli.console import ErrorConsole
-from pipelines.cli.options import Dtype, Heads, Keep, Layout, Properties, Text
+from pipelines.cli.options import (
+    DELIVERY,
+    INPUT,
+    OPERATIONS,
+    OUTPUT,
+    TEXT_AND_MODEL,
+    WINDOWS,
+    BeamOptions,
+    Detach,
+    Dtype,
+    Heads,
+    Keep,
+    Layout,
+    Model,
+    Properties,
+    Text,
+)
 from pipelines.formats import FileFormat, MessageFormat
 
 __all__ = ["stream"]
 
 
 def stream(
-    model: Annotated[
-        str, typer.Option(help="REF of the model: a folder, or a version as in s3://bucket/models/minilm@7.")
-    ],
+    model: Model,
     source: Annotated[
         str,
         typer.Option(
             "--input",
-            help="files:GLOB, where files appear whole; kafka:TOPIC; "
-            "pubsub:projects/PROJECT/subscriptions/NAME.",
+            metavar="SOURCE",
+            help="files:GLOB, kafka:TOPIC or pubsub:projects/P/subscriptions/S.",
+            rich_help_panel=INPUT,
         ),
     ],
     output: Annotated[
         str,
         typer.Option(
-            help="parquet:URI, a folder for one file a window and shard; kafka:TOPIC; "
-            "pubsub:projects/PROJECT/topics/TOPIC."
+            metavar="SINK",
+            help="parquet:URI, kafka:TOPIC or pubsub:projects/P/topics/T.",
+            rich_help_panel=OUTPUT,
         ),
     ],
     text: Text = "text",
@@ -44,75 +60,150 @@ def stream(
     heads: Heads = None,
     input_format: Annotated[
         FileFormat | None,
-        typer.Option("--format", help="Format of the input.", show_default="by the files' extensions; jsonl"),
+        typer.Option(
+            "--input-format",
+            metavar="FORMAT",
+            help="Input format: parquet, jsonl, csv or text.",
+            show_default="by file extension; jsonl",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     brokers: Annotated[
-        str | None, typer.Option(help="HOST:PORT of Kafka's brokers, separated by commas.")
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Kafka brokers, separated by commas.", rich_help_panel=INPUT),
     ] = None,
     properties: Properties = None,
     sample: Annotated[
         str | None,
-        typer.Option(help="JSON lines that tell the columns where the input cannot: of Pub/Sub."),
+        typer.Option(
+            metavar="FILE",
+            help="JSON lines whose columns are those of the input. Needed for Pub/Sub.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     attributes: Annotated[
-        str | None, typer.Option(help="Of Pub/Sub: those that become columns, separated by commas.")
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Pub/Sub attributes that become columns, separated by commas.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     time_attribute: Annotated[
-        str | None, typer.Option(help="Of Pub/Sub: with the time of a record, instead of --event-time.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Pub/Sub attribute that holds the time of a record, instead of --event-time.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     id_attribute: Annotated[
-        str | None, typer.Option(help="Of Pub/Sub: with an id that is the same if it is published again.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Pub/Sub attribute that holds an ID; a message that is published twice has the same.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     event_time: Annotated[
         str | None,
-        typer.Option(help="Field with the time of a record.", show_default="that of its file or message"),
+        typer.Option(
+            metavar="FIELD",
+            help="Field that holds the time of a record.",
+            show_default="the time of its file or message",
+            rich_help_panel=WINDOWS,
+        ),
     ] = None,
-    window: Annotated[str, typer.Option(help="Size of a window of event time.")] = "1m",
+    window: Annotated[
+        str, typer.Option(metavar="TIME", help="Window size in event time.", rich_help_panel=WINDOWS)
+    ] = "1m",
     lateness: Annotated[
-        str, typer.Option(help="How long after its end a window takes late records; its file is replaced.")
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="How long after its end a window accepts late records; its file is replaced.",
+            rich_help_panel=WINDOWS,
+        ),
     ] = "10m",
     disorder: Annotated[
-        str, typer.Option(help="By how much a record may be older than one before it.")
+        str,
+        typer.Option(
+            "--out-of-orderness",
+            metavar="TIME",
+            help="How much older than its predecessor a record may be.",
+            rich_help_panel=WINDOWS,
+        ),
     ] = "1m",
     idle: Annotated[
-        str, typer.Option(help="After this time a silent source holds up no window any more.")
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="How long a source may be silent before windows no longer wait for it.",
+            rich_help_panel=WINDOWS,
+        ),
     ] = "1m",
-    shards: Annotated[int, typer.Option(min=1, help="Parquet files of a window.")] = 1,
+    shards: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Parquet files per window.", rich_help_panel=OUTPUT)
+    ] = 1,
     output_format: Annotated[
         MessageFormat,
-        typer.Option(help="Of a topic's messages: one a record, or as Arrow IPC many."),
+        typer.Option(
+            metavar="FORMAT",
+            help="Format of messages: json or msgpack for one record each, arrow for many.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = "json",
     key: Annotated[
         str | None,
-        typer.Option(help="Column or template for keys in Kafka.", show_default="the input's, else the id"),
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Column or template for Kafka keys.",
+            show_default="the key of the input, else its ID",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     dead_letters: Annotated[
         str | None,
-        typer.Option(help="Of a topic: another topic, in the same words, or files:URI."),
+        typer.Option(
+            metavar="SINK",
+            help="Where dead letters go when the output is a topic: another topic, or files:URI.",
+            rich_help_panel=DELIVERY,
+        ),
     ] = None,
     readers: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="How many read files or partitions at a time; on Prism, windows need 1.",
-            show_default="1 for windows with PrismRunner or PortableRunner, else 4 or one a partition",
+            metavar="N",
+            help="Files or partitions to read at a time. Windows on Prism need 1.",
+            show_default="1 for windows on Prism, else 4 or one per partition",
+            rich_help_panel=OPERATIONS,
         ),
     ] = None,
     follow: Annotated[
         Literal["latest"] | None,
-        typer.Option(help="latest: change to newer versions of the model while running."),
+        typer.Option(
+            metavar="latest",
+            help="latest: switch to newer versions of the model while running.",
+            rich_help_panel=TEXT_AND_MODEL,
+        ),
     ] = None,
-    every: Annotated[str, typer.Option(help="Between two looks for a newer version.")] = "30s",
+    every: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="How often to check for a newer model version.",
+            rich_help_panel=TEXT_AND_MODEL,
+        ),
+    ] = "30s",
     stop_at_end: Annotated[
-        bool, typer.Option("--stop-at-end", help="End when everything that is there has been read.")
+        bool,
+        typer.Option(
+            "--stop-at-end", help="Stop when all existing records have been read.", rich_help_panel=OPERATIONS
+        ),
     ] = False,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Return when the runner has the job; for runners elsewhere.")
-    ] = False,
-    beam_arguments: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[-- BEAM OPTIONS]", help="The Beam runner and its options, behind `--`."),
-    ] = None,
+    detach: Detach = False,
+    beam_arguments: BeamOptions = None,
 ) -> None:
     """Embed records as they come, into one Parquet file for each window of event time, or into a topic.
 
@@ -144,7 +235,7 @@ def stream(
         field=event_time,
         window=seconds(window, "--window"),
         lateness=seconds(lateness, "--lateness"),
-        disorder=seconds(disorder, "--disorder"),
+        disorder=seconds(disorder, "--out-of-orderness"),
         idle=seconds(idle, "--idle"),
         ends=stop_at_end,
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from encoder.errors import ConfigurationError
+from pipelines.cli.options import AsJson
 
 __all__ = ["warm"]
 
@@ -14,10 +15,11 @@ def warm(
     ref: Annotated[
         str | None,
         typer.Argument(
-            metavar="[REF]", help="A version to fetch and check as well, as in s3://bucket/models/minilm@7."
+            metavar="[REF]",
+            help="Model version to download and check as well, such as s3://bucket/models/minilm@7.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compile all code that embedding needs, and keep it on disk: later processes compile nothing.
 

@@ -17,7 +17,18 @@ from topics import unique
 from encoder.store.objects import open_objects
 
 KILLS = ("Python worker", "TaskManager") * amount(1, 5)
-TIMES = ("--event-time", "at", "--window", "2s", "--disorder", "1s", "--idle", "2s", "--lateness", "1h")
+TIMES = (
+    "--event-time",
+    "at",
+    "--window",
+    "2s",
+    "--out-of-orderness",
+    "1s",
+    "--idle",
+    "2s",
+    "--lateness",
+    "1h",
+)
 
 
 def rows(output):
@@ -86,7 +97,17 @@ def check_windows(millstream, store, tmp_path, options):
     found = []
     for name, more in (("here", ["--runner=FnApiRunner"]), ("there", options)):
         own = ("--model", f"{store.uri}@latest", "--output", f"parquet:{tmp_path / name}", "--shards", 2)
-        times = ("--event-time", "at", "--window", "10s", "--disorder", "1h", "--idle", "1h", "--stop-at-end")
+        times = (
+            "--event-time",
+            "at",
+            "--window",
+            "10s",
+            "--out-of-orderness",
+            "1h",
+            "--idle",
+            "1h",
+            "--stop-at-end",
+        )
         job = millstream("stream", *own, "--input", f"files:{tmp_path / 'in'}", *times, "--", *more)
         _, err = job.communicate(timeout=PATIENCE)
         assert job.returncode == 0, err[-3000:]

@@ -169,7 +169,7 @@ class StreamInput:
     def _kind(self) -> PlainFormat:
         kind = _VALUES.get(self.format)
         if kind is None:
-            raise ConfigurationError(f"--format {self.format} is not for topics: use jsonl or text")
+            raise ConfigurationError(f"--input-format {self.format} is not for topics: use jsonl or text")
         return kind
 
     @property

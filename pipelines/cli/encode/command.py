@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import typer
 
+from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError, InputError
 from pipelines.cli.console import ErrorConsole, size_text
 from pipelines.cli.encode.lines import LineReader, LineSource, find_sources
 from pipelines.cli.encode.neighbours import Neighbours
 from pipelines.cli.encode.outputs import EncodeFormat, choose_format, open_output, open_writer
-from pipelines.cli.options import INPUT, OUTPUT, TEXT_AND_MODEL
+from pipelines.cli.options import INPUT, NEIGHBOURS, OUTPUT, Model
 
 __all__ = ["encode"]
 
@@ -24,27 +25,19 @@ _GROUP_ROWS, _GROUP_BYTES = 65_536, 64 << 20  # of a row group of Parquet
 
 
 def encode(
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="REF",
-            help="Model folder, or a version in a store: s3://bucket/models/minilm@7.",
-            rich_help_panel=TEXT_AND_MODEL,
-        ),
-    ],
+    model: Model,
     files: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help="Files, folders, globs or URIs of text, one text per line; also .gz and .zst. "
-            "Standard input if there is none, or for -.",
-            rich_help_panel=INPUT,
+            help="Files, folders or globs, one text per line; also .gz and .zst. - is standard input.",
         ),
     ] = None,
     invalid_utf8: Annotated[
         Literal["error", "replace"],
         typer.Option(
-            help="Stop at a line that is not UTF-8, or replace the bytes with U+FFFD.",
+            metavar="ACTION",
+            help="For bytes that are not UTF-8: error, or replace them with U+FFFD.",
             rich_help_panel=INPUT,
         ),
     ] = "error",
@@ -63,15 +56,17 @@ def encode(
         EncodeFormat | None,
         typer.Option(
             "--format",
-            help="Output format; raw is the vectors' bytes alone.",
+            metavar="FORMAT",
+            help="Output format: npy, parquet, jsonl, or raw for the bytes of the vectors.",
             show_default="by the extension of --output, else jsonl",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     dtype: Annotated[
-        Literal["float32", "float16", "int8"] | None,
+        Dtype | None,
         typer.Option(
-            help="Type of the vector elements; int8 scales each vector to ±127.",
+            metavar="TYPE",
+            help="Type of the vector elements: float32, float16 or int8, which scales each vector to ±127.",
             show_default="float32",
             rich_help_panel=OUTPUT,
         ),
@@ -80,9 +75,8 @@ def encode(
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="Print the lines nearest to TEXT with their cosine similarity, not vectors. "
-            "A repeated line is printed once.",
-            rich_help_panel=OUTPUT,
+            help="Print the lines nearest to TEXT and their cosine similarity, instead of vectors.",
+            rich_help_panel=NEIGHBOURS,
         ),
     ] = None,
     top: Annotated[
@@ -90,9 +84,9 @@ def encode(
         typer.Option(
             min=1,
             metavar="N",
-            help="Number of lines that --neighbours prints.",
+            help="Number of lines to print.",
             show_default="10",
-            rich_help_panel=OUTPUT,
+            rich_help_panel=NEIGHBOURS,
         ),
     ] = None,
 ) -> None:
@@ -145,7 +139,7 @@ def _write_vectors(
     console: ErrorConsole,
     output: Path | None,
     output_format: EncodeFormat | None,
-    dtype: Literal["float32", "float16", "int8"],
+    dtype: Dtype,
 ) -> None:
     kind = choose_format(output, output_format)
     _check_not_an_input(output, sources)

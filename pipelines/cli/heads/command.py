@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from encoder.errors import ConfigurationError
+from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.console import ErrorConsole, Stages, print_table
 from pipelines.cli.heads import fit as head_fit
 from pipelines.cli.heads.labelled_records import (
     MOST,
-    AsJson,
-    Format,
     Inputs,
     LabelledRecords,
     Sample,
     Separator,
 )
+from pipelines.cli.options import INPUT, TEXT_AND_MODEL, AsJson, InputFormat, RefArgument
 
 if TYPE_CHECKING:
     from distill.evaluation.bootstrap import Estimate
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
+    cls=Group,
     help="Heads of a model: classifiers, named prototypes, novelty; fitted, listed, evaluated.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -32,9 +33,9 @@ app = typer.Typer(
 app.add_typer(head_fit.app, name="fit")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(
-    ref: Annotated[str, typer.Argument(metavar="REF", help="A model folder, or a version in a store.")],
+    ref: RefArgument,
     as_json: AsJson = False,
 ) -> None:
     """List the heads of a model, and the columns that they add."""
@@ -55,23 +56,40 @@ def list_(
         typer.echo(f"{ref} has no heads: `millstream head fit` makes one", err=True)
 
 
-@app.command()
+@app.command(cls=with_old_flags({"--format": "--input-format"}))
 def evaluate(
-    ref: Annotated[str, typer.Argument(metavar="REF", help="A model folder, or a version in a store.")],
-    name: Annotated[str, typer.Option(help="The head.")],
+    ref: RefArgument,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the head.", rich_help_panel=TEXT_AND_MODEL)
+    ],
     inputs: Inputs,
     label: Annotated[
-        str | None, typer.Option(help="Field with the label; of novelty, with what --novel names.")
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Field that holds the label; for novelty, the one that --novel is about.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option(help="Text of a record.", show_default="that of the records it was fitted to"),
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Text of a record: a column or a template.",
+            show_default="as in the fit",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     novel: Annotated[
-        str | None, typer.Option(help="Labels of what novelty should find, separated by commas.")
+        str | None,
+        typer.Option(
+            metavar="LABELS",
+            help="Labels that novelty should detect, separated by commas.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     separator: Separator = None,
-    input_format: Format = None,
+    input_format: InputFormat = None,
     sample: Sample = MOST,
     as_json: AsJson = False,
 ) -> None:

@@ -8,64 +8,99 @@ from typing import Annotated, Any, Literal
 import typer
 
 from encoder.errors import ConfigurationError
+from pipelines.cli.command import Group, with_old_flags
 from pipelines.cli.console import ErrorConsole, Stages
 from pipelines.cli.heads.labelled_records import (
     MOST,
-    AsJson,
-    Format,
     Inputs,
     LabelledRecords,
     Sample,
     Separator,
 )
 from pipelines.cli.heads.publish import HeadTarget
+from pipelines.cli.options import FIT, INPUT, OUTPUT, AsJson, InputFormat, Model
 from pipelines.sources.files.filesystem import last_part
 
 __all__ = ["app"]
 
 app = typer.Typer(
+    cls=Group,
     help="Fit a head to labelled records, and publish the model with it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-Ref = Annotated[
-    str, typer.Option("--model", help="REF of the model: a folder, or a version as in ./store/minilm@7.")
-]
 Text = Annotated[
-    str, typer.Option(help="Text of a record: a column, or a template as '{merchant} in {city}'.")
+    str,
+    typer.Option(
+        metavar="TEMPLATE",
+        help="Text of a record: a column, or a template such as '{merchant} in {city}'.",
+        rich_help_panel=INPUT,
+    ),
 ]
-Name = Annotated[str, typer.Option(help="The head's name: its columns begin with it.")]
+Name = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Name of the head. The names of its columns start with it.", rich_help_panel=FIT
+    ),
+]
 Publish = Annotated[
-    bool, typer.Option("--publish", help="Publish the model with the head as its next version.")
+    bool,
+    typer.Option(
+        "--publish", help="Publish the model with the head as its next version.", rich_help_panel=OUTPUT
+    ),
 ]
 Output = Annotated[
-    Path | None, typer.Option(help="Write the model with the head into this new folder instead.")
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="New folder for the model with the head, instead of publishing it.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-Replace = Annotated[bool, typer.Option("--replace", help="Take the place of a head of the same name.")]
-Seed = Annotated[int, typer.Option(help="Of what is held out.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Replace a head of the same name.", rich_help_panel=OUTPUT)
+]
+Seed = Annotated[
+    int, typer.Option(metavar="N", help="Random seed for the held-out records.", rich_help_panel=FIT)
+]
 
 
-@app.command()
+@app.command(cls=with_old_flags({"--format": "--input-format"}))
 def classifier(
-    model: Ref,
+    model: Model,
     inputs: Inputs,
-    label: Annotated[str, typer.Option(help="Field with the label; a list is several labels.")],
+    label: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD",
+            help="Field that holds the label. A list holds several labels.",
+            rich_help_panel=INPUT,
+        ),
+    ],
     name: Name,
     text: Text = "text",
     separator: Separator = None,
     class_weight: Annotated[
         Literal["none", "balanced"],
-        typer.Option(help="balanced: rare labels weigh as much as frequent ones."),
+        typer.Option(
+            metavar="WEIGHT",
+            help="balanced: rare labels weigh as much as frequent ones.",
+            rich_help_panel=FIT,
+        ),
     ] = "none",
     calibration: Annotated[
         Literal["auto", "none", "temperature", "platt", "isotonic"],
-        typer.Option(help="How scores become probabilities; auto: whichever is best on held-out records."),
+        typer.Option(
+            metavar="METHOD",
+            help="How scores become probabilities: auto, none, temperature, platt or isotonic.",
+            rich_help_panel=FIT,
+        ),
     ] = "auto",
     publish: Publish = False,
     output: Output = None,
     replace: Replace = False,
-    input_format: Format = None,
+    input_format: InputFormat = None,
     sample: Sample = MOST,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -105,11 +140,16 @@ def classifier(
     _tell(outcome, said, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=with_old_flags({"--format": "--input-format"}))
 def prototypes(
-    model: Ref,
+    model: Model,
     inputs: Inputs,
-    label: Annotated[str, typer.Option(help="Field with the name, as of an incident.")],
+    label: Annotated[
+        str,
+        typer.Option(
+            metavar="FIELD", help="Field that holds the name, such as an incident.", rich_help_panel=INPUT
+        ),
+    ],
     name: Name,
     text: Text = "text",
     threshold: Annotated[
@@ -117,14 +157,16 @@ def prototypes(
         typer.Option(
             min=-1,
             max=1,
-            help="Least cosine that counts as near.",
-            show_default="found by leaving examples out",
+            metavar="COSINE",
+            help="Lowest cosine that counts as near.",
+            show_default="measured by leaving examples out",
+            rich_help_panel=FIT,
         ),
     ] = None,
     publish: Publish = False,
     output: Output = None,
     replace: Replace = False,
-    input_format: Format = None,
+    input_format: InputFormat = None,
     as_json: AsJson = False,
 ) -> None:
     """Name a few examples each, about five: the nearest name of a record and its similarity."""
@@ -142,22 +184,33 @@ def prototypes(
     _tell(outcome, said, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=with_old_flags({"--format": "--input-format"}))
 def novelty(
-    model: Ref,
+    model: Model,
     inputs: Inputs,
     name: Name,
     text: Text = "text",
     alert_rate: Annotated[
-        str, typer.Option(help="Share of normal records that may be called novel, as 0.1% or 0.001.")
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of normal records that may be reported as novel, such as 0.1% or 0.001.",
+            rich_help_panel=FIT,
+        ),
     ] = "0.1%",
     axes: Annotated[
-        int, typer.Option(min=1, help="Directions that are told apart: more find more and cost more.")
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Principal directions to tell apart: more detect more and cost more.",
+            rich_help_panel=FIT,
+        ),
     ] = 64,
     publish: Publish = False,
     output: Output = None,
     replace: Replace = False,
-    input_format: Format = None,
+    input_format: InputFormat = None,
     sample: Sample = MOST,
     seed: Seed = 0,
     as_json: AsJson = False,

@@ -9,6 +9,7 @@ import typer
 
 from encoder.errors import InputError
 from pipelines.cli.console import Stages
+from pipelines.cli.options import INPUT
 from pipelines.formats import FileFormat
 from pipelines.records.template import TextTemplate
 from pipelines.sources.files.discovery import InputFile, find_inputs
@@ -20,26 +21,32 @@ from pipelines.sources.files.texts import (
     labelled_schema,
 )
 
-__all__ = ["MOST", "AsJson", "Format", "Inputs", "LabelledRecords", "Sample", "Separator"]
+__all__ = ["MOST", "Inputs", "LabelledRecords", "Sample", "Separator"]
 
 MOST = 200_000
 """Records that are used by default."""
 
 Inputs = Annotated[
-    str, typer.Option("--input", help="File, folder or glob: Parquet, JSON lines, CSV, text; also .gz, .zst.")
-]
-Format = Annotated[
-    FileFormat | None,
-    typer.Option("--format", help="Format of the input.", show_default="by the files' extensions"),
+    str,
+    typer.Option(
+        "--input",
+        metavar="FILES",
+        help="File, folder or glob of Parquet, JSON lines, CSV or text; also .gz and .zst.",
+        rich_help_panel=INPUT,
+    ),
 ]
 Separator = Annotated[
     str | None,
     typer.Option(
-        help="A record may have several labels, with this between them.", show_default="one, or a list"
+        metavar="TEXT",
+        help="Character between several labels of a record.",
+        show_default="one label, or a list",
+        rich_help_panel=INPUT,
     ),
 ]
-Sample = Annotated[int, typer.Option(min=1, help="Use at most so many records.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
+Sample = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Maximum number of records to use.", rich_help_panel=INPUT)
+]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ import typer
 
 from encoder.errors import ConfigurationError, CorruptVersion, InvalidReference, OutputConflict
 from encoder.reference import Reference, parse, store_uri
+from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.console import print_table, size_text, span_text, time_text, value_text
 from pipelines.cli.models import push as model_push
 from pipelines.cli.models import report as model_report
+from pipelines.cli.options import OPERATIONS, OUTPUT
 
 if TYPE_CHECKING:
     from encoder.store.prune import Pruned
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
+    cls=Group,
     help="Model versions in a store: list, publish, fetch, check, roll back, clean up.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,8 +32,7 @@ Ref = Annotated[
     str,
     typer.Argument(
         metavar="REF",
-        help="A version in a store: the model's URI or folder, then @latest (or nothing), @7 or @sha256:…, "
-        "as in s3://bucket/models/minilm@7.",
+        help="Version in a store, such as s3://bucket/models/minilm@7, @latest or @sha256:DIGEST.",
     ),
 ]
 Store = Annotated[
@@ -39,17 +41,20 @@ Store = Annotated[
         "--store",
         envvar="MILLSTREAM_STORE",
         metavar="URI",
-        help="The folder that holds the models, as in s3://bucket/models, gs://…, az://… or ./store.",
+        help="Folder that holds the models: s3://bucket/models, gs://, az:// or ./store.",
+        rich_help_panel=OPERATIONS,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=OPERATIONS)
+]
 
 
-app.command("report")(model_report.report)
-app.command("push")(model_push.push)
+app.command("report", cls=with_old_flags({"--format": "--input-format"}))(model_report.report)
+app.command("push", cls=Command)(model_push.push)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_(store: Store, as_json: AsJson = False) -> None:
     """List the models of a store and the latest version of each."""
     from encoder.store.store import list_models
@@ -63,7 +68,7 @@ def list_(store: Store, as_json: AsJson = False) -> None:
         typer.echo(f"no models in {store_uri(store)}: `millstream models publish` puts one there", err=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(ref: Ref, as_json: AsJson = False) -> None:
     """Show what a version holds, where it comes from, and which other versions there are."""
     store, reference = _open(ref)
@@ -92,20 +97,37 @@ def show(ref: Ref, as_json: AsJson = False) -> None:
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def publish(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="The model folder, as `distill` writes it.")
+        Path, typer.Argument(metavar="FOLDER", help="Model folder, as millstream distill writes it.")
     ],
     store: Store,
-    name: Annotated[str, typer.Option("--name", help="The model's name in the store, as in minilm-fraud.")],
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="Name of the model in the store, such as minilm-fraud.",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
     teacher: Annotated[
-        str | None, typer.Option("--teacher", help="What the model was distilled from.")
+        str | None,
+        typer.Option(
+            "--teacher",
+            metavar="NAME",
+            help="Model that this one was distilled from.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option(
-            "--parameter", metavar="KEY=VALUE", help="How the model was made; may be given several times."
+            "--parameter",
+            metavar="KEY=VALUE",
+            help="How the model was made, such as dims=256. Repeatable.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
 ) -> None:
@@ -119,10 +141,10 @@ def publish(
     typer.echo(f"{target.uri}@{manifest.version}")
 
 
-@app.command()
+@app.command(cls=Command)
 def pull(
     ref: Ref,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that does not exist yet.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder to write the model to.")],
 ) -> None:
     """Write a version into a plain model2vec folder, every byte checked."""
     if folder.exists():
@@ -133,12 +155,16 @@ def pull(
     typer.echo(f"{folder}: {manifest.name} version {manifest.version}, {size_text(manifest.size)}")
 
 
-@app.command()
+@app.command(cls=Command)
 def rollback(
     ref: Annotated[
-        str, typer.Argument(metavar="REF", help="A model, without @…, as in s3://bucket/models/minilm.")
+        str,
+        typer.Argument(metavar="REF", help="Model in a store, without a version: s3://bucket/models/minilm."),
     ],
-    to: Annotated[int, typer.Option("--to", min=1, metavar="N", help="The version to go back to.")],
+    to: Annotated[
+        int,
+        typer.Option("--to", min=1, metavar="N", help="Version to go back to.", rich_help_panel=OPERATIONS),
+    ],
 ) -> None:
     """Publish an old version again, as a new version with the next number; nothing is removed."""
     store, reference = _open(ref)
@@ -150,7 +176,7 @@ def rollback(
     typer.echo(f"{store.uri}@{manifest.version}")
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(ref: Ref) -> None:
     """Read every byte of a version and compare size and sha256; exit code 1 if anything is wrong."""
     store, reference = _open(ref)
@@ -167,10 +193,11 @@ def verify(ref: Ref) -> None:
     )
 
 
-@app.command()
+@app.command(cls=Command)
 def prune(
     ref: Annotated[
-        str, typer.Argument(metavar="REF", help="A model, without @…, as in s3://bucket/models/minilm.")
+        str,
+        typer.Argument(metavar="REF", help="Model in a store, without a version: s3://bucket/models/minilm."),
     ],
     keep: Annotated[
         int | None,
@@ -178,19 +205,30 @@ def prune(
             "--keep",
             min=1,
             metavar="N",
-            help="Remove all versions but the last N; left out, no version is removed.",
+            help="Number of versions to keep, the newest ones.",
+            show_default="all",
+            rich_help_panel=OPERATIONS,
         ),
     ] = None,
     grace: Annotated[
         float,
         typer.Option(
-            "--grace", min=0, metavar="DAYS", help="How long a thing must be unused before it is deleted."
+            "--grace",
+            min=0,
+            metavar="DAYS",
+            help="Days a file must be unused before it is deleted.",
+            rich_help_panel=OPERATIONS,
         ),
     ] = 7.0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would be deleted, and delete nothing.", rich_help_panel=OPERATIONS
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Delete without asking.", rich_help_panel=OPERATIONS)
+    ] = False,
 ) -> None:
     """Delete old versions and files that no version needs.
 

@@ -10,6 +10,7 @@ import typer
 from encoder.errors import ConfigurationError, ModelFormatError, StoreUnavailable
 from encoder.reference import parse
 from pipelines.cli.console import print_table, size_text
+from pipelines.cli.options import OPERATIONS, OUTPUT, RefArgument
 from pipelines.cli.quality_gate import REPORT_FILE
 
 if TYPE_CHECKING:
@@ -34,19 +35,38 @@ _REPO_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def push(
-    ref: Annotated[str, typer.Argument(metavar="REF", help="A version in a store, or a model folder.")],
+    ref: RefArgument,
     repo_id: Annotated[
-        str, typer.Argument(metavar="REPO_ID", help="The Hub's repository, as org/minilm-fraud.")
+        str, typer.Argument(metavar="REPO_ID", help="Repository on the Hub, such as org/minilm-fraud.")
     ],
     public: Annotated[
-        bool, typer.Option("--public", help="Make a new repository public; it is private otherwise.")
+        bool,
+        typer.Option(
+            "--public", help="Make a new repository public instead of private.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     with_report: Annotated[
-        bool, typer.Option("--with-report", help="Push report.html too, which may hold records of yours.")
+        bool,
+        typer.Option(
+            "--with-report",
+            help="Also push report.html, which may contain your records.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
-    message: Annotated[str | None, typer.Option(help="The commit's message.")] = None,
+    message: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Commit message.",
+            show_default="name and version of the model",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be pushed, and push nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Show what would be pushed, and push nothing.", rich_help_panel=OPERATIONS
+        ),
     ] = False,
 ) -> None:
     """Push a version to the Hugging Face Hub, as one commit.

@@ -14,17 +14,20 @@ from encoder.reference import parse
 from pipelines.cli.console import ErrorConsole
 from pipelines.cli.evaluation_sets import SetFiles
 from pipelines.cli.options import (
+    EVALUATION,
+    OUTPUT,
     Against,
     ClassificationSets,
+    EvaluationFormat,
     Input,
     Label,
     PerLabel,
+    RefArgument,
     ReportRecords,
     RetrievalSets,
     Sts,
 )
 from pipelines.cli.quality_gate import REPORT_FILE, quality_of
-from pipelines.formats import FileFormat
 
 if TYPE_CHECKING:
     from encoder.model import StaticModel
@@ -42,20 +45,37 @@ class _Version:
 
 
 def report(
-    ref: Annotated[str, typer.Argument(metavar="REF", help="A version in a store, or a model folder.")],
-    output: Annotated[Path, typer.Option("--output", help="Write the page to this new file.")] = Path(
-        REPORT_FILE
-    ),
+    ref: RefArgument,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", metavar="FILE", help="New file to write the report to.", rich_help_panel=OUTPUT
+        ),
+    ] = Path(REPORT_FILE),
     against: Against = None,
     records: Input = None,
-    text: Annotated[str, typer.Option(help="The records' text: a column, or a template.")] = "text",
+    text: Annotated[
+        str,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Text of a record in --input: a column, or a template such as '{merchant} in {city}'.",
+            rich_help_panel=EVALUATION,
+        ),
+    ] = "text",
     label: Label = None,
-    input_format: Annotated[
-        FileFormat | None,
-        typer.Option("--format", help="Format of the records.", show_default="by the files' extensions"),
-    ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="Use so many records with distinct texts.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the sample.")] = 0,
+    input_format: EvaluationFormat = None,
+    sample: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of records with distinct texts to draw from --input.",
+            rich_help_panel=EVALUATION,
+        ),
+    ] = 2000,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Random seed for sampling.", rich_help_panel=EVALUATION)
+    ] = 0,
     sts: Sts = None,
     classification: ClassificationSets = None,
     per_label: PerLabel = 8,

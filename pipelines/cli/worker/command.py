@@ -8,13 +8,12 @@ import typer
 from encoder.errors import MissingExtra
 from pipelines.cli.config_file import from_file
 from pipelines.cli.console import print_table
+from pipelines.cli.options import OPERATIONS
 from pipelines.cli.settings import options_of
 from pipelines.cli.worker.demo import for_demo, refuse_brokers, run_demo
 from pipelines.worker.settings import WorkerSettings
 
 __all__ = ["worker"]
-
-_PANEL = "Operations"
 
 
 @options_of(WorkerSettings)
@@ -27,22 +26,19 @@ def worker(
             callback=from_file,
             is_eager=True,
             metavar="FILE",
-            show_envvar=False,
+            rich_help_panel=OPERATIONS,
             help="TOML file with these options, under their names here without the dashes.",
         ),
     ] = None,
     ui: Annotated[
         bool,
-        typer.Option(
-            "--ui", show_envvar=False, rich_help_panel=_PANEL, help="Show a live dashboard on this terminal."
-        ),
+        typer.Option("--ui", rich_help_panel=OPERATIONS, help="Show a live dashboard on this terminal."),
     ] = False,
     check: Annotated[
         bool,
         typer.Option(
             "--check",
-            show_envvar=False,
-            rich_help_panel=_PANEL,
+            rich_help_panel=OPERATIONS,
             help="Check settings, model, topics, schemas and outputs, then exit. Writes nothing.",
         ),
     ] = False,
@@ -52,8 +48,7 @@ def worker(
             "--demo",
             callback=for_demo,
             is_eager=True,
-            show_envvar=False,
-            rich_help_panel=_PANEL,
+            rich_help_panel=OPERATIONS,
             help="Run on made-up card payments and a broker inside this process; needs no other option.",
         ),
     ] = False,
@@ -61,8 +56,7 @@ def worker(
         float | None,
         typer.Option(
             min=1,
-            show_envvar=False,
-            rich_help_panel=_PANEL,
+            rich_help_panel=OPERATIONS,
             metavar="SECONDS",
             show_default="until Ctrl-C",
             help="How long the demonstration runs.",
@@ -73,8 +67,7 @@ def worker(
         typer.Option(
             min=1,
             metavar="N",
-            show_envvar=False,
-            rich_help_panel=_PANEL,
+            rich_help_panel=OPERATIONS,
             help="Payments a second in the demonstration.",
         ),
     ] = 2000,
@@ -85,10 +78,8 @@ def worker(
     `model_version` and the scores of heads. A record that cannot be embedded goes
     to the dead letters and delays no other. SIGTERM stops the worker cleanly.
 
-    Environment variables set options too: MILLSTREAM_WORKER_DEAD_LETTERS is
-    --dead-letters, and MILLSTREAM_KAFKA_SASL_PASSWORD is the property
-    sasl.password. Command-line options override environment variables, which
-    override the file.
+    Command-line options override environment variables, which override the file.
+    MILLSTREAM_KAFKA_SASL_PASSWORD is the property sasl.password.
     """
     del config  # its callback has made the file's options defaults
     try:

@@ -80,7 +80,7 @@ def _input_file(path: str, size: int, wanted: FileFormat | None) -> InputFile:
     if name is None:
         known = " ".join(_BY_EXTENSION)
         raise InputError(
-            f"cannot tell the format of {path}: give one with --format, or name files {known} (.gz .zst)"
+            f"cannot tell the format of {path}: give --input-format, or name files {known} (.gz .zst)"
         )
     if name == "parquet" and compression is not None:
         raise InputError(f"{path} is compressed Parquet: unpack it, Parquet compresses its own pages")

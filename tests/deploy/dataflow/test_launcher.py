@@ -24,7 +24,7 @@ def test_parameters_become_the_command_s_flags_and_the_rest_is_beam_s(command_li
         "--text={merchant}: {reason}=x",
         "--rows_per_file=100",
         "--keep=",
-        "--format=",
+        "--input_format=",
         "--runner=DataflowRunner",
         "--template_location=gs://b/job_object",
         "--number_of_worker_harness_threads=4",

@@ -31,7 +31,7 @@ FIELDS = {
 }
 KINDS = {"TEXT", "NUMBER", "ENUM", "BOOLEAN", "GCS_READ_FILE", "GCS_WRITE_FOLDER"}  # those of the API in use
 
-TIMES = ("window", "lateness", "disorder", "idle", "every")
+TIMES = ("window", "lateness", "out_of_orderness", "idle", "every")
 GOOD = {
     "model": ["gs://b/models/minilm@7", "s3://b/m@latest", "gs://b/m@sha256:0123456789ab"],
     "input": ["gs://b/events/*.parquet", "s3://b/events"],
@@ -43,7 +43,7 @@ GOOD = {
     "vectors": ["list", "binary"],
     "dtype": ["float32", "float16", "int8"],
     "heads": ["fraud", "fraud,novelty", "none"],
-    "format": ["parquet", "jsonl", "csv", "text"],
+    "input_format": ["parquet", "jsonl", "csv", "text"],
     "rows_per_file": ["1", "65536"],
     "sdk_container_image": ["europe-docker.pkg.dev/p/r/millstream:1", f"gcr.io/p/i@sha256:{'0' * 64}"],
     "number_of_worker_harness_threads": ["4"],
@@ -73,7 +73,7 @@ BAD = {
     "vectors": ["lists"],
     "dtype": ["float64"],
     "heads": [",", "fraud,", "a head"],
-    "format": ["avro"],
+    "input_format": ["avro"],
     "rows_per_file": ["0", "-1", "1e6"],
     "sdk_container_image": ["millstream", "https://x/y"],
     "number_of_worker_harness_threads": ["0", "x"],

@@ -71,6 +71,6 @@ def test_an_error_on_a_portable_runner_is_one_line(tmp_path, job_service, proces
     damaged = tmp_path / "in.jsonl.gz"
     damaged.write_bytes(b"\x1f\x8b\x08\x00" + bytes(200))
     portable = ("--runner=PortableRunner", f"--job_endpoint={job_service}", "--environment_type=LOOPBACK")
-    arguments = ("--model", model, "--input", damaged, "--format", "text", "--output", tmp_path / "out")
+    arguments = ("--model", model, "--input", damaged, "--input-format", "text", "--output", tmp_path / "out")
     process = processes("backfill", *arguments, "--", *portable)
     assert str(damaged) in ended(process).error

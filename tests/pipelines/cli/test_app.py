@@ -21,7 +21,7 @@ COMMANDS = {
             "--keep",
             "--vectors",
             "--dtype",
-            "--format",
+            "--input-format",
             "--workers",
         ),
         *("--rows-per-file", "--json", "BEAM OPTIONS"),
@@ -42,7 +42,7 @@ def test_help_lists_what_a_command_takes(command, millstream, monkeypatch):
 def test_help_says_defaults_that_are_words(millstream, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     ended = millstream("backfill", "--help")
-    for default in ("all", "by the files' extensions", "one a core"):
+    for default in ("all", "by file extension", "one per core"):
         assert f"[default: ({default})]" in ended.out
 
 

@@ -206,7 +206,7 @@ def test_records_that_measure_nothing_are_refused_before_the_teacher_is_loaded(r
 
 def test_the_format_is_the_corpuss(teacher, records, tmp_path):
     (tmp_path / "plain.log").write_text("\n".join(f"word{k % 60} word{k % 7}" for k in range(500)))
-    corpus = ("--corpus", tmp_path / "plain.log", "--format", "text", "--cache", tmp_path / "cache")
+    corpus = ("--corpus", tmp_path / "plain.log", "--input-format", "text", "--cache", tmp_path / "cache")
     place = (teacher, "--output", tmp_path / "tiny", "--dims", 8, "--no-refine")
     with pytest.raises(TemplateError, match="no record has the field 'text'"):
         run(*place, *corpus, "--input", records)  # JSON lines, whose records have another field

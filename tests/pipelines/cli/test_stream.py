@@ -23,7 +23,7 @@ def folder(tmp_path):
 def stream(millstream, folder, model):
     def run(*arguments):
         own = ("--model", model, "--input", f"files:{folder / 'in'}", "--output", f"parquet:{folder / 'out'}")
-        times = ("--event-time", "at", "--window", "10s", "--disorder", "1h", "--idle", "1h")
+        times = ("--event-time", "at", "--window", "10s", "--out-of-orderness", "1h", "--idle", "1h")
         return millstream("stream", *own, *times, *arguments)
 
     return run

@@ -1,7 +1,6 @@
 """Every option of the worker, from a flag, from the environment and from a file, and which of them wins."""
 
 import json
-import re
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
@@ -114,16 +113,3 @@ def test_every_setting_is_an_option():
     assert {parameter.name for parameter in OPTIONS.values()} - own == {
         f.name for f in fields(WorkerSettings)
     }
-
-
-def test_help_groups_the_options_and_puts_required_ones_first(millstream, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    text = millstream("worker", "--help").out
-    panels = re.findall(r"╭─ (.+?) ─", text)
-    assert panels == ["Options", "Input", "Text and model", "Output", "Delivery", "Operations"]
-    for panel in panels[1:]:
-        rows = text.split(f"╭─ {panel} ─")[1].split("╰")[0]
-        stars = [row[2] == "*" for row in rows.splitlines() if re.match(r"│ [* ]  --", row)]
-        assert stars == sorted(stars, reverse=True)
-    assert "MILLSTREAM_WORKER_DEAD_LETTERS is" in text
-    assert "…" not in text  # nothing is clipped

@@ -87,7 +87,7 @@ def test_latest_may_be_followed(plan, model, tmp_path):
         (
             {"source": StreamInput("kafka:events", "csv", "127.0.0.1:1")},
             ConfigurationError,
-            "--format csv is not for topics: use jsonl or text",
+            "--input-format csv is not for topics: use jsonl or text",
         ),
         (
             {"source": StreamInput("pubsub:events")},

@@ -1,0 +1,105 @@
+"""What all commands share: readable help, options from the environment, and flags' old names."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from pipelines.cli.options import OPERATIONS
+
+__all__ = ["Command", "Group", "by_flag", "with_old_flags"]
+
+
+class Command(TyperCommand):
+    """A command whose options have groups, environment variables by their flags, and perhaps old names.
+
+    Attributes:
+        old_flags: flags that were renamed, and what they are now: both work, and help shows the new one.
+    """
+
+    old_flags: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.help = _unwrapped(self.help)
+        for parameter in self.params:
+            _tidy(parameter)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Replace old flags by new ones; what stands behind `--` is for others."""
+        own = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*map(self._renamed, args[:own]), *args[own:]])
+
+    def get_params(self, ctx: Any) -> Any:
+        """Name variables by flags: `--rows-per-file` is `MILLSTREAM_BACKFILL_ROWS_PER_FILE`."""
+        found = super().get_params(ctx)
+        for option in found if ctx.auto_envvar_prefix else ():
+            if isinstance(option, TyperOption) and option.envvar is None and option.expose_value:
+                option.envvar = f"{ctx.auto_envvar_prefix}_{_name(option)}"
+        return found
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Show `--help` among the operations."""
+        return _in_group(super().get_help_option(ctx))
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Say once, below the options, how the environment sets them."""
+        options = [each for each in self.get_params(ctx) if isinstance(each, TyperOption) and each.envvar]
+        by_rule = [each for each in options if str(each.envvar).startswith(f"{ctx.auto_envvar_prefix}_")]
+        named = [*by_rule[:1], *(each for each in options if each not in by_rule)]
+        if named:
+            examples = ", ".join(f"{each.envvar} is {each.opts[0]}" for each in named)
+            self.epilog = f"Environment variables set options too: {examples}."
+        super().format_help(ctx, formatter)
+
+    def _renamed(self, word: str) -> str:
+        flag, equals, value = word.partition("=")
+        return f"{self.old_flags.get(flag, flag)}{equals}{value}"
+
+
+class Group(TyperGroup):
+    """A group of commands whose own options have groups in its help too."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Show what Typer adds among the operations."""
+        return [_in_group(parameter) for parameter in super().get_params(ctx)]
+
+
+def with_old_flags(old_flags: Mapping[str, str]) -> type[Command]:
+    """The class of a command some of whose flags were renamed.
+
+    Args:
+        old_flags: each old flag and the new one, as `{"--format": "--input-format"}`.
+    """
+    return type("Command", (Command,), {"old_flags": dict(old_flags)})
+
+
+def by_flag(command: Any) -> dict[str, Any]:
+    """The options of a command by their flags, old ones included."""
+    found = {flag: option for option in command.params for flag in option.opts if flag.startswith("--")}
+    old = getattr(command, "old_flags", {})
+    return found | {flag: found[new] for flag, new in old.items()}
+
+
+def _tidy(parameter: Any) -> None:
+    """Leave out of a row of help what the epilogue and the flag itself say."""
+    parameter.show_envvar = False
+    if isinstance(parameter, TyperOption) and parameter.is_flag:
+        parameter.metavar = ""
+
+
+def _in_group(parameter: Any) -> Any:
+    """An option that Typer adds, which has no group of its own."""
+    if isinstance(parameter, TyperOption):
+        parameter.rich_help_panel = parameter.rich_help_panel or OPERATIONS
+        _tidy(parameter)
+    return parameter
+
+
+def _name(option: TyperOption) -> str:
+    return option.opts[0].lstrip("-").replace("-", "_").upper()
+
+
+def _unwrapped(text: str | None) -> str | None:
+    """A docstring's paragraphs without its line breaks, for a terminal of any width."""
+    return text and "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))

@@ -4,9 +4,12 @@ import re
 import shutil
 
 import pytest
+import typer.main
 from pages import ROOT, examples, expects, run_examples
 from shared import DISTIL
 from topics import read_topic, write_topic
+
+from pipelines.cli.app import app
 
 PAGES = {
     str(path.relative_to(ROOT)): found
@@ -72,3 +75,21 @@ def test_the_glossary_is_sorted_and_every_term_links_to_its_page():
     assert len(terms) == text.count("\n:   ") > 30
     assert terms == sorted(set(terms), key=str.casefold)
     assert all(re.search(r"\]\([\w/-]+\.md", meaning) for _, meaning in entries)
+
+
+def commands_shown(text):
+    """What stands behind `millstream` in the blocks of a page, whether they are run or not."""
+    for block in re.findall(r"^ *```\w+[^\n]*\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
+        for command in re.findall(r"\bmillstream ([a-z][^\n|]*)", block.replace("\\\n", " ")):
+            yield re.split(r"\s--\s|\s#\s", command)[0].split()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
+def test_flags_of_commands_that_pages_show_exist(path):
+    for words in commands_shown(path.read_text("utf-8")):
+        command = typer.main.get_command(app)
+        for word in words:
+            command = getattr(command, "commands", {}).get(word, command)
+        flags = {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
+        shown = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
+        assert shown <= flags | {"--help"}, (command.name, shown - flags)

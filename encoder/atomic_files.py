@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and stay after a power cut."""
+"""Files and folders that appear whole or not at all, and survive a power cut."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ __all__ = ["check_new_folder", "new_file", "new_folder", "sync_folder", "write_s
 
 
 def write_synced(path: Path, data: bytes | memoryview) -> None:
-    """Write a new file and wait until the disk has it."""
+    """Write a new file and wait until it is on disk."""
     with path.open("xb") as file:
         file.write(data)
         file.flush()
@@ -25,13 +25,13 @@ def write_synced(path: Path, data: bytes | memoryview) -> None:
 
 @contextmanager
 def new_file(target: Path) -> Iterator[BinaryIO]:
-    """Give a file to write and seek in; at the end of the block it replaces `target`, after an error it goes.
+    """Yield a file to write to; when the block ends it replaces `target`, after an error it is removed.
 
-    A target that is a symbolic link stays one. A process that is killed leaves `.<target's name>-<random>`
-    beside the target, never a part of the target.
+    A symbolic link stays one. A killed process leaves a file `.<target's name>-<random>` beside `target`,
+    which itself stays as it was.
 
     Raises:
-        ConfigurationError: it cannot be made there.
+        ConfigurationError: the process may not create it.
     """
     target = target.resolve()
     staging = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
@@ -54,7 +54,7 @@ def new_file(target: Path) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in a folder."""
+    """Wait until the names in a folder are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -63,31 +63,29 @@ def sync_folder(folder: Path) -> None:
 
 
 def check_new_folder(target: Path) -> None:
-    """See that `new_folder` can make a folder, before there is work to lose.
+    """Check that `new_folder` can create a folder, before there is work to lose.
 
     Raises:
         OutputConflict: it exists and is not an empty folder.
-        ConfigurationError: it cannot be made there.
+        ConfigurationError: the process may not create it.
     """
     target = target.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise OutputConflict(f"{target} exists already: name a new folder, or remove this one")
-    above = next(folder for folder in target.parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise ConfigurationError(
-            f"cannot make {target}: nothing can be written to {above}; name another folder"
-        )
+        raise OutputConflict(f"{target} already exists: name a new folder, or remove this one")
+    parent = next(folder for folder in target.parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"cannot create {target}: {parent} is not writable; name another folder")
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder to fill; at the end of the block it becomes `target`; after an error it goes.
+    """Yield an empty folder to fill; when the block ends it becomes `target`, after an error it is removed.
 
-    A process that is killed leaves `.<target's name>-<random>` beside the target, never a part of the target.
+    A killed process leaves a folder `.<target's name>-<random>` beside `target`, never a part of `target`.
 
     Raises:
         OutputConflict: the target exists and is not an empty folder.
-        ConfigurationError: it cannot be made there.
+        ConfigurationError: the process may not create it.
     """
     check_new_folder(target)
     target = target.absolute()
@@ -95,15 +93,18 @@ def new_folder(target: Path) -> Iterator[Path]:
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         yield staging
-        staging.chmod(0o755)  # mkdtemp's folders are private
-        _sync_tree(staging)
+        staging.chmod(0o755)  # mkdtemp makes private folders
+        for parent, _, names in os.walk(staging):
+            for name in names:
+                _sync_file(Path(parent) / name)
+            sync_folder(Path(parent))
         try:
             staging.rename(target)
         except OSError as error:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
             raise OutputConflict(
-                f"{target} was made by somebody else meanwhile: name a new folder"
+                f"another process created {target} in the meantime: name a new folder"
             ) from error
         sync_folder(target.parent)
     except BaseException:
@@ -111,9 +112,6 @@ def new_folder(target: Path) -> Iterator[Path]:
         raise
 
 
-def _sync_tree(folder: Path) -> None:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with (Path(parent) / name).open("rb") as file:
-                os.fsync(file.fileno())
-        sync_folder(Path(parent))
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import math
 import pickle
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from numpy.typing import NDArray
 from distill.corpus_fit.pooling import MeanPooling
 from distill.corpus_fit.similarity_loss import similarity_loss
 from distill.teacher.vector_cache import TeacherVectors
+from encoder.atomic_files import new_file
+from encoder.errors import ConfigurationError
 
 __all__ = ["Refined", "Texts", "refine_table"]
 
@@ -182,13 +183,11 @@ class _Run:
             "numbers": [self.steps_done, self.best_step],
             "losses": self.losses,
         }
-        staging = file.with_suffix(f".{uuid.uuid4().hex}")  # another process may refine the same
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, staging)
-            staging.replace(file)
-        except (OSError, RuntimeError) as error:  # torch's own, where the disk is full
-            staging.unlink(missing_ok=True)
+            with new_file(file) as staged:  # another process may refine the same
+                torch.save(state, staged)
+        except (OSError, RuntimeError, ConfigurationError) as error:  # torch's own, where the disk is full
             _log.warning("an interruption would lose the refinement, as its state cannot be kept: %s", error)
 
     def restore(self, file: Path) -> None:

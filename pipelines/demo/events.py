@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from encoder.atomic_files import new_file
+
 __all__ = ["WORDINGS", "make_events", "make_payments", "text_of", "write_events"]
 
 WORDINGS: dict[str, tuple[str, ...]] = {
@@ -122,9 +124,7 @@ def text_of(event: dict[str, Any]) -> str:
 def write_events(path: Path, n: int, seed: int) -> None:
     """Write events as JSON lines, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with new_file(path) as file:
         encoder = msgspec.json.Encoder()
         for event in make_events(n, seed):
             file.write(encoder.encode(event) + b"\n")
-    temporary.replace(path)

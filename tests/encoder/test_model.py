@@ -331,7 +331,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "minilm" / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for name in ("minilm", "file"):
-        with pytest.raises(OutputConflict, match=f"{tmp_path / name} exists already"):
+        with pytest.raises(OutputConflict, match=f"{tmp_path / name} already exists"):
             save_model(_model(), tmp_path / name)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "minilm", "notes.txt"]
 

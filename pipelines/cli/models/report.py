@@ -1,7 +1,6 @@
 """`millstream models report`: the page about a version, as it was published or made anew."""
 
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,14 +123,10 @@ def _check_output(output: Path) -> None:
 
 def _write(output: Path, page: str) -> None:
     """Write the page, whole or not at all."""
-    from encoder.atomic_files import write_synced
+    from encoder.atomic_files import new_file
 
-    staged = output.with_name(f".{output.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        write_synced(staged, page.encode())
-        staged.replace(output)
-    finally:
-        staged.unlink(missing_ok=True)
+    with new_file(output) as file:
+        file.write(page.encode())
 
 
 def _open(ref: str) -> _Version:

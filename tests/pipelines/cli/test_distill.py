@@ -357,7 +357,7 @@ def test_agreement_that_the_corpus_has_too_few_texts_for_is_refused_before_the_f
 
 def test_a_folder_with_something_in_it_is_left_alone(teacher, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(OutputConflict, match="exists already"):
+    with pytest.raises(OutputConflict, match="already exists"):
         run(teacher, "--output", tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -224,8 +224,8 @@ def test_a_folder_is_not_published_and_an_output_that_is_there_is_kept(millstrea
     assert "is a folder, not a model in a store" in millstream(*common, "--publish").error
     (tmp_path / "x").mkdir()
     write(tmp_path / "x/y", [])
-    assert "exists already: name a new folder" in millstream(*common, "--output", tmp_path / "x").error
-    assert "nothing can be written to" in millstream(*common, "--output", tmp_path / "x/y/z").error
+    assert "already exists: name a new folder" in millstream(*common, "--output", tmp_path / "x").error
+    assert "is not writable" in millstream(*common, "--output", tmp_path / "x/y/z").error
 
 
 @pytest.mark.parametrize(

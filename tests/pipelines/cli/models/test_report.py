@@ -1,6 +1,8 @@
 """`millstream models report`."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,11 +116,14 @@ def test_sets_that_measure_nothing_are_refused_before_a_model_is_opened(store, t
 
 
 def test_half_a_page_is_not_left(store, tmp_path, monkeypatch):
-    def full(path, data):
-        path.write_bytes(data[:3])
-        raise OSError(28, "No space left on device")
+    sync = os.fsync
 
-    monkeypatch.setattr(files, "write_synced", full)
+    def full(descriptor):
+        if "/pages/" in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", full)
     (tmp_path / "pages").mkdir()
     with pytest.raises(OSError, match="No space left"):
         run(f"{store}@2", "--output", tmp_path / "pages/page.html")

@@ -46,6 +46,14 @@ def test_every_path_that_a_page_names_is_there(page):
         assert (ROOT / path).exists() or (ROOT / "pipelines" / path).exists(), path
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_every_module_that_a_page_names_is_there(page):
+    for path in re.findall(
+        r"`((?:deploy|distill|encoder|pipelines|tests)/[\w./-]*)`", page.read_text("utf-8")
+    ):
+        assert (ROOT / path).exists(), path
+
+
 @pytest.mark.slow
 def test_the_wheel_works_as_installed(tmp_path):
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]

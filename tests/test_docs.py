@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tomllib
 
 import pytest
 import typer.main
@@ -84,7 +85,11 @@ def commands_shown(text):
             yield re.split(r"\s--\s|\s#\s", command)[0].split()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "deploy/README.md"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_flags_of_commands_that_pages_show_exist(path):
     for words in commands_shown(path.read_text("utf-8")):
         command = typer.main.get_command(app)
@@ -93,3 +98,10 @@ def test_flags_of_commands_that_pages_show_exist(path):
         flags = {flag for one in command.params for flag in (*one.opts, *one.secondary_opts)}
         shown = {word.partition("=")[0] for word in words if re.match(r"--[a-z]", word)}
         assert shown <= flags | {"--help"}, (command.name, shown - flags)
+
+
+def test_the_settings_of_the_worker_that_the_reference_shows_exist():
+    page = (ROOT / "docs/reference/configuration.md").read_text("utf-8")
+    [shown] = re.findall(r"^```toml[^\n]*\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    worker = typer.main.get_command(app).commands["worker"]
+    assert set(tomllib.loads(shown)) <= {flag.removeprefix("--") for one in worker.params for flag in one.opts}

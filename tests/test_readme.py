@@ -26,7 +26,7 @@ def test_ci_runs_what_this_test_leaves_out():
         else:
             extra = re.search(r"\[(\w+)\]", command)
             assert "--editable '.[dev]'" in makefile
-            assert extra is None or extra[1] in ("beam", "distill")  # parts of dev
+            assert extra is None or extra[1] in ("beam", "distill", "kafka")  # parts of dev
 
 
 def test_every_command_of_the_command_line_is_in_the_readme():
@@ -39,12 +39,18 @@ def test_every_command_of_the_command_line_is_in_the_readme():
         assert f"millstream {command}" in README or f"make {command}" in README
 
 
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 150
+
+
 @pytest.mark.slow
 def test_the_commands_run(tmp_path):
     printed = "".join(run_examples([one for one in EXAMPLES if not BY_CI.match(one.code)], tmp_path))
     lines = printed.splitlines()
-    assert {"(1, 64)", "(1, 32)", "(2,) [0, 2] (2, 256)"} <= set(lines)
-    assert "(4, 256)" in printed
-    assert "['id', 'merchant', 'embedding', 'model_version'] minilm@1 2" in printed
+    assert "(1, 64)" in lines
+    assert any(line.startswith("(4, 256)") for line in lines)
+    assert any("disk is full" in line for line in lines)
     dead = (tmp_path / "vectors/dead_letters").glob("*.jsonl")
     assert '"row":3' in next(dead).read_text()
+    assert len(list((tmp_path / "windows").glob("window-*.parquet"))) == 2
+    assert list((tmp_path / "scored").glob("*.parquet"))

@@ -104,4 +104,6 @@ def test_the_settings_of_the_worker_that_the_reference_shows_exist():
     page = (ROOT / "docs/reference/configuration.md").read_text("utf-8")
     [shown] = re.findall(r"^```toml[^\n]*\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     worker = typer.main.get_command(app).commands["worker"]
-    assert set(tomllib.loads(shown)) <= {flag.removeprefix("--") for one in worker.params for flag in one.opts}
+    assert set(tomllib.loads(shown)) <= {
+        flag.removeprefix("--") for one in worker.params for flag in one.opts
+    }

@@ -86,8 +86,9 @@ def expects(output, printed, *, loosely=False):
 
 
 def _line(line, loosely):
-    pattern = ".*?".join(re.escape(part) for part in line.rstrip().split("…")) + r"\n"
+    words = line.strip() if loosely else line.rstrip()
+    pattern = ".*?".join(re.escape(part) for part in words.split("…")) + r"\n"
     if loosely:
-        pattern = re.sub(r"(?:\\ )+", r"\\s+", pattern)
+        pattern = " *" + re.sub(r"(?:\\ )+", " +", pattern)
         pattern = re.sub(r"\d(?:[\d,]|\\\.)*", r"[\\d,.]+", pattern)
     return pattern

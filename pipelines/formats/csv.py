@@ -1,7 +1,7 @@
-"""CSV and TSV: every column is text, exactly as it stands in the file.
+"""CSV and TSV: every column is text, exactly as in the file.
 
 An empty field is the empty text, quoted or not, never null; a column that a file lacks is null. Blank lines
-between records are counted as rows, so that row numbers follow the file, but are no records.
+between records count as rows, so that row numbers follow the file, but are no records.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ _RETURN = b"\r"
 
 
 def text_options(names: list[str], included: list[str] | None = None) -> csv.ConvertOptions:
-    """Options that leave every column the text that it is."""
+    """Options that keep every column as text."""
     return csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()),
         include_columns=included,
@@ -41,11 +41,11 @@ class CsvDecoder:
         self._convert = text_options(numbers, list(self._wanted.values()) or numbers[:1])
 
     def __call__(self, block: Block) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
-        """Decode a block; what is returned is described at `TextDecoder`."""
+        """Decode a block; returns what `TextDecoder` returns."""
         rows = np.flatnonzero(block.stops() > block.starts)
         bad: dict[int, str] = {}
         if block.open_quote:
-            bad[int(rows[-1])] = "a quote is opened and never closed"
+            bad[int(rows[-1])] = "a quote is never closed"
             rows = rows[:-1]
         if not bad and not _has_lone_return(block.data):
             parsed = self._parse(block.buffer, len(rows))
@@ -61,7 +61,7 @@ class CsvDecoder:
     def _parse(
         self, data: pa.Buffer | bytes, n_rows: int
     ) -> tuple[dict[str, pa.Array], dict[int, str]] | None:
-        """The wanted columns and what is wrong with the n-th rows; None if the rows cannot be told apart."""
+        """The wanted columns, and what is wrong with the n-th rows; None if the rows cannot be separated."""
         wrong: dict[int, str] = {}
         if not n_rows:
             return {}, wrong
@@ -91,7 +91,7 @@ class CsvDecoder:
     def _isolate(
         self, block: Block, rows: NDArray[np.int64], bad: dict[int, str]
     ) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
-        """Judge the suspicious records one by one, then decode the others together."""
+        """Check suspicious records one by one, then decode the others together."""
         starts, ends = block.starts.tolist(), block.ends.tolist()
         records = {row: block.data[starts[row] : ends[row]] for row in rows.tolist()}
         for row, record in records.items():
@@ -105,7 +105,7 @@ class CsvDecoder:
             good = [row for row in good if row not in bad]
             parsed = self._parse(b"".join(records[row] for row in good), len(good))
         if parsed is None:
-            raise InputError(f"{self._path} has CSV records that cannot be told apart: write it again")
+            raise InputError(f"{self._path} has CSV records that cannot be separated: check its quotes")
         return self._batch(parsed[0], len(good)), np.array(good, np.int64), bad
 
     def _reason(self, record: bytes) -> str | None:
@@ -115,12 +115,12 @@ class CsvDecoder:
 
 
 def _has_lone_return(data: bytes) -> bool:
-    """Whether a carriage return is no part of a line break: pyarrow takes it for a line break by itself."""
+    """Whether a carriage return has no line feed after it; pyarrow would take it for a line break."""
     return _RETURN in data and data.count(_RETURN) != data.count(b"\r\n")
 
 
 def _shielded(data: pa.Buffer | bytes) -> pa.Buffer:
-    """The data behind a blank line where it begins as a byte order mark does, which pyarrow would drop."""
+    """The data, after a blank line if it begins with a byte order mark, which pyarrow would drop."""
     buffer = pa.py_buffer(data)
     if memoryview(buffer)[: len(BOM)] != BOM:
         return buffer

@@ -51,7 +51,7 @@ class JsonDecoder:
         self._row = msgspec.json.Decoder(_struct_of(schema))
 
     def __call__(self, block: Block) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
-        """Decode a block; what is returned is described at `TextDecoder`."""
+        """Decode a block; returns what `TextDecoder` returns."""
         rows = _objects(block)
         if rows is not None and is_utf8(block.buffer):
             batch = self._parse(block.buffer, len(rows))
@@ -95,11 +95,11 @@ class JsonDecoder:
             good = [row for row in good if row not in bad]
             batch = self._parse(_joined(lines, good), len(good))
         if isinstance(batch, str):
-            raise InputError(f"{self._path} has JSON lines that are good only one by one: {batch}")
+            raise InputError(f"{self._path} has JSON lines that pyarrow reads only one by one: {batch}")
         return batch, np.array(good, np.int64), bad
 
     def _obvious(self, line: bytes) -> str | None:
-        """What is wrong with a line that is no UTF-8 or no object, or that does not fit the schema."""
+        """What is wrong with a line that is not UTF-8, not an object, or does not fit the schema."""
         if reason := not_utf8(line):
             return reason
         if line[0] != _OPEN or line[-1] != _CLOSE:
@@ -118,12 +118,12 @@ class JsonDecoder:
         return _misfit(record, self._schema)
 
     def _judge(self, line: bytes) -> str | None:
-        """What pyarrow says of a line by itself."""
+        """What pyarrow reports about a single line."""
         found = self._parse(line, 1)
         return self._reason(line, found) if isinstance(found, str) else None
 
     def _unreadable(self, lines: dict[int, bytes], rows: list[int]) -> dict[int, str]:
-        """The rows that cannot be read and why, found by halves."""
+        """The rows that cannot be read and why, by bisection."""
         found = self._parse(_joined(lines, rows), len(rows))
         if not isinstance(found, str):
             return {}
@@ -133,7 +133,7 @@ class JsonDecoder:
         return self._unreadable(lines, rows[:half]) | self._unreadable(lines, rows[half:])
 
     def _reason(self, line: bytes, found: str) -> str:
-        """Why pyarrow does not read a line, for which it gave the reason `found`."""
+        """Why a line cannot be read; `found` is pyarrow's reason."""
         try:
             record = msgspec.json.decode(line)
         except (msgspec.MsgspecError, RecursionError) as error:
@@ -141,15 +141,15 @@ class JsonDecoder:
         if not isinstance(record, dict):
             return f"not an object: found {_kind_of(record)}"
         if twice := _TWICE.search(found):
-            return f"field {twice[1].replace('/', '.')!r} is there twice"
+            return f"field {twice[1].replace('/', '.')!r} appears twice"
         return _misfit(record, self._schema) or found
 
 
 def _objects(block: Block) -> NDArray[np.int64] | None:
-    """The rows that are not blank, if each of them begins with `{` and ends with `}`.
+    """The rows that are not blank, if each begins with `{` and ends with `}`.
 
-    Where that holds, no object spans two lines: a line break would have to stand between `}` and `{`, where
-    JSON has a comma. So as many objects as rows means one in each.
+    Then no object spans two lines: its line break would be between `}` and `{`, where JSON needs a comma. So
+    as many objects as rows means one object a row.
     """
     values = np.frombuffer(block.data, np.uint8)
     starts, stops = block.starts, block.stops()

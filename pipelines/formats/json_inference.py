@@ -1,4 +1,4 @@
-"""The columns of JSON lines, from the values in a sample of them."""
+"""The columns of JSON lines, inferred from a sample of values."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ _INT64, _UINT64 = 2**63, 2**64
 
 
 class Seen:
-    """The values that one field had.
+    """The values seen of one field.
 
     Attributes:
-        fields: what was seen of the fields of objects, in the order in which they came.
+        fields: the values seen of the fields of objects, in order of appearance.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Seen:
         self._low = self._high = 0
 
     def add(self, value: Any) -> None:
-        """Take note of a value as decoded from JSON."""
+        """Add a value decoded from JSON."""
         if value is None:
             return
         self._kinds[_KINDS[type(value)]] += 1
@@ -46,7 +46,7 @@ class Seen:
             self.add_object(value)
 
     def add_object(self, record: Mapping[str, Any]) -> None:
-        """Take note of the fields of an object."""
+        """Add the fields of an object."""
         for name, value in record.items():
             if name not in self.fields:
                 self.fields[name] = Seen()
@@ -76,6 +76,6 @@ class Seen:
 
 
 def fields_of(seen: Seen) -> list[pa.Field]:
-    """The fields of the objects seen; those that are only ever empty objects are left out."""
+    """The fields of the objects seen, without those that are always empty objects."""
     types = ((name, field.type()) for name, field in seen.fields.items())
     return [pa.field(name, kind) for name, kind in types if kind is not None]

@@ -1,7 +1,7 @@
-"""The values of a topic's messages as records: dictionaries with all their fields, or Arrow columns.
+"""Values of messages as records: dictionaries with all their fields, or Arrow columns.
 
-Dictionaries keep whatever fields a record has, for outputs that carry any; columns have one schema, for
-outputs that need one. A value that is no record is named with the reason; it never spoils the others.
+Dictionaries keep all fields, for outputs that carry any; columns have one schema, for outputs that need one.
+A bad value is reported with the reason and does not affect the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.json_inference import Seen, fields_of
 from pipelines.formats.row_boundaries import Block
+from pipelines.formats.text import TEXT
 from pipelines.records.bad_rows import one_line
 
 __all__ = [
-    "TEXT_FIELD",
     "Columns",
     "Objects",
     "columns_seen",
@@ -27,9 +27,6 @@ __all__ = [
     "object_columns",
     "text_columns",
 ]
-
-TEXT_FIELD = "text"
-"""The one field of a record that is plain text."""
 
 Value = bytes | None
 _TEXT_TYPES = {str, type(None)}
@@ -41,9 +38,9 @@ class Objects(NamedTuple):
     """Values as dictionaries.
 
     Attributes:
-        records: those that are records.
-        rows: which of the values they are, rising.
-        bad: the other values and what is wrong with them.
+        records: the good values.
+        rows: their positions among all values, ascending.
+        bad: the positions of the others, and what is wrong with them.
     """
 
     records: list[dict[str, Any]]
@@ -52,7 +49,7 @@ class Objects(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Values as columns; the rest as in `Objects`."""
+    """Values as columns; the other attributes are those of `Objects`."""
 
     batch: pa.RecordBatch
     rows: list[int]
@@ -67,14 +64,14 @@ def _from_json(value: bytes) -> dict[str, Any]:
 
 
 def _from_text(value: bytes) -> dict[str, Any]:
-    return {TEXT_FIELD: value.decode()}
+    return {TEXT: value.decode()}
 
 
 _DECODERS: dict[str, Callable[[bytes], dict[str, Any]]] = {"json": _from_json, "text": _from_text}
 
 
 def decode_objects(values: Sequence[Value], kind: PlainFormat) -> Objects:
-    """Decode values one by one; those that are no records are named."""
+    """Decode values as dictionaries."""
     decode = _json.decode if kind == "json" else _from_text
     try:
         return Objects([decode(value) for value in values], list(range(len(values))), {})  # type: ignore[arg-type] # None is an error like others
@@ -103,15 +100,15 @@ def _isolated(values: Sequence[Value], decode: Callable[[bytes], dict[str, Any]]
 def text_columns(records: Sequence[dict[str, Any]], fields: Sequence[str]) -> pa.RecordBatch:
     """The fields of a text template as string columns, null where a record lacks them.
 
-    A field is found by its whole name, or by its dotted way down. Numbers, booleans, lists and objects are
-    written as JSON, whole numbers without a fraction, times in ISO 8601, bytes in base64.
+    A field is found by its whole name or by its dotted path. Numbers, booleans, lists and objects become
+    JSON, whole numbers without a fraction, times ISO 8601, bytes base64.
     """
     arrays = [pa.array(_texts(records, name), pa.large_string()) for name in fields]
     return pa.RecordBatch.from_arrays(arrays, names=list(fields))
 
 
 def _texts(records: Sequence[dict[str, Any]], name: str) -> list[str | None]:
-    """A field of each record as text; the usual one, of strings on the top level, without a call for each."""
+    """A field of each record as text; fast for strings at the top level, the usual case."""
     if "." in name:
         found = [_field(record, name) for record in records]
     else:
@@ -140,9 +137,9 @@ def _text(value: Any) -> str | None:
 
 
 def object_columns(records: Sequence[dict[str, Any]], schema: pa.Schema) -> Columns:
-    """Records as columns, at least one; other fields are left out, missing ones are null.
+    """Records as columns, of which the schema has at least one.
 
-    What does not fit is bad.
+    Other fields are left out, missing ones are null, records that do not fit are bad.
     """
     kind = pa.struct(list(schema))
     rows = list(range(len(records)))
@@ -155,7 +152,7 @@ def object_columns(records: Sequence[dict[str, Any]], schema: pa.Schema) -> Colu
 
 
 def _misfits(records: Sequence[dict[str, Any]], rows: list[int], kind: pa.DataType) -> dict[int, str]:
-    """The rows whose records do not fit a type and why, found by halves."""
+    """The rows whose records do not fit a type and why, by bisection."""
     if _misfit([records[row] for row in rows], kind) is None:
         return {}
     if len(rows) > 1:
@@ -164,7 +161,7 @@ def _misfits(records: Sequence[dict[str, Any]], rows: list[int], kind: pa.DataTy
     record = records[rows[0]]
     for field in kind:
         if reason := _misfit([record.get(field.name)], field.type):
-            return {rows[0]: f"field {field.name!r} is no {field.type}: {reason}"}
+            return {rows[0]: f"field {field.name!r} is not {field.type}: {reason}"}
     return {rows[0]: "it does not fit the columns"}
 
 
@@ -179,7 +176,7 @@ def _misfit(values: Sequence[Any], kind: pa.DataType) -> str | None:
 def columns_seen(values: Sequence[Value], kind: PlainFormat) -> pa.Schema:
     """The columns of a sample of values, each of the type that most of them have."""
     if kind == "text":
-        return pa.schema([(TEXT_FIELD, pa.string())])
+        return pa.schema([(TEXT, pa.string())])
     seen = Seen()
     for record in decode_objects(values, kind).records:
         seen.add_object(record)
@@ -194,8 +191,8 @@ def decode_columns(
     Args:
         values: of messages.
         kind: their format.
-        schema: the columns that are wanted; other fields are left out, and what does not fit is bad.
-        decoder: for JSON, a decoder of lines with this schema.
+        schema: the columns; other fields are left out, values that do not fit are bad.
+        decoder: of JSON lines with this schema; None for text.
     """
     if kind == "text" or decoder is None:
         records, rows, bad = decode_objects(values, kind)

@@ -1,4 +1,4 @@
-"""Where rows begin and end in the bytes of a file: lines, and CSV records with line breaks inside quotes."""
+"""Where rows begin and end in the bytes of a file: lines, and CSV records with line breaks in quotes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from encoder.errors import InputError
 __all__ = ["MAX_ROW_BYTES", "Block", "CsvRecords", "Lines", "Rows", "blocks"]
 
 MAX_ROW_BYTES = 128 << 20
-"""A row longer than this is refused: it would be a file without line breaks, or a quote never closed."""
+"""A longer row is refused: it is a file without line breaks, or a quote that is never closed."""
 
 _NEWLINE, _RETURN, _QUOTE = b'\n\r"'
 
 
 @dataclass(frozen=True)
 class Block:
-    """Whole rows in memory: row `i` is `data[starts[i]:ends[i]]`, its line end included.
+    """Whole rows in memory: row `i` is `data[starts[i]:ends[i]]`, with its line break.
 
     Attributes:
-        data: bytes; those in front of `start` and behind the last end belong to other blocks.
+        data: bytes; those before `start` and after the last end belong to other blocks.
         start: where the first row begins.
-        ends: `(n_rows,)` int64, where each row ends, behind its line break.
-        open_quote: the last row is CSV whose last quote is not closed.
+        ends: `(n_rows,)` int64, where each row ends, after its line break.
+        open_quote: whether the last row is CSV with a quote that is not closed.
     """
 
     data: bytes
@@ -53,7 +53,7 @@ class Block:
         return int(self.ends[-1]) - self.start if len(self.ends) else 0
 
     def stops(self) -> NDArray[np.int64]:
-        """`(n_rows,)` int64, where each row's content ends, in front of its line break."""
+        """`(n_rows,)` int64, where each row's content ends, before its line break."""
         values = np.frombuffer(self.data, np.uint8)
         stops: NDArray[np.int64] = self.ends - 1
         before = values[np.maximum(stops - 1, 0)]
@@ -69,28 +69,28 @@ class Block:
 
 
 class Rows(Protocol):
-    """Finds the ends of rows in a file that is handed over piece by piece."""
+    """Finds the ends of rows in a file that arrives in pieces."""
 
     open_quote: bool
 
     def ends(self, data: bytes) -> NDArray[np.int64]:
-        """The positions in the next piece of the file behind each row's line break."""
+        """The positions after each row's line break in the next piece of the file."""
 
 
 class Lines:
-    """Rows are lines: they end at a line feed and nowhere else."""
+    """Rows are lines, which end at a line feed."""
 
     open_quote = False
 
     def ends(self, data: bytes) -> NDArray[np.int64]:
-        """See `Rows`."""
+        """The positions after each line feed."""
         return np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
 
 
 class CsvRecords:
-    """Rows are CSV records: they end at a line feed that is outside quotes.
+    """Rows are CSV records, which end at a line feed outside quotes.
 
-    A quote opens a field only as its first character, as in RFC 4180; elsewhere it is a character like any.
+    A quote opens a field only as its first character, as in RFC 4180; elsewhere it is a plain character.
     """
 
     def __init__(self, delimiter: str) -> None:
@@ -99,7 +99,7 @@ class CsvRecords:
         self._last = _NEWLINE  # the byte before the next piece; 0 where a quote would be a plain character
 
     def ends(self, data: bytes) -> NDArray[np.int64]:
-        """See `Rows`."""
+        """The positions after each line feed outside quotes."""
         values = np.frombuffer(data, np.uint8)
         newlines = np.flatnonzero(values == _NEWLINE)
         quotes = np.flatnonzero(values == _QUOTE)
@@ -114,7 +114,7 @@ class CsvRecords:
     def _by_parity(
         self, values: NDArray[np.uint8], newlines: NDArray[np.int64], quotes: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Every quote opens or closes a field, so a newline behind an even number of them is outside."""
+        """Every quote opens or closes a field, so a newline after an even number of them is outside."""
         inside: NDArray[np.int64] = (np.searchsorted(quotes, newlines) + self.open_quote) % 2
         self.open_quote = bool((len(quotes) + self.open_quote) % 2)
         self._last = int(values[-1]) if values.size else self._last
@@ -144,7 +144,7 @@ class CsvRecords:
 
 
 def blocks(pieces: Iterator[bytes], rows: Rows, path: str) -> Iterator[Block]:
-    """Cut a file's bytes into blocks of whole rows; a last row without a line break gets one.
+    """Split a file's bytes into blocks of whole rows; a last row without a line break gets one.
 
     Raises:
         InputError: a row is longer than `MAX_ROW_BYTES`.
@@ -159,7 +159,7 @@ def blocks(pieces: Iterator[bytes], rows: Rows, path: str) -> Iterator[Block]:
             if carried > MAX_ROW_BYTES:
                 hint = "a quote that is never closed?" if rows.open_quote else "no line breaks?"
                 raise InputError(
-                    f"{path} has a row of more than {MAX_ROW_BYTES >> 20} MiB ({hint}): split it up"
+                    f"{path} has a row of more than {MAX_ROW_BYTES >> 20} MiB ({hint}): split the row"
                 )
             continue
         last = int(ends[-1])

@@ -16,7 +16,7 @@ TEXT = "text"
 
 
 class TextDecoder:
-    """Decodes blocks of lines."""
+    """Decodes blocks of lines into the column `text`."""
 
     def __init__(self, path: str, schema: pa.Schema) -> None:
         self._path, self._schema = path, schema
@@ -25,8 +25,8 @@ class TextDecoder:
         """Decode a block.
 
         Returns:
-            The batch of good rows, their positions in the block `(n_good,)` int64, and the reason for each
-            position that is bad.
+            The batch of good rows, their `(n_good,)` int64 positions in the block, and for each bad position
+            what is wrong.
         """
         lines = _lines(block)
         bad: dict[int, str] = {}

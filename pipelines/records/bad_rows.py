@@ -1,4 +1,4 @@
-"""Records that cannot be read or enriched: what they are, and what is said of them.
+"""Records that cannot be read or enriched, and why.
 
 `pipelines.sinks.dead_letters` writes them to files, `pipelines.sinks.dead_letter_messages` to topics.
 """
@@ -15,7 +15,7 @@ ID = "millstream_id"
 """The header or attribute with a record's id."""
 
 Stage = Literal["VALUE_CONVERTER", "TRANSFORMATION", "TASK_PUT"]
-"""Kafka Connect's names for reading a value, making its text, writing."""
+"""Kafka Connect's names for reading a value, making its text, and writing."""
 
 
 def one_line(error: BaseException) -> str:
@@ -30,8 +30,8 @@ class BadRow:
     Attributes:
         file: the path of its file.
         row: its number in the file, from 1.
-        reason: what is wrong with it, one line.
-        record: its bytes as they stand in the file, without the line break behind them.
+        reason: what is wrong with it, in one line.
+        record: its bytes in the file, without the line break.
     """
 
     file: str
@@ -51,7 +51,7 @@ def fields_of(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
 
 
 def _value(scalar: pa.Scalar) -> Any:
-    """A value as Python's; of a text that is not UTF-8 the bytes, escaped."""
+    """A value in Python; text that is not UTF-8 is escaped."""
     try:
         return scalar.as_py()
     except UnicodeDecodeError:
@@ -65,8 +65,8 @@ class DeadLetter(NamedTuple):
 
     Attributes:
         row: its position in the batch of messages.
-        stage: at which of Kafka Connect's stages it failed: reading the value, making its text, writing.
-        reason: what is wrong, one line.
+        stage: where it failed.
+        reason: what is wrong, in one line.
     """
 
     row: int

@@ -1,4 +1,4 @@
-"""Fields by their dotted names: `message`, `user.name`, or a column that is itself called `user.name`."""
+"""Fields by dotted names: `message`, `user.name`, or a column whose own name is `user.name`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,9 +15,9 @@ Path = tuple[str, ...]
 
 
 def field_path(fields: pa.Schema | pa.StructType, name: str) -> Path | None:
-    """The way down to the field `name`, outermost column first, or None.
+    """The path to the field `name`, outermost column first, or None.
 
-    The longest part of `name` that is a field wins, so a column with dots in its name is found by it.
+    The longest prefix of `name` that is a field wins, so columns with dots in their names are found.
     """
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
@@ -38,7 +38,7 @@ def _index(fields: pa.Schema | pa.StructType, name: str) -> int | None:
 
 
 def field_at(batch: pa.RecordBatch, path: Path) -> pa.Array:
-    """The values at `path`, null where a struct on the way is null."""
+    """The values at `path`; null where a struct around them is null."""
     values = batch.column(path[0])
     for name in path[1:]:
         values = pc.struct_field(values, [name])
@@ -54,7 +54,7 @@ def field_type(schema: pa.Schema, path: Path) -> pa.DataType:
 
 
 def field_names(fields: Iterable[pa.Field], prefix: str = "") -> list[str]:
-    """The dotted names of all fields, those inside structs included."""
+    """The dotted names of all fields, including those inside structs."""
     names = []
     for field in fields:
         names.append(prefix + field.name)
@@ -64,7 +64,7 @@ def field_names(fields: Iterable[pa.Field], prefix: str = "") -> list[str]:
 
 
 def prune(field: pa.Field, paths: Iterable[Path]) -> pa.Field:
-    """`field` with only the struct fields that `paths` name below it; an empty path keeps all of it."""
+    """`field` with only the struct fields that `paths` name; an empty path keeps the whole field."""
     below = list(paths)
     if not pt.is_struct(field.type) or any(not path for path in below):
         return field
@@ -77,7 +77,7 @@ def prune(field: pa.Field, paths: Iterable[Path]) -> pa.Field:
 
 
 def conform(columns: Mapping[str, pa.Array], schema: pa.Schema, n_rows: int, path: str) -> pa.RecordBatch:
-    """A batch with `schema`: columns that are not there are null, the others are cast.
+    """A batch with `schema`: missing columns are null, the others are cast.
 
     Raises:
         InputError: a column's values do not fit its type.

@@ -1,8 +1,8 @@
-"""Text templates: which text of a record is embedded.
+"""Text templates: the text of a record that is embedded.
 
 message                          a column
 user.name                        a field inside a struct column
-{merchant} in {city}: {reason}   fields and the text between them; {{ and }} are braces
+{merchant} in {city}: {reason}   fields and literal text; {{ and }} are braces
 """
 
 import re
@@ -27,7 +27,7 @@ class TextTemplate:
     Attributes:
         source: the text that was parsed.
         literals: the text before, between and after the fields, one more than there are fields.
-        slots: the dotted names of the fields, in the template's order, repeated ones included.
+        slots: the dotted names of the fields, in the template's order, with repetitions.
     """
 
     source: str
@@ -36,10 +36,10 @@ class TextTemplate:
 
     @classmethod
     def parse(cls, text: str) -> "TextTemplate":
-        """Read a template.
+        """Parse a template.
 
         Raises:
-            TemplateError: it is empty, names no field, or has a brace without its partner.
+            TemplateError: it is empty, names no field, or has an unmatched brace.
         """
         if not text.strip():
             raise TemplateError(
@@ -55,7 +55,7 @@ class TextTemplate:
                 slots.append(token[1])
                 literals.append("")
             elif token[0] in ("{", "}"):
-                what = f"{token[0]!r} has no partner: write {token[0] * 2} for a brace in the text"
+                what = f"unmatched {token[0]!r}: write {token[0] * 2} for a brace in the text"
                 raise TemplateError(_at(text, token, what))
             else:
                 literals[-1] += token[0][:1] if token[0] in ("{{", "}}") else token[0]
@@ -67,26 +67,21 @@ class TextTemplate:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The dotted names of the fields, each once, in the order in which they are used."""
+        """The dotted names of the fields, each once, in order of use."""
         return tuple(dict.fromkeys(self.slots))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The top-level columns: what stands before a field's first dot.
+        """The top-level columns: the part of each field before the first dot.
 
-        A column whose own name holds a dot shows only in a schema: ask `field_path` there.
+        Only a schema shows which columns have dots in their names; use `field_path` with one.
         """
         return tuple(dict.fromkeys(name.split(".", 1)[0] for name in self.slots))
-
-    def missing(self, schema: pa.Schema) -> list[str]:
-        """The fields that `schema` does not have."""
-        return [name for name in self.fields if field_path(schema, name) is None]
 
     def apply(self, batch: pa.RecordBatch) -> pa.StringArray | pa.LargeStringArray:
         """The text of each row.
 
-        Missing and null fields are empty; numbers, booleans, lists and structs are written as JSON, times in
-        ISO 8601.
+        Missing and null fields are empty; numbers, booleans, lists and structs become JSON, times ISO 8601.
 
         Returns:
             `(n_rows,)` string or large_string: null where every field of the row is null. The text of one

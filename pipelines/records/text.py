@@ -1,4 +1,4 @@
-"""Values of any Arrow type as text, column by column: what a template puts in the place of a field."""
+"""Values of any Arrow type as text, column by column."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,7 +12,7 @@ _SHORT_ESCAPES = {"\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t
 
 
 def as_text(values: pa.Array) -> pa.StringArray | pa.LargeStringArray:
-    """Each value as text: string and large_string are themselves, without a copy; null stays null."""
+    """Each value as text, null as null; strings are not copied."""
     values = _plain(values)
     kind = values.type
     if pt.is_string(kind) or pt.is_large_string(kind):
@@ -30,7 +30,7 @@ def as_text(values: pa.Array) -> pa.StringArray | pa.LargeStringArray:
 
 
 def json_text(values: pa.Array) -> pa.StringArray:
-    """Each value as JSON; a null at the top stays null, those inside are written `null`."""
+    """Each value as JSON; a null value stays null, nulls inside it become `null`."""
     values = _plain(values)
     kind = values.type
     if pt.is_struct(kind):
@@ -85,7 +85,7 @@ def _whole_seconds(text: pa.Array) -> pa.Array:
 
 
 def _floats(values: pa.Array) -> pa.Array:
-    """Floats as JSON writes them, whole ones without a fraction; NaN and infinity are null."""
+    """Floats as in JSON, whole numbers without a fraction; NaN and infinity become null."""
     finite = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
     wide = finite.cast(pa.float64())
     whole = pc.and_(pc.equal(pc.trunc(wide), wide), pc.less(pc.abs(wide), _EXACT_INTEGERS))
@@ -94,11 +94,11 @@ def _floats(values: pa.Array) -> pa.Array:
 
 
 def _decoded(values: pa.Array) -> pa.Array:
-    """Bytes as the UTF-8 that they mostly are in files without string annotations."""
+    """Bytes as UTF-8, which they usually are in files without string annotations."""
     values = values.cast(pa.large_binary())
     try:
         return values.cast(pa.large_string())
-    except pa.ArrowInvalid:  # the rare column that is no text: row by row
+    except pa.ArrowInvalid:  # rarely: row by row
         texts = [None if value is None else value.decode("utf-8", "replace") for value in values.to_pylist()]
         return pa.array(texts, pa.large_string())
 
@@ -142,7 +142,7 @@ def _maps(values: pa.MapArray) -> pa.Array:
 
 
 def _joined(lists: pa.Array, items: pa.Array, opening: str, closing: str) -> pa.Array:
-    """Join `items`, the texts of all lists' items one behind the other, list by list."""
+    """Join `items`, the concatenated texts of all lists' items, list by list."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).cast(pa.int64())
     offsets = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(lengths)]).cast(pa.int32())
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, items), ",")

@@ -6,11 +6,11 @@ import pyarrow as pa
 __all__ = ["BOM", "is_utf8", "not_utf8"]
 
 BOM = b"\xef\xbb\xbf"
-"""The byte order mark that some programs write at the beginning of a file."""
+"""The byte order mark, which some programs write at the beginning of a file."""
 
 
 def is_utf8(data: pa.Buffer | bytes) -> bool:
-    """Whether all of `data` is UTF-8, at the speed of memory."""
+    """Whether all of `data` is UTF-8; as fast as memory."""
     buffer = pa.py_buffer(data)
     offsets = pa.py_buffer(np.array([0, buffer.size], np.int64))
     try:
@@ -21,7 +21,7 @@ def is_utf8(data: pa.Buffer | bytes) -> bool:
 
 
 def not_utf8(record: bytes) -> str | None:
-    """Why `record` is no UTF-8, or None if it is."""
+    """Why `record` is not UTF-8, or None if it is."""
     try:
         record.decode()
     except UnicodeDecodeError as error:

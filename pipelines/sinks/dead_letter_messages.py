@@ -1,7 +1,7 @@
 """Dead letters as messages and as columns, in Kafka Connect's convention.
 
-A letter in a topic has the record's key, value and headers as they came, and headers `__connect.errors.…`
-that say where it came from and what is wrong. In Parquet the same is in columns.
+A message keeps the record's key, value and headers, and gets headers `__connect.errors.…` that say where the
+record came from and what is wrong. Parquet files have the same in columns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from pipelines.sinks.kafka import Outgoing, TopicSink
 __all__ = ["DEAD_LETTER_SCHEMA", "dead_letter_batch", "dead_letter_headers", "dead_letter_message"]
 
 _PREFIX = "__connect.errors."
-_CLASS = "pipelines.kafka.worker.Worker"  # as readers of topics know it, whatever it is called now
+_CLASS = "pipelines.kafka.worker.Worker"  # on the wire since the first version: it does not follow the code
 
 
 def dead_letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
-    """Where a row stood and what is wrong with it, as the headers of a message with its original bytes."""
+    """The headers of a message with a row's original bytes: where it came from and what is wrong."""
     topic, slash, partition = bad.file.rpartition("/")
     place = {"topic": topic, "partition": partition, "offset": str(bad.row)}
     about = {
@@ -53,7 +53,7 @@ DEAD_LETTER_SCHEMA = pa.schema(
 
 
 def dead_letter_message(message: Any, letter: DeadLetter, sink: TopicSink) -> Outgoing:
-    """A letter as a message; a value that the topic would refuse is left out, and a header says so."""
+    """A dead letter as a message; a value too large for the topic is left out, and a header says so."""
     about = {
         "topic": message.topic(),
         "partition": str(message.partition()),
@@ -77,11 +77,7 @@ def dead_letter_message(message: Any, letter: DeadLetter, sink: TopicSink) -> Ou
 
 
 def dead_letter_batch(messages: Sequence[Any], letters: Sequence[DeadLetter]) -> pa.RecordBatch:
-    """Letters as columns.
-
-    Returns:
-        `(n,)` rows of `DEAD_LETTER_SCHEMA`.
-    """
+    """Dead letters as `(n,)` rows of `DEAD_LETTER_SCHEMA`."""
     rows = []
     for letter in letters:
         message = messages[letter.row]

@@ -1,4 +1,4 @@
-"""Rows that could not be embedded, as JSON lines that a person can read."""
+"""Rows that could not be embedded, as JSON lines."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,22 +14,17 @@ FOLDER = "dead_letters"
 
 
 class DeadLetters:
-    r"""Writes bad rows to `dead_letters/` under one URI, one file for each part of the output.
+    r"""Writes bad rows to `dead_letters/` under one URI, one file for each file of the output.
 
-    Each line holds `file`, `row` (from 1), `reason` and `record`, the original bytes with what is not UTF-8
-    escaped as `\xNN`. File names begin with `_`, so that readers of the Parquet files pass over them.
+    Each line holds `file`, `row` (from 1), `reason` and `record`, the original bytes; those that are not
+    UTF-8 are escaped as `\xNN`. File names begin with `_`, so that readers of the Parquet files skip them.
     """
 
     def __init__(self, uri: str) -> None:
         self._objects = open_objects(uri)
 
     def write(self, part: str, rows: Iterable[BadRow]) -> None:
-        """Write the bad rows of a part, whole or not at all; nothing for none.
-
-        Args:
-            part: the name of the part.
-            rows: what is wrong.
-        """
+        """Write the bad rows of an output file, all or nothing; no rows make no file."""
         lines = [
             {
                 "file": bad.file,
@@ -45,17 +40,12 @@ class DeadLetters:
 
 
 def bad_row_id(bad: BadRow) -> str:
-    """The id of a bad row, as of a record: where it stood."""
+    """The id of a bad row: its source and its position in it, as for any record."""
     return f"{bad.file}:{bad.row}"
 
 
 def write_dead_letters(uri: str, rows: Sequence[BadRow]) -> None:
-    """Write bad rows to a folder, one file for the rows of an arrival; the same rows make the same file.
-
-    Args:
-        uri: of the folder, in which they go to `dead_letters/`.
-        rows: of one source.
-    """
+    """Write bad rows of one batch to `dead_letters/` under a URI; the same rows make the same file."""
     if rows:
         name = hashlib.sha256("\n".join(map(bad_row_id, rows)).encode()).hexdigest()[:20]
         DeadLetters(uri).write(name, rows)

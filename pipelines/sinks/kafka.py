@@ -1,4 +1,4 @@
-"""Enriched records as messages of a topic: one JSON or MessagePack message a record, or Arrow batches."""
+"""Enriched records as messages: one JSON or MessagePack message a record, or Arrow batches of many."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipelines.formats import RecordFormat
 
-__all__ = ["Encode", "Outgoing", "Producer", "Scores", "TopicSink", "arrow_messages", "record_encoder"]
+__all__ = ["Encode", "Outgoing", "Producer", "TopicSink", "arrow_messages", "record_encoder"]
 
 Headers = list[tuple[str, bytes | None]] | None
 Producer = Any
@@ -20,9 +20,9 @@ Scores = Sequence[tuple[str, pa.Array]]
 """The columns of heads, with their names."""
 
 Encode = Callable[[Sequence[dict[str, Any]], pa.Array, str, Scores], list[bytes]]
-"""Records, their vectors, the model's label and its heads' scores become message values."""
+"""Makes message values of records, their vectors, the model version, and the scores of heads."""
 
-_OVERHEAD = 256  # bytes that a batch of one message has beside its key, value and headers
+_OVERHEAD = 256  # bytes of a batch of one message without its key, value and headers
 _PER_HEADER = 16
 
 
@@ -35,10 +35,10 @@ class Outgoing(NamedTuple):
 
 
 def record_encoder(kind: RecordFormat, fields: Sequence[str] | None) -> Encode:
-    """An encoder of records that adds `embedding`, `model_version` and the scores to them.
+    """Make an encoder of records that adds `embedding`, `model_version` and scores to them.
 
     Args:
-        kind: of the messages. Vectors that are fixed-size bytes are base64 text in JSON.
+        kind: of the messages. Vectors of fixed-size bytes become base64 text in JSON.
         fields: the fields to keep, or None for all.
     """
     encoder = msgspec.json.Encoder() if kind == "json" else msgspec.msgpack.Encoder()
@@ -63,7 +63,7 @@ def record_encoder(kind: RecordFormat, fields: Sequence[str] | None) -> Encode:
 
 
 def _values(vectors: pa.Array, kind: RecordFormat) -> Sequence[Any]:
-    """What stands in a record for each vector."""
+    """The value of each vector in a record."""
     n = len(vectors)
     if pa.types.is_fixed_size_binary(vectors.type):
         width = vectors.type.byte_width
@@ -80,7 +80,7 @@ def _values(vectors: pa.Array, kind: RecordFormat) -> Sequence[Any]:
 
 
 def _score_values(column: pa.Array, kind: RecordFormat) -> Sequence[Any]:
-    """What stands in a record for each score: a float in JSON has the digits that a float32 needs."""
+    """The value of each score in a record: a float in JSON has the digits that a float32 needs."""
     if pa.types.is_struct(column.type):
         names = [field.name for field in column.type]
         parts = (_score_values(part, kind) for part in column.flatten())
@@ -92,7 +92,7 @@ def _score_values(column: pa.Array, kind: RecordFormat) -> Sequence[Any]:
 
 
 def _msgpack_floats(vectors: Any) -> list[msgspec.Raw]:
-    """MessagePack arrays of 32-bit floats; msgspec itself writes 64 bits."""
+    """MessagePack arrays of 32-bit floats; msgspec writes 64 bits."""
     n, dim = vectors.shape
     elements = np.empty((n, dim), np.dtype([("tag", "u1"), ("value", ">f4")]))
     elements["tag"], elements["value"] = 0xCA, vectors
@@ -127,9 +127,9 @@ class TopicSink:
     """Sends messages to one topic; the producer's transaction or flush is the commit.
 
     Args:
-        producer: confluent_kafka's; its queue has room for all that is sent between two commits.
+        producer: its queue has room for all messages between two commits.
         topic: the topic's name.
-        max_bytes: what the topic takes as a message.
+        max_bytes: the topic's `max.message.bytes`.
     """
 
     def __init__(self, producer: Producer, topic: str, max_bytes: int) -> None:
@@ -150,15 +150,10 @@ class TopicSink:
         keys: Sequence[bytes | None],
         headers: Sequence[Headers] | None = None,
     ) -> None:
-        """Hand messages to the producer, in order.
-
-        Args:
-            values: of the messages.
-            keys: of the messages.
-            headers: of the messages; messages without any are sent twice as fast.
+        """Hand messages to the producer, in order; without headers it is twice as fast.
 
         Raises:
-            KafkaException: the producer refuses them; see `pipelines.worker.commit`.
+            KafkaException: the producer refuses them.
         """
         if headers is not None and any(headers):
             for value, key, about in zip(values, keys, headers, strict=True):

@@ -1,4 +1,4 @@
-"""Memory that files are made in on their way to object storage, used again for the next ones."""
+"""Reusable memory for files on their way to object storage."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +13,10 @@ _MARGIN = 1 << 20  # bytes of footers and headers
 
 
 class FileMemory:
-    """Room for files, one for each thread that writes at the same time.
+    """Buffers for files, one for each thread that writes at the same time.
 
-    A stream that grows asks the system for new pages with each file, and clearing these took a worker a
-    seventh of its time.
+    A stream that grows gets new pages from the system for each file; clearing them took a seventh of a
+    worker's time.
     """
 
     def __init__(self) -> None:
@@ -27,11 +27,11 @@ class FileMemory:
         """Make a file.
 
         Args:
-            n_bytes: of Arrow data in it: about what its size will be at most.
-            write: writes all of it; called once more if it was larger than that.
+            n_bytes: of Arrow data in it, about the largest size that the file can have.
+            write: writes the file; called again if the file is larger.
 
         Yields:
-            The file's bytes, which belong to another file after the block.
+            The file's bytes, valid until the end of the block.
         """
         room = self._room(n_bytes + n_bytes // 8 + _MARGIN)
         try:

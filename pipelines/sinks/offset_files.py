@@ -1,11 +1,10 @@
-"""Parquet files of ranges of offsets: every record of a partition in exactly one of them, whoever writes.
+"""Parquet files of ranges of offsets: every record of a partition is in exactly one file.
 
     payments/p3/00000000000000120000.parquet    begins with the record at offset 120,000 of partition 3
 
-A file's name is the offset of its first record, its metadata says which is its last one, and it is created,
-never replaced. A worker begins behind the last file that is there. So where two workers believe that a
-partition is theirs, both try to create the same name, one of them succeeds, and the other one goes on behind
-what the first has written.
+A file's name is the offset of its first record, its metadata holds the offset of its last one, and it is
+created, never replaced. A worker begins after the last file. If two workers believe that they own a
+partition, both try to create the same name; one succeeds, and the other continues after that file.
 """
 
 import logging
@@ -37,9 +36,9 @@ class OffsetFiles:
     Args:
         objects: the folder or bucket.
         rotation: when a file is full.
-        metadata: what every file's metadata say.
-        place: the topic and the number in it of a partition, which itself is any number of the caller's.
-        max_bytes: above this much in memory, files are written before they are full.
+        metadata: written into every file.
+        place: gives the topic and the partition in it for a partition number of the caller's.
+        max_bytes: files are written early to keep less than this in memory.
         clock: gives seconds.
     """
 
@@ -54,8 +53,6 @@ class OffsetFiles:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.uri = objects.uri
-        self.written = 0
-        self.failures = 0
         self._objects = objects
         self._rotation = rotation
         self._metadata = metadata
@@ -67,11 +64,11 @@ class OffsetFiles:
         self._memory = FileMemory()
 
     def begin(self, partition: int, offset: int) -> int:
-        """Own a partition; the offset to begin with, behind the last file that is there.
+        """Take over a partition; gives the offset to begin with, after the last file.
 
         Args:
             partition: its number.
-            offset: where to begin at least; up to here everything is known to be written.
+            offset: the committed offset; everything before it is written.
 
         Raises:
             StoreUnavailable: the storage does not answer.
@@ -82,11 +79,11 @@ class OffsetFiles:
         return offset
 
     def add(self, partition: int, offsets: NDArray[np.int64], batch: pa.RecordBatch) -> None:
-        """Take records; those that were taken or written before are passed over.
+        """Take records; those taken or written before are skipped.
 
         Args:
             partition: their partition.
-            offsets: `(n,)` int64, rising.
+            offsets: `(n,)` int64, ascending.
             batch: `(n,)` records.
         """
         mine = self._partitions[partition]
@@ -103,7 +100,7 @@ class OffsetFiles:
                 and open_.range == number
                 and open_.n_bytes < self._rotation.n_bytes
                 and open_.pieces[0].batch.schema == batch.schema
-                and not (mine.upload is not None and len(mine.files) == 1)  # it is on its way
+                and not (mine.upload is not None and len(mine.files) == 1)  # it is being written
             )
             if open_ is None or not fits:
                 open_ = OpenFile(number, self._clock())
@@ -111,7 +108,7 @@ class OffsetFiles:
             open_.add(piece)
 
     def durable(self, partition: int, position: int) -> int:
-        """Up to which offset everything is written, if the worker has handed over all up to `position`."""
+        """The offset before which everything is written, if all records before `position` were added."""
         files = self._partitions[partition].files
         return files[0].first if files else position
 
@@ -122,16 +119,16 @@ class OffsetFiles:
 
     @property
     def full(self) -> list[int]:
-        """The partitions that should bring no more records for now."""
+        """The partitions to pause."""
         if self.n_bytes >= self._max_bytes:
             return list(self._partitions)
         return [number for number, one in self._partitions.items() if len(one.files) > 2]
 
     def tick(self, close: Container[int] = ()) -> None:
-        """Look after the files: begin to write those that are full, take note of those that are written.
+        """Start to write files that are full, and record those that are written.
 
         Args:
-            close: partitions whose files are to be written although they are not full.
+            close: partitions whose files are written even if they are not full.
 
         Raises:
             ConfigurationError: the storage refuses.
@@ -159,17 +156,15 @@ class OffsetFiles:
         try:
             end = upload.result()
         except TransientError as error:
-            self.failures += 1
             mine.retry_at = self._clock() + _RETRY_SECONDS
-            _log.warning("%s: not written, trying again: %s", self._folder(number), error)
+            _log.warning("%s: not written, retrying: %s", self._folder(number), error)
             return
-        self.written += 1
-        # All of the first file, as a rule; where another worker was first, what that one has written.
+        # Usually all of the first file; if another worker was first, what that worker has written.
         mine.begin = max(mine.begin, end + 1)
         mine.files = [rest for file in mine.files if (rest := file.behind(end)) is not None]
 
     def flush(self, partitions: Collection[int], seconds: float) -> bool:
-        """Write what there is of some partitions; whether that was done in time."""
+        """Write all records of some partitions; gives whether that was done in time."""
         deadline = time.monotonic() + seconds
         while True:
             self.tick(partitions)
@@ -180,16 +175,16 @@ class OffsetFiles:
             wait([one.upload for one in waiting if one.upload is not None] or [Future()], min(left, 0.1))
 
     def end(self, partitions: Iterable[int]) -> None:
-        """Own partitions no longer; what is not written is dropped, and will be read again by another."""
+        """Give up partitions; unwritten records are dropped, and the new owner reads them again."""
         for partition in partitions:
             self._partitions.pop(partition, None)
 
     def close(self) -> None:
-        """Let go of the threads, whatever they still wait for."""
+        """Stop the threads without waiting for them."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _write(self, partition: int, file: OpenFile) -> int:
-        """Write a file; the last offset that its name covers now, written by us or by another."""
+        """Write a file; gives the last offset of the file with that name, whoever has written it."""
         table = pa.Table.from_batches([piece.batch for piece in file.pieces])
         topic, number = self._place(partition)
         source = {"millstream.topic": topic, "millstream.partition": str(number)}
@@ -205,8 +200,8 @@ class OffsetFiles:
             if self._objects.create(key, data):
                 return file.last
         end = self._end_of(key)
-        if end != file.last:  # equal where the reply to our own request was lost
-            _log.warning("%s is there already, up to offset %d: going on behind it", key, end)
+        if end != file.last:  # equal if only the reply to our own request was lost
+            _log.warning("%s exists already, up to offset %d: continuing after it", key, end)
         return end
 
     def _folder(self, partition: int) -> str:

@@ -1,4 +1,4 @@
-"""Records of a partition that wait to be files, and where one file ends and the next begins."""
+"""Records of a partition that wait to be written, and where one file ends and the next begins."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -17,9 +17,9 @@ class Rotation:
     """When a file is full.
 
     Attributes:
-        rows: offsets of a file: cuts fall behind every offset `k * rows - 1`.
-        n_bytes: bytes of Arrow data.
-        seconds: the age of its first record here.
+        rows: offsets in a file, which ends after an offset `k * rows - 1`.
+        n_bytes: bytes of Arrow data in a file.
+        seconds: how long a file's first record may wait.
     """
 
     rows: int = 65_536
@@ -29,10 +29,10 @@ class Rotation:
 
 @dataclass
 class Piece:
-    """Records that came together.
+    """Records that arrived together.
 
     Attributes:
-        offsets: `(n,)` int64, rising.
+        offsets: `(n,)` int64, ascending.
         batch: `(n,)` records.
     """
 
@@ -42,11 +42,11 @@ class Piece:
 
 @dataclass
 class OpenFile:
-    """Records that are, or will be, one file.
+    """Records of one file.
 
     Attributes:
-        range: the number of the range that its offsets lie in; see `ranges`.
-        since: when its first record came, in seconds of the caller's clock.
+        range: the number of the range of offsets that it covers, as in `ranges`.
+        since: when its first record arrived, in seconds of the caller's clock.
         pieces: its records, in order.
         n_bytes: bytes of Arrow data in them.
     """
@@ -72,7 +72,7 @@ class OpenFile:
         self.n_bytes += piece.batch.nbytes
 
     def behind(self, offset: int) -> "OpenFile | None":
-        """The records behind an offset, or None if there are none."""
+        """The records after an offset, or None if there are none."""
         rest = OpenFile(self.range, self.since)
         for piece in self.pieces:
             n = int(piece.offsets.searchsorted(offset, "right"))
@@ -86,10 +86,10 @@ class Partition:
     """Files of a partition.
 
     Attributes:
-        begin: the offset behind what was taken.
-        files: those that are not written yet, in order: all but the last one are full.
-        upload: what writes the first of them.
-        retry_at: when to try that again, in seconds of the caller's clock.
+        begin: the next offset to take.
+        files: those to write, in order; all but the last are full.
+        upload: the write of the first file.
+        retry_at: when to retry that write, in seconds of the caller's clock.
     """
 
     begin: int
@@ -99,16 +99,16 @@ class Partition:
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of Arrow data that wait."""
+        """Bytes of Arrow data that wait to be written."""
         return sum(file.n_bytes for file in self.files)
 
 
 def ranges(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int, int, int]]:
-    """Cut a run of records where the ranges of `size` offsets end.
+    """Split records at the ends of ranges of `size` offsets.
 
     Args:
-        offsets: `(n,)` int64, rising.
-        size: offsets of a range; range `k` holds the offsets from `k * size` up to `(k + 1) * size`.
+        offsets: `(n,)` int64, ascending.
+        size: of a range; range `k` holds the offsets from `k * size` up to `(k + 1) * size`.
 
     Yields:
         The number of a range, and the first and last position (exclusive) of its records in `offsets`.

@@ -1,4 +1,4 @@
-"""Parquet parts in a folder or a bucket, each there as a whole or not at all."""
+"""Parquet files in a folder or a bucket; each appears whole or not at all."""
 
 import uuid
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ from encoder.store.objects import Objects, open_objects
 __all__ = ["ParquetParts", "PartWriter", "file_metadata", "parquet_writer"]
 
 _STAGING = "_staging"
-_FOOTER = 1 << 16  # bytes at the end of a file that hold its footer, as good as always
-_PLAIN = {"embedding"}  # vectors do not compress, repeat or sort: plain encoding is 3 times as fast
+_FOOTER = 1 << 16  # bytes at the end of a file that hold almost any footer
+_PLAIN = {"embedding"}  # vectors do not compress or repeat; plain encoding is three times as fast
 
 
 class ParquetParts:
     """Writes record batches as Parquet files under one URI.
 
-    The end of `new` is the commit: the file appears under its name in one step. Names come from the input's
-    position, so a repeated write replaces a file by its equal.
+    The end of `new` is the commit: the file appears under its name in one step. Names come from positions in
+    the input, so a repeated write replaces a file with the same rows.
     """
 
     def __init__(self, uri: str) -> None:
@@ -35,14 +35,14 @@ class ParquetParts:
 
     @contextmanager
     def new(self, name: str, schema: pa.Schema) -> Iterator["PartWriter"]:
-        """Write one file piece by piece; at the end of the block it is there, after an error it is not.
+        """Write one file; it appears at the end of the block, and not after an error.
 
         Args:
-            name: the file's name under the URI.
+            name: of the file under the URI.
             schema: of its rows.
 
         Yields:
-            The writer; each piece becomes a row group.
+            The writer; each batch becomes a row group.
         """
         if self._folder is None:
             sink = pa.BufferOutputStream()
@@ -66,40 +66,34 @@ class ParquetParts:
         try:
             temporary.replace(target)
         except FileNotFoundError:
-            # Another run of the same job ended and swept: then it has written this part, the same one.
+            # Another run of the same job has ended and swept up; it has written this file, too.
             if not target.exists():
                 raise
 
-    def write(self, name: str, batch: pa.RecordBatch, metadata: dict[str, str]) -> None:
-        """Write one file of one batch; see `new`."""
-        with self.new(name, batch.schema) as part:
-            part.write(batch)
-            part.describe(metadata)
-
     def names(self) -> list[str]:
-        """The names of the files that are there, sorted."""
+        """The names of the files, sorted."""
         keys = (info.key for info in self._objects.scan(""))
         return [key for key in keys if key.endswith(".parquet") and "/" not in key]
 
     def metadata(self, name: str) -> dict[str, str]:
-        """See `file_metadata`."""
+        """The key-value metadata of a file, with its number of rows as `rows`; reads only the footer."""
         return file_metadata(self._objects, name)
 
     def sweep(self) -> None:
-        """Remove what killed processes left behind; only when nobody writes any more."""
+        """Remove what killed processes left behind. Call it only when nobody writes any more."""
         if self._folder is None:
             return
         staging = self._folder / _STAGING
-        with suppress(OSError):  # it is in nobody's way
+        with suppress(OSError):  # leftovers do no harm
             for path in staging.iterdir():
                 path.unlink(missing_ok=True)
             staging.rmdir()
 
 
 def file_metadata(objects: Objects, name: str) -> dict[str, str]:
-    """The key-value metadata of a Parquet file, with its number of rows as `rows`; reads the footer alone."""
+    """The key-value metadata of a Parquet file, with its number of rows as `rows`; reads only the footer."""
     end = objects.read_end(name, _FOOTER)
-    size = int.from_bytes(end[-8:-4], "little") + 8  # the footer's length and PAR1 stand behind it
+    size = int.from_bytes(end[-8:-4], "little") + 8  # the footer's length and PAR1 follow it
     if size > len(end):
         end = objects.read_end(name, size)
     footer = pq.read_metadata(pa.BufferReader(end))
@@ -111,7 +105,7 @@ def file_metadata(objects: Objects, name: str) -> dict[str, str]:
 
 
 class PartWriter:
-    """Writes the pieces of one file."""
+    """Writes the batches of one file."""
 
     def __init__(self, writer: pq.ParquetWriter) -> None:
         self._writer = writer
@@ -126,7 +120,7 @@ class PartWriter:
 
 
 def parquet_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer that encodes vectors plainly, and all else small."""
+    """A writer that stores vectors plainly and compresses the other columns."""
     plain = [leaf for field in schema if field.name in _PLAIN for leaf in _leaves(field.type, field.name)]
     rich = [leaf for field in schema if field.name not in _PLAIN for leaf in _leaves(field.type, field.name)]
     return pq.ParquetWriter(
@@ -139,7 +133,7 @@ def parquet_writer(sink: Any, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def _leaves(kind: pa.DataType, path: str) -> list[str]:
-    """The paths of a column's leaves as Parquet names them."""
+    """The Parquet paths of a column's leaves."""
     if pa.types.is_struct(kind):
         return [leaf for child in kind for leaf in _leaves(child.type, f"{path}.{child.name}")]
     if pa.types.is_map(kind):

@@ -1,4 +1,4 @@
-"""Avro's types as Arrow's, and Arrow's as Avro's."""
+"""Avro types as Arrow types, and back."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from pipelines.formats.schema_registry import FieldTypes, SchemaError
 __all__ = ["avro_columns", "avro_schema", "field_types"]
 
 _PRIMITIVES = {
-    "null": pa.string(),  # as a field of JSON that is always null
+    "null": pa.string(),  # like a JSON field that is always null
     "boolean": pa.bool_(),
     "int": pa.int32(),
     "long": pa.int64(),
@@ -23,7 +23,7 @@ _PRIMITIVES = {
     "string": pa.string(),
     "enum": pa.string(),
 }
-_LOGICAL = {  # those that fastavro reads; it ignores others, as Avro's specification wants
+_LOGICAL = {  # fastavro ignores others, as Avro's specification says
     ("int", "date"): pa.date32(),
     ("int", "time-millis"): pa.time32("ms"),
     ("long", "time-micros"): pa.time64("us"),
@@ -111,7 +111,7 @@ def _union(branches: list[Any], names: dict[str, Any], above: tuple[str, ...]) -
 
 
 def avro_columns(kind: pa.DataType) -> pa.DataType:
-    """The type that holds the same values and that Avro has, where Avro lacks one."""
+    """The Arrow type with the same values that Avro has, too."""
     if pt.is_struct(kind):
         return pa.struct([field.with_type(avro_columns(field.type)) for field in kind])
     if pt.is_map(kind):
@@ -133,7 +133,7 @@ def avro_schema(columns: pa.Schema, name: str) -> dict[str, Any]:
         name: of the record.
 
     Raises:
-        ConfigurationError: a column has a name or a type that Avro does not have.
+        ConfigurationError: Avro does not have the name or the type of a column.
     """
     return {"type": "record", "name": name, "fields": [_nullable(field, name) for field in columns]}
 
@@ -141,8 +141,8 @@ def avro_schema(columns: pa.Schema, name: str) -> dict[str, Any]:
 def _nullable(field: pa.Field, path: str) -> dict[str, Any]:
     if not _NAME.fullmatch(field.name):
         raise ConfigurationError(
-            f"the field {field.name!r} has a name that Avro does not take (letters, digits, _): leave it out "
-            "with --fields, or choose another --format"
+            f"the field {field.name!r} has a name that Avro does not allow (letters, digits, _): leave "
+            "it out with --fields, or choose another --format"
         )
     return {
         "name": field.name,

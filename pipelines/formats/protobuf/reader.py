@@ -1,4 +1,4 @@
-"""Protobuf messages as dictionaries: the fields by their names in the schema, and values as JSON has them.
+"""Protobuf messages as dictionaries, with the field names of the schema.
 
     enum                                 its name, or its number as text where the schema has no name for it
     google.protobuf.Timestamp            `datetime`, in UTC
@@ -6,9 +6,9 @@
     google.protobuf.…Value               the value, or null
     google.protobuf.Struct, ListValue    an object, a list
     confluent.type.Decimal               text
-    unset, where the schema can tell     null
+    unset, where the schema can say so   null
 
-Unlike Protobuf's own JSON, 64-bit numbers are numbers, and bytes stay bytes.
+Unlike in Protobuf's own JSON, 64-bit numbers are numbers, and bytes stay bytes.
 """
 
 from collections.abc import Callable
@@ -27,18 +27,18 @@ from pipelines.formats.schema_registry import FieldTypes, Schema, SchemaError, c
 __all__ = ["ProtobufReader", "field_types"]
 
 Convert = Callable[[Any], Any]
-_FIRST_AT = 6  # where the message begins if it is the first one of its schema, as most are
+_FIRST_AT = 6  # where the message begins if it is the first one of its schema, the usual case
 
 
 class ProtobufReader:
-    """Reads the messages of one schema; see `pipelines.formats.schema_registry`.
+    """Reads the messages of one schema.
 
     Args:
         schema: of the registry.
-        columns: that the records will have to fit, or None.
+        columns: that the records must fit, or None.
 
     Raises:
-        Unreadable: the schema cannot be read.
+        SchemaError: the schema cannot be read.
     """
 
     def __init__(self, schema: Schema, columns: pa.Schema | None = None) -> None:
@@ -48,7 +48,7 @@ class ProtobufReader:
         self._messages: dict[tuple[int, ...], tuple[Callable[[bytes], Any], Convert]] = {}
 
     def read(self, value: bytes) -> dict[str, Any]:
-        """See `Reader`."""
+        """The record in a value that begins with a schema id and message indexes."""
         first = value[_FIRST_AT - 1 : _FIRST_AT] == b"\0"
         indexes, at = ((0,), _FIRST_AT) if first else message_indexes(value)
         parse, convert = self._messages.get(indexes) or self._message(indexes)
@@ -63,13 +63,13 @@ class ProtobufReader:
         return made
 
     def fields(self, value: bytes | None) -> FieldTypes:
-        """See `Reader`."""
+        """The fields of a value's message, or of the schema's first message."""
         indexes = (0,) if value is None else message_indexes(value)[0]
         return field_types(message_type(self._file, self._pool, indexes))
 
 
 def _record_of(kind: Any, known: dict[str, Convert]) -> Convert:
-    """What makes messages of a kind dictionaries; messages inside messages are made by what is known."""
+    """A converter of messages to dictionaries; `known` holds those of the messages inside them."""
     if (made := known.get(kind.full_name)) is not None:
         return made
     fields: list[tuple[str, bool, Convert | None]] = []
@@ -90,7 +90,7 @@ def _record_of(kind: Any, known: dict[str, Convert]) -> Convert:
 
 
 def _value_of(field: Any, known: dict[str, Convert]) -> Convert | None:
-    """What makes a field's value one of JSON, or None if it is one."""
+    """A converter of a field's value, or None if it stays as it is."""
     if _is_map(field):
         key, item = (field.message_type.fields_by_name[name] for name in ("key", "value"))
         text, make = _key_text(key), _single(item, known)
@@ -164,7 +164,7 @@ _TYPES = {
 
 
 def field_types(kind: Any) -> FieldTypes:
-    """The columns of messages of a kind."""
+    """The columns for messages of a type."""
     types: FieldTypes = {}
     for field in kind.fields:
         try:
@@ -175,7 +175,7 @@ def field_types(kind: Any) -> FieldTypes:
 
 
 def _arrow(field: Any, above: tuple[str, ...]) -> pa.DataType:
-    """The type of a column; `above` are the messages around it."""
+    """The type of a column inside the messages `above`."""
     if _is_map(field):
         return pa.map_(pa.string(), _arrow(field.message_type.fields_by_name["value"], above))
     single = _single_arrow(field, above)

@@ -1,7 +1,7 @@
-"""Protobuf schemas of a registry as descriptors: from their serialized form, or compiled from their text.
+"""Protobuf schemas of a registry as descriptors, from their serialized form or compiled from their text.
 
-Confluent's registry gives either; others may give the text alone, whatever they are asked for. What schemas
-use without saying where it is (`google/protobuf/timestamp.proto`) comes with the libraries.
+Confluent's registry has both; others may have only the text. Common imports, such as
+`google/protobuf/timestamp.proto`, come with the libraries.
 """
 
 import base64
@@ -33,11 +33,11 @@ _CONFLUENT = "confluent_kafka.schema_registry."
 
 
 def schema_file(schema: Schema) -> tuple[FileDescriptorProto, DescriptorPool]:
-    """The file of a schema, in a pool with all that it needs.
+    """The file of a schema, and a pool with it and all its imports.
 
     Raises:
-        Unreadable: it is no Protobuf schema, or something that it needs is missing.
-        MissingExtra: it came as text, and the compiler is not installed.
+        SchemaError: it is no Protobuf schema, or an import is missing.
+        MissingExtra: it is text, and the compiler is not installed.
     """
     texts = {**schema.parts, _MAIN: schema.text}
     files = {name: file for name, text in texts.items() if (file := _serialized(name, text)) is not None}
@@ -46,13 +46,13 @@ def schema_file(schema: Schema) -> tuple[FileDescriptorProto, DescriptorPool]:
     pool = DescriptorPool()
     try:
         _add(files, _MAIN, pool, set())
-    except (TypeError, ImportError) as error:  # the pool's only way to say that a file is wrong
+    except (TypeError, ImportError) as error:  # how the pool reports an invalid file
         raise SchemaError(f"it cannot be read: {one_line(error)}") from error
     return files[_MAIN], pool
 
 
 def _serialized(name: str, text: str) -> FileDescriptorProto | None:
-    """A file from its serialized form, or None if the text is something else."""
+    """A file from its serialized form, or None if the text is not one."""
     try:
         file = FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, DecodeError):
@@ -62,7 +62,7 @@ def _serialized(name: str, text: str) -> FileDescriptorProto | None:
 
 
 def _add(files: dict[str, FileDescriptorProto], name: str, pool: Any, done: set[str]) -> None:
-    """Put a file into the pool behind those that it needs."""
+    """Add a file to the pool after its imports."""
     if name in done:
         return
     done.add(name)
@@ -73,7 +73,7 @@ def _add(files: dict[str, FileDescriptorProto], name: str, pool: Any, done: set[
 
 
 def _known(name: str) -> FileDescriptorProto:
-    """A file that comes with the libraries."""
+    """A file from the libraries."""
     if not _KNOWN.fullmatch(name):
         raise SchemaError(f"it imports {name!r}, which is not among its references")
     module = name.removesuffix(".proto").replace("/", ".") + "_pb2"
@@ -82,14 +82,14 @@ def _known(name: str) -> FileDescriptorProto:
 
 
 def _compiled(texts: dict[str, str]) -> Iterable[FileDescriptorProto]:
-    """The files of texts and of what these import, by protoc."""
+    """Compile texts and their imports with protoc."""
     if importlib.util.find_spec("grpc_tools") is None:
         raise MissingExtra("grpc_tools", "kafka-schemas")
     with tempfile.TemporaryDirectory(prefix="millstream-proto-") as folder:
         for name, text in texts.items():
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts:
-                raise SchemaError(f"it imports {name!r}, which is no name of a file")
+                raise SchemaError(f"it imports {name!r}, which is not a file name")
             target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, "utf-8")
@@ -108,7 +108,7 @@ def _compiled(texts: dict[str, str]) -> Iterable[FileDescriptorProto]:
 
 
 def _includes() -> list[str]:
-    """Where the libraries have the texts of `google/type/…`; protoc knows `google/protobuf/…` by itself."""
+    """Where the libraries keep `google/type/…`; protoc finds `google/protobuf/…` by itself."""
     spec = importlib.util.find_spec("google.type")
     return [
         f"-I{Path(place).parents[1]}" for place in (spec.submodule_search_locations or () if spec else ())
@@ -120,11 +120,11 @@ def message_type(file: FileDescriptorProto, pool: Any, indexes: tuple[int, ...])
 
     Args:
         file: of the schema.
-        pool: that it is in.
-        indexes: its number in the file, and in the messages around it, outermost first.
+        pool: with the file.
+        indexes: of the message in the file, and of nested messages, outermost first.
 
     Raises:
-        Unreadable: there is no such message.
+        SchemaError: there is no such message.
     """
     names = [file.package] if file.package else []
     inside = file.message_type

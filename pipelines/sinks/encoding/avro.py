@@ -1,7 +1,7 @@
-"""Vectors and scores as the last fields of Avro records, written column by column.
+"""Vectors and scores as the last fields of Avro records, encoded column by column.
 
-A field is its bytes, with nothing around it, so what is added to a record is added to its bytes. A vector of
-floats in Avro is its count, the bytes that it has in memory, and a zero.
+Avro fields are concatenated, so fields are added to a record by adding their bytes at its end. An array of
+floats is its length, its bytes in memory, and a zero.
 Source: https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 """
 
@@ -26,7 +26,7 @@ def encoded_vectors(vectors: pa.Array, label: str) -> list[bytes]:
     Args:
         vectors: `(n,)` fixed-size bytes, which become Avro's bytes, or lists of `dim` numbers: float32 and
             float16 become arrays of float, int8 arrays of int.
-        label: the model's.
+        label: the model version.
     """
     text = label.encode()
     end = varint(len(text)) + text
@@ -49,13 +49,13 @@ def encoded_vectors(vectors: pa.Array, label: str) -> list[bytes]:
 
 
 def _framed(data: memoryview, edges: NDArray[np.int64], head: bytes, tail: bytes) -> list[bytes]:
-    """`head`, a piece of the data, `tail`, for each of the pieces between `edges`."""
+    """`head`, a slice of the data between two `edges`, and `tail`, for each slice."""
     at = edges.tolist()
     return [b"".join((head, data[one:two], tail)) for one, two in pairwise(at)]
 
 
 def _zigzag(numbers: NDArray[np.int8]) -> tuple[memoryview, NDArray[np.int64]]:
-    """Small numbers as zigzag varints of one or two bytes; the bytes, and where each row begins and ends."""
+    """Encode int8 as zigzag varints of one or two bytes; gives the bytes and the boundaries of the rows."""
     zigzag = ((numbers << 1) ^ (numbers >> 7)).view(np.uint8)
     long = zigzag > 0x7F
     pairs = np.empty((*numbers.shape, 2), np.uint8)
@@ -68,18 +68,18 @@ def _zigzag(numbers: NDArray[np.int8]) -> tuple[memoryview, NDArray[np.int64]]:
 
 
 def score_schema(fields: Sequence[pa.Field]) -> pa.Schema:
-    """The columns of heads with types that Avro has: names as strings, scores by label as maps."""
+    """The columns of heads in Avro's types: labels as strings, scores by label as maps."""
     return pa.schema([pa.field(field.name, _score_type(field.type)) for field in fields])
 
 
 def _score_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_struct(kind):  # labels may be any text, which the names of Avro's fields may not
+    if pa.types.is_struct(kind):  # labels may be any text, names of fields may not
         return pa.map_(pa.string(), pa.float32())
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def score_batch(scores: Sequence[tuple[str, pa.Array]]) -> pa.RecordBatch:
-    """The columns of heads, `(n,)` each with its name, as those of `score_schema`."""
+    """The columns of heads, `(n,)` each, in the types of `score_schema`."""
     schema = score_schema([pa.field(name, column.type) for name, column in scores])
     columns = [_as_map(one) if pa.types.is_struct(one.type) else one for _, one in scores]
     columns = [one.cast(kind) for one, kind in zip(columns, schema.types, strict=True)]
@@ -87,7 +87,7 @@ def score_batch(scores: Sequence[tuple[str, pa.Array]]) -> pa.RecordBatch:
 
 
 def _as_map(column: pa.StructArray) -> pa.MapArray:
-    """`(n,)` structs of floats as maps from their names."""
+    """`(n,)` structs of floats as maps by field name."""
     names = [field.name for field in column.type]
     items = np.stack([part.to_numpy() for part in column.flatten()], axis=1).ravel()
     keys = pa.array(names * len(column), pa.string())
@@ -96,12 +96,7 @@ def _as_map(column: pa.StructArray) -> pa.MapArray:
 
 
 def encoded_records(records: Sequence[dict[str, Any]], schema: Any) -> list[bytes]:
-    """Records as Avro, without a frame.
-
-    Args:
-        records: that fit the schema.
-        schema: as fastavro parses it.
-    """
+    """Encode records as Avro, without headers; `schema` is one that fastavro has parsed."""
     made = []
     for record in records:
         stream = io.BytesIO()

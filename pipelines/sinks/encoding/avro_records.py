@@ -1,8 +1,8 @@
-"""Enriched records as Avro messages with the id of their schema in front.
+"""Enriched records as Avro messages that begin with the id of their schema.
 
-From Avro to Avro a record is not made anew: the bytes of its fields stay as they came, and the vector, the
-model's label and the scores are added behind them, in a schema that has these fields too. Other records are
-encoded from their columns. A model with other heads makes another schema.
+Records that arrive as Avro are not encoded again: their bytes are copied, and the vector, the model version
+and the scores are appended; the output's schema has these fields at its end. Other records are encoded from
+their columns. A model with other heads leads to another schema.
 """
 
 import re
@@ -27,7 +27,7 @@ __all__ = ["AvroFromAvro", "AvroFromColumns", "subject_of"]
 
 
 def subject_of(topic: str) -> str:
-    """The subject that has the schemas of a topic's values, as Confluent's clients name it by default."""
+    """The subject with the schemas of a topic's values, as Confluent's clients name it by default."""
     return f"{topic}-value"
 
 
@@ -39,10 +39,10 @@ class _Subjects:
         self._subjects = [subject_of(topic) for topic in topics]
 
     def look(self, schema: Schema) -> list[tuple[str, str]]:
-        """What would become of a schema, by subject; nothing is registered.
+        """What registering a schema would do, by subject; nothing is registered.
 
         Raises:
-            ConfigurationError: a subject would not take it.
+            ConfigurationError: a subject would not accept it.
             RegistryUnavailable: the registry does not answer.
         """
         found = []
@@ -50,26 +50,26 @@ class _Subjects:
             known = self._registry.registered(subject, schema)
             if known is None and not self._registry.fits(subject, schema):
                 raise ConfigurationError(
-                    f"the schema of the output does not go with those of {subject!r} in the schema registry "
-                    f"{self._registry.url}: write to another topic, or change the subject's "
+                    f"the schema of the output is not compatible with those of {subject!r} in the schema "
+                    f"registry {self._registry.url}: write to another topic, or change the subject's "
                     f"compatibility; it is {schema.text}"
                 )
             found.append((subject, "to be registered" if known is None else f"id {known}"))
         return found
 
     def header(self, schema: Schema) -> bytes:
-        """Register a schema; what stands in front of its messages. The errors are those of `register`."""
+        """Register a schema; gives the header of its messages."""
         ids = {self._registry.register(subject, schema) for subject in self._subjects}
         if len(ids) > 1:
             raise ConfigurationError(
-                f"the schema registry {self._registry.url} has other ids for one schema in other subjects "
+                f"the schema registry {self._registry.url} gives one schema different ids in its subjects "
                 f"({', '.join(self._subjects)}): write to one topic"
             )
         return header(ids.pop())
 
 
 def _added_fields(made: EnrichedBatch, scores: pa.RecordBatch) -> list[bytes]:
-    """The bytes of what is added to each record."""
+    """The bytes to append to each record."""
     tails = encoded_vectors(made.batch.column("embedding"), made.label)
     if not scores.num_columns:
         return tails
@@ -79,14 +79,14 @@ def _added_fields(made: EnrichedBatch, scores: pa.RecordBatch) -> list[bytes]:
 
 
 class AvroFromAvro:
-    """Makes messages of records that came as Avro.
+    """Makes messages of records that arrive as Avro.
 
     Args:
         registry: of the schemas.
         topics: where the messages go.
         fields: to keep, or None for all.
         vectors: how vectors are written.
-        scores: the columns of heads that are expected; see `pipelines.sinks.encoding.avro.score_schema`.
+        scores: the expected columns of heads, from `score_schema`.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class AvroFromAvro:
         self._plans: dict[bytes, tuple[bytes, AvroSlices | None]] = {}
 
     def look(self, known: Iterable[Schema]) -> list[tuple[str, str]]:
-        """What would become of the schemas of the input; see `_Subjects.look`."""
+        """What registering the output's schemas would do, by subject; nothing is registered."""
         return [found for schema in known for found in self._subjects.look(self._added(schema))]
 
     def prepare(self, known: Iterable[Schema]) -> None:
-        """Register what will be needed for schemas of the input; the errors are those of a call."""
+        """Register the output's schemas for schemas of the input; raises what a call raises."""
         for schema in known:
             self._subjects.header(self._added(schema))
 
@@ -124,7 +124,7 @@ class AvroFromAvro:
 
         Raises:
             RegistryUnavailable: a schema is new, and the registry does not answer.
-            ConfigurationError: it refuses the enriched schema.
+            ConfigurationError: it refuses the schema of the output.
         """
         messages = []
         scores = score_batch(made.scores)
@@ -153,17 +153,17 @@ def _names(schema: Schema) -> list[str]:
 
 
 class AvroFromColumns:
-    """Makes messages of records that have columns.
+    """Makes messages of records from their columns.
 
     Args:
         registry: of the schemas.
-        topics: where the messages go; the first one gives the schema its name.
+        topics: where the messages go; the schema is named after the first one.
         columns: of the records, without the added ones.
         vectors: how vectors are written.
-        scores: as for `AvroFromAvro`.
+        scores: the expected columns of heads, from `score_schema`.
 
     Raises:
-        ConfigurationError: Avro lacks the name or the type of a column.
+        ConfigurationError: Avro does not have the name or the type of a column.
     """
 
     def __init__(
@@ -184,11 +184,11 @@ class AvroFromColumns:
         self._header: bytes | None = None
 
     def look(self, known: Iterable[Schema] = ()) -> list[tuple[str, str]]:  # noqa: ARG002 - the columns are known
-        """What would become of the schema; see `_Subjects.look`."""
+        """What registering the output's schema would do, by subject; nothing is registered."""
         return self._subjects.look(self._schema())
 
-    def prepare(self, known: Iterable[Schema] = ()) -> None:  # noqa: ARG002 - as above
-        """Register the schema; the errors are those of `Registry.register`."""
+    def prepare(self, known: Iterable[Schema] = ()) -> None:  # noqa: ARG002 - the columns are known
+        """Register the output's schema."""
         self._header = self._subjects.header(self._schema())
 
     def _schema(self) -> Schema:
@@ -211,6 +211,6 @@ class AvroFromColumns:
 
 
 def _record_name(topic: str) -> str:
-    """A topic's name as Avro's names are: letters, digits and _, beginning with no digit."""
+    """A topic's name as an Avro name: letters, digits and _, not beginning with a digit."""
     name = re.sub(r"[^A-Za-z0-9_]", "_", topic)
     return f"_{name}" if name[0].isdigit() else name

@@ -1,4 +1,4 @@
-"""The Avro schema of enriched records: that of the records with the vector, the label and scores behind."""
+"""The Avro schema of enriched records: the input's, with vector, model version and scores at the end."""
 
 from collections.abc import Collection
 from typing import Any
@@ -18,15 +18,15 @@ _NO_SCORES = pa.schema([])
 
 
 def kept_fields(schema: Schema, wanted: Collection[str] | None, scores: pa.Schema = _NO_SCORES) -> list[str]:
-    """The fields of a schema's records that go on, in their order.
+    """The fields of a schema's records to keep, in order.
 
     Args:
         schema: of Avro records.
         wanted: the fields to keep, or None for all.
-        scores: see `with_vectors`.
+        scores: the columns of heads.
 
     Raises:
-        Unreadable: it is no such schema.
+        SchemaError: it is no Avro schema of a record.
     """
     names = [field["name"] for field in parsed(schema)[0]["fields"]]
     added = {*ADDED, *scores.names}
@@ -39,25 +39,22 @@ def with_vectors(
     vectors: VectorFormat,
     scores: pa.Schema = _NO_SCORES,
 ) -> Schema:
-    """The schema of enriched records.
-
-    A record's bytes are its fields one after the other, so those of an enriched record are those of the
-    fields that are kept, and behind them the added ones.
+    """The schema of enriched records: the kept fields, then the added ones.
 
     Args:
         schema: of the records.
         wanted: the fields to keep, or None for all.
         vectors: how vectors are written.
-        scores: the columns of heads, by `pipelines.sinks.encoding.avro.score_schema`.
+        scores: the columns of heads, from `score_schema`.
 
     Raises:
-        Unreadable: it is no Avro schema of a record.
+        SchemaError: it is no Avro schema of a record.
     """
     found, names = parsed(schema)
     keep = kept_fields(schema, wanted, scores)
     added = [*_added(vectors), *avro_schema(scores, found["name"])["fields"]]
     if len(keep) == len(found["fields"]) and not _mentions(found["fields"], found["name"]):
-        whole = msgspec.json.decode(schema.text)  # as it came, with its comments
+        whole = msgspec.json.decode(schema.text)  # as registered, with its docs
         whole["fields"] += added
     else:
         whole = _part(found, keep, names, set(_foreign(schema)))
@@ -66,7 +63,7 @@ def with_vectors(
 
 
 def _added(vectors: VectorFormat) -> list[dict[str, Any]]:
-    """The added fields; Avro has no half floats and no bytes with a sign, so these are wider in arrays."""
+    """The added fields; Avro has no float16 and no int8, so these are wider in arrays."""
     if vectors.layout == "binary":
         what: Any = "bytes"
         doc = f"{vectors.dtype} numbers, little endian" if vectors.dtype != "int8" else "int8 numbers"
@@ -78,7 +75,7 @@ def _added(vectors: VectorFormat) -> list[dict[str, Any]]:
 
 
 def _foreign(schema: Schema) -> list[str]:
-    """The names that other schemas define."""
+    """The names that referenced schemas define."""
     if not schema.parts:
         return []
     *others, last = schema.parts.values()
@@ -99,10 +96,9 @@ def _mentions(schema: Any, name: str) -> bool:
 def _part(
     found: dict[str, Any], keep: Collection[str], names: dict[str, Any], defined: set[str]
 ) -> dict[str, Any]:
-    """A record of some fields; a type whose definition stood in a field that is gone is defined again.
+    """A record of some fields; a type that was defined in a dropped field is defined at its first use.
 
-    Where records hold records of their own kind, those inside stay as they are, and the outer one has to be
-    called something else.
+    If records contain records of the same type, the inner ones keep the name, and the outer one gets another.
     """
     whole = {key: value for key, value in found.items() if not key.startswith("__")}
     if _mentions(found["fields"], found["name"]):
@@ -118,7 +114,7 @@ def _part(
 
 
 def _defined(schema: Any, names: dict[str, Any], defined: set[str]) -> Any:
-    """A type whose names are each defined where they stand first."""
+    """A type in which each name is defined at its first use."""
     if isinstance(schema, list):
         return [_defined(branch, names, defined) for branch in schema]
     if isinstance(schema, str):

@@ -1,4 +1,4 @@
-"""The bytes of line files: ranges of plain files, compressed files from their beginning."""
+"""The bytes of line files: ranges of plain files, and whole compressed files."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,17 +13,13 @@ from pipelines.sources.files.filesystem import REMOTE_BUFFER, is_remote, open_fi
 __all__ = ["READ_BYTES", "ByteRange"]
 
 READ_BYTES = 1 << 20
-"""Bytes that are read and decoded at once: they stay in the processor's cache."""
+"""Bytes to read and decode at once: few enough for the processor's cache."""
 
 _CODECS = {"gz": "gzip", "zst": "zstd"}
 
 
 class ByteRange:
-    """Iterates over the bytes of a file from `start` to `end`, decompressed, in pieces of `READ_BYTES`.
-
-    Attributes:
-        position: the bytes of the file as stored that have been read, from the file's beginning.
-    """
+    """Iterates over the decompressed bytes of a file from `start` to `end` in pieces of `READ_BYTES`."""
 
     def __init__(self, file: InputFile, start: int, end: int) -> None:
         self._raw = open_file(file.path)
@@ -39,11 +35,11 @@ class ByteRange:
 
     @property
     def position(self) -> int:
-        """See the class."""
+        """How many bytes of the stored file have been read, from its beginning."""
         return min(int(self._raw.tell()), self._end) if self._compressed else self._at
 
     def skip(self, n_bytes: int) -> None:
-        """Leave out the next bytes of what is read."""
+        """Skip the next bytes."""
         while n_bytes > 0 and (data := self._read(min(n_bytes, READ_BYTES))):
             n_bytes -= len(data)
 

@@ -1,4 +1,4 @@
-"""What reading gives: chunks of records, each with its row number, and the rows that could not be read."""
+"""Chunks of records with their row numbers, and the rows that could not be read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from pipelines.records.bad_rows import BadRow
 __all__ = ["CHUNK_BYTES", "Chunk", "Piece", "join_pieces"]
 
 CHUNK_BYTES = 128 << 20
-"""A chunk of very long records ends with the row that brings it to this size, to bound memory."""
+"""A chunk ends with the row that brings it to this size, to bound memory."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Chunk:
     """A run of consecutive rows of a split.
 
     Attributes:
-        batch: `(n_good,)` the records, with exactly the schema that was asked for.
+        batch: `(n_good,)` records, with exactly the requested schema.
         rows: `(n_good,)` int64, the row number of each record in its file, from 1.
         bad: the rows that could not be read.
-        n_read: records read, `n_good + len(bad)`; blank lines are none.
-        n_bytes: the bytes of the file as stored that this chunk stands for.
+        n_read: records read, `n_good + len(bad)`; blank lines do not count.
+        n_bytes: the bytes of the stored file that this chunk covers.
     """
 
     batch: pa.RecordBatch
@@ -43,8 +43,8 @@ class Piece:
         batch: `(n_good,)` records.
         rows: `(n_good,)` int64, their row numbers.
         bad: the rows that could not be read.
-        position: the bytes of the file up to the end of the piece.
-        closes: whether the chunk ends with this piece.
+        position: the bytes of the stored file up to the end of the part.
+        closes: whether the chunk ends with this part.
     """
 
     batch: pa.RecordBatch
@@ -55,7 +55,7 @@ class Piece:
 
 
 def join_pieces(pieces: Iterator[Piece], schema: pa.Schema, start: int, end: int) -> Iterator[Chunk]:
-    """Join pieces to chunks that stand for the bytes from `start` to `end`, the last for all the rest."""
+    """Join parts to chunks that together cover the bytes from `start` to `end`."""
     parts: list[Piece] = []
     done = start
     piece = next(pieces, None)
@@ -67,7 +67,7 @@ def join_pieces(pieces: Iterator[Piece], schema: pa.Schema, start: int, end: int
             yield _chunk(parts, schema, position - done)
             parts, done = [], position
         piece = following
-    if done < end:  # nothing was there: a header, an empty archive
+    if done < end:  # no rows: only a header, or an empty archive
         yield _chunk([], schema, end - done)
 
 

@@ -1,4 +1,4 @@
-"""The header of a CSV file: the names of its columns."""
+"""The header of a CSV file."""
 
 import pyarrow as pa
 from pyarrow import csv
@@ -15,7 +15,7 @@ __all__ = ["read_header"]
 
 
 def read_header(file: InputFile) -> tuple[tuple[str, ...], int]:
-    """The column names of a CSV file, and the number of its (decompressed) bytes up to the first record.
+    """The column names of a CSV file, and the number of decompressed bytes before the first record.
 
     Raises:
         InputError: the header is not UTF-8, or names a column twice.
@@ -35,7 +35,7 @@ def read_header(file: InputFile) -> tuple[tuple[str, ...], int]:
 
 
 def _clipped(n_bytes: int, file: InputFile) -> int:
-    """Without the line break that a last line was given."""
+    """Without the line break that a last line gets."""
     return n_bytes if file.compression else min(n_bytes, file.size)
 
 
@@ -53,5 +53,5 @@ def _names(header: bytes, file: InputFile) -> tuple[str, ...]:
     names = [column[0].as_py() for column in table.columns]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise InputError(f"the header of {file.path} names {twice!r} twice: rename one of the columns")
+        raise InputError(f"the header of {file.path} names {twice!r} twice: rename one column")
     return tuple(names)

@@ -1,4 +1,4 @@
-"""The input files of a job: which there are, in which format, compressed how."""
+"""The input files of a job, with their formats and compressions."""
 
 import posixpath
 import re
@@ -20,7 +20,7 @@ FORMATS: dict[FileFormat, tuple[str, ...]] = {
     "csv": (".csv", ".tsv"),
     "text": (".txt", ".log"),
 }
-"""The extensions of each format. `.json` files are JSON lines too; `.tsv` has tabs between its fields."""
+"""The extensions of each format. `.json` files are JSON lines, too; `.tsv` has tabs between fields."""
 
 _COMPRESSIONS = {".gz": "gz", ".zst": "zst", ".zstd": "zst"}
 _BY_EXTENSION = {extension: name for name, extensions in FORMATS.items() for extension in extensions}
@@ -46,7 +46,7 @@ class InputFile:
 
     @property
     def delimiter(self) -> str:
-        """What stands between the fields of a CSV file."""
+        """The delimiter of a CSV file."""
         return "\t" if _stem(self.path)[0].endswith(".tsv") else ","
 
 
@@ -54,13 +54,13 @@ def find_inputs(pattern: str, format: FileFormat | None = None) -> list[InputFil
     """The files that `pattern` names, sorted by path.
 
     Args:
-        pattern: a file, a folder (with all folders below it), or a glob with `*`, `?`, `[a-z]` and `**` (any
-            number of folders); a local path or a URI. Names that begin with `_` or `.` are left out, unless
-            the pattern spells them.
-        format: one of `FORMATS` for all files; None goes by each file's extension.
+        pattern: a local path or URI of a file, of a folder (which includes its subfolders), or a glob with
+            `*`, `?`, `[a-z]` and `**` (any number of folders). Names that begin with `_` or `.` are skipped,
+            unless the pattern spells them out.
+        format: of all files; None goes by each file's extension.
 
     Raises:
-        InputError: nothing is there, or an extension is unknown and no format was given.
+        InputError: there are no files, or an extension is unknown and `format` is None.
         ConfigurationError: the format or the URI's scheme is unknown.
     """
     if format is not None and format not in FORMATS:
@@ -80,22 +80,22 @@ def _input_file(path: str, size: int, wanted: FileFormat | None) -> InputFile:
     if name is None:
         known = " ".join(_BY_EXTENSION)
         raise InputError(
-            f"cannot tell the format of {path}: give --input-format, or name files {known} (.gz .zst)"
+            f"unknown extension of {path}: set --input-format, or rename it to one of {known} (.gz .zst)"
         )
     if name == "parquet" and compression is not None:
-        raise InputError(f"{path} is compressed Parquet: unpack it, Parquet compresses its own pages")
+        raise InputError(f"{path} is compressed Parquet, which cannot be read: decompress it")
     return InputFile(path, size, name, compression)
 
 
 def _stem(path: str) -> tuple[str, str | None]:
-    """The lower-case path without a compression's extension, and the compression."""
+    """The path in lower case without the extension of a compression, and the compression."""
     stem, extension = posixpath.splitext(split_query(path)[0].lower())
     compression = _COMPRESSIONS.get(extension)
     return (stem, compression) if compression else (stem + extension, None)
 
 
 def _find(pattern: str) -> list[tuple[str, int]]:
-    """Paths and sizes of the files that a file, a folder or a glob names."""
+    """The paths and sizes of the files that match a pattern."""
     filesystem, inside = locate(pattern)
     with reading(pattern):
         info = filesystem.get_file_info(inside)
@@ -117,7 +117,7 @@ def _find(pattern: str) -> list[tuple[str, int]]:
 
 
 def _path(pattern: str, inside: str, found: str) -> str:
-    """What `found`, a path inside the pattern's filesystem, is called outside it."""
+    """The path or URI of `found`, a path inside the pattern's filesystem."""
     body, query = split_query(pattern)
     scheme, separator, rest = body.partition("://")
     if not separator:
@@ -125,12 +125,12 @@ def _path(pattern: str, inside: str, found: str) -> str:
     if scheme == "file":
         return "file://" + quote(found)
     authority = rest.split("/", 1)[0]
-    root = inside.split("/", 1)[0]  # the bucket or container, which the authority names too
+    root = inside.split("/", 1)[0]  # the bucket or container, which the authority has, too
     return f"{scheme}://{authority}/{quote(found.removeprefix(root).lstrip('/'))}{query}"
 
 
 def _glob_regex(glob: str) -> str:
-    """A regular expression for whole relative paths; wildcards do not begin a name with `_` or `.`."""
+    """A regular expression for relative paths; wildcards do not match a leading `_` or `.`."""
     folders = [_segment_regex(name) for name in glob.split("/")]
     text = "/".join(folders)
     return text.replace("\0/", r"(?:(?![_.])[^/]+/)*").replace("\0", r"(?:(?![_.])[^/]+/)*(?![_.])[^/]+")
@@ -138,7 +138,7 @@ def _glob_regex(glob: str) -> str:
 
 def _segment_regex(name: str) -> str:
     if name == "**":
-        return "\0"  # replaced together with the slash behind it
+        return "\0"  # replaced together with the slash after it
     text = "" if name.startswith(_HIDDEN) or not _WILDCARD.match(name) else r"(?![_.])"
     position = 0
     while position < len(name):

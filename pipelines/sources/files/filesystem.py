@@ -1,4 +1,4 @@
-"""Files on this machine and in object stores, by bare path or URI, through pyarrow's filesystems."""
+"""Files on this machine and in object stores, through pyarrow's filesystems."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from pipelines.records.bad_rows import one_line
 
 __all__ = ["is_remote", "last_part", "locate", "open_file", "reading"]
 
-REMOTE_BUFFER = 8 << 20  # bytes a request asks for: object stores answer few large reads best
+REMOTE_BUFFER = 8 << 20  # bytes a request: object stores are fastest with few large reads
 
 _SAFE_IN_URI = "%:/@!$&'()*+,;=~"
 _AZURE_OPTIONS = (
@@ -33,17 +33,17 @@ def is_remote(path: str) -> bool:
 
 
 def last_part(path: str) -> str:
-    """The name of a file, folder or glob without its place and its query: what others may read of it."""
+    """The name of a file, folder or glob without its location, which may be confidential."""
     return split_query(path)[0].rstrip("/").rpartition("/")[2]
 
 
 def locate(path: str) -> tuple[fs.FileSystem, str]:
-    """The filesystem of a bare path or URI, and the path inside it.
+    """The filesystem of a local path or URI, and the path inside it.
 
-    URIs may hold spaces and other characters as they are or percent-encoded.
+    Characters of URIs may be percent-encoded or not.
 
     Raises:
-        InvalidReference: `path` is no path or URI of a file; see `encoder.uris`.
+        InvalidReference: the URI is invalid, holds credentials, or is of the scheme `memory`.
         ConfigurationError: the URI has unknown options, or the environment lacks what its cloud needs.
     """
     body, query = split_query(path)
@@ -65,7 +65,7 @@ def locate(path: str) -> tuple[fs.FileSystem, str]:
 
 
 def _azure(location: Location, options: dict[str, str]) -> fs.FileSystem:
-    """Azure with the credentials that obstore reads too; without a key those of Azure's own environment."""
+    """Azure with the same key as obstore; without a key, with Azure's default credentials."""
     if location.account is None:
         raise ConfigurationError(
             f"cannot read from container {location.bucket!r}: set AZURE_STORAGE_ACCOUNT_NAME and "
@@ -95,7 +95,7 @@ def open_file(path: str) -> pa.NativeFile:
 
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Turn what pyarrow raises while `path` is read into errors that name it."""
+    """Translate pyarrow's errors while `path` is read; the messages name it."""
     try:
         yield
     except FileNotFoundError as error:
@@ -104,7 +104,7 @@ def reading(path: str) -> Iterator[None]:
         raise InputError(f"cannot read {path}: {one_line(error)}") from error
     except OSError as error:
         if _DAMAGED.search(str(error)):
-            what = f"{path} is damaged or cut short ({one_line(error)}): copy or write it again"
+            what = f"{path} is damaged or truncated ({one_line(error)}): copy or write it again"
             raise InputError(what) from error
         if is_remote(path) and not isinstance(error, PermissionError):
             raise StoreUnavailable(f"cannot read {path}: {one_line(error)}") from error

@@ -1,4 +1,4 @@
-"""Looking into JSON lines before a job: a sample from the head of each file, a search for a rare field."""
+"""JSON lines before a job: a sample from the head of each file, and a search for a rare field."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -20,10 +20,10 @@ SAMPLE_FILES, SAMPLE_BYTES, SAMPLE_ROWS = 64, 1 << 20, 10_000
 
 
 def sample(files: Sequence[InputFile]) -> Seen:
-    """What the heads of at most 64 files, spread evenly over `files`, hold.
+    """The values at the heads of at most 64 files, evenly spread over `files`.
 
     Raises:
-        InputError: a line was found, but no JSON object.
+        InputError: there are lines, but no JSON objects.
     """
     seen = Seen()
     odd = ""
@@ -47,7 +47,7 @@ def sample(files: Sequence[InputFile]) -> Seen:
 
 
 def search(files: Sequence[InputFile], name: str) -> dict[str, Any] | None:
-    """The first record in all files that has the field `name`, without its other fields; or None."""
+    """The first record that has the field `name`, without its other fields, or None."""
     last = name.rsplit(".", 1)[-1]
     keys = {json.dumps(last, ensure_ascii=ascii_only).encode() for ascii_only in (False, True)}
     for file in files:
@@ -61,7 +61,7 @@ def search(files: Sequence[InputFile], name: str) -> dict[str, Any] | None:
 
 
 def _only(record: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """`record` with nothing but the field of this dotted name."""
+    """A record with only the field of this dotted name."""
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
         head, rest = ".".join(parts[:length]), ".".join(parts[length:])

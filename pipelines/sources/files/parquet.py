@@ -1,4 +1,4 @@
-"""Parquet: row groups streamed in small steps, only the columns that are needed."""
+"""Parquet: row groups, streamed in small steps with only the needed columns."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -22,20 +22,20 @@ _LOCAL_BUFFER = 1 << 20
 
 @contextmanager
 def open_parquet(file: InputFile) -> Iterator[pq.ParquetFile]:
-    """Open a file so that its pages are streamed, not whole column chunks loaded."""
+    """Open a file so that its pages are streamed, instead of whole column chunks loaded."""
     buffer_size = REMOTE_BUFFER if is_remote(file.path) else _LOCAL_BUFFER
     with closing(open_file(file.path)) as source:
         yield pq.ParquetFile(source, buffer_size=buffer_size, pre_buffer=False)
 
 
 def row_edges(metadata: pq.FileMetaData) -> NDArray[np.int64]:
-    """`(n_row_groups + 1,)` int64: the rows in front of each row group, and all rows."""
+    """`(n_row_groups + 1,)` int64: the rows before each row group, and all rows."""
     rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
     return np.cumsum([0, *rows], dtype=np.int64)
 
 
 def byte_edges(metadata: pq.FileMetaData, size: int) -> NDArray[np.int64]:
-    """`(n_row_groups + 1,)` int64: the file's bytes, shared out to row groups by the size of their data."""
+    """`(n_row_groups + 1,)` int64: the file's bytes before each row group, in proportion to its data."""
     sizes = [metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)]
     edges = np.cumsum([0, *sizes], dtype=np.float64)
     shares: NDArray[np.int64] = (edges / max(edges[-1], 1.0) * size).astype(np.int64)
@@ -78,14 +78,14 @@ def read_row_groups(
 
 
 def _step(metadata: pq.FileMetaData, groups: range, chunk_rows: int) -> int:
-    """Rows to decode at once, so that long rows do not fill the memory."""
+    """How many rows to decode at once, fewer if they are long."""
     n_rows: int = sum(metadata.row_group(i).num_rows for i in groups)
     n_bytes: int = sum(metadata.row_group(i).total_byte_size for i in groups)
     return max(1, min(chunk_rows, _STEP_ROWS, _STEP_BYTES * n_rows // max(n_bytes, 1)))
 
 
 def _leaves(fields: pa.Schema | pa.StructType, prefix: str = "") -> list[str]:
-    """The dotted paths to read: of structs only the fields that the schema has."""
+    """The dotted paths to read; of structs, only the fields in the schema."""
     paths: list[str] = []
     for field in fields:
         name = prefix + field.name

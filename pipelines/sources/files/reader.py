@@ -1,4 +1,4 @@
-"""Reading a split: chunks of records in the job's schema, and the rows that could not be read."""
+"""Reads splits as chunks of records in the job's schema."""
 
 from collections.abc import Callable, Iterator
 
@@ -29,15 +29,13 @@ _Decoder = Callable[[Block], tuple[pa.RecordBatch, NDArray[np.int64], dict[int, 
 def read_split(split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
     """Read the records of a split.
 
-    Every chunk but the last covers exactly `chunk_rows` rows of the file (blank lines and bad rows counted),
-    or fewer where these would exceed `CHUNK_BYTES`; where chunks begin and end depends on the file alone.
-    The `n_bytes` of all chunks of all splits of a file add up to its size. A byte order mark at the beginning
-    of a file is no part of its first row.
+    Every chunk but the last covers exactly `chunk_rows` rows of the file, including blank lines and bad rows,
+    or fewer if these would exceed `CHUNK_BYTES`; its boundaries depend only on the file. The `n_bytes` of all
+    chunks of all splits add up to the file's size. A byte order mark at the beginning of a file is skipped.
 
     Args:
-        split: what to read.
-        schema: the columns that are wanted, in order; every chunk has exactly these. A column that the file
-            lacks is null.
+        split: to read.
+        schema: the columns of every chunk; those that the file lacks are null.
         chunk_rows: rows a chunk.
 
     Raises:
@@ -74,7 +72,7 @@ def _pieces(split: Split, schema: pa.Schema, chunk_rows: int) -> Iterator[Piece]
 
 
 def _decoder(split: Split, schema: pa.Schema) -> tuple[_Decoder, int]:
-    """What decodes the split's blocks, and the bytes at its beginning that are no rows."""
+    """A decoder for the split's blocks, and the number of bytes before its first row."""
     file = split.file
     if file.format == "csv":
         header, n_bytes = read_header(file)
@@ -87,7 +85,7 @@ def _decoder(split: Split, schema: pa.Schema) -> tuple[_Decoder, int]:
 
 
 def _cut(whole: Iterator[Block], chunk_rows: int) -> Iterator[tuple[Block, bool]]:
-    """Cut blocks where chunks end; with each part, whether a chunk ends with it."""
+    """Split blocks at the ends of chunks; gives whether a chunk ends with each part."""
     n_rows = n_bytes = 0
     for rest in whole:
         while len(rest):

@@ -1,4 +1,4 @@
-"""The columns of a job: what its text template needs and its output keeps, unified over all input files."""
+"""The columns of a job: those of its text template and its output, unified over all input files."""
 
 from collections.abc import Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,28 +18,28 @@ from pipelines.sources.files.parquet import open_parquet
 
 __all__ = ["infer_schema"]
 
-_THREADS = 16  # footers and headers are small: waiting for an object store is what takes time
+_THREADS = 16  # footers and headers are small: most time is spent waiting for an object store
 _SHOWN = 20
 
 
 def infer_schema(files: list[InputFile], wanted: Sequence[str], keep: Sequence[str] | None) -> pa.Schema:
     """The columns of a job.
 
-    Parquet types come from the footers, CSV columns and lines are text, JSON types are those of most values
-    at the heads of the files. Fields that the heads do not show are searched for in all JSON files.
+    Parquet types come from the footers; CSV columns and lines are text; a JSON field has the type of most of
+    its values at the heads of the files. All JSON files are searched for a field that the heads do not show.
 
     Args:
-        files: the input files, of one format or several.
+        files: the input files, of one or more formats.
         wanted: dotted names of the fields that the template uses.
         keep: the columns to keep, or None for all.
 
     Returns:
-        The columns kept, in the order of `keep` or else of the files, then the columns that only the template
-        needs, of whose structs only the fields that it needs. Nothing is dictionary-encoded, all is nullable.
+        The columns to keep, in the order of `keep` or of the files, then those that only the template uses,
+        with only the struct fields that it uses. All are nullable, none is dictionary-encoded.
 
     Raises:
         TemplateError: no record has one of the fields or columns.
-        InputError: a file cannot be read, or a column's types in two files do not go together.
+        InputError: a file cannot be read, or a column has incompatible types in two files.
     """
     needed = _Needed(wanted, keep)
     json_files = [file for file in files if file.format == "jsonl"]
@@ -57,7 +57,7 @@ def infer_schema(files: list[InputFile], wanted: Sequence[str], keep: Sequence[s
 
 
 class _Needed:
-    """The names of the columns that a job may need: all, or those kept and those that a field may lie in."""
+    """The columns that a job may need: all, or those to keep and those that may contain a field."""
 
     def __init__(self, wanted: Sequence[str], keep: Sequence[str] | None) -> None:
         self._all = keep is None
@@ -69,7 +69,7 @@ class _Needed:
         return self._all or name in self._names
 
 
-_Origin = tuple[pa.Field, str]  # a field, and the file that it was first found in
+_Origin = tuple[pa.Field, str]  # a field, and the first file that has it
 
 
 def _has(schema: pa.Schema, name: str, keep: Sequence[str]) -> bool:
@@ -77,7 +77,7 @@ def _has(schema: pa.Schema, name: str, keep: Sequence[str]) -> bool:
 
 
 def _fixed_fields(files: list[InputFile]) -> Iterable[_Origin]:
-    """The fields of the files whose format tells them."""
+    """The fields of files whose format declares them."""
     with ThreadPoolExecutor(_THREADS) as pool:
         for file, fields in zip(files, pool.map(_file_fields, files), strict=True):
             for field in fields:
@@ -92,7 +92,7 @@ def _file_fields(file: InputFile) -> list[pa.Field]:
     with reading(file.path), open_parquet(file) as source:
         names = source.schema_arrow.names
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise InputError(f"{file.path} has two columns {twice!r}: rename one")
+            raise InputError(f"{file.path} has two columns {twice!r}: rename one of them")
         return [_plain_field(field) for field in source.schema_arrow]
 
 
@@ -101,7 +101,7 @@ def _plain_field(field: pa.Field) -> pa.Field:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one return a kind of type
-    """The type without dictionaries and views; what is always null is string."""
+    """The type without dictionaries and views; null becomes string."""
     if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
         return _plain(kind.value_type)
     if pa.types.is_null(kind) or pa.types.is_string_view(kind):
@@ -120,7 +120,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one return a ki
 
 
 def _unified(fields: Iterable[_Origin], needed: Container[str]) -> dict[str, _Origin]:
-    """One field a name, of a type that all its types can be promoted to if it is needed."""
+    """One field a name; if it is needed, of a type that all its types can be promoted to."""
     unified: dict[str, _Origin] = {}
     for field, path in fields:
         before, first = unified.setdefault(field.name, (field, path))
@@ -136,7 +136,7 @@ def _promoted(before: pa.Field, field: pa.Field, first: str, path: str) -> pa.Fi
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise InputError(
             f"column {field.name!r} is {field.type} in {path} but {before.type} in {first} "
-            f"({one_line(error)}): convert one, leave the column out, or read the files in two jobs"
+            f"({one_line(error)}): convert one of them, leave the column out, or read the files in two jobs"
         ) from error
 
 
@@ -158,4 +158,6 @@ def _selected(schema: pa.Schema, wanted: Sequence[str], keep: Sequence[str]) -> 
 
 def _not_there(name: str, names: list[str]) -> str:
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    return f"no record has the field {name!r}: there is {shown or 'nothing'}; use one of these"
+    return f"no record has the field {name!r}: " + (
+        f"use one of {shown}" if shown else "the records have no fields"
+    )

@@ -1,4 +1,4 @@
-"""Splits: the parts of a file that are read independently of each other."""
+"""Splits: parts of a file that can be read independently."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,10 +21,9 @@ class Split:
 
     Attributes:
         file: the file.
-        start: the first byte, at the beginning of a row; for Parquet the first row group.
-        end: the byte, or row group, behind the last one.
-        first_row: the number of the first row, from 1: the line (blank ones counted), the CSV record (the
-            header not counted), the row of a Parquet file.
+        start: the first byte, where a row begins; for Parquet, the first row group.
+        end: the end (exclusive), a byte or row group.
+        first_row: the number of the first row, from 1. Blank lines count, the header of a CSV file does not.
     """
 
     file: InputFile
@@ -34,15 +33,15 @@ class Split:
 
 
 def rows_of(file: InputFile) -> Rows:
-    """What finds the rows in the bytes of a file that is not Parquet."""
+    """Finds the rows in the bytes of a file that is not Parquet."""
     return CsvRecords(file.delimiter) if file.format == "csv" else Lines()
 
 
 def split_file(file: InputFile, target_bytes: int = TARGET_BYTES) -> Iterator[Split]:
-    """Split a file into parts of about `target_bytes`, the same ones at every run; none for an empty file.
+    """Split a file into parts of about `target_bytes`, the same ones in every run; an empty file has none.
 
-    A file of lines or CSV records that is larger is read once for its line breaks. A compressed file is one
-    split, and a row group of Parquet is never parted.
+    A larger file of lines or CSV records is read once for its line breaks. A compressed file is one split,
+    and a row group of Parquet is never divided.
 
     Raises:
         InputError: the file cannot be read, or a row of it is too long.

@@ -374,7 +374,7 @@ def test_a_damaged_file_is_one_line_and_the_job_can_go_on(workers, tmp_path, bac
     whole = gzip.compress(json_lines(table))
     write(tmp_path / "in.jsonl.gz", whole[:-9000] + bytes(9000))
     ended = backfill(tmp_path / "in.jsonl.gz", tmp_path / "out", "--rows-per-file", 5000, workers=workers)
-    assert "in.jsonl.gz is damaged or cut short" in ended.error
+    assert "in.jsonl.gz is damaged or truncated" in ended.error
     assert ended.code == 1
     there = sorted((tmp_path / "out").glob("*.parquet"))
     assert there

@@ -184,7 +184,7 @@ def test_a_store_that_does_not_answer_is_asked_again(word):
     add(files, range(20))
     assert not files.flush([0], 0.5)
     assert files.durable(0, 20) == 0
-    assert files.failures == 1
+    assert len(objects.errors) == 1
     for now in (2.0, 4.0):
         clock.now = now
         files.flush([0], 0.5)

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from parquet_parts import write_batch
 
 from encoder.errors import NotInStore
 from encoder.store.objects import open_objects
@@ -35,7 +36,7 @@ def content(parts, name):
 
 
 def test_a_part_holds_the_batch_and_its_metadata(parts):
-    parts.write("p.parquet", BATCH, {"a": "1", "ü": "é"})
+    write_batch(parts, "p.parquet", BATCH, {"a": "1", "ü": "é"})
     assert content(parts, "p.parquet").to_batches() == [BATCH]
     assert parts.names() == ["p.parquet"]
     metadata = parts.metadata("p.parquet")
@@ -45,20 +46,20 @@ def test_a_part_holds_the_batch_and_its_metadata(parts):
 def test_a_repetition_replaces_a_part_by_the_same_bytes(parts):
     written = []
     for _ in range(2):
-        parts.write("p.parquet", BATCH, {"a": "1"})
+        write_batch(parts, "p.parquet", BATCH, {"a": "1"})
         written.append(open_objects(parts.uri).read("p.parquet"))
     assert written[0] == written[1]
 
 
 def test_an_empty_part_has_its_schema(parts):
-    parts.write("p.parquet", BATCH.slice(0, 0), {})
+    write_batch(parts, "p.parquet", BATCH.slice(0, 0), {})
     assert content(parts, "p.parquet").schema.names == BATCH.schema.names
     assert parts.metadata("p.parquet")["rows"] == "0"
 
 
 def test_the_footer_alone_tells_the_metadata_however_long(parts, monkeypatch):
     monkeypatch.setattr(parquet, "_FOOTER", 100)
-    parts.write("p.parquet", BATCH, {"long": "x" * 5000})
+    write_batch(parts, "p.parquet", BATCH, {"long": "x" * 5000})
     asked = []
     objects = parts._objects
     read_end = objects.read_end
@@ -70,7 +71,7 @@ def test_the_footer_alone_tells_the_metadata_however_long(parts, monkeypatch):
 
 
 def test_vectors_are_plain_and_everything_else_is_packed(parts):
-    parts.write("p.parquet", BATCH, {})
+    write_batch(parts, "p.parquet", BATCH, {})
     group = pq.read_metadata(io.BytesIO(open_objects(parts.uri).read("p.parquet"))).row_group(0)
     columns = [group.column(i) for i in range(group.num_columns)]
     assert len(columns) == 7
@@ -91,7 +92,7 @@ def test_other_files_are_no_parts(parts):
     objects = open_objects(parts.uri)
     for key in ("_job.json", "dead_letters/_p.jsonl", "deep/x.parquet", "notes.txt"):
         objects.overwrite(key, b"x")
-    parts.write("p.parquet", BATCH, {})
+    write_batch(parts, "p.parquet", BATCH, {})
     assert parts.names() == ["p.parquet"]
 
 
@@ -114,7 +115,7 @@ def test_a_failed_write_leaves_nothing(parts):
             part.write(BATCH)
             raise OSError(28, "No space left on device")
 
-    parts.write("old.parquet", BATCH, {"a": "1"})
+    write_batch(parts, "old.parquet", BATCH, {"a": "1"})
     for name in ("old.parquet", "new.parquet"):
         with pytest.raises(OSError, match="No space"):
             fill(name)
@@ -126,7 +127,7 @@ def test_a_failed_write_leaves_nothing(parts):
 def test_what_killed_processes_left_is_not_read_and_is_swept(tmp_path):
     parts = ParquetParts(str(tmp_path))
     parts.sweep()
-    parts.write("p.parquet", BATCH, {})
+    write_batch(parts, "p.parquet", BATCH, {})
     (tmp_path / "_staging").mkdir(exist_ok=True)
     (tmp_path / "_staging/q.parquet.0123").write_bytes(b"PAR1 half")
     (tmp_path / "_staging/q.parquet").write_bytes(b"PAR1 half")
@@ -140,7 +141,7 @@ def test_a_part_that_another_run_wrote_and_swept_is_there(tmp_path):
     parts, other = ParquetParts(str(tmp_path)), ParquetParts(str(tmp_path))
     with parts.new("p.parquet", BATCH.schema) as part:
         part.write(BATCH)
-        other.write("p.parquet", BATCH, {})
+        write_batch(other, "p.parquet", BATCH, {})
         other.sweep()
     assert parts.names() == ["p.parquet"]
     assert pq.read_table(tmp_path).num_rows == 1000

@@ -168,7 +168,7 @@ def test_what_does_not_fit_a_column_leaves_all_outputs(mock, followed):
     made = make(values, followed)
     assert made.rows.tolist() == [1]
     assert len(made.records) == made.batch.num_rows == 1
-    assert made.letters[0].reason.startswith("field 'id' is no int64")
+    assert made.letters[0].reason.startswith("field 'id' is not int64")
 
 
 def test_a_registry_that_does_not_answer_blames_no_value(mock, followed, monkeypatch):

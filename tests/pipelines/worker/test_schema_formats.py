@@ -320,7 +320,7 @@ def test_a_schema_that_the_output_does_not_take_ends_the_worker_at_the_start(top
     other = {"type": "record", "name": "Other", "fields": [{"name": "id", "type": "string"}]}
     registry.add(f"{topics.output}-value", other)
     topics.write(avro_messages(number, 10))
-    with pytest.raises(ConfigurationError, match=f"does not go with those of '{topics.output}-value'"):
+    with pytest.raises(ConfigurationError, match=f"is not compatible with those of '{topics.output}-value'"):
         check(avro_plan(topics, model, registry))
     with (
         pytest.raises(ConfigurationError, match=f"refuses the schema for '{topics.output}-value'"),

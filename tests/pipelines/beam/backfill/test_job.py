@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parquet_parts import write_batch
 
 from encoder.errors import OutputConflict
 from encoder.store.objects import open_objects
@@ -50,7 +51,7 @@ OLDER = (
 
 
 def write_part(job, k=0):
-    ParquetParts(job.output).write(part_name(0, 0, k), BATCH, part_metadata(job, 5, 2, 99))
+    write_batch(ParquetParts(job.output), part_name(0, 0, k), BATCH, part_metadata(job, 5, 2, 99))
 
 
 @given(counts, counts)
@@ -140,7 +141,7 @@ def test_the_same_version_from_another_place_is_the_same_job(job):
 def test_parquet_that_no_backfill_wrote_is_refused(job, claimed):
     if claimed:
         claim_output(job)
-    ParquetParts(job.output).write("sales.parquet", BATCH, {})
+    write_batch(ParquetParts(job.output), "sales.parquet", BATCH, {})
     with pytest.raises(OutputConflict, match=r"sales\.parquet, which no backfill wrote: name another folder"):
         claim_output(job)
     assert (open_objects(job.output).stat("_job.json") is not None) == claimed

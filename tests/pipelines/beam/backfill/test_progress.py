@@ -2,6 +2,7 @@ import threading
 
 import pyarrow as pa
 import pytest
+from parquet_parts import write_batch
 from patience import PATIENCE
 
 from encoder.errors import StoreUnavailable
@@ -22,7 +23,7 @@ def job(tmp_path):
 
 def write_part(job, k):
     batch = pa.record_batch({"id": [1, 2]})
-    ParquetParts(job.output).write(part_name(0, 0, k), batch, part_metadata(job, 3, 1, 10))
+    write_batch(ParquetParts(job.output), part_name(0, 0, k), batch, part_metadata(job, 3, 1, 10))
 
 
 def test_every_part_is_counted_once(job, monkeypatch):

@@ -86,7 +86,7 @@ def test_records_come_back(rows):
 @pytest.mark.parametrize(
     ("field", "says"),
     [
-        (pa.field("user-id", pa.string()), "'user-id' has a name that Avro does not take"),
+        (pa.field("user-id", pa.string()), "'user-id' has a name that Avro does not allow"),
         (pa.field("at", pa.timestamp("ns")), "which Avro does not have"),
         (pa.field("in", pa.struct([("1st", pa.string())])), "'1st' has a name"),
         (pa.field("m", pa.map_(pa.int32(), pa.string())), "which Avro does not have"),

@@ -225,5 +225,5 @@ def test_a_serialized_schema_without_what_it_imports():
 
 @pytest.mark.parametrize("name", ["../out.proto", "/tmp/out.proto"])
 def test_references_stay_in_their_folder(name):
-    with pytest.raises(SchemaError, match="no name of a file"):
+    with pytest.raises(SchemaError, match="not a file name"):
         ProtobufReader(Schema("PROTOBUF", 'syntax = "proto3";', (), {name: "x"}))

@@ -106,7 +106,7 @@ def test_nothing_found_names_the_pattern(folder, pattern, monkeypatch):
 
 def test_an_unknown_extension_names_the_file_and_the_flag(folder):
     (folder / "sub" / "x.dat").touch()
-    with pytest.raises(InputError, match=r"format of .*x\.dat: .*--input-format"):
+    with pytest.raises(InputError, match=r"unknown extension of .*x\.dat: set --input-format"):
         find_inputs(str(folder))
 
 

@@ -77,7 +77,7 @@ def test_files_are_read_from_the_account_that_the_uri_or_the_environment_names(m
         ("s3://b/x", FileNotFoundError(), InputError, "there is no file s3://b/x"),
         ("s3://b/x", PermissionError("denied"), InputError, "cannot read s3://b/x: denied"),
         ("/x", OSError("input/output\nerror"), InputError, "cannot read /x: input/output error"),
-        ("s3://b/x.gz", OSError("Truncated compressed stream"), InputError, "x.gz is damaged or cut short"),
+        ("s3://b/x.gz", OSError("Truncated compressed stream"), InputError, "x.gz is damaged or truncated"),
         ("/x", pa.ArrowInvalid("bad footer"), InputError, "cannot read /x: bad footer"),
     ],
 )

@@ -221,7 +221,7 @@ REASONS = {
     b'{"n": 9223372036854775808}': "field 'n': expected a whole number, found 9223372036854775808",
     b'{"u": "x"}': "field 'u': expected an object, found \"x\"",
     b'{"u": {"v": true}}': "field 'u.v': expected a string, found true",
-    b'{"text": "a", "text": "b"}': "field 'text' is there twice",
+    b'{"text": "a", "text": "b"}': "field 'text' appears twice",
     b"[1, 2]": "not an object: found a list",
     b'"text"': "not an object: found a string",
     b"null": "not an object: found null",
@@ -241,7 +241,7 @@ def test_the_reason_says_what_is_wrong_with_a_line(tmp_path, line):
     ("lines", "reason"),
     [
         (b"1,2\n3\n", "1 fields where the header has 2"),
-        (b'1,2\n"3,4\n5,6\n', "a quote is opened and never closed"),
+        (b'1,2\n"3,4\n5,6\n', "a quote is never closed"),
         (b"1,2\n3\r3,4\n", "a carriage return outside quotes"),
         (b"1,2\n\xc3,4\n", "not UTF-8: byte 0xc3 at position 0"),
     ],
@@ -301,7 +301,7 @@ def test_a_damaged_archive_is_named(tmp_path, compression, damage):
         stored = stored[: len(stored) // 2] if damage == "cut" else data
     Path(file.path).write_bytes(stored)
     file = find_inputs(file.path)[0]
-    with pytest.raises(InputError, match=f"{file.path} is damaged or cut short"):
+    with pytest.raises(InputError, match=f"{file.path} is damaged or truncated"):
         read(file)
 
 

@@ -60,51 +60,18 @@ def commands() -> Iterator[str]:
 
 def _command(command: Any, context: Any, level: int) -> Iterator[str]:
     if level > 2:
-        yield from (f"{'#' * (level - 1)} {context.command_path}", "", *_unwrapped(command.help), "")
+        yield from (f"{'#' * (level - 1)} {context.command_path}", "", *_paragraphs(command.help))
     if not hasattr(command, "commands"):
         pieces = " ".join(command.collect_usage_pieces(context))
         yield from ("```text", f"{context.command_path} {pieces}", "```", "")
-    panels: dict[str, list[str]] = {}
-    for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
-        if record is not None and parameter.name not in _TYPERS_OWN:
-            panel = getattr(parameter, "rich_help_panel", None) or "Options"
-            panels.setdefault(panel, []).append(
-                f"| {_code(record[0])} | {_meaning(parameter, record, context)} |"
-            )
-    for panel, rows in panels.items():
-        yield from (f"| {panel} | |", "| --- | --- |", *rows, "")
+    yield from _tables(command, context, lambda names: names)
     for name, inner in getattr(command, "commands", {}).items():
         if not inner.hidden:
             yield from _command(inner, type(context)(inner, info_name=name, parent=context), level + 1)
 
 
-def _meaning(parameter: Any, record: tuple[str, str], context: Any) -> str:
-    help_, default = (
-        parameter.help or "",
-        re.search(r"default: (.*?)(?:; required|; x[<>]|; \d|\]$)", record[1]),
-    )
-    cell = [_cell(help_)]
-    if parameter.required:
-        cell.append("**Required.**")
-    if default:
-        cell.append(f"Default: {_code(default[1].removeprefix('(').removesuffix(')'))}.")
-    if variables := _variables(parameter, context):
-        cell.append(f"<br>{_code(variables[0])}")
-    return " ".join(cell)
-
-
-def _variables(parameter: Any, context: Any) -> list[str]:
-    """The environment variables that set an option; the one to use is the first."""
-    if parameter.param_type_name != "option":
-        return []
-    if parameter.envvar:
-        return [parameter.envvar] if isinstance(parameter.envvar, str) else list(parameter.envvar)
-    return [f"{context.auto_envvar_prefix}_{parameter.name.upper()}"] if parameter.allow_from_autoenv else []
-
-
 def worker_settings() -> Iterator[str]:
-    """The worker's settings: key in the file, environment variable, type, default."""
+    """The worker's settings, by their keys in the file."""
     import typer.main
 
     from pipelines.cli.app import app
@@ -113,17 +80,53 @@ def worker_settings() -> Iterator[str]:
     with root.make_context("millstream", [], resilient_parsing=True) as parent:
         command = root.commands["worker"]
         context = type(parent)(command, info_name="worker", parent=parent)
-        yield from ("| key | environment variable | takes |", "| --- | --- | --- |")
-        for parameter in command.get_params(context):
-            record = parameter.get_help_record(context)
-            if record is None or parameter.name in ("help", "config"):
-                continue
-            names, _, takes = record[0].partition(" ")
-            key = names.split(",")[0].removeprefix("--")
-            several = ", or a list of these" if parameter.multiple else ""
-            kind = "`true`, `false`" if parameter.is_flag else _code(takes.strip()) + several
-            variables = ", ".join(map(_code, _variables(parameter, context)[:1]))
-            yield f"| {_code(key)} | {variables} | {kind} |"
+        yield from _tables(command, context, _key, leave_out=("config",))
+
+
+def _tables(
+    command: Any, context: Any, shown: Callable[[str], str], leave_out: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """A table for each group of a command's options."""
+    panels: dict[str, list[str]] = {"Arguments": []}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is None or parameter.name in (*_TYPERS_OWN, *leave_out):
+            continue
+        if parameter.param_type_name == "argument":
+            panel, name = "Arguments", record[0].partition(" <")[0]
+        else:
+            panel, name = parameter.rich_help_panel or "Options", shown(record[0])
+        row = f"| {_code(name)} | {_meaning(parameter, record, context)} |"
+        panels.setdefault(panel, []).append(row)
+    for panel, rows in panels.items():
+        if rows:
+            yield from (f"| {panel} | |", "| --- | --- |", *rows, "")
+
+
+def _key(names: str) -> str:
+    """The key in a file of an option `--pin / --no-pin` or `--brokers HOST:PORT`."""
+    return names.partition(" / ")[0].removeprefix("--")
+
+
+def _meaning(parameter: Any, record: tuple[str, str], context: Any) -> str:
+    cell = [_cell(parameter.help or "")]
+    default = re.search(r"default: (.*?)(?:; required|; x[<>]|; \d|\]$)", record[1])
+    if parameter.required:
+        cell.append("**Required.**")
+    if default:
+        cell.append(f"Default: {_code(default[1].removeprefix('(').removesuffix(')'))}.")
+    if variable := _variable(parameter, context):
+        cell.append(f"<br>{_code(variable)}")
+    return " ".join(cell)
+
+
+def _variable(parameter: Any, context: Any) -> str | None:
+    """The environment variable that sets an option; where there are several, the one to use is the first."""
+    if parameter.param_type_name != "option":
+        return None
+    if parameter.envvar:
+        return str(parameter.envvar if isinstance(parameter.envvar, str) else parameter.envvar[0])
+    return f"{context.auto_envvar_prefix}_{parameter.name.upper()}" if parameter.allow_from_autoenv else None
 
 
 def metrics() -> Iterator[str]:
@@ -160,8 +163,12 @@ def public_names(package: str) -> Callable[[], Iterator[str]]:
     return part
 
 
-def _unwrapped(text: str | None) -> list[str]:
-    return [" ".join(paragraph.split()) + "\n" for paragraph in (text or "").split("\n\n")]
+def _paragraphs(text: str | None) -> Iterator[str]:
+    """The paragraphs of a help text; those that show a command are blocks of code."""
+    for paragraph in re.split(r"\n\s*\n", (text or "").strip()):
+        words = " ".join(paragraph.replace("\b", "").split())
+        shows_command = re.search(r"(^|\| )millstream ", words) and not words.endswith((".", ":"))
+        yield from ("```text", words, "```", "") if shows_command else (words, "")
 
 
 def _code(text: str) -> str:

@@ -41,7 +41,7 @@ class Session:
         )
         self.extra = self._watcher.shown
         self._thread: threading.Thread | None = None
-        self._readings: MetricsHistory | None = None
+        self._history: MetricsHistory | None = None
         self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
@@ -59,15 +59,15 @@ class Session:
             self._thread.join()
         self._watcher.stop(self._processed() if kind is None else 0)
 
-    def begin(self, readings: MetricsHistory, stopping: threading.Event, *, lines: bool) -> None:
+    def begin(self, history: MetricsHistory, stopping: threading.Event, *, lines: bool) -> None:
         """Go on until `stopping` is set, which this does itself when the time is over.
 
         Args:
-            readings: of the worker.
+            history: of the worker.
             stopping: of the worker.
             lines: whether to print how it goes now and then.
         """
-        self._readings, self._stopping = readings, stopping
+        self._history, self._stopping = history, stopping
         self._thread = threading.Thread(target=self._go, args=(stopping, lines), name="demo", daemon=True)
         self._thread.start()
 
@@ -93,24 +93,24 @@ class Session:
                 break
 
     def _processed(self) -> int:
-        if self._readings is None:
+        if self._history is None:
             return 0
-        self._readings.look()
-        return int(self._readings.value("millstream_records_total"))
+        self._history.poll()
+        return int(self._history.value("millstream_records_total"))
 
     def _line(self) -> str:
         processed = self._processed()
-        readings = self._readings
-        assert readings is not None
-        found = readings.quantiles("millstream_latency_seconds", (0.5, 0.99))
+        history = self._history
+        assert history is not None
+        found = history.quantiles("millstream_latency_seconds", (0.5, 0.99))
         latency = (
             ""
             if found is None
             else f", committed after {1000 * found[0]:.0f} ms, 99 % {1000 * found[1]:.0f} ms"
         )
-        dead = readings.value("millstream_dead_letters_total")
+        dead = history.value("millstream_dead_letters_total")
         return (
-            f"{readings.rate('millstream_records_total'):,.0f} records/s, {processed:,} in all, "
+            f"{history.rate('millstream_records_total'):,.0f} records/s, {processed:,} in all, "
             f"{dead:,.0f} dead letters{latency}"
         )
 

@@ -147,12 +147,12 @@ class ModelFollower:
     def _follow(self, every: float) -> None:
         def loop() -> None:
             while not self._stopped.wait(every):
-                self.look()
+                self.poll()
 
         self._thread = threading.Thread(target=loop, name="model-follower", daemon=True)
         self._thread.start()
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Look into the store once; whether there is another model now. The follower's thread calls this."""
         newest = 0
         try:

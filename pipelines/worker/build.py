@@ -20,11 +20,11 @@ from pipelines.sinks.open_files import Rotation
 from pipelines.worker.commit import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
-from pipelines.worker.offsets import Places
+from pipelines.worker.offsets import PartitionIndex
 from pipelines.worker.plan import Output, Plan
 from pipelines.worker.prepare import Prepared, prepare
 from pipelines.worker.sinks import Outputs
-from pipelines.worker.source import Inputs
+from pipelines.worker.source import Source
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 from pipelines.worker.telemetry.tracing import open_spans
 
@@ -42,13 +42,13 @@ class Started:
     Attributes:
         worker: to run.
         metrics: its metrics.
-        inputs: its partitions.
+        source: its partitions.
         follower: gives its model.
     """
 
     worker: Worker
     metrics: WorkerMetrics
-    inputs: Inputs
+    source: Source
     follower: ModelFollower
 
 
@@ -80,22 +80,22 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
         callbacks = {"stats_cb": metrics.on_statistics, "error_cb": _on_error}
         consumer = Consumer({**cluster.consumer, **callbacks}, logger=_log)
         latest = cluster.consumer["auto.offset.reset"] in ("latest", "largest", "end")
-        inputs = Inputs(consumer, plan.inputs, latest=latest)
-        closing = stack.enter_context(_closing(consumer, inputs))
+        source = Source(consumer, plan.inputs, latest=latest)
+        closing = stack.enter_context(_closing(consumer, source))
 
         def idle() -> None:
             metrics.alive()
-            inputs.idle()
+            source.idle()
 
         producer, commits = _commits(prepared, consumer, idle, stopping.is_set)
-        maker = prepared.maker(spans)
-        follower.only_if(maker.accept)
-        outputs = _outputs(prepared, producer, inputs.places)
+        decoder = prepared.decoder(spans)
+        follower.only_if(decoder.accept)
+        outputs = _outputs(prepared, producer, source.partitions)
         for files in outputs.files:
             stack.callback(files.close)
         worker = Worker(
-            inputs=inputs,
-            maker=maker,
+            source=source,
+            decoder=decoder,
             follower=follower,
             outputs=outputs,
             commits=commits,
@@ -106,12 +106,12 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
             transaction_records=settings.transaction_records,
             spans=spans,
         )
-        yield Started(worker, metrics, inputs, follower)
+        yield Started(worker, metrics, source, follower)
         closing()
 
 
 @contextmanager
-def _closing(consumer: Any, inputs: Inputs) -> Iterator[Callable[[], None]]:
+def _closing(consumer: Any, source: Source) -> Iterator[Callable[[], None]]:
     """Leave the group at the end; after an error, without committing anything more."""
     done = False
 
@@ -123,7 +123,7 @@ def _closing(consumer: Any, inputs: Inputs) -> Iterator[Callable[[], None]]:
         yield finish
     finally:
         if not done:
-            inputs.give_up()
+            source.give_up()
         consumer.close()
 
 
@@ -161,7 +161,7 @@ def _commits(
     return commits.producer, commits
 
 
-def _outputs(prepared: Prepared, producer: Any, places: Places) -> Outputs:
+def _outputs(prepared: Prepared, producer: Any, partitions: PartitionIndex) -> Outputs:
     plan, settings, max_bytes = prepared.plan, prepared.plan.settings, prepared.cluster.max_bytes
     rotation = Rotation(settings.rows_per_file, settings.mib_per_file * _MIB, settings.seconds_per_file)
     share = settings.max_memory * _MIB // 2 // max(1, len(prepared.folders))
@@ -170,7 +170,7 @@ def _outputs(prepared: Prepared, producer: Any, places: Places) -> Outputs:
         if output is None or output.kind != "parquet":
             return None
         folder, metadata = prepared.folders[output.target], {"millstream.text": plan.text}
-        return OffsetFiles(folder, rotation, metadata, places.__getitem__, max_bytes=share)
+        return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, max_bytes=share)
 
     sinks = {topic: TopicSink(producer, topic, max_bytes[topic]) for topic in plan.written_topics}
     return Outputs(

@@ -1,134 +1,165 @@
-"""Messages become records with vectors: decoding and enrichment of one batch, without any I/O."""
+"""From message values to records with vectors, one batch at a time and without I/O of its own."""
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from encoder.errors import ConfigurationError
-from pipelines.enrich.enrichment import ADDED, EnrichedBatch, Enrichment
+from pipelines.enrich.enrichment import EnrichedBatch, Enrichment
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
-from pipelines.formats.messages import (
-    Value,
-    columns_seen,
-    decode_columns,
-    decode_objects,
-    text_columns,
-)
-from pipelines.formats.schema_registry import FieldTypes
+from pipelines.formats.messages import Value, decode_columns, decode_objects, object_columns, text_columns
+from pipelines.formats.schema_registry import FramedDecoder
 from pipelines.records.bad_rows import DeadLetter
+from pipelines.worker.columns import kept_columns
 from pipelines.worker.plan import Plan
 from pipelines.worker.telemetry.tracing import OFF, Spans
 
-__all__ = ["RecordMaker", "fields_seen", "kept_columns", "output_schema"]
+__all__ = ["Decoded", "PlainValues", "RecordDecoder", "RegistryValues", "ValueDecoder"]
 
 
-class RecordMaker:
-    """Makes records.
+class Decoded(NamedTuple):
+    """A batch of values, decoded.
+
+    Attributes:
+        rows: `(n_good,)` int64, which values are records, rising.
+        texts: `(n_good,)` rows with the columns that the text template reads.
+        records: `(n_good,)` dictionaries, or None if no output needs them.
+        columns: `(n_good,)` rows with the columns to write, or None if no output needs them.
+        reasons: what is wrong with each of the other values, by its row.
+    """
+
+    rows: NDArray[np.int64]
+    texts: pa.RecordBatch
+    records: list[dict[str, Any]] | None
+    columns: pa.RecordBatch | None
+    reasons: dict[int, str]
+
+
+class ValueDecoder(Protocol):
+    """Decodes the values of one format."""
+
+    def __call__(self, values: Sequence[Value]) -> Decoded:
+        """Decode a batch of values.
+
+        Raises:
+            RegistryUnavailable: a schema cannot be fetched now; no value is at fault.
+        """
+
+
+class PlainValues:
+    """Decodes JSON and text, which need no schema.
 
     Args:
         plan: of the worker.
-        schema: the columns of the records, where an output needs columns; see `output_schema`.
-        spans: for tracing.
+        schema: the columns of the records, the text's included, or None if no output needs columns.
     """
 
-    def __init__(self, plan: Plan, schema: pa.Schema | None, spans: Spans = OFF) -> None:
-        self._spans = spans
-        self._template = plan.template
+    def __init__(self, plan: Plan, schema: pa.Schema | None) -> None:
         self._kind: PlainFormat = "text" if plan.settings.input_format == "text" else "json"
+        self._fields = plan.template.fields
         self._needs_objects = plan.needs_objects
         self._schema = schema
-        self._decoder = (
-            JsonDecoder(f"topic {plan.input_names}", schema)
-            if schema is not None and self._kind == "json"
-            else None
-        )
+        self._kept = [] if schema is None else list(kept_columns(plan, schema))
+        self._decoder: JsonDecoder | None = None
+        if schema is not None and self._kind == "json":
+            self._decoder = JsonDecoder(f"topic {plan.input_names}", schema)
+
+    def __call__(self, values: Sequence[Value]) -> Decoded:
+        """See `ValueDecoder`."""
+        if self._schema is None:
+            records, good, reasons = decode_objects(values, self._kind)
+            return Decoded(
+                np.array(good, np.int64), text_columns(records, self._fields), records, None, reasons
+            )
+        batch, good, reasons = decode_columns(values, self._kind, self._schema, self._decoder)
+        rows, objects = np.array(good, np.int64), None
+        if self._needs_objects:
+            wanted = values if len(rows) == len(values) else [values[row] for row in good]
+            objects, good, more = decode_objects(wanted, self._kind)
+            reasons |= {int(rows[row]): reason for row, reason in more.items()}
+            if more:
+                batch, rows = batch.take(pa.array(good)), rows[good]
+        columns = batch.select(self._kept) if self._kept else None
+        return Decoded(rows, batch, objects, columns, reasons)
+
+
+class RegistryValues:
+    """Decodes values that begin with the id of their schema.
+
+    Args:
+        plan: of the worker.
+        schema: the columns of the records, or None if no output needs columns.
+        decode: decodes values by the schemas of the registry.
+    """
+
+    def __init__(self, plan: Plan, schema: pa.Schema | None, decode: FramedDecoder) -> None:
+        self._decode = decode
+        self._fields = plan.template.fields
+        self._columns: pa.Schema | None = None
+        if schema is not None and (kept := kept_columns(plan, schema)):
+            self._columns = pa.schema([schema.field(name) for name in kept])
+
+    def __call__(self, values: Sequence[Value]) -> Decoded:
+        """See `ValueDecoder`."""
+        records, good, reasons = self._decode(values)
+        rows, columns = np.array(good, np.int64), None
+        if self._columns is not None:
+            columns, fit, misfits = object_columns(records, self._columns)
+            reasons |= {int(rows[i]): reason for i, reason in misfits.items()}
+            if misfits:
+                records, rows = [records[i] for i in fit], rows[fit]
+        return Decoded(rows, text_columns(records, self._fields), records, columns, reasons)
+
+
+class RecordDecoder:
+    """Decodes and enriches batches of values.
+
+    Args:
+        plan: of the worker.
+        schema: the columns of the records, or None if no output needs columns.
+        decode: decodes the values.
+        spans: for tracing.
+
+    Attributes:
+        accept: raises ConfigurationError for a model that lacks a head or adds a column that records have.
+    """
+
+    def __init__(
+        self, plan: Plan, schema: pa.Schema | None, decode: ValueDecoder, spans: Spans = OFF
+    ) -> None:
+        self._decode = decode
+        self._spans = spans
+        self._keeps_values = plan.uses_registry
+        self._enrichment = Enrichment(plan.template, (), plan.vectors, plan.heads)
         kept = () if schema is None else kept_columns(plan, schema)
-        self._enrichment = Enrichment(self._template, kept, plan.vectors, plan.heads)
-        self.accept = self._enrichment.accept
-        self._n_before = 0
+        self.accept = replace(self._enrichment, keep=kept).accept
 
     def __call__(self, values: Sequence[Value], model: FollowedModel) -> EnrichedBatch:
-        """Decode and enrich values."""
+        """Decode and enrich values.
+
+        Raises:
+            RegistryUnavailable: a schema cannot be fetched now; no value is at fault.
+        """
         began = time.time_ns()
-        records: list[dict[str, Any]] | None = None
-        reasons: dict[int, str] = {}
-        rows = np.arange(len(values))
-        if self._schema is not None:
-            batch, good, reasons = decode_columns(values, self._kind, self._schema, self._decoder)
-            rows = np.array(good, np.int64)
-        if self._needs_objects or self._schema is None:
-            wanted = values if len(rows) == len(values) else [values[row] for row in rows.tolist()]
-            records, good, more = decode_objects(wanted, self._kind)
-            reasons |= {int(rows[row]): reason for row, reason in more.items()}
-            if self._schema is not None and more:
-                batch = batch.take(pa.array(good))
-            rows = rows[good]
-        if self._schema is None:
-            batch = text_columns(records or [], self._template.fields)
+        rows, texts, records, columns, reasons = self._decode(values)
         letters = [DeadLetter(row, "VALUE_CONVERTER", reason) for row, reason in reasons.items()]
         self._spans.passed("decode", began)
         with self._spans.step("encode"):
-            enriched = self._enrichment(batch, model.encoder, model.label)
-        if enriched.bad:
-            letters += [DeadLetter(int(rows[i]), "TRANSFORMATION", why) for i, why in enriched.bad.items()]
-            kept = np.setdiff1d(np.arange(len(rows)), list(enriched.bad))
-            records = None if records is None else [records[i] for i in kept.tolist()]
+            batch, bad = self._enrichment(texts, model.encoder, model.label)
+        if bad:
+            letters += [DeadLetter(int(rows[i]), "TRANSFORMATION", reason) for i, reason in bad.items()]
+            kept = np.setdiff1d(np.arange(len(rows)), list(bad))
             rows = rows[kept]
-        return EnrichedBatch(rows, records, enriched.batch, model.label, sorted(letters))
-
-
-def kept_columns(plan: Plan, schema: pa.Schema) -> tuple[str, ...]:
-    """The columns that go on: not those for the text only, and not those that would clash with added ones."""
-    wanted = schema.names if plan.fields is None else plan.fields
-    return tuple(name for name in schema.names if name in wanted and name not in ADDED)
-
-
-def output_schema(plan: Plan, seen: FieldTypes) -> pa.Schema:
-    """The columns of the records: those that were seen, with the types that are set.
-
-    Args:
-        plan: of the worker.
-        seen: the fields of the input; see `fields_seen`.
-
-    Raises:
-        ConfigurationError: a field was not seen and has no type, or no column can hold it.
-    """
-    types: FieldTypes = seen | {name: _type(name, kind) for name, kind in plan.types.items()}
-    names = [name for name in types if name not in ADDED] if plan.fields is None else list(plan.fields)
-    if not plan.uses_registry:  # the text is made of the columns
-        columns = plan.template.columns
-        names += [name for name in columns if name in types and name not in names]
-    return pa.schema([pa.field(name, _column(name, types)) for name in names])
-
-
-def fields_seen(plan: Plan, sample: Sequence[Value]) -> FieldTypes:
-    """The fields of a sample of JSON or text."""
-    kind: PlainFormat = "text" if plan.settings.input_format == "text" else "json"
-    return {field.name: field.type for field in columns_seen(sample, kind)}
-
-
-def _column(name: str, types: FieldTypes) -> pa.DataType:
-    kind = types.get(name)
-    if kind is None:
-        raise ConfigurationError(
-            f"no record of the sample has the field {name!r}: give its type, as in --fields {name}:string"
-        )
-    if isinstance(kind, str):
-        raise ConfigurationError(
-            f"the field {name!r} is {kind}, which no column holds: leave it out with --fields"
-        )
-    return kind
-
-
-def _type(name: str, kind: str) -> pa.DataType:
-    try:
-        return pa.type_for_alias(kind)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"the field {name!r} has the unknown type {kind!r}: use int64, float64, string, bool, …"
-        ) from error
+            records = None if records is None else [records[i] for i in kept.tolist()]
+            columns = None if columns is None else columns.take(pa.array(kept))
+        if columns is not None:
+            schema = pa.schema([*columns.schema, *batch.schema])
+            batch = pa.RecordBatch.from_arrays([*columns.columns, *batch.columns], schema=schema)
+        came = [values[row] for row in rows.tolist()] if self._keeps_values else ()
+        return EnrichedBatch(rows, records, batch, model.label, sorted(letters), came)

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from encoder.errors import InputError, RegistryUnavailable
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.worker.commit import Aborted, Commits, stop_error
-from pipelines.worker.decode import RecordMaker
+from pipelines.worker.decode import RecordDecoder
 from pipelines.worker.error_budget import ErrorBudget
-from pipelines.worker.framed_making import FramedRecordMaker
-from pipelines.worker.messages import Messages
 from pipelines.worker.sinks import Outputs
-from pipelines.worker.source import Inputs
+from pipelines.worker.source import MessageBatch, Source
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 from pipelines.worker.telemetry.tracing import OFF, Spans
 
@@ -45,24 +43,24 @@ class Worker:
     """Runs one member of the group.
 
     Args:
-        inputs: the input topics.
-        maker: makes records of values.
+        source: reads the input topics.
+        decoder: turns values into records with vectors.
         follower: gives the model.
-        outputs: where they go.
+        outputs: where records and dead letters go.
         commits: commits.
-        budget: of bad records.
-        metrics: for people.
+        budget: the share of bad records that is tolerated.
+        metrics: what operators see.
         stopping: set when the worker is to stop.
-        commit_seconds: between commits.
-        transaction_records: after so many there is a commit as well.
+        commit_seconds: the time between commits.
+        transaction_records: the number of records after which to commit early.
         spans: for tracing.
     """
 
     def __init__(
         self,
         *,
-        inputs: Inputs,
-        maker: RecordMaker | FramedRecordMaker,
+        source: Source,
+        decoder: RecordDecoder,
         follower: ModelFollower,
         outputs: Outputs,
         commits: Commits,
@@ -73,8 +71,8 @@ class Worker:
         transaction_records: int,
         spans: Spans = OFF,
     ) -> None:
-        self._inputs = inputs
-        self._make = maker
+        self._source = source
+        self._decode = decoder
         self._follower = follower
         self._outputs = outputs
         self._commits = commits
@@ -98,7 +96,7 @@ class Worker:
         Raises:
             MillstreamError: this process cannot go on; nothing that was not committed is lost.
         """
-        self._inputs.subscribe(self)
+        self._source.subscribe(self)
         try:
             while not self._stopping.is_set():
                 self._turn()
@@ -106,7 +104,7 @@ class Worker:
             self._commits.abort()
             raise
         for files in self._outputs.files:
-            if not files.flush(self._inputs.positions.owned, _STOP_SECONDS / len(self._outputs.files)):
+            if not files.flush(self._source.positions.owned, _STOP_SECONDS / len(self._outputs.files)):
                 _log.warning("%s does not answer: what is not written will be read again", files.uri)
         self._commit()
         _log.info("stopped")
@@ -114,7 +112,7 @@ class Worker:
     def _turn(self) -> None:
         """One round of the loop."""
         begin, began = time.monotonic(), time.time_ns()
-        messages = self._inputs.consume(_BATCH, _WAIT_SECONDS)
+        messages = self._source.consume(_BATCH, _WAIT_SECONDS)
         behind = len(messages) == _BATCH and time.monotonic() - begin < _BEHIND_SECONDS
         self._metrics.alive()
         if len(messages):
@@ -125,11 +123,11 @@ class Worker:
                 self._give_up(error)
             except RegistryUnavailable as error:
                 self._try_later(messages, error)
-        held = set(self._inputs.positions.owned if time.monotonic() < self._go_on_at else ())
+        held = set(self._source.positions.owned if time.monotonic() < self._go_on_at else ())
         for files in self._outputs.files:
             files.tick()
             held.update(files.full)
-        self._inputs.hold(held)
+        self._source.hold(held)
         self._metrics.waiting(len(held), sum(files.n_bytes for files in self._outputs.files))
         age = time.monotonic() - self._last_commit
         if (
@@ -145,32 +143,32 @@ class Worker:
             raise stop_error(error) from error
         _log.warning("the transaction failed: %s", error.args[0].str())
         self._commits.abort()
-        self._begin_anew("aborted")
+        self._restart("aborted")
 
-    def _try_later(self, messages: Messages, error: RegistryUnavailable) -> None:
+    def _try_later(self, messages: MessageBatch, error: RegistryUnavailable) -> None:
         """Read messages again in a moment: a schema of theirs cannot be had, and no record is at fault."""
         _log.warning("trying again: %s", error)
-        self._inputs.give_back(messages)
+        self._source.give_back(messages)
         self._commit()  # what came before them, so that it is not sent again and again
         self._go_on_at = time.monotonic() + _REGISTRY_SECONDS
 
-    def _begin_anew(self, outcome: str) -> None:
+    def _restart(self, outcome: str) -> None:
         self._metrics.transactions.labels(outcome).inc()
-        self._inputs.rewind()
+        self._source.rewind()
 
-    def _process(self, messages: Messages) -> None:
+    def _process(self, messages: MessageBatch) -> None:
         begin = time.perf_counter()
         values = [message.value() for message in messages.messages]
         model = self._follower.current()
-        made = self._make(values, model)
+        enriched = self._decode(values, model)
         self._metrics.encoded(len(values), sum(map(len, filter(None, values))), time.perf_counter() - begin)
         self._oldest = self._oldest or messages.messages[0].timestamp()[1] / 1000
         fresh = self._fresh(messages)
         if self._outputs.has_topics:
             self._commits.begin()
         with self._spans.step("send"):
-            large, n_bytes = self._outputs.send(messages, made, fresh)
-        letters = made.letters + large
+            large, n_bytes = self._outputs.send(messages, enriched, fresh)
+        letters = enriched.letters + large
         if letters:
             self._metrics.dead(len(letters), letters[-1].reason)
             self._outputs.send_letters(messages, letters, fresh)
@@ -178,7 +176,7 @@ class Worker:
         self._n_records += len(values)
         self._n_bytes += n_bytes
 
-    def _fresh(self, messages: Messages) -> NDArray[np.bool_] | None:
+    def _fresh(self, messages: MessageBatch) -> NDArray[np.bool_] | None:
         """Which messages the topics have not had yet, or None for all."""
         if not self._topics_from:
             return None
@@ -190,20 +188,20 @@ class Worker:
     def _commit(self) -> None:
         """Commit what is open, if there is anything."""
         begin = time.perf_counter()
-        positions = self._inputs.positions
+        positions = self._source.positions
         moved = {p: positions.next(p) for p in positions.owned}
         state = {p: self._state(p, offset) for p, offset in moved.items()}
         new = {p: at for p, at in state.items() if self._committed.get(p) != at}
         self._last_commit = time.monotonic()
         if not new:
             return
-        parts = [self._inputs.places.part(p, offset, metadata) for p, (offset, metadata) in new.items()]
+        parts = [self._source.partitions.part(p, offset, metadata) for p, (offset, metadata) in new.items()]
         self._busy = True
         try:
             with self._spans.commit(self._n_records):
                 done = self._commits.commit(parts)
         except Aborted:
-            self._begin_anew("aborted")
+            self._restart("aborted")
         else:
             self._metrics.transactions.labels("committed" if done else "refused").inc()
             if done:
@@ -252,7 +250,7 @@ class Worker:
         """See `Rebalanced`."""
         if not self._busy:
             self._commits.abort()
-            self._inputs.rewind()
+            self._source.rewind()
         self._forget(partitions)
 
     def _forget(self, partitions: list[int]) -> None:

@@ -2,7 +2,7 @@
 
 A position is the offset of the next record. Offsets have gaps (transaction markers, compaction), so a higher
 one than expected is normal; a lower one was dealt with before and must not be dealt with again. Partitions of
-several topics have numbers, so that arrays can hold them (`Places`).
+several topics have numbers, so that arrays can hold them (`PartitionIndex`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from confluent_kafka import OFFSET_INVALID, TopicPartition
 from numpy.typing import NDArray
 
-__all__ = ["Place", "Places", "Positions"]
+__all__ = ["PartitionIndex", "PartitionName", "Positions"]
 
 
 class Positions:
@@ -97,7 +97,7 @@ class Positions:
         return back
 
 
-class Place(NamedTuple):
+class PartitionName(NamedTuple):
     """A partition of a topic."""
 
     topic: str
@@ -107,16 +107,16 @@ class Place(NamedTuple):
         return f"{self.topic}/p{self.partition}"
 
 
-class Places:
+class PartitionIndex:
     """Gives each partition a number when it is first heard of; it is valid in this process alone."""
 
     def __init__(self) -> None:
-        self._places: list[Place] = []
+        self._places: list[PartitionName] = []
         self._numbers: dict[tuple[str, int], int] = {}
         self._topics: set[str] = set()
         self._table = np.empty(0, np.int32)  # of the only topic: numbers by partition
 
-    def __getitem__(self, number: int) -> Place:
+    def __getitem__(self, number: int) -> PartitionName:
         return self._places[number]
 
     def number(self, topic: str, partition: int) -> int:
@@ -125,7 +125,7 @@ class Places:
         if known is not None:
             return known
         number = len(self._places)
-        self._places.append(Place(topic, partition))
+        self._places.append(PartitionName(topic, partition))
         self._numbers[topic, partition] = number
         self._topics.add(topic)
         self._table = np.full(1 + max(place.partition for place in self._places), -1, np.int32)

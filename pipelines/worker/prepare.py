@@ -21,8 +21,8 @@ from pipelines.kafka.config import consumer_properties, shown
 from pipelines.kafka.sample import sample_values
 from pipelines.sinks.kafka import record_encoder
 from pipelines.sinks.output_claim import claim, claimed_schema
-from pipelines.worker.decode import RecordMaker, fields_seen, output_schema
-from pipelines.worker.framed_making import FramedRecordMaker
+from pipelines.worker.columns import fields_seen, output_schema
+from pipelines.worker.decode import PlainValues, RecordDecoder, RegistryValues, ValueDecoder
 from pipelines.worker.plan import Plan
 from pipelines.worker.schemas import Known, Schemas
 from pipelines.worker.sinks import Encode
@@ -99,11 +99,12 @@ class Prepared:
     columns: pa.Schema | None
     messages: "AvroFromAvro | AvroFromColumns | None"
 
-    def maker(self, spans: Spans) -> RecordMaker | FramedRecordMaker:
-        """What makes records of values."""
+    def decoder(self, spans: Spans = OFF) -> RecordDecoder:
+        """A decoder of the input."""
+        decode: ValueDecoder = PlainValues(self.plan, self.columns)
         if self.schemas and self.plan.uses_registry:
-            return FramedRecordMaker(self.plan, self.columns, self.schemas.decoder(self.columns), spans)
-        return RecordMaker(self.plan, self.columns, spans)
+            decode = RegistryValues(self.plan, self.columns, self.schemas.decoder(self.columns))
+        return RecordDecoder(self.plan, self.columns, decode, spans)
 
     def encode(self) -> Encode | None:
         """Register the schemas of the output; what makes records into messages, or None for Arrow batches."""
@@ -210,7 +211,7 @@ def check(plan: Plan) -> list[tuple[str, str]]:
     prepared = prepare(plan, check_only=True)
     follower, cluster, settings = prepared.follower, prepared.cluster, plan.settings
     follower.close()
-    follower.only_if(prepared.maker(OFF).accept)
+    follower.only_if(prepared.decoder().accept)
     if plan.written_topics and settings.delivery == "exactly-once" and settings.instance is None:
         check_transactions(settings.brokers, plan.properties, f"{settings.group}-")
     found = [

@@ -16,7 +16,7 @@ from pipelines.formats.schema_registry import (
     schema_id,
 )
 from pipelines.kafka.registry import EXTRA, Registry, open_registry
-from pipelines.worker.decode import kept_columns
+from pipelines.worker.columns import kept_columns
 from pipelines.worker.plan import Plan
 
 if TYPE_CHECKING:

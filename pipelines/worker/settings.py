@@ -70,8 +70,9 @@ class WorkerSettings:
             envvar=_variables("PROPERTY", "PROPERTIES"),
             metavar="KEY=VALUE",
             help="Property of librdkafka; KEY=@FILE reads the value from a file. Repeatable.",
+            show_default=False,  # a file's may be secret
         ),
-    ] = field(default=None, repr=False)  # they may be secret
+    ] = field(default=None, repr=False)
     property_files: Annotated[
         list[Path] | None,
         _input(

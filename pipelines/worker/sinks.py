@@ -13,7 +13,7 @@ from pipelines.records.bad_rows import DeadLetter
 from pipelines.sinks.dead_letter_messages import dead_letter_batch, dead_letter_message
 from pipelines.sinks.kafka import Outgoing, TopicSink, arrow_messages
 from pipelines.sinks.offset_files import OffsetFiles
-from pipelines.worker.messages import Messages
+from pipelines.worker.source import MessageBatch
 
 __all__ = ["Encode", "Outputs"]
 
@@ -61,25 +61,27 @@ class Outputs:
         """Whether anything goes to topics."""
         return bool(self._topics) or self._letters_topic is not None
 
-    def send(self, messages: Messages, made: EnrichedBatch, fresh: Mask) -> tuple[list[DeadLetter], int]:
+    def send(
+        self, messages: MessageBatch, enriched: EnrichedBatch, fresh: Mask
+    ) -> tuple[list[DeadLetter], int]:
         """Send records to the topics, and hand them to the files.
 
         Args:
             messages: where they came from.
-            made: the records.
+            enriched: the records.
             fresh: `(n,)` bool, which of the messages the topics have not had yet; None for all.
 
         Returns:
             Letters for records that are too large for the topics, and the bytes that were sent.
         """
         if self._files is not None:
-            _add_by_partition(self._files, messages, made.rows, made.batch)
+            _add_by_partition(self._files, messages, enriched.rows, enriched.batch)
         if self._smallest is None:
             return [], 0
         if self._encode is None:
-            return self._send_batches(made, fresh)
-        rows: list[int] = made.rows.tolist()
-        values = self._encode(made)
+            return self._send_batches(enriched, fresh)
+        rows: list[int] = enriched.rows.tolist()
+        values = self._encode(enriched)
         sources = messages.messages
         if len(rows) < len(sources):
             sources = [sources[row] for row in rows]
@@ -88,7 +90,7 @@ class Outputs:
         wanted: list[int] | None = None
         letters: list[DeadLetter] = []
         if fresh is not None:
-            wanted = np.flatnonzero(fresh[made.rows]).tolist()
+            wanted = np.flatnonzero(fresh[enriched.rows]).tolist()
         if values and max(map(len, values)) > self._smallest.max_bytes // 2:
             every = range(len(rows)) if wanted is None else wanted
             wanted, letters = self._that_fit(every, rows, map(Outgoing, values, keys, headers))
@@ -110,9 +112,9 @@ class Outputs:
                 fit.append(i)
         return fit, letters
 
-    def _send_batches(self, made: EnrichedBatch, fresh: Mask) -> tuple[list[DeadLetter], int]:
+    def _send_batches(self, enriched: EnrichedBatch, fresh: Mask) -> tuple[list[DeadLetter], int]:
         """Send records as Arrow batches."""
-        batch, rows = made.batch, made.rows
+        batch, rows = enriched.batch, enriched.rows
         if fresh is not None:
             kept = np.flatnonzero(fresh[rows])
             batch, rows = batch.take(pa.array(kept)), rows[kept]
@@ -129,7 +131,7 @@ class Outputs:
             row, "TASK_PUT", f"the message would have {size:,} bytes, and topic {topic!r} takes {limit:,}"
         )
 
-    def send_letters(self, messages: Messages, letters: Sequence[DeadLetter], fresh: Mask) -> None:
+    def send_letters(self, messages: MessageBatch, letters: Sequence[DeadLetter], fresh: Mask) -> None:
         """Send dead letters; the arguments are those of `send`."""
         sources = messages.messages
         if (sink := self._letters_topic) is not None:
@@ -144,7 +146,7 @@ class Outputs:
             )
 
 
-def _add_by_partition(files: OffsetFiles, messages: Messages, rows: Any, batch: pa.RecordBatch) -> None:
+def _add_by_partition(files: OffsetFiles, messages: MessageBatch, rows: Any, batch: pa.RecordBatch) -> None:
     """Hand rows of a batch to the files of their partitions.
 
     Messages of a partition come in runs, mostly long ones, which are slices of the batch and not copied.

@@ -1,23 +1,24 @@
 """The input topics: which partitions are ours, where we are in them, and messages in batches.
 
 Here and in all that follows, a partition is a number that this process gave to a topic's partition: see
-`Places`.
+`PartitionIndex`.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, TransientError
 from pipelines.worker.commit import stop_error
-from pipelines.worker.messages import Messages
-from pipelines.worker.offsets import Places, Positions
+from pipelines.worker.offsets import PartitionIndex, Positions
 
-__all__ = ["Inputs", "Rebalanced"]
+__all__ = ["MessageBatch", "Rebalanced", "Source"]
 
 _Callback = Callable[[Any, list[TopicPartition]], None]
 _log = logging.getLogger(__name__)
@@ -26,8 +27,35 @@ _SEEK_SECONDS = 10.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 
+@dataclass(frozen=True)
+class MessageBatch:
+    """A batch of messages, in the order of each partition.
+
+    Attributes:
+        messages: confluent_kafka's.
+        partitions: `(n,)` int32, as `PartitionIndex` numbers them.
+        offsets: `(n,)` int64.
+    """
+
+    messages: list[Any]
+    partitions: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def select(self, mask: NDArray[np.bool_]) -> "MessageBatch":
+        """The messages where the mask is true."""
+        if mask.all():
+            return self
+        rows = np.flatnonzero(mask)
+        return MessageBatch(
+            [self.messages[i] for i in rows.tolist()], self.partitions[rows], self.offsets[rows]
+        )
+
+
 class Rebalanced(Protocol):
-    """Who is told of partitions that come and go; all calls come from inside `Inputs.consume`."""
+    """Who is told of partitions that come and go; all calls come from inside `Source.consume`."""
 
     def assigned(self, partition: int, offset: int, metadata: str) -> int:
         """A partition is ours; the committed offset and what was committed with it.
@@ -43,7 +71,7 @@ class Rebalanced(Protocol):
         """Partitions were taken away some time ago: drop what is open."""
 
 
-class Inputs:
+class Source:
     """Reads topics as a member of a group.
 
     Args:
@@ -58,7 +86,7 @@ class Inputs:
     """
 
     def __init__(self, consumer: Any, topics: Sequence[str], *, latest: bool) -> None:
-        self.places = Places()
+        self.partitions = PartitionIndex()
         self.positions = Positions()
         self.rebalances = 0
         self._consumer = consumer
@@ -96,7 +124,7 @@ class Inputs:
             failure, self._failure = self._failure, None
             raise failure
 
-    def consume(self, n_messages: int, seconds: float) -> Messages:
+    def consume(self, n_messages: int, seconds: float) -> MessageBatch:
         """The next messages, possibly none; partitions may come and go meanwhile.
 
         Raises:
@@ -109,9 +137,9 @@ class Inputs:
         self._raise_kept()
         if any([message.error() for message in messages]):  # noqa: C419 - a list is faster
             messages = [message for message in messages if not self._is_error(message)]
-        partitions = self.places.of_messages(messages)
+        partitions = self.partitions.of_messages(messages)
         offsets = np.array([message.offset() for message in messages], np.int64)
-        batch = Messages(messages, partitions, offsets)
+        batch = MessageBatch(messages, partitions, offsets)
         self._moved |= self._fresh.intersection(partitions.tolist())
         if self._moved:  # what came before and after the move cannot be told apart: read it again
             batch = batch.select(~np.isin(partitions, list(self._moved)))
@@ -137,7 +165,7 @@ class Inputs:
         """Go back to what is committed."""
         self._moved |= set(self.positions.rewind())
 
-    def give_back(self, messages: Messages) -> None:
+    def give_back(self, messages: MessageBatch) -> None:
         """Read the messages that came last once more."""
         self._moved |= set(self.positions.give_back(messages.partitions, messages.offsets))
 
@@ -147,7 +175,7 @@ class Inputs:
         message = self._consumer.poll(0)
         self._raise_kept()
         if message is not None and not self._is_error(message):
-            self._moved.add(self.places.number(message.topic(), message.partition()))
+            self._moved.add(self.partitions.number(message.topic(), message.partition()))
 
     def hold(self, partitions: Iterable[int]) -> None:
         """Read these partitions no further, and the others again."""
@@ -163,7 +191,7 @@ class Inputs:
     def _settle(self) -> None:
         """Seek where the positions are, for partitions that moved."""
         for partition in self._moved.intersection(self.positions.owned):
-            self._seek(self.places.part(partition, self.positions.next(partition)))
+            self._seek(self.partitions.part(partition, self.positions.next(partition)))
         self._moved.clear()
 
     def _seek(self, part: TopicPartition) -> None:
@@ -179,7 +207,7 @@ class Inputs:
                 return
 
     def _parts(self, partitions: Iterable[int]) -> list[TopicPartition]:
-        return [self.places.part(partition) for partition in sorted(partitions)]
+        return [self.partitions.part(partition) for partition in sorted(partitions)]
 
     def _on_assign(self, _consumer: Any, parts: list[TopicPartition]) -> None:
         self.rebalances += 1
@@ -188,15 +216,15 @@ class Inputs:
         starts = self._starts(parts)
         begins = {}
         for part in starts:
-            number = self.places.number(part.topic, part.partition)
+            number = self.partitions.number(part.topic, part.partition)
             self.positions.begin(number, part.offset)
             begins[number] = self._listener.assigned(number, part.offset, part.metadata or "")
             self.positions.begin(number, begins[number])
             self._paused.discard(number)
             self._fresh.add(number)
-        self._consumer.incremental_assign([self.places.part(*begin) for begin in begins.items()])
+        self._consumer.incremental_assign([self.partitions.part(*begin) for begin in begins.items()])
         self._consumer.resume(self._parts(begins))  # held when it went, it would come back held
-        _log.info("assigned %s", {str(self.places[number]): offset for number, offset in begins.items()})
+        _log.info("assigned %s", {str(self.partitions[number]): offset for number, offset in begins.items()})
 
     def _starts(self, parts: list[TopicPartition]) -> list[TopicPartition]:
         """The committed offset of each partition.
@@ -231,8 +259,8 @@ class Inputs:
 
     def _leave(self, parts: list[TopicPartition], how: str) -> None:
         self.rebalances += 1
-        partitions = [self.places.number(part.topic, part.partition) for part in parts]
-        _log.info("%s %s", how, [str(self.places[number]) for number in partitions])
+        partitions = [self.partitions.number(part.topic, part.partition) for part in parts]
+        _log.info("%s %s", how, [str(self.partitions[number]) for number in partitions])
         if self._listener is not None:
             (self._listener.revoked if how == "revoked" else self._listener.lost)(partitions)
         self.positions.end(partitions)

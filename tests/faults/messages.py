@@ -6,7 +6,7 @@ __all__ = ["FakeMessage", "batch_of"]
 
 import numpy as np
 
-from pipelines.worker.messages import Messages
+from pipelines.worker.source import MessageBatch
 
 
 @dataclass
@@ -47,7 +47,7 @@ class FakeMessage:
 
 def batch_of(messages):
     """Messages as the worker handles them."""
-    return Messages(
+    return MessageBatch(
         list(messages),
         np.array([message.partition() for message in messages], np.int32),
         np.array([message.offset() for message in messages], np.int64),

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from pipelines.worker.build import Started, collect_rarely, start
 from pipelines.worker.plan import Plan
-from pipelines.worker.telemetry.dashboard import View, Watched
+from pipelines.worker.telemetry.dashboard import Dashboard, WorkerStatus
 from pipelines.worker.telemetry.http import serve
 from pipelines.worker.telemetry.logs import log_json
 from pipelines.worker.telemetry.metrics_history import MetricsHistory
-from pipelines.worker.telemetry.screen import (
+from pipelines.worker.telemetry.terminal import (
     LogLines,
     logged_beside,
     need_terminal,
@@ -59,24 +59,24 @@ def run(plan: Plan, *, ui: bool = False, session: "Session | None" = None) -> No
         start(plan, stopping) as started,
     ):
         if plan.settings.listen is not None:
-            serve(plan.settings.listen, started.metrics, lambda: bool(started.inputs.positions.owned))
+            serve(plan.settings.listen, started.metrics, lambda: bool(started.source.positions.owned))
         collect_rarely()
-        readings = MetricsHistory(started.metrics.registry)
+        history = MetricsHistory(started.metrics.registry)
         end = os._exit if console is None else restore_and_exit
         over = watch(lambda: started.metrics.last_turn, stopping, plan.settings.stuck_seconds, end=end)
         if session is not None:
-            session.begin(readings, stopping, lines=console is None)
+            session.begin(history, stopping, lines=console is None)
         if console is None or log is None:
             started.worker.run()
         else:
-            with on_screen(console, View(readings, _watched(plan, started, log, session))):
+            with on_screen(console, Dashboard(history, _watched(plan, started, log, session))):
                 started.worker.run()
     over.set()
 
 
-def _watched(plan: Plan, started: Started, log: LogLines, session: "Session | None") -> Watched:
+def _watched(plan: Plan, started: Started, log: LogLines, session: "Session | None") -> WorkerStatus:
     outputs = ", ".join(output.target for output in plan.outputs)
-    return Watched(
+    return WorkerStatus(
         title=f"{plan.settings.group}: {plan.input_names} ▶ {outputs}, {plan.settings.delivery}",
         model=lambda: started.follower.current().label,
         last_reason=lambda: started.metrics.last_reason,

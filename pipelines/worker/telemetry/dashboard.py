@@ -19,7 +19,7 @@ from rich.text import Text
 
 from pipelines.worker.telemetry.metrics_history import MetricsHistory
 
-__all__ = ["View", "Watched", "duration_text", "sparkline"]
+__all__ = ["Dashboard", "WorkerStatus", "duration_text", "sparkline"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _TOP, _MIDDLE, _LEAST_LOG = 6, 8, 4
@@ -30,7 +30,7 @@ _DIM, _BAD, _GOOD = "dim", "bold red", "green"
 
 
 @dataclass(frozen=True)
-class Watched:
+class WorkerStatus:
     """What the view tells of a worker beside its metrics; functions give what changes.
 
     Attributes:
@@ -48,26 +48,26 @@ class Watched:
     extra: Callable[[], tuple[str, Sequence[Text]]] | None = None
 
 
-class View:
+class Dashboard:
     """Draws the screen; `rich.live.Live` asks for it again and again.
 
     Args:
-        readings: of the worker's metrics; each drawing takes a new look.
+        history: of the worker's metrics; each drawing takes a new look.
         watched: what else is told.
         clock: gives seconds since the epoch.
     """
 
     def __init__(
-        self, readings: MetricsHistory, watched: Watched, *, clock: Callable[[], float] = time.time
+        self, history: MetricsHistory, watched: WorkerStatus, *, clock: Callable[[], float] = time.time
     ) -> None:
-        self._readings = readings
+        self._history = history
         self._watched = watched
         self._clock = clock
         self._since = clock()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw one screen of the console's size."""
-        self._readings.look()
+        self._history.poll()
         height = options.height or console.height
         rest = max(1, height - 1 - _TOP - _MIDDLE)
         layout = Layout()
@@ -87,12 +87,12 @@ class View:
         return row
 
     def _records(self, width: int) -> Panel:
-        now = self._readings
+        now = self._history
         size = now.value("millstream_batch_records_sum") / max(1, now.value("millstream_batch_records_count"))
         return _panel(
             "records",
             Text(f"{now.rate('millstream_records_total'):,.0f} a second", "bold"),
-            Text(sparkline(now.history("millstream_records_total", width), width), _GOOD),
+            Text(sparkline(now.rates("millstream_records_total", width), width), _GOOD),
             Text(f"{now.rate('millstream_bytes_total') / _MIB:,.2f} MiB/s in batches of {size:,.0f}"),
             Text(f"{now.value('millstream_records_total'):,.0f} in all"),
         )
@@ -108,12 +108,12 @@ class View:
             ("encoding a batch", "encode"),
             ("committing", "commit"),
         ):
-            found = self._readings.quantiles(f"millstream_{name}_seconds", _P)
+            found = self._history.quantiles(f"millstream_{name}_seconds", _P)
             table.add_row(text, *("-" if found is None else _milliseconds(value) for value in found or _P))
         return Panel(table, title="latency", title_align="left", border_style=_DIM)
 
     def _lag(self, rows: int) -> Panel:
-        lags = sorted(self._readings.labelled("millstream_lag_records").items(), key=lambda one: -one[1])
+        lags = sorted(self._history.labelled("millstream_lag_records").items(), key=lambda one: -one[1])
         if not lags:
             return _panel("lag", Text("waiting for partitions", _DIM))
         shown = lags if len(lags) <= rows else lags[: rows - 1]
@@ -130,7 +130,7 @@ class View:
         return _panel(f"lag by partition, {sum(lag for _, lag in lags):,.0f} in all", *lines)
 
     def _worker(self) -> Panel:
-        now = self._readings
+        now = self._history
         commits = {
             dict(labels)["outcome"]: value
             for labels, value in now.labelled("millstream_commits_total").items()

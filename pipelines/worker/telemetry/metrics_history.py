@@ -37,7 +37,7 @@ class MetricsHistory:
         self._window = window
         self._looks: deque[tuple[float, _Samples]] = deque(maxlen=keep)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Take note of what the metrics are now."""
         samples = {
             (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
@@ -59,7 +59,7 @@ class MetricsHistory:
         looks = self._recent()
         return _rate(looks[0], looks[-1], name) if len(looks) > 1 else 0.0
 
-    def history(self, name: str, n: int) -> list[float]:
+    def rates(self, name: str, n: int) -> list[float]:
         """The last `n` rates of a counter, each from one look to the next one; fewer at the beginning."""
         looks = list(self._looks)[-n - 1 :]
         return [_rate(before, after, name) for before, after in pairwise(looks)]

@@ -5,7 +5,7 @@
     commit
 
 It is on where `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) names a collector; the other variables
-are OpenTelemetry's own. Messages keep their headers, so a reader of the output finds its trace there.
+are OpenTelemetry's own. MessageBatch keep their headers, so a reader of the output finds its trace there.
 """
 
 import logging

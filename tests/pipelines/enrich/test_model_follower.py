@@ -59,10 +59,10 @@ def test_a_newer_version_replaces_the_old_one(store, follow, tmp_path, tiny_mode
     before = follower.current()
     assert (before.label, before.version) == ("minilm@1", 1)
     assert np.array_equal(before.encoder.encode(TEXT), encoder.encode(TEXT))
-    assert not follower.look()
+    assert not follower.poll()
     assert follower.current() is before
     store.publish(tiny_model(tmp_path / "next", seed=8))
-    assert follower.look()
+    assert follower.poll()
     after = follower.current()
     assert (after.label, after.version) == ("minilm@2", 2)
     assert after.since >= before.since
@@ -82,13 +82,13 @@ def test_a_damaged_version_is_refused_once_and_the_next_one_taken(
     store.publish(tiny_model(tmp_path / "bad", seed=8))
     damage(store, 2)
     with caplog.at_level(logging.ERROR, "pipelines.enrich.model_follower"):
-        assert not follower.look()
-        assert not follower.look()
+        assert not follower.poll()
+        assert not follower.poll()
     assert (follower.current().version, follower.refused) == (1, 1)
     [record] = caplog.records
     assert "version 2 is refused, staying with minilm@1" in record.getMessage()
     store.publish(tiny_model(tmp_path / "good", seed=9))
-    assert follower.look()
+    assert follower.poll()
     assert follower.current().version == 3
 
 
@@ -111,7 +111,7 @@ def test_a_folder_is_what_it_is(model, follow, encoder):
 def test_a_store_that_is_away_changes_nothing(store, follow, request):
     follower = follow(store.uri)
     request.getfixturevalue("dead_store")
-    assert not follower.look()
+    assert not follower.poll()
     assert (follower.current().version, follower.unanswered, follower.refused) == (1, 1, 0)
 
 
@@ -143,9 +143,9 @@ def test_a_version_without_a_wanted_head_is_refused(store, follow, headed, model
     store.publish(headed("odd"))
     follower = follow(store.uri, accept=accept)
     store.publish(model)
-    assert not follower.look()
+    assert not follower.poll()
     assert (follower.current().version, follower.refused) == (2, 1)
     assert "version 3 is refused, staying with minilm@2: the model has no head 'odd'" in caplog.text
     store.publish(headed("odd", "fraud"))
-    assert follower.look()
+    assert follower.poll()
     assert follower.current().encoder.heads.names == ("fraud", "odd")

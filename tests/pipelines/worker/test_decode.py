@@ -7,7 +7,8 @@ from plans import plan_of
 
 from encoder.errors import ConfigurationError
 from pipelines.enrich.model_follower import FollowedModel
-from pipelines.worker.decode import RecordMaker, fields_seen, output_schema
+from pipelines.worker.columns import fields_seen, output_schema
+from pipelines.worker.decode import PlainValues, RecordDecoder
 
 VALUES = [
     b'{"id":0,"text":"paid","embedding":"old"}',
@@ -17,6 +18,10 @@ VALUES = [
     None,
 ]
 BAD = {1: "VALUE_CONVERTER", 2: "TRANSFORMATION", 4: "VALUE_CONVERTER"}
+
+
+def decoder_of(plan, schema):
+    return RecordDecoder(plan, schema, PlainValues(plan, schema))
 
 
 def schema_of(chosen):
@@ -32,7 +37,7 @@ def followed(encoder):
 def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, followed, encoder):
     chosen = plan_of(*outputs)
     schema = schema_of(chosen) if chosen.needs_columns else None
-    made = RecordMaker(chosen, schema)(VALUES, followed)
+    made = decoder_of(chosen, schema)(VALUES, followed)
     assert made.rows.tolist() == [0, 3]
     assert {letter.row: letter.stage for letter in made.letters} == BAD
     vectors = made.batch["embedding"].flatten().to_numpy().reshape(2, -1)
@@ -48,7 +53,7 @@ def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, followed, e
 def test_what_does_not_fit_a_column_leaves_all_outputs(followed):
     chosen = plan_of("topic:a", "parquet:x", fields="id:int64,text")
     schema = pa.schema([("id", pa.int64()), ("text", pa.string())])
-    made = RecordMaker(chosen, schema)([b'{"id":"x","text":"paid"}', b'{"id":1,"text":"used"}'], followed)
+    made = decoder_of(chosen, schema)([b'{"id":"x","text":"paid"}', b'{"id":1,"text":"used"}'], followed)
     assert [record["id"] for record in made.records] == made.batch["id"].to_pylist() == [1]
     assert "expected a whole number" in made.letters[0].reason
 
@@ -57,14 +62,14 @@ def test_every_value_may_be_bad(followed):
     for output in ("topic:a", "parquet:x"):
         chosen = plan_of(output)
         schema = schema_of(chosen) if chosen.needs_columns else None
-        made = RecordMaker(chosen, schema)([b"oops", None], followed)
+        made = decoder_of(chosen, schema)([b"oops", None], followed)
         assert (len(made.rows), made.batch.num_rows) == (0, 0)
         assert [letter.row for letter in made.letters] == [0, 1]
 
 
 def test_vectors_have_the_format_that_was_asked_for(followed):
     chosen = plan_of("topic:a", vectors="binary", dtype="float16")
-    made = RecordMaker(chosen, None)(VALUES, followed)
+    made = decoder_of(chosen, None)(VALUES, followed)
     assert made.batch["embedding"].type == pa.binary(2 * followed.encoder.dim)
 
 
@@ -85,7 +90,7 @@ def test_fields_that_cannot_be_columns(fields, says):
 
 def test_a_field_for_the_text_alone_is_not_kept(followed):
     chosen = plan_of("parquet:x", fields="id")
-    made = RecordMaker(chosen, schema_of(chosen))(VALUES, followed)
+    made = decoder_of(chosen, schema_of(chosen))(VALUES, followed)
     assert made.batch.schema.names == ["id", "embedding", "model_version"]
 
 

@@ -271,7 +271,7 @@ def test_a_group_that_begins_at_the_end_skips_nothing_after_that(topics, worker)
     topics.write(events(100))
     options = {"properties": {"auto.offset.reset": "latest"}}
     with worker(**options) as started:
-        wait_for(lambda: started.inputs.positions.owned, "partitions")
+        wait_for(lambda: started.source.positions.owned, "partitions")
     topics.write(events(100, first=100))
     with worker(**options):
         topics.read(least=100)
@@ -347,7 +347,7 @@ def get(address, path):
 def test_endpoints(topics, worker):
     topics.write(events())
     with worker(properties={"statistics.interval.ms": "200"}) as started:
-        server = serve("127.0.0.1:0", started.metrics, lambda: bool(started.inputs.positions.owned))
+        server = serve("127.0.0.1:0", started.metrics, lambda: bool(started.source.positions.owned))
         topics.read(least=N)
         lag = {"partition": "0", "topic": topics.input}
         wait_for(lambda: metric(started, "millstream_lag_records", **lag), "no lag", lambda n: n == 0)

@@ -6,7 +6,7 @@ from faults.messages import FakeMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.worker.offsets import Places, Positions
+from pipelines.worker.offsets import PartitionIndex, Positions
 
 
 def take(positions, records):
@@ -101,7 +101,7 @@ def messages(places):
     ],
 )
 def test_messages_have_the_numbers_of_their_partitions(order):
-    places = Places()
+    places = PartitionIndex()
     numbers = [places.number(*place) for place in order]
     assert [places.number(*place) for place in order] == numbers
     assert [places[number] for number in numbers] == order
@@ -111,7 +111,7 @@ def test_messages_have_the_numbers_of_their_partitions(order):
 
 
 def test_a_number_is_a_partition_again_for_the_client():
-    places = Places()
+    places = PartitionIndex()
     part = places.part(places.number("a", 3), 7, "files=5")
     assert (part.topic, part.partition, part.offset, part.metadata) == ("a", 3, 7, "files=5")
     assert str(places[0]) == "a/p3"

@@ -284,7 +284,7 @@ def test_a_registry_that_is_away_for_a_while_loses_nothing(delivery, how, topics
                 served.enter_context(schema_registry(int(registry.url.rpartition(":")[2]), registry))
             topics.read(least=2 * N)
             topics.read_dead(least=len(poison))
-            assert started.inputs.positions.owned
+            assert started.source.positions.owned
         values, dead = topics.read_values(), topics.read_dead()
     ids = [value["id"] for value in values]
     assert sorted(ids if delivery == "exactly-once" else set(ids)) == list(range(2 * N))

@@ -5,7 +5,7 @@ from confluent_kafka import Consumer, Producer
 from patience import PATIENCE, wait_for
 from topics import unique
 
-from pipelines.worker.source import Inputs
+from pipelines.worker.source import Source
 
 pytestmark = pytest.mark.server
 
@@ -51,39 +51,39 @@ def until(wanted, step, what):
     wait_for(step, what, lambda _: wanted(), pause=0)
 
 
-def read(inputs, found):
-    batch = inputs.consume(100, 0.05)
+def read(source, found):
+    batch = source.consume(100, 0.05)
     found += [int(message.value()) for message in batch.messages]
 
 
 def test_a_partition_that_was_held_when_it_went_is_read_when_it_comes_back(kafka, consumer):
     topic, found = kafka.create_topic(unique("held"), 4), []
     write(kafka.address, topic, range(40))
-    inputs = Inputs(consumer, [topic], latest=False)
-    inputs.subscribe(Listener())
-    until(lambda: len(found) == 40, lambda: read(inputs, found), "40 messages")
-    inputs.idle()  # holds them all
+    source = Source(consumer, [topic], latest=False)
+    source.subscribe(Listener())
+    until(lambda: len(found) == 40, lambda: read(source, found), "40 messages")
+    source.idle()  # holds them all
     consumer.unsubscribe()
-    until(lambda: not inputs.positions.owned, inputs.idle, "no partitions")
-    inputs.subscribe(Listener())
-    until(lambda: len(inputs.positions.owned) == 4, inputs.idle, "4 partitions")
+    until(lambda: not source.positions.owned, source.idle, "no partitions")
+    source.subscribe(Listener())
+    until(lambda: len(source.positions.owned) == 4, source.idle, "4 partitions")
     write(kafka.address, topic, range(40, 80))
-    step = lambda: (inputs.hold([]), read(inputs, found))
+    step = lambda: (source.hold([]), read(source, found))
     until(lambda: set(found) == set(range(80)), step, "80 messages")
 
 
 def test_topics_that_match_are_read_also_those_that_appear_later(kafka, consumer):
     stem, found = unique("several"), []
     names = [kafka.create_topic(f"{stem}-{end}", 4) for end in ("a", "b")]
-    inputs = Inputs(consumer, [names[0], f"^{stem}-[b-d]$"], latest=False)
-    inputs.subscribe(Listener())
+    source = Source(consumer, [names[0], f"^{stem}-[b-d]$"], latest=False)
+    source.subscribe(Listener())
     for n, name in enumerate(names):
         write(kafka.address, name, range(40 * n, 40 * n + 40))
-    until(lambda: len(found) == 80, lambda: read(inputs, found), "80 messages")
+    until(lambda: len(found) == 80, lambda: read(source, found), "80 messages")
     late, other = (kafka.create_topic(f"{stem}-{end}", 4) for end in ("c", "e"))
     for n, name in enumerate((late, other)):
         write(kafka.address, name, range(80 + 40 * n, 120 + 40 * n))
-    until(lambda: len(inputs.positions.owned) == 12, lambda: read(inputs, found), "12 partitions")
-    until(lambda: len(found) == 120, lambda: read(inputs, found), "120 messages")
+    until(lambda: len(source.positions.owned) == 12, lambda: read(source, found), "12 partitions")
+    until(lambda: len(found) == 120, lambda: read(source, found), "120 messages")
     assert sorted(found) == list(range(120))
-    assert {inputs.places[number].topic for number in inputs.positions.owned} == {*names, late}
+    assert {source.partitions[number].topic for number in source.positions.owned} == {*names, late}

@@ -13,21 +13,21 @@ from encoder.errors import RegistryUnavailable
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
-from pipelines.worker.offsets import Places, Positions
+from pipelines.worker.offsets import PartitionIndex, Positions
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 
-class FakeInputs:
+class FakeSource:
     """One partition, read from its position in batches of `size`."""
 
     def __init__(self, n, size, start, stopping):
-        self.places, self.positions = Places(), Positions()
+        self.partitions, self.positions = PartitionIndex(), Positions()
         self.rebalances = 0
         self._n, self._size, self._start, self._stopping = n, size, start, stopping
         self._held = False
 
     def subscribe(self, listener):
-        self.places.number("in", 0)
+        self.partitions.number("in", 0)
         self.positions.begin(0, listener.assigned(0, *self._start))
 
     def consume(self, *_):
@@ -99,7 +99,7 @@ class FakeCommits:
         return True
 
 
-def make(values, _model):
+def decode(values, _model):
     batch = pa.record_batch({"embedding": pa.array([b"v"] * len(values), pa.binary(1))})
     return EnrichedBatch(np.arange(len(values)), None, batch, "tiny@7", [])
 
@@ -112,8 +112,8 @@ def run(monkeypatch):
         stopping = threading.Event()
         outputs, commits = FakeOutputs([FakeFiles(begin) for begin in files], away), FakeCommits()
         Worker(
-            inputs=FakeInputs(60, 10, start, stopping),
-            maker=make,
+            source=FakeSource(60, 10, start, stopping),
+            decoder=decode,
             follower=SimpleNamespace(current=lambda: None),
             outputs=outputs,
             commits=commits,

@@ -51,7 +51,7 @@ def test_a_followed_model_is_the_latest_and_shared_by_the_process(store, followe
     assert label == "tiny@1"
     assert Followed(followed.ref, followed.every).current()[0] is before
     store.publish(tiny_model(tmp_path / "newer", seed=8))
-    models._process(followed).follower.look()
+    models._process(followed).follower.poll()
     assert followed.current()[1] == "tiny@2"
 
 
@@ -60,7 +60,7 @@ def test_a_damaged_version_is_refused_and_counted_once(store, followed, tiny_mod
     publish_damaged(store, tiny_model(tmp_path / "damaged", seed=8))
 
     def look(_):
-        assert models._process(followed).follower.look() is False
+        assert models._process(followed).follower.poll() is False
         return [followed.current()[1] for _ in range(3)]
 
     p = beam.Pipeline(runner="FnApiRunner", argv=["--direct_num_workers=1"])
@@ -82,10 +82,10 @@ def test_a_worker_that_starts_while_the_latest_is_damaged_takes_the_one_below(
     store.publish(tiny_model(tmp_path / "good", seed=8))
     publish_damaged(store, tiny_model(tmp_path / "damaged", seed=9))
     assert followed.current()[1] == "tiny@2"
-    assert models._process(followed).follower.look() is False
+    assert models._process(followed).follower.poll() is False
     assert models._process(followed).follower.refused == 1
     store.publish(tiny_model(tmp_path / "better", seed=10))
-    assert models._process(followed).follower.look()
+    assert models._process(followed).follower.poll()
     assert followed.current()[1] == "tiny@4"
 
 

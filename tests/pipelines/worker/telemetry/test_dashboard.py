@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from pipelines.worker.telemetry.dashboard import View, Watched, duration_text, sparkline
+from pipelines.worker.telemetry.dashboard import Dashboard, WorkerStatus, duration_text, sparkline
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 from pipelines.worker.telemetry.metrics_history import MetricsHistory
 
@@ -32,8 +32,10 @@ def screen(metrics):
             "log": list,
             **watched,
         }
-        view = View(
-            MetricsHistory(metrics.registry, clock=lambda: next(seconds)), Watched(**told), clock=lambda: NOW
+        view = Dashboard(
+            MetricsHistory(metrics.registry, clock=lambda: next(seconds)),
+            WorkerStatus(**told),
+            clock=lambda: NOW,
         )
         console = Console(width=width, height=height, force_terminal=True, color_system=None)
         console.render_lines(view)

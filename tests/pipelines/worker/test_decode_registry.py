@@ -19,8 +19,8 @@ from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats.schema_registry import HEADER, header, schema_id
 from pipelines.kafka.registry import Registry
 from pipelines.sinks.kafka import record_encoder
-from pipelines.worker.decode import RecordMaker, fields_seen, output_schema
-from pipelines.worker.framed_making import FramedRecordMaker
+from pipelines.worker.columns import fields_seen, output_schema
+from pipelines.worker.decode import PlainValues, RecordDecoder, RegistryValues
 from pipelines.worker.schemas import Schemas
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 0, UTC)
@@ -77,7 +77,8 @@ def encoded(number, schema, record):
 def maker_of(chosen, mock, sample=()):
     schemas = Schemas(chosen, mock.registry)
     columns = output_schema(chosen, schemas.fields(sample, ["in"])) if chosen.needs_columns else None
-    return FramedRecordMaker(chosen, columns, schemas.decoder(columns)), schemas.messages(columns, ())
+    values = RegistryValues(chosen, columns, schemas.decoder(columns))
+    return RecordDecoder(chosen, columns, values), schemas.messages(columns, ())
 
 
 @pytest.mark.parametrize("outputs", [["topic:a"], ["parquet:x"], ["topic:a", "parquet:x"]])
@@ -224,7 +225,7 @@ def test_json_to_avro(mock, followed):
     messages = Schemas(chosen, mock.registry).messages(columns, ())
     assert messages.look() == [("1.pay-ments-value", "to be registered")]
     assert mock.client.get_subjects() == []
-    made = RecordMaker(chosen, columns)(values, followed)
+    made = RecordDecoder(chosen, columns, PlainValues(chosen, columns))(values, followed)
     found = [read(mock, one) for one in messages(made)]
     vectors = made.batch["embedding"].to_pylist()
     added = [{"embedding": vector, "model_version": "tiny@7"} for vector in vectors]
@@ -239,7 +240,10 @@ def test_a_model_with_other_heads_waits_for_the_schema_of_its_messages(mock, fol
     chosen = avro_plan("topic:a", input_format="json", format="avro", text="text")
     values = [b'{"id":1,"text":"a"}']
     columns = output_schema(chosen, fields_seen(chosen, values))
-    messages, maker = Schemas(chosen, mock.registry).messages(columns, ()), RecordMaker(chosen, columns)
+    messages, maker = (
+        Schemas(chosen, mock.registry).messages(columns, ()),
+        RecordDecoder(chosen, columns, PlainValues(chosen, columns)),
+    )
     [before] = messages(maker(values, followed))
     made = maker(values, FollowedModel(Encoder.load(headed("fraud"), threads=1), "tiny@8", 8, 0.0))
     with monkeypatch.context() as away:

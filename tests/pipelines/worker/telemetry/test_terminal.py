@@ -4,8 +4,8 @@ import sys
 import pytest
 
 from encoder.errors import ConfigurationError
-from pipelines.worker.telemetry import screen
-from pipelines.worker.telemetry.screen import logged_beside, need_terminal
+from pipelines.worker.telemetry import terminal
+from pipelines.worker.telemetry.terminal import logged_beside, need_terminal
 
 
 class Terminal:
@@ -68,7 +68,7 @@ def test_a_dumb_terminal_cannot_be_drawn_on(monkeypatch):
 
 def test_a_process_that_is_ended_gives_its_terminal_back(monkeypatch, capsys):
     codes = []
-    monkeypatch.setattr(screen.os, "_exit", codes.append)
-    screen.restore_and_exit(1)
+    monkeypatch.setattr(terminal.os, "_exit", codes.append)
+    terminal.restore_and_exit(1)
     assert codes == [1]
     assert "\x1b[?1049l" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from encoder.errors import ConfigurationError
-from pipelines.worker.telemetry.dashboard import View
+from pipelines.worker.telemetry.dashboard import Dashboard
 
 __all__ = ["LogLines", "logged_beside", "need_terminal", "on_screen", "restore_and_exit"]
 
@@ -83,7 +83,7 @@ def logged_beside() -> Iterator[LogLines]:
                 sys.stderr.write(f"{line}\n")
 
 
-def on_screen(console: Console, view: View) -> Live:
+def on_screen(console: Console, view: Dashboard) -> Live:
     """A context in which a terminal shows a view and nothing else."""
     return Live(view, console=console, screen=True, refresh_per_second=_EVERY, redirect_stderr=False)
 

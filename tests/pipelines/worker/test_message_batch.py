@@ -2,13 +2,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.worker.messages import Messages
+from pipelines.worker.source import MessageBatch
 
 
 @given(st.lists(st.booleans()))
 def test_selected_messages_keep_their_places(wanted):
     n = len(wanted)
-    batch = Messages(list(range(n)), np.arange(n, dtype=np.int32) + 100, np.arange(n) + 1000)
+    batch = MessageBatch(list(range(n)), np.arange(n, dtype=np.int32) + 100, np.arange(n) + 1000)
     found = batch.select(np.array(wanted, np.bool_))
     assert found.messages == [row for row in range(n) if wanted[row]]
     assert len(found) == sum(wanted)

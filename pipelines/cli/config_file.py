@@ -1,4 +1,4 @@
-"""A command's options in a TOML file, named as on the command line; and times as both write them: `1.5h`."""
+"""Options from a TOML file, and durations such as `1.5h` in options."""
 
 import re
 import tomllib
@@ -18,7 +18,7 @@ _UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def from_file(context: typer.Context, path: Path | None) -> Path | None:
-    """Take the options of a TOML file as defaults: the command line and the environment go before them."""
+    """Make the options in a TOML file defaults, which the command line and the environment override."""
     if path is None:
         return None
     try:
@@ -28,20 +28,20 @@ def from_file(context: typer.Context, path: Path | None) -> Path | None:
     unknown = [key for key in options if key not in _by_flag(context) or key == "config"]
     if unknown:
         raise ConfigurationError(
-            f"{path} has the unknown option {unknown[0]!r}: options are named as on the command line, "
-            "without the dashes"
+            f"{path} has the unknown option {unknown[0]!r}: name options as on the command line, without the "
+            "dashes"
         )
     set_defaults(context, options)
     return path
 
 
 def set_defaults(context: typer.Context, options: dict[str, Any], *, over: bool = True) -> None:
-    """Give options other defaults.
+    """Give options new defaults.
 
     Args:
         context: of the command.
-        options: by their flags, without the dashes; values as TOML has them.
-        over: whether they go before defaults that were set in this way before.
+        options: the defaults as TOML has them, by flag without the dashes.
+        over: whether they override defaults that were set here before.
     """
     known = _by_flag(context)
     new = {
@@ -57,14 +57,14 @@ def _by_flag(context: typer.Context) -> dict[str, Any]:
 
 
 def _option(value: Any, *, several: bool) -> Any:
-    """A value of TOML as the command line would have it; a table is a list of KEY=VALUE."""
+    """A value of TOML as on the command line; a table becomes a list of KEY=VALUE."""
     if isinstance(value, dict):
         return [f"{key}={inner}" for key, inner in _flat(value)]
     return [value] if several and not isinstance(value, list) else value
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """`{"sasl": {"username": "x"}}`, which TOML makes of `sasl.username`, back as `sasl.username`."""
+    """Undo TOML's nesting: `{"sasl": {"username": "x"}}` becomes `sasl.username`."""
     for key, value in table.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
@@ -73,12 +73,12 @@ def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def seconds(text: str, flag: str) -> float:
-    """A time in seconds; a number alone is seconds.
+    """Parse a duration; a number alone is seconds.
 
     Raises:
-        ConfigurationError: the text is no time; the message names the flag.
+        ConfigurationError: the text is no duration; the message names the flag.
     """
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise ConfigurationError(f"{flag} {text!r} is no time: write 30s, 5m, 1h or 2d")
+        raise ConfigurationError(f"{flag} {text!r} is no duration: write 30s, 5m, 1h or 2d")
     return float(match[1]) * _UNITS[match[2]]

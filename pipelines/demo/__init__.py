@@ -1,1 +1,1 @@
-"""The demonstration: events made with a seed, and what a person is shown of them."""
+"""The demonstrations: made-up events, and what is shown of them."""

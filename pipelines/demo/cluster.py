@@ -1,6 +1,6 @@
-"""The Kafka cluster inside librdkafka: one broker in this process, for demonstrations and quick trials.
+"""The Kafka cluster inside librdkafka: one broker in this process, for demonstrations.
 
-It knows groups and committed offsets, neither transactions nor permissions, and keeps 5 MB of a partition.
+It has groups and committed offsets, but no transactions or permissions, and keeps 5 MB of a partition.
 """
 
 import logging
@@ -22,10 +22,10 @@ def embedded_cluster(topics: Iterable[str]) -> Iterator[str]:
     """Run the cluster during the block.
 
     Args:
-        topics: to be there, in four partitions each.
+        topics: topics to create, with four partitions each.
 
     Yields:
-        HOST:PORT of its broker, on this machine alone.
+        HOST:PORT of its broker, reachable from this machine only.
 
     Raises:
         TransientError: it does not start.
@@ -36,8 +36,8 @@ def embedded_cluster(topics: Iterable[str]) -> Iterator[str]:
     try:
         [broker] = owner.list_topics(timeout=_ASK_SECONDS).brokers.values()
         for topic in topics:
-            owner.list_topics(topic, timeout=_ASK_SECONDS)  # to ask for a topic makes it
+            owner.list_topics(topic, timeout=_ASK_SECONDS)  # a request for a topic creates it
     except KafkaException as error:
-        raise TransientError(f"librdkafka's cluster does not start: {error.args[0].str()}") from error
+        raise TransientError(f"cannot start librdkafka's cluster: {error.args[0].str()}") from error
     yield f"{broker.host}:{broker.port}"
     del owner  # the cluster ends with it

@@ -1,4 +1,4 @@
-"""Events made with a seed: lines of server logs and events of card payments, in several wordings each."""
+"""Made-up events: server logs and card payments, each kind in several wordings."""
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,7 +62,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "approved: contactless payment of {amount} EUR for lunch at {merchant}",
     ),
 }
-"""What happens, and how it is worded."""
+"""Kinds of events, and their wordings."""
 
 _LOGS = 5  # the first so many kinds are log lines, the others payments
 _FILLERS: dict[str, tuple[str, ...]] = {
@@ -79,14 +79,14 @@ _FILLERS: dict[str, tuple[str, ...]] = {
 def make_events(n: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield `n` events; the same seed gives the same events.
 
-    A log line has `host` and `message`; a payment has `card`, `merchant`, `amount` and `reason`; all
-    have `id` and `kind`.
+    A log line has `host` and `message`; a payment has `card`, `merchant`, `amount` and `reason`; both have
+    `id` and `kind`.
     """
     return _make(range(n), tuple(WORDINGS), seed)
 
 
 def make_payments(seed: int) -> Iterator[dict[str, Any]]:
-    """Yield payments without end; the same seed gives the same ones. They are as those of `make_events`."""
+    """Yield endless payments, as those of `make_events`; the same seed gives the same ones."""
     return _make(count(), tuple(WORDINGS)[_LOGS:], seed)
 
 

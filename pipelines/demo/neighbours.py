@@ -1,4 +1,4 @@
-"""Nearest neighbours of a few events, by brute force over a backfill's output."""
+"""Nearest neighbours of events, by brute force."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ __all__ = ["Neighbour", "nearest", "nearest_wordings"]
 
 
 class Neighbour(NamedTuple):
-    """An event that is near to another one: its text, its kind and the cosine of the two vectors."""
+    """A neighbour of an event: its text, its kind, and the cosine of the two vectors."""
 
     text: str
     kind: str
@@ -20,14 +20,14 @@ class Neighbour(NamedTuple):
 
 
 def nearest_wordings(folder: Path, kinds: tuple[str, ...], n: int) -> dict[Neighbour, list[Neighbour]]:
-    """For one event of each kind, the nearest events that say it in other words.
+    """For one event of each kind, its nearest neighbours in other words.
 
-    Events that differ from one already shown only in names and numbers are passed over.
+    Neighbours that differ from an earlier one only in names and numbers are skipped.
 
     Args:
         folder: the output of a backfill with `kind`, `message` and `reason`, normalised float32 lists.
-        kinds: which events to ask for.
-        n: neighbours of each.
+        kinds: kinds of events.
+        n: the number of neighbours of each.
     """
     columns = ["kind", "message", "reason", "embedding"]
     table = pq.read_table(folder, columns=columns)
@@ -44,14 +44,14 @@ def nearest_wordings(folder: Path, kinds: tuple[str, ...], n: int) -> dict[Neigh
 def nearest(
     row: int, texts: list[str], labels: list[str], vectors: NDArray[np.float32], n: int
 ) -> list[Neighbour]:
-    """The nearest events that say it in other words than one of them, nearest first.
+    """The nearest neighbours of an event in other words, nearest first.
 
     Args:
-        row: the one that is asked for.
+        row: the event.
         texts: `n_events`.
         labels: `n_events`, their kinds.
         vectors: `(n_events, dim)` float32, normalised.
-        n: how many.
+        n: the number of neighbours.
     """
     cosines = vectors @ vectors[row]
     shown, near = [_words(texts[row])], []

@@ -1,4 +1,4 @@
-"""A thread that writes made-up card payments to a topic, some of them spoilt, at an even rate."""
+"""A thread that writes made-up card payments to a topic at a steady rate, some of them broken."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from pipelines.demo.events import make_payments
 
 __all__ = ["PaymentWriter"]
 
-_SPOILT = 250  # every so many payments one cannot be embedded
+_SPOILT = 250  # one in so many payments cannot be embedded
 _EVERY = 0.01
 _FIRST = 100
 _FLUSH_SECONDS = 5.0
@@ -21,13 +21,13 @@ class PaymentWriter:
 
     Args:
         brokers: HOST:PORT.
-        topic: where they go, by their card's number.
+        topic: where to write; the key is the card's number.
         rate: payments a second.
         seed: of the payments.
 
     Attributes:
-        written: how many payments were written.
-        spoilt: how many of them cannot be embedded: cut JSON, or no reason.
+        written: the number of payments.
+        spoilt: how many of them cannot be embedded: truncated JSON, or no reason.
     """
 
     def __init__(self, brokers: str, topic: str, *, rate: int, seed: int = 1) -> None:
@@ -40,14 +40,14 @@ class PaymentWriter:
         self._thread = threading.Thread(target=self._write, name="payments", daemon=True)
 
     def start(self) -> None:
-        """Begin to write; the first payments are in the topic when this returns."""
+        """Start writing; the first payments are in the topic when this returns."""
         for _ in range(_FIRST):
             self._send()
         self._producer.flush(_FLUSH_SECONDS)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, when all that was written has arrived."""
+        """Stop writing, and wait until every payment has arrived."""
         self._over.set()
         self._thread.join()
         self._producer.flush(_FLUSH_SECONDS)

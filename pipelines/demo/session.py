@@ -1,4 +1,4 @@
-"""What runs beside a demonstration's worker: a writer of payments, a reader of outputs, and the clock."""
+"""What runs beside the demonstration's worker: a writer of payments, a reader of outputs, a clock."""
 
 import threading
 import time
@@ -20,12 +20,12 @@ _CATCH_UP_SECONDS = 10.0
 
 
 class Session:
-    """A context: in it payments are written and the outputs are read; `begin` starts the clock.
+    """A context that writes payments and reads the outputs; `begin` starts the clock.
 
     Args:
         plan: of the worker.
         rate: payments a second.
-        seconds: how long, or None.
+        seconds: how long it runs, or None for until Ctrl-C.
     """
 
     def __init__(self, plan: Plan, *, rate: int, seconds: float | None) -> None:
@@ -60,12 +60,12 @@ class Session:
         self._watcher.stop(self._processed() if kind is None else 0)
 
     def begin(self, history: MetricsHistory, stopping: threading.Event, *, lines: bool) -> None:
-        """Go on until `stopping` is set, which this does itself when the time is over.
+        """Run until `stopping` is set, and set it when the time is over.
 
         Args:
-            history: of the worker.
+            history: of the worker's metrics.
             stopping: of the worker.
-            lines: whether to print how it goes now and then.
+            lines: whether to print progress.
         """
         self._history, self._stopping = history, stopping
         self._thread = threading.Thread(target=self._go, args=(stopping, lines), name="demo", daemon=True)
@@ -115,10 +115,10 @@ class Session:
         )
 
     def summary(self) -> str:
-        """What happened, for the end."""
+        """What happened."""
         return (
-            f"{self._writer.written:,} payments were written, {self._writer.spoilt:,} of them spoilt; "
+            f"{self._writer.written:,} payments were written, {self._writer.spoilt:,} of them broken; "
             f"readers found {self._watcher.records:,} records with vectors and {self._watcher.letters:,} "
-            f"dead letters. Delivery was {self._delivery}: the broker inside this process knows no "
+            f"dead letters. Delivery was {self._delivery}: the broker inside this process has no "
             "transactions."
         )

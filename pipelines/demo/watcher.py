@@ -1,4 +1,4 @@
-"""A reader of what a worker writes: the newest records, neighbours among them, and dead letters."""
+"""A thread that reads a worker's outputs: the newest records, their neighbours, and dead letters."""
 
 import base64
 import threading
@@ -20,7 +20,7 @@ __all__ = ["Watcher"]
 _DECODE: dict[str, Callable[[bytes], Any]] = {"json": msgspec.json.decode, "msgpack": msgspec.msgpack.decode}
 _KEPT = 2000
 _NEIGHBOURS = 3
-_ASK_SECONDS = 4.0  # between two events that are shown
+_ASK_SECONDS = 4.0  # how long an event is shown
 _DULL = ("ordinary purchase", "insufficient funds")
 
 
@@ -31,12 +31,12 @@ class Watcher:
         brokers: HOST:PORT.
         outputs: topics of records.
         dead_letters: the topic of dead letters, or None.
-        form: of the records: `json` and `msgpack` are read, others only counted.
-        dtype: of vectors that are bytes.
+        form: the records' format; `json` and `msgpack` are read, others only counted.
+        dtype: of vectors in bytes.
 
     Attributes:
-        records: how many messages were read from the outputs.
-        letters: how many dead letters.
+        records: the number of messages read from the outputs.
+        letters: the number of dead letters read.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class Watcher:
         )
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         if self._topics:
             self._consumer.subscribe(self._topics)
             self._thread.start()
 
     def stop(self, n_messages: int = 0, seconds: float = 5.0) -> None:
-        """Stop when so many messages were read, or after some seconds."""
+        """Stop after `n_messages` messages, or after some seconds."""
         deadline = time.monotonic() + seconds
         while self._topics and self.records + self.letters < n_messages and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -100,7 +100,7 @@ class Watcher:
         self._kept.append((text, str(record.get("kind", "")), self._vector(record["embedding"])))
 
     def _vector(self, value: Any) -> NDArray[np.float32]:
-        """`(dim,)` float32, of length 1, from any of the ways in which vectors are written."""
+        """A vector in any layout as `(dim,)` float32 of length 1."""
         if isinstance(value, list):
             vector = np.array(value, np.float32)
         else:
@@ -110,7 +110,7 @@ class Watcher:
         return vector / length if length else vector
 
     def shown(self) -> tuple[str, list[Text]]:
-        """An event, those that are nearest to it, and the newest dead letter: a title and lines."""
+        """A title and lines: an event, its nearest neighbours, and the newest dead letter."""
         if time.monotonic() - self._shown_at > _ASK_SECONDS:
             self._shown_at = time.monotonic()
             self._shown = self._neighbours()

@@ -1,6 +1,6 @@
-"""Enrichment: a record batch in, the batch with its vectors and its bad rows out.
+"""Enrichment: a record batch in; the batch with vectors, and its bad rows, out.
 
-The one place where the encoder meets records. Nothing here knows of Beam, Kafka or files.
+This is the one place where the encoder meets records. It knows nothing of Beam, Kafka or files.
 """
 
 from collections.abc import Sequence
@@ -25,23 +25,23 @@ from pipelines.records.utf8 import not_utf8
 __all__ = ["ADDED", "Enriched", "EnrichedBatch", "Enrichment", "chosen_heads"]
 
 ADDED = ("embedding", "model_version")
-"""The columns that enrichment adds with any model; those of heads (`columns.py`) stand behind them."""
+"""The columns that every model adds; the columns of heads (`columns.py`) follow them."""
 
 
-_SCORED = 1024  # texts whose float32 vectors stay in the cache until they are scored and converted
+_SCORED = 1024  # texts whose float32 vectors stay in the CPU's cache until they are scored and converted
 
 
 def chosen_heads(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Names of heads as `Enrichment` takes them: each once, sorted; None for all."""
+    """Names of heads as `Enrichment` takes them: unique and sorted; None for all."""
     return None if names is None else tuple(sorted(set(names)))
 
 
 class Enriched(NamedTuple):
-    """What became of a batch.
+    """An enriched batch.
 
     Attributes:
-        batch: the rows that have a text, with the kept columns and the added ones.
-        bad: the rows of the input that have none, and why, rising.
+        batch: the rows that have a text, with the kept and the added columns.
+        bad: the rows of the input without a text, in order, and why.
     """
 
     batch: pa.RecordBatch
@@ -50,13 +50,13 @@ class Enriched(NamedTuple):
 
 @dataclass(frozen=True)
 class Enrichment:
-    """What to do to every batch.
+    """How to enrich batches.
 
     Attributes:
         template: the text of a record.
-        keep: columns of the record to keep, or None for all.
+        keep: columns of the records to keep, or None for all.
         vectors: how vectors are written.
-        heads: the heads whose scores are added, or None for all that the model has.
+        heads: the heads whose scores are added, or None for all of the model.
     """
 
     template: TextTemplate
@@ -68,12 +68,12 @@ class Enrichment:
         """The schema of enriched batches.
 
         Args:
-            records: the schema of the batches that come in.
+            records: the schema of the input batches.
             encoder: the model.
 
         Raises:
-            ConfigurationError: a kept column is missing, or has the name of an added one; or the model lacks
-                one of the heads.
+            ConfigurationError: a kept column is missing, or has the name of an added one, or the model lacks
+                a head.
         """
         scores = score_fields(self._heads(encoder))
         kept = [records.field(name) for name in self._kept(records, scores)]
@@ -81,10 +81,10 @@ class Enrichment:
         return pa.schema([*kept, self.vectors.field(encoder.dim), label, *scores])
 
     def accept(self, encoder: Encoder) -> None:
-        """Check that this can be done with a model: one that is to take the place of another.
+        """Check that a model can replace the current one.
 
         Raises:
-            ConfigurationError: it lacks one of the heads, or adds a column that is kept.
+            ConfigurationError: it lacks a head, or adds a column that is kept.
         """
         scores = score_fields(self._heads(encoder))
         self._kept(pa.schema([pa.field(name, pa.null()) for name in self.keep or ()]), scores)
@@ -99,8 +99,8 @@ class Enrichment:
         for name in names:
             if name in added:
                 raise ConfigurationError(
-                    f"the input has a column {name!r}, which Millstream adds: leave it out with --keep or "
-                    "--fields"
+                    f"the input has a column {name!r}, and Millstream adds one of this name: leave it out "
+                    "with --keep or --fields"
                 )
             if names is not present and name not in present:
                 raise ConfigurationError(f"--keep names {name!r}; the input has {', '.join(present)}")
@@ -112,11 +112,11 @@ class Enrichment:
         """Enrich a batch.
 
         Args:
-            batch: any columns; `template` says which make the text.
+            batch: records with any columns.
             encoder: the model.
-            label: what the column `model_version` says.
-            room: `(n, dim)` of the vectors' dtype, as `out` of `Encoder.encode`; the column is a view of it,
-                so it may be used again only when the batch is done with.
+            label: the value of the column `model_version`.
+            room: `(n, dim)` of the vectors' dtype, as `out` of `Encoder.encode`. The column is a view of it,
+                so reuse it only when you are done with the batch.
         """
         texts = self.template.apply(batch)
         bad = _bad_texts(texts, self.template.source)
@@ -133,7 +133,7 @@ class Enrichment:
     def _scored(
         self, texts: pa.Array, encoder: Encoder, room: NDArray[Any] | None
     ) -> tuple[NDArray[Any], list[pa.Array]]:
-        """The vectors as they are written, and the heads' columns, which do not depend on how that is."""
+        """The vectors as they are written, and the columns of heads, which are made from float32 vectors."""
         heads, dtype = self._heads(encoder), self.vectors.dtype
         if not len(heads) or dtype == "float32":
             vectors = encoder.encode(texts, dtype=dtype, out=room)
@@ -147,7 +147,7 @@ class Enrichment:
 
 
 def _bad_texts(texts: pa.Array, source: str) -> dict[int, str]:
-    """The rows without a text, and why; a Parquet file may call any bytes text."""
+    """The rows without a valid text, and why; a Parquet file may declare any bytes as text."""
     bad = {}
     if texts.null_count:
         nulls = np.flatnonzero(texts.is_null().to_numpy(zero_copy_only=False))
@@ -165,15 +165,15 @@ _LABEL = pa.dictionary(pa.int32(), pa.string())
 
 
 class EnrichedBatch(NamedTuple):
-    """What became of a batch of values.
+    """A batch of message values, enriched.
 
     Attributes:
-        rows: `(n_good,)` int64, which of the values have vectors, rising.
-        records: `(n_good,)` dictionaries, or None where no output needs them.
-        batch: `(n_good,)` the kept columns (none where no output needs them), `embedding`, `model_version`,
-            the columns of heads.
+        rows: `(n_good,)` int64, ascending: the values that have vectors.
+        records: `(n_good,)` dictionaries, or None if no output needs them.
+        batch: `(n_good,)` rows with the kept columns (if an output needs columns), `embedding`,
+            `model_version` and the columns of heads.
         label: of the model.
-        letters: the other values, rising.
+        letters: dead letters for the other values, in order.
         values: `(n_good,)` the values as they came, if they begin with the id of a schema.
     """
 
@@ -186,6 +186,6 @@ class EnrichedBatch(NamedTuple):
 
     @property
     def scores(self) -> list[tuple[str, pa.Array]]:
-        """The columns of heads, with their names."""
+        """The columns of heads and their names."""
         pairs = list(zip(self.batch.schema.names, self.batch.columns, strict=True))
         return pairs[self.batch.schema.get_field_index(ADDED[-1]) + 1 :]

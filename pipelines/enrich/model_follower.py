@@ -1,7 +1,7 @@
-"""Following a model: the newest version of a store, loaded in the background while work goes on.
+"""Following a model: newer versions of a store are loaded in the background while work continues.
 
-For programs that run for months: the Kafka worker and streaming Beam pipelines. One follower per process; it
-owns a thread and cannot be pickled, so a Beam DoFn makes it in `setup` and closes it in `teardown`:
+For programs that run for months: the Kafka worker and streaming Beam pipelines. A process has one follower.
+It owns a thread and cannot be pickled, so a Beam DoFn creates it in `setup` and closes it in `teardown`:
 
     follower = ModelFollower.start("s3://bucket/models/minilm@latest")
     ...
@@ -10,8 +10,8 @@ owns a thread and cannot be pickled, so a Beam DoFn makes it in `setup` and clos
     ...
     follower.close()
 
-A version that cannot be used (damaged, no model, without a head that is wanted) is refused: the one before it
-stays. While the store does not answer, nothing changes.
+A version that cannot be used (damaged, not a model, without a required head) is refused, and the current one
+stays. It also stays while the store does not answer.
 """
 
 import logging
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FollowedModel:
-    """A model that is ready.
+    """A model that is ready to use.
 
     Attributes:
         encoder: its kernels are compiled and its tables are in memory.
@@ -54,12 +54,12 @@ class FollowedModel:
 
 
 class ModelFollower:
-    """Gives the model to use now.
+    """Holds the model to use now, and replaces it by newer versions.
 
     Attributes:
-        refused: how many versions could not be used.
-        unanswered: how many times the store did not answer.
-        from_cache: whether the first model came from this machine's cache because the store did not answer.
+        refused: the number of versions that could not be used.
+        unanswered: how often the store did not answer.
+        from_cache: whether the first model came from the local cache because the store did not answer.
     """
 
     def __init__(
@@ -92,18 +92,18 @@ class ModelFollower:
         threads: int = 1,
         accept: Accept | None = None,
     ) -> Self:
-        """Load a model, and follow it if the REF means the latest version of a store.
+        """Load a model, and follow it if the REF is the latest version of a store.
 
         Args:
-            ref: see `encoder.reference`; a number, a digest and a folder stay what they are.
-            pin: stay with the version that is the latest now.
-            every: seconds between two looks into the store.
+            ref: a REF of `encoder.reference`; a version number, a digest or a folder is not followed.
+            pin: keep the version that is the latest now.
+            every: seconds between two checks for a newer version.
             threads: threads of the encoder.
-            accept: see `only_if`.
+            accept: raises an error for a version to refuse.
 
         Raises:
-            MillstreamError: as `Encoder.load`; a `latest` that cannot be asked for is served from this
-                machine's cache, if it is there.
+            MillstreamError: the model cannot be loaded. If the store does not answer, the newest version in
+                the local cache is used.
         """
         reference = parse(ref)
         if reference.kind == "folder":
@@ -119,7 +119,7 @@ class ModelFollower:
         except StoreUnavailable as error:
             model = _load(reference, threads, offline_ok=True)
             from_cache = True
-            _log.warning("%s: beginning with %s from this machine's cache", error, model.label)
+            _log.warning("%s; starting with %s from the local cache", error, model.label)
         follower = cls(reference, model, threads=threads, from_cache=from_cache)
         follower.only_if(accept)
         if reference.selector == "latest" and not pin:
@@ -127,21 +127,21 @@ class ModelFollower:
         return follower
 
     def only_if(self, accept: Accept | None) -> None:
-        """Refuse from now on the versions for which `accept` raises an error.
+        """Refuse versions for which `accept` raises an error, from now on.
 
         Raises:
-            MillstreamError: as `accept`, for the model of now.
+            MillstreamError: `accept` refuses the current model.
         """
         if accept is not None:
             accept(self._model.encoder)
         self._accept = accept
 
     def current(self) -> FollowedModel:
-        """The model to use for the next batch; never waits."""
+        """The model to use for the next batch; never blocks."""
         return self._model
 
     def close(self) -> None:
-        """Stop following; a download that is on its way ends by itself."""
+        """Stop following; a running download finishes by itself."""
         self._stopped.set()
 
     def _follow(self, every: float) -> None:
@@ -153,7 +153,7 @@ class ModelFollower:
         self._thread.start()
 
     def poll(self) -> bool:
-        """Look into the store once; whether there is another model now. The follower's thread calls this."""
+        """Check the store once; returns whether the model changed. The follower's thread calls this."""
         newest = 0
         try:
             newest = max(ModelStore.open(self._reference.location).versions(self._model.version), default=0)
@@ -164,14 +164,14 @@ class ModelFollower:
                 self._accept(model.encoder)
         except StoreUnavailable as error:
             self.unanswered += 1
-            _log.warning("%s: staying with %s", error, self._model.label)
+            _log.warning("%s; keeping model %s", error, self._model.label)
             return False
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a version, the old one goes on
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a version, the old one stays
             self.refused += 1
             self._refused.add(newest)
-            _log.error("version %d is refused, staying with %s: %s", newest, self._model.label, error)
+            _log.error("model version %d is refused, keeping %s: %s", newest, self._model.label, error)
             return False
-        _log.info("%s replaces %s", model.label, self._model.label)
+        _log.info("model %s replaces %s", model.label, self._model.label)
         self._model = model
         return True
 

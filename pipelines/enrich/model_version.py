@@ -1,4 +1,4 @@
-"""The model of a job as a small value: what travels to workers instead of weights."""
+"""A model version as a small value, which travels to workers in place of the weights."""
 
 import hashlib
 import threading
@@ -20,7 +20,7 @@ class ModelVersion:
     """One exact model; a Beam side input.
 
     Attributes:
-        ref: a reference that will always mean these bytes: a pinned version, or a folder.
+        ref: a reference to exactly these bytes: a pinned version, or a folder.
         name: the model's name.
         version: its number in the store, or None for a folder.
         digest: `sha256:` of its files.
@@ -35,10 +35,10 @@ class ModelVersion:
 
     @classmethod
     def resolve(cls, ref: str) -> "ModelVersion":
-        """Find out what a REF means now; fetches and loads the model, so that a broken one shows here.
+        """Resolve a REF to the version that it means now, and load it, so that a broken model shows here.
 
         Raises:
-            MillstreamError: as `Encoder.load`.
+            MillstreamError: the model cannot be found or loaded.
         """
         reference = parse(ref)
         if reference.kind == "folder":
@@ -53,31 +53,33 @@ class ModelVersion:
 
     @cached_property
     def label(self) -> str:
-        """What the column `model_version` holds: `minilm@7`, or `minilm@sha256:…` for a folder."""
+        """The value of the column `model_version`: `minilm@7`, or `minilm@sha256:…` for a folder."""
         return f"{self.name}@{self.version or self.digest[:19]}"
 
     def load(self) -> Encoder:
-        """The encoder, one per process, for one thread: a job's workers are its parallelism.
+        """The encoder, one a process, with one thread: a job runs many workers.
 
         Raises:
-            CorruptVersion: there are other bytes than when the job began.
+            CorruptVersion: the bytes have changed since the job started.
         """
         with _loading:
             return _load(self)
 
 
-_loading = threading.Lock()  # the threads of a worker begin together: one of them loads for all
+_loading = threading.Lock()  # a worker's threads start together: one loads for all
 
 
 @lru_cache(maxsize=2)
 def _load(version: ModelVersion) -> Encoder:
     if version.version is None and folder_digest(Path(version.ref)) != version.digest:
         raise CorruptVersion(
-            f"the model in {version.ref} changed while the job ran: publish it and use the version"
+            f"the model in {version.ref} changed while the job ran: publish it and use that version"
         )
     encoder = Encoder.load(version.ref, threads=1)
     if encoder.manifest is not None and encoder.manifest.digest != version.digest:
-        raise CorruptVersion(f"{version.ref} is not what it was when the job began: look into the store")
+        raise CorruptVersion(
+            f"{version.ref} has changed since the job started: check who writes to the store"
+        )
     encoder.encode(["compile the kernels now, not in the first batch"])
     return encoder
 

@@ -112,7 +112,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
 
 @contextmanager
 def _closing(consumer: Any, source: Source) -> Iterator[Callable[[], None]]:
-    """Leave the group at the end; after an error, without committing anything more."""
+    """Close the consumer at the end; after an error, without another commit."""
     done = False
 
     def finish() -> None:
@@ -128,8 +128,8 @@ def _closing(consumer: Any, source: Source) -> Iterator[Callable[[], None]]:
 
 
 def _on_error(error: KafkaError) -> None:
-    """Librdkafka goes on by itself after most errors; the fatal ones come back from its calls."""
-    _log.warning("%s", error.str())
+    """Librdkafka recovers from most errors by itself; its calls raise the fatal ones."""
+    _log.warning("Kafka client: %s", error.str())
 
 
 def _commits(
@@ -157,7 +157,9 @@ def _commits(
         properties |= {"on_delivery": commits.on_delivery, "delivery.report.only.error": True}
         commits.producer = Producer(properties, logger=_log)
     except KafkaException as error:
-        raise ConfigurationError(f"the producer cannot be made: {error.args[0].str()}") from error
+        raise ConfigurationError(
+            f"librdkafka refuses the producer's properties: {error.args[0].str()}: check --property"
+        ) from error
     return commits.producer, commits
 
 
@@ -183,10 +185,10 @@ def _outputs(prepared: Prepared, producer: Any, partitions: PartitionIndex) -> O
 
 
 def collect_rarely() -> None:
-    """Let Python look for garbage rarely; for a process that does nothing but run a worker.
+    """Make Python's garbage collection rare, for a process that only runs a worker.
 
-    A batch makes thousands of objects that live until its end and form no cycles. Looking at them every 700
-    takes a quarter of the time.
+    A batch creates thousands of objects that form no cycles; a collection after every 700 of them takes a
+    quarter of the time.
     """
     gc.freeze()
     gc.set_threshold(_OBJECTS)

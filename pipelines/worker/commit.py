@@ -1,7 +1,7 @@
-"""Commits: what was sent and how far the input was read become valid together.
+"""Commits: the messages that were sent and the positions of the input become valid together.
 
-Librdkafka says with each error what may follow: the call is repeated, the transaction is given up and its
-input read again, or the process ends and another one takes over. Nothing else happens here.
+Each of librdkafka's errors says what may follow: retry the call, abort the transaction and read its input
+again, or end the process so that another one takes over.
 """
 
 import logging
@@ -17,8 +17,8 @@ __all__ = ["Aborted", "AtLeastOnce", "Commits", "ExactlyOnce", "stop_error"]
 
 _log = logging.getLogger(__name__)
 _TRY_SECONDS = 1.0
-_LATE_SECONDS = 4.0  # of trying to commit when the worker is told to stop
-# Somebody else owns the partition now, or will soon; the rebalance says what follows.
+_LATE_SECONDS = 4.0  # how long a worker that is stopping tries to commit
+# Another worker owns the partition now, or will soon; the rebalance that follows sorts it out.
 _NOT_OURS = frozenset(
     {
         KafkaError.ILLEGAL_GENERATION,
@@ -42,26 +42,29 @@ _REFUSED = frozenset(
 
 
 class Aborted(Exception):
-    """What was sent since the last commit is void: the input must be read again from there."""
+    """What was sent since the last commit is void; the input must be read again from there."""
 
 
 class Commits(Protocol):
-    """Makes sent messages and the positions of the input valid together."""
+    """Commits sent messages together with the positions of the input."""
 
     def begin(self) -> None:
-        """Say that messages are going to be sent; may be called again."""
+        """Announce that messages will be sent; repeated calls change nothing."""
 
     def commit(self, offsets: list[TopicPartition]) -> bool:
-        """Commit; False if these partitions are no longer this worker's, and nothing was committed.
+        """Commit offsets.
+
+        Returns:
+            False if another worker owns the partitions; then nothing was committed.
 
         Raises:
-            Aborted: start again from what was committed before.
-            TransientError: this process cannot go on; another one may.
+            Aborted: restart from the last commit.
+            TransientError: this process cannot continue; a new one can.
             ConfigurationError: the cluster refuses.
         """
 
     def abort(self) -> None:
-        """Make what was sent since the last commit void, as far as that can be done."""
+        """Void what was sent since the last commit, as far as possible."""
 
 
 class ExactlyOnce:
@@ -70,8 +73,8 @@ class ExactlyOnce:
     Args:
         producer: confluent_kafka's, with a transactional id.
         consumer: confluent_kafka's.
-        idle: called again and again while the cluster keeps us waiting.
-        stopping: whether the worker was told to stop: then waiting has an end.
+        idle: called repeatedly while a call waits for the cluster.
+        stopping: whether the worker is stopping, which limits the wait.
     """
 
     def __init__(
@@ -85,13 +88,11 @@ class ExactlyOnce:
         self._patiently(producer.init_transactions)
 
     def begin(self) -> None:
-        """See `Commits`."""
         if not self._open:
             self._producer.begin_transaction()
             self._open = True
 
     def commit(self, offsets: list[TopicPartition]) -> bool:
-        """See `Commits`."""
         self.begin()
         try:
             metadata = self._consumer.consumer_group_metadata()
@@ -100,14 +101,13 @@ class ExactlyOnce:
         except KafkaException as error:
             if not error.args[0].txn_requires_abort():
                 raise stop_error(error) from error
-            _log.warning("the transaction is given up: %s", error.args[0].str())
+            _log.warning("transaction aborted: %s; reading its input again", error.args[0].str())
             self.abort()
             raise Aborted from error
         self._open = False
         return True
 
     def abort(self) -> None:
-        """See `Commits`."""
         if not self._open:
             return
         try:
@@ -117,7 +117,7 @@ class ExactlyOnce:
         self._open = False
 
     def _patiently(self, call: Callable[..., Any], *arguments: Any) -> None:
-        """Repeat a call while its error says that this may help."""
+        """Retry a call while its error is retriable."""
         begin = time.monotonic()
         while True:
             try:
@@ -127,7 +127,7 @@ class ExactlyOnce:
                 late = self._stopping() and time.monotonic() - begin > _LATE_SECONDS
                 if reason.fatal() or reason.txn_requires_abort() or not reason.retriable() or late:
                     raise
-                _log.warning("waiting for the cluster: %s", reason.str())
+                _log.warning("the cluster is not ready: %s; retrying", reason.str())
                 self._producer.poll(0)
                 self._idle()
             else:
@@ -135,15 +135,15 @@ class ExactlyOnce:
 
 
 class AtLeastOnce:
-    """First everything that was sent is acknowledged, then the offsets are committed.
+    """Waits until every message is acknowledged, then commits the offsets.
 
     Args:
-        consumer: as for `ExactlyOnce`, and so are the others.
-        idle: see there.
-        stopping: see there.
+        consumer: confluent_kafka's.
+        idle: called repeatedly while a call waits for the cluster.
+        stopping: whether the worker is stopping, which limits the wait.
 
     Attributes:
-        producer: confluent_kafka's, made with `on_delivery`; None where nothing is sent.
+        producer: confluent_kafka's, created with `on_delivery`; None if nothing is sent.
     """
 
     def __init__(self, consumer: Any, idle: Callable[[], None], stopping: Callable[[], bool]) -> None:
@@ -154,14 +154,13 @@ class AtLeastOnce:
         self._failed: KafkaError | None = None
 
     def on_delivery(self, error: KafkaError | None, _message: Any) -> None:
-        """The producer's callback for messages that could not be delivered."""
+        """The producer's callback for failed deliveries."""
         self._failed = error or self._failed
 
     def begin(self) -> None:
-        """See `Commits`: there is nothing to begin."""
+        """Nothing: there is no transaction."""
 
     def commit(self, offsets: list[TopicPartition]) -> bool:
-        """See `Commits`."""
         self._flush()
         begin = time.monotonic()
         while offsets:
@@ -174,12 +173,12 @@ class AtLeastOnce:
             if reason is None:
                 return True
             if reason.code() in _NOT_OURS:
-                _log.warning("not committed, since the partitions are moving: %s", reason.str())
+                _log.warning("offsets not committed, the partitions are moving: %s", reason.str())
                 return False
             late = self._stopping() and time.monotonic() - begin > _LATE_SECONDS
             if reason.fatal() or reason.code() in _REFUSED or late:
                 raise stop_error(KafkaException(reason))
-            _log.warning("trying again to commit: %s", reason.str())
+            _log.warning("commit failed: %s; retrying", reason.str())
             time.sleep(0.1)
             self._idle()
         return True
@@ -190,18 +189,20 @@ class AtLeastOnce:
         begin = time.monotonic()
         while self.producer.flush(_TRY_SECONDS) and self._failed is None:
             if self._stopping() and time.monotonic() - begin > _LATE_SECONDS:
-                raise TransientError("what was sent is not acknowledged in time: it will be sent again")
+                raise TransientError(
+                    "stopped before the cluster acknowledged every message: the next worker sends them again"
+                )
             self._idle()
         if self._failed is not None:
             failed = self._failed
             self.abort()
             if failed.fatal() or failed.code() in _REFUSED:
                 raise stop_error(KafkaException(failed))
-            _log.warning("a message was not delivered, sending again: %s", failed.str())
+            _log.warning("delivery failed: %s; sending again from the last commit", failed.str())
             raise Aborted
 
     def abort(self) -> None:
-        """See `Commits`: what is still waiting is dropped, what has left may appear twice."""
+        """Drop messages that still wait; those already sent may appear twice."""
         if self.producer is not None:
             self.producer.purge()
             self.producer.flush(_TRY_SECONDS)
@@ -209,13 +210,13 @@ class AtLeastOnce:
 
 
 def stop_error(error: KafkaException) -> TransientError | ConfigurationError:
-    """Librdkafka's error as ours, where this process cannot go on."""
+    """The error to end this process with, for one of librdkafka's."""
     reason: KafkaError = error.args[0]
     if reason.code() in _REFUSED:
-        return ConfigurationError(f"the cluster refuses: {reason.str()}")
+        return ConfigurationError(f"the cluster refuses: {reason.str()}: check this user's permissions")
     if reason.code() in (KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID):
         return TransientError(
-            f"fenced: another worker goes by the same --instance, or this one was away for too long "
-            f"({reason.str()}); start it again"
+            f"fenced ({reason.str()}): another worker has the same --instance, or this one paused too long; "
+            "restart it"
         )
-    return TransientError(f"the cluster does not let this worker go on ({reason.str()}): start it again")
+    return TransientError(f"this worker cannot continue ({reason.str()}): restart it")

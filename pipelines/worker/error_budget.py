@@ -1,4 +1,4 @@
-"""The error budget: how many bad records are chance, and how many are a broken deployment."""
+"""The error budget: a few bad records are normal, many mean a broken deployment."""
 
 from collections import deque
 
@@ -11,10 +11,10 @@ _LEAST = 100
 
 
 class ErrorBudget:
-    """Stops when too many of the last 10,000 records are bad; fewer than 100 records prove nothing.
+    """Raises an error when too many of the last 10,000 records are bad; the first 100 always pass.
 
     Args:
-        limit: the share of bad records that is tolerated, from 0 to 1.
+        limit: the tolerated share of bad records, from 0 to 1.
     """
 
     def __init__(self, limit: float) -> None:
@@ -23,15 +23,15 @@ class ErrorBudget:
         self._records = self._bad = 0
 
     def spend(self, n_records: int, n_bad: int, reason: str) -> None:
-        """Take note of a batch.
+        """Count a batch.
 
         Args:
-            n_records: its size.
+            n_records: the number of its records.
             n_bad: how many of them are dead letters.
-            reason: what is wrong with the last of these.
+            reason: why the last of these failed.
 
         Raises:
-            InputError: the budget is spent.
+            InputError: too many records are bad.
         """
         self._batches.append((n_records, n_bad))
         self._records += n_records
@@ -43,6 +43,6 @@ class ErrorBudget:
         if self._records >= _LEAST and self._bad > self._limit * self._records:
             raise InputError(
                 f"{self._bad:,} of the last {self._records:,} records are bad, more than "
-                f"{self._limit:.4%} (the last one: {reason}): look at --text, the input's format and its "
-                "writers, or raise --max-dead-letters; nothing of the last batch was committed"
+                f"{self._limit:.4%} (the last one: {reason}); the last batch was not committed: check "
+                "--text, --input-format and what writes the topic, or raise --max-dead-letters"
             )

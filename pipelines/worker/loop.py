@@ -1,9 +1,9 @@
-"""The worker: messages → records with vectors → outputs → commit, until it is told to stop.
+"""The worker's loop: messages → records with vectors → outputs → commit, until it is told to stop.
 
-The loop is one thread. A batch of messages belongs to one version of the model. What was sent to topics and
-the positions of the input are committed together; Parquet files are exactly-once by themselves
-(`pipelines.sinks.offset_files`), and how far they have come is committed as the metadata of the offsets. A
-partition begins where the output that is furthest behind needs it, and every output passes over what it has.
+The loop is one thread, and each batch uses one model version. Messages to topics are committed together with
+the positions of the input. Parquet files are exactly-once by themselves (`pipelines.sinks.offset_files`);
+their progress is committed as metadata of the offsets. A partition starts where the slowest output needs it,
+and each output skips what it already has.
 """
 
 import logging
@@ -27,15 +27,15 @@ from pipelines.worker.telemetry.tracing import OFF, Spans
 __all__ = ["Worker"]
 
 _log = logging.getLogger(__name__)
-_BATCH = 2000  # messages: worth the turn around them, and they stay in the cache
+_BATCH = 2000  # messages: enough to pay for a turn of the loop, few enough to stay in the CPU's cache
 _WAIT_SECONDS = 0.02
-_REVOKED_SECONDS = 3.0  # for what is open when partitions move
+_REVOKED_SECONDS = 3.0  # to write open files when partitions move
 _STOP_SECONDS = 5.0
-_FILES_SECONDS = 1.0  # between commits where only files are written
+_FILES_SECONDS = 1.0  # between commits if only files are written
 _TRANSACTION_BYTES = 64 << 20
-_BEHIND_SECONDS = 0.002  # a full batch that is there at once: there is more of it
-_BEHIND_FACTOR = 20  # then commits are rarer, since each one makes the worker wait
-_REGISTRY_SECONDS = 1.0  # between two tries to have a schema
+_BEHIND_SECONDS = 0.002  # a full batch that arrives this fast means a backlog
+_BEHIND_FACTOR = 20  # during a backlog commits are rarer, since each one blocks the loop
+_REGISTRY_SECONDS = 1.0  # between two attempts to fetch a schema
 _METADATA = "files="
 
 
@@ -82,30 +82,35 @@ class Worker:
         self._commit_seconds = commit_seconds if outputs.has_topics else max(commit_seconds, _FILES_SECONDS)
         self._transaction_records = transaction_records
         self._spans = spans
-        self._topics_from: dict[int, int] = {}  # partitions that are read again for files alone, up to here
+        self._topics_from: dict[
+            int, int
+        ] = {}  # up to this offset a partition is read again for the files alone
         self._committed: dict[int, tuple[int, str]] = {}
         self._last_commit = time.monotonic()
         self._n_records = self._n_bytes = 0
         self._oldest = 0.0
-        self._go_on_at = 0.0  # until then nothing is read
-        self._busy = False  # in a commit: callbacks from there must not begin another one
+        self._go_on_at = 0.0  # reading is paused until then
+        self._busy = False  # committing: a callback must not start another commit
 
     def run(self) -> None:
-        """Work until `stopping` is set, then finish what is open.
+        """Run until `stopping` is set, then write and commit what is open.
 
         Raises:
-            MillstreamError: this process cannot go on; nothing that was not committed is lost.
+            MillstreamError: this process cannot continue; records since the last commit are read again.
         """
         self._source.subscribe(self)
         try:
             while not self._stopping.is_set():
                 self._turn()
-        except InputError:  # the error budget; the cluster is well, so leave nothing open there
+        except InputError:  # the error budget; the cluster works, so close the transaction
             self._commits.abort()
             raise
         for files in self._outputs.files:
             if not files.flush(self._source.positions.owned, _STOP_SECONDS / len(self._outputs.files)):
-                _log.warning("%s does not answer: what is not written will be read again", files.uri)
+                _log.warning(
+                    "stopping before all files were written to %s: their records will be read again",
+                    files.uri,
+                )
         self._commit()
         _log.info("stopped")
 
@@ -138,18 +143,18 @@ class Worker:
             self._commit()
 
     def _give_up(self, error: KafkaException) -> None:
-        """Start again from the last commit, if the transaction failed while messages were sent."""
+        """Restart from the last commit if the transaction failed during a send."""
         if error.args[0].code() != KafkaError._STATE:
             raise stop_error(error) from error
-        _log.warning("the transaction failed: %s", error.args[0].str())
+        _log.warning("transaction failed: %s; reading its input again", error.args[0].str())
         self._commits.abort()
         self._restart("aborted")
 
     def _try_later(self, messages: MessageBatch, error: RegistryUnavailable) -> None:
-        """Read messages again in a moment: a schema of theirs cannot be had, and no record is at fault."""
-        _log.warning("trying again: %s", error)
+        """Read these messages again later: their schema cannot be fetched, which is no record's fault."""
+        _log.warning("%s; retrying in %g s", error, _REGISTRY_SECONDS)
         self._source.give_back(messages)
-        self._commit()  # what came before them, so that it is not sent again and again
+        self._commit()  # what came before them, so that it is not sent with every retry
         self._go_on_at = time.monotonic() + _REGISTRY_SECONDS
 
     def _restart(self, outcome: str) -> None:
@@ -177,7 +182,7 @@ class Worker:
         self._n_bytes += n_bytes
 
     def _fresh(self, messages: MessageBatch) -> NDArray[np.bool_] | None:
-        """Which messages the topics have not had yet, or None for all."""
+        """Which messages have not been sent to topics yet; None for all."""
         if not self._topics_from:
             return None
         fresh = np.ones(len(messages), np.bool_)
@@ -186,7 +191,7 @@ class Worker:
         return fresh
 
     def _commit(self) -> None:
-        """Commit what is open, if there is anything."""
+        """Commit what is new since the last commit."""
         begin = time.perf_counter()
         positions = self._source.positions
         moved = {p: positions.next(p) for p in positions.owned}
@@ -216,7 +221,7 @@ class Worker:
             self._last_commit = time.monotonic()
 
     def _state(self, partition: int, position: int) -> tuple[int, str]:
-        """What to commit for a partition: the offset, and how far the files are as its metadata."""
+        """What to commit for a partition: the offset, with the progress of the files as metadata."""
         files = [output.durable(partition, position) for output in self._outputs.files]
         if not self._outputs.has_topics:
             return min(files), ""
@@ -224,7 +229,6 @@ class Worker:
         return offset, f"{_METADATA}{min(files)}" if files else ""
 
     def assigned(self, partition: int, offset: int, metadata: str) -> int:
-        """See `Rebalanced`."""
         self._committed[partition] = (offset, metadata)
         outputs = self._outputs
         if not outputs.files:
@@ -239,7 +243,6 @@ class Worker:
         return start
 
     def revoked(self, partitions: list[int]) -> None:
-        """See `Rebalanced`."""
         if not self._busy:
             for files in self._outputs.files:
                 files.flush(partitions, _REVOKED_SECONDS)
@@ -247,7 +250,6 @@ class Worker:
         self._forget(partitions)
 
     def lost(self, partitions: list[int]) -> None:
-        """See `Rebalanced`."""
         if not self._busy:
             self._commits.abort()
             self._source.rewind()

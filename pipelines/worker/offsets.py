@@ -1,8 +1,8 @@
-"""Where the worker is in each partition: pure bookkeeping, without a broker.
+"""The worker's position in each partition: pure bookkeeping, without a broker.
 
-A position is the offset of the next record. Offsets have gaps (transaction markers, compaction), so a higher
-one than expected is normal; a lower one was dealt with before and must not be dealt with again. Partitions of
-several topics have numbers, so that arrays can hold them (`PartitionIndex`).
+A position is the offset of the next record. Offsets have gaps (transaction markers, compaction), so an offset
+above the position is normal; one below it was processed already and is skipped. Partitions have numbers, so
+that arrays can hold those of several topics.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,28 +16,25 @@ __all__ = ["PartitionIndex", "PartitionName", "Positions"]
 
 
 class Positions:
-    """The positions of the partitions that this worker owns.
-
-    `next` is what will be processed next, `committed` what a restart would begin with.
-    """
+    """The positions of this worker's partitions: the next offset to process, and the committed one."""
 
     def __init__(self) -> None:
         self._next: dict[int, int] = {}
         self._committed: dict[int, int] = {}
 
     def begin(self, partition: int, offset: int) -> None:
-        """Own a partition, from an offset that is committed."""
+        """Add a partition at a committed offset."""
         self._next[partition] = self._committed[partition] = offset
 
     def end(self, partitions: Iterable[int]) -> None:
-        """Own partitions no longer."""
+        """Remove partitions."""
         for partition in partitions:
             self._next.pop(partition, None)
             self._committed.pop(partition, None)
 
     @property
     def owned(self) -> tuple[int, ...]:
-        """The partitions, rising."""
+        """The partitions, in ascending order."""
         return tuple(sorted(self._next))
 
     def next(self, partition: int) -> int:
@@ -45,15 +42,15 @@ class Positions:
         return self._next[partition]
 
     def take(self, partitions: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Move on over a batch of records.
+        """Advance over a batch of records.
 
         Args:
             partitions: `(n,)` int32, of each record.
-            offsets: `(n,)` int64, rising within a partition.
+            offsets: `(n,)` int64, ascending within a partition.
 
         Returns:
-            `(n,)` bool: which records are to be processed. The others belong to nobody here, or were
-            processed before.
+            `(n,)` bool: which records to process. The others are of partitions that left, or were processed
+            before.
         """
         wanted = np.zeros(len(offsets), np.bool_)
         for partition in np.unique(partitions).tolist():
@@ -67,14 +64,14 @@ class Positions:
         return wanted
 
     def give_back(self, partitions: NDArray[np.int32], offsets: NDArray[np.int64]) -> list[int]:
-        """Move back to the first of a batch of records that was taken last.
+        """Go back to the start of the batch that was taken last.
 
         Args:
             partitions: `(n,)` int32, of each record.
-            offsets: `(n,)` int64, rising within a partition.
+            offsets: `(n,)` int64, ascending within a partition.
 
         Returns:
-            The partitions that moved; those that are no longer owned are passed over.
+            The partitions that moved.
         """
         numbers, first = np.unique(partitions, return_index=True)
         owned = [(p, i) for p, i in zip(numbers.tolist(), first.tolist(), strict=True) if p in self._next]
@@ -87,11 +84,11 @@ class Positions:
         return {p: offset for p, offset in self._next.items() if offset != self._committed[p]}
 
     def commit(self, offsets: dict[int, int]) -> None:
-        """Take note of what was committed; partitions that are no longer owned are passed over."""
+        """Record what was committed; partitions that left are ignored."""
         self._committed |= {p: offset for p, offset in offsets.items() if p in self._committed}
 
     def rewind(self) -> dict[int, int]:
-        """Go back to what is committed; the partitions that had moved on, and where they are now."""
+        """Go back to the committed positions; returns those of the partitions that moved."""
         back = {p: self._committed[p] for p in self.pending()}
         self._next |= back
         return back
@@ -108,45 +105,41 @@ class PartitionName(NamedTuple):
 
 
 class PartitionIndex:
-    """Gives each partition a number when it is first heard of; it is valid in this process alone."""
+    """Numbers partitions in the order in which they are first seen; the numbers hold in this process only."""
 
     def __init__(self) -> None:
-        self._places: list[PartitionName] = []
+        self._names: list[PartitionName] = []
         self._numbers: dict[tuple[str, int], int] = {}
         self._topics: set[str] = set()
-        self._table = np.empty(0, np.int32)  # of the only topic: numbers by partition
+        self._table = np.empty(0, np.int32)  # for a single topic: numbers by partition
 
     def __getitem__(self, number: int) -> PartitionName:
-        return self._places[number]
+        return self._names[number]
 
     def number(self, topic: str, partition: int) -> int:
         """The number of a partition."""
         known = self._numbers.get((topic, partition))
         if known is not None:
             return known
-        number = len(self._places)
-        self._places.append(PartitionName(topic, partition))
+        number = len(self._names)
+        self._names.append(PartitionName(topic, partition))
         self._numbers[topic, partition] = number
         self._topics.add(topic)
-        self._table = np.full(1 + max(place.partition for place in self._places), -1, np.int32)
-        for i, place in enumerate(self._places):
-            self._table[place.partition] = i
+        self._table = np.full(1 + max(name.partition for name in self._names), -1, np.int32)
+        for i, name in enumerate(self._names):
+            self._table[name.partition] = i
         return number
 
     def of_messages(self, messages: Sequence[Any]) -> NDArray[np.int32]:
-        """The partitions of messages, all of them of partitions that were heard of.
-
-        Returns:
-            `(n,)` int32.
-        """
-        if len(self._topics) == 1:  # not to ask each message for its topic
+        """The partition numbers of messages, `(n,)` int32; every partition must be known already."""
+        if len(self._topics) == 1:  # saves asking each message for its topic
             return self._table[[message.partition() for message in messages]]
         numbers = self._numbers
         return np.array([numbers[one.topic(), one.partition()] for one in messages], np.int32)
 
     def part(self, number: int, offset: int = OFFSET_INVALID, metadata: str | None = None) -> TopicPartition:
         """A partition as confluent_kafka takes it."""
-        place = self._places[number]
+        name = self._names[number]
         if metadata is None:
-            return TopicPartition(place.topic, place.partition, offset)
-        return TopicPartition(place.topic, place.partition, offset, metadata)
+            return TopicPartition(name.topic, name.partition, offset)
+        return TopicPartition(name.topic, name.partition, offset, metadata)

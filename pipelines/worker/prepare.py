@@ -172,12 +172,7 @@ def _heads(plan: Plan, follower: ModelFollower) -> Heads:
 
 
 def _columns(
-    plan: Plan,
-    cluster: Cluster,
-    schemas: Schemas | None,
-    folders: dict[str, Objects],
-    *,
-    check_only: bool,
+    plan: Plan, cluster: Cluster, schemas: Schemas | None, folders: dict[str, Objects], *, check_only: bool
 ) -> pa.Schema | None:
     """The columns that the Parquet folder has already, or those of a sample of the input."""
     if not plan.needs_columns:

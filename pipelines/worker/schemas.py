@@ -1,4 +1,4 @@
-"""What a worker does with schemas: decode its input by them, and encode its output."""
+"""Schemas of a worker: those that decode its input, and those of its output."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,7 +26,7 @@ __all__ = ["Known", "Schemas"]
 
 
 class Known(NamedTuple):
-    """A schema of the input, and what people call it."""
+    """A schema of the input, and how to describe it."""
 
     about: str
     schema: Schema
@@ -40,8 +40,8 @@ class Schemas:
         registry: used in place of the one that the settings name.
 
     Raises:
-        MissingExtra: the libraries are not installed.
-        ConfigurationError: the registry cannot be used like this.
+        MissingExtra: a library is not installed.
+        ConfigurationError: the registry's client refuses its properties.
     """
 
     def __init__(self, plan: Plan, registry: Registry | None = None) -> None:
@@ -67,18 +67,16 @@ class Schemas:
         return ProtobufReader
 
     def decoder(self, columns: pa.Schema | None = None) -> FramedDecoder:
-        """A decoder of the input, whose records will have to fit columns if there are any."""
+        """A decoder of the input; with columns, records must fit them."""
         assert self._compile is not None
         return FramedDecoder(self._kind, self.registry.schema, self._compile, columns)
 
     def known(self, topics: Sequence[str]) -> list[Known]:
-        """The latest schemas of the input topics' subjects.
-
-        Topics without such a subject are passed over: their schemas are found by each record's id.
+        """The latest schemas of the input topics' subjects; a topic without a subject has none.
 
         Raises:
             RegistryUnavailable: the registry does not answer.
-            ConfigurationError: it refuses, or a schema is of another kind than the input.
+            ConfigurationError: it refuses, or a schema is not of the input's format.
         """
         if self._compile is None:
             return []
@@ -91,20 +89,20 @@ class Schemas:
             if version.schema.kind != self._kind:
                 raise ConfigurationError(
                     f"subject {subject!r} in the schema registry {self.registry.url} is "
-                    f"{version.schema.kind}, not {self._kind}: correct --input-format, or name another topic"
+                    f"{version.schema.kind}, not {self._kind}: correct --input-format or --input"
                 )
             about = f"subject {subject}, version {version.number}, id {version.schema_id}"
             found.append(Known(about, version.schema))
         return found
 
     def of_sample(self, sample: Sequence[Value]) -> list[Known]:
-        """The schemas of a sample of values; the errors are `known`'s."""
+        """The schemas of a sample of values."""
         ids = sorted({number for value in sample if value and (number := schema_id(value)) is not None})
         found = ((number, self.registry.schema(number)) for number in ids)
         return [Known(f"id {n}", schema) for n, schema in found if schema and schema.kind == self._kind]
 
     def fields(self, sample: Sequence[Value], topics: Sequence[str]) -> FieldTypes:
-        """The fields of the input, from a sample or else the latest schemas; the errors are `known`'s."""
+        """The fields of the input, from a sample, or from the latest schemas if the sample has none."""
         types = self.decoder().fields(sample)
         if types or self._compile is None:
             return types
@@ -112,28 +110,25 @@ class Schemas:
             try:
                 types = self._compile(one.schema, None).fields(None) | types
             except SchemaError as error:
-                raise ConfigurationError(f"the schema of the input: {error}") from error
+                raise ConfigurationError(f"cannot use the input's schema: {error}") from error
         return types
 
     def messages(
         self, columns: pa.Schema | None, heads: Sequence[pa.Field]
     ) -> "AvroFromAvro | AvroFromColumns":
-        """What makes records into Avro messages.
+        """An encoder of records as Avro messages.
 
         Args:
-            columns: of the records, where they do not come as Avro.
+            columns: of the records, if they do not come as Avro.
             heads: the columns of the model's heads.
 
         Raises:
             MissingExtra: fastavro is not installed.
-            ConfigurationError: Avro has no such columns.
+            ConfigurationError: Avro cannot hold a column.
         """
         try:
             from pipelines.sinks.encoding.avro import score_schema
-            from pipelines.sinks.encoding.avro_records import (
-                AvroFromAvro,
-                AvroFromColumns,
-            )
+            from pipelines.sinks.encoding.avro_records import AvroFromAvro, AvroFromColumns
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "fastavro", EXTRA) from error
         plan, scores = self._plan, score_schema(heads)

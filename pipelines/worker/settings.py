@@ -36,10 +36,7 @@ class WorkerSettings:
     """
 
     brokers: Annotated[str, _input(metavar="HOST:PORT", help="Brokers, separated by commas.")]
-    group: Annotated[
-        str,
-        _input(metavar="NAME", help="Consumer group. Its workers share the partitions."),
-    ]
+    group: Annotated[str, _input(metavar="NAME", help="Consumer group. Its workers share the partitions.")]
     inputs: Annotated[
         list[str],
         _input(
@@ -104,8 +101,7 @@ class WorkerSettings:
     ] = None
     pin: Annotated[bool, _model(help="Keep the model version found at start-up.")] = False
     model_seconds: Annotated[
-        float,
-        _model(min=0.1, metavar="SECONDS", help="How often to check for a newer model version."),
+        float, _model(min=0.1, metavar="SECONDS", help="How often to check for a newer model version.")
     ] = 30.0
 
     outputs: Annotated[
@@ -118,8 +114,7 @@ class WorkerSettings:
         ),
     ]
     dead_letters: Annotated[
-        str,
-        _output(metavar="OUTPUT", help="topic:NAME or parquet:URI for records that cannot be embedded."),
+        str, _output(metavar="OUTPUT", help="topic:NAME or parquet:URI for records that cannot be embedded.")
     ]
     format: Annotated[
         OutputFormat,
@@ -138,17 +133,14 @@ class WorkerSettings:
         ),
     ] = None
     vectors: Annotated[
-        Layout,
-        _output(help="'list' is read by every tool; 'binary' (base64 in JSON) is far faster."),
+        Layout, _output(help="'list' is read by every tool; 'binary' (base64 in JSON) is far faster.")
     ] = "list"
-    dtype: Annotated[
-        Dtype,
-        _output(help="Element type of the vectors; int8 scales each vector to ±127."),
-    ] = "float32"
+    dtype: Annotated[Dtype, _output(help="Element type of the vectors; int8 scales each vector to ±127.")] = (
+        "float32"
+    )
     rows_per_file: Annotated[int, _output(min=1, metavar="N", help="Offsets in one Parquet file.")] = 65_536
     mib_per_file: Annotated[
-        int,
-        _output(min=1, metavar="MIB", help="MiB of records in memory for one Parquet file."),
+        int, _output(min=1, metavar="MIB", help="MiB of records in memory for one Parquet file.")
     ] = 256
     seconds_per_file: Annotated[
         float,
@@ -179,8 +171,7 @@ class WorkerSettings:
         ),
     ] = 0.05
     transaction_records: Annotated[
-        int,
-        _delivery(min=1, metavar="N", help="Number of records after which to commit early."),
+        int, _delivery(min=1, metavar="N", help="Number of records after which to commit early.")
     ] = 100_000
     max_dead_letters: Annotated[
         str,
@@ -190,15 +181,12 @@ class WorkerSettings:
     ] = "10%"
 
     max_memory: Annotated[
-        int,
-        _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs."),
+        int, _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs.")
     ] = 1024
     listen: Annotated[
-        str | None,
-        _operations(metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics here."),
+        str | None, _operations(metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics here.")
     ] = None
     stuck_seconds: Annotated[
-        float,
-        _operations(min=1, metavar="SECONDS", help="End the process when a call blocks for this long."),
+        float, _operations(min=1, metavar="SECONDS", help="End the process when a call blocks for this long.")
     ] = 60.0
     log_format: Annotated[Literal["json", "text"], _operations(help="Format of log lines.")] = "json"

@@ -1,4 +1,4 @@
-"""Where records and dead letters go: topics, through one producer, and Parquet files."""
+"""The worker's outputs: topics, through one producer, and Parquet files."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
@@ -18,7 +18,7 @@ from pipelines.worker.source import MessageBatch
 __all__ = ["Encode", "Outputs"]
 
 Encode = Callable[[EnrichedBatch], list[bytes]]
-"""Makes enriched records into the values of messages."""
+"""Encodes enriched records as values of messages."""
 
 _LEAST_RUN = 16
 Mask = NDArray[np.bool_] | None
@@ -28,11 +28,11 @@ class Outputs:
     """The outputs of a worker; any of them may be absent.
 
     Args:
-        topics: of records.
-        encode: makes records into messages, or None where they travel as Arrow batches.
-        files: of records.
-        letters_topic: of dead letters.
-        letters_files: of dead letters.
+        topics: where records are sent.
+        encode: encodes records as messages; None sends them as Arrow batches.
+        files: where records are written.
+        letters_topic: where dead letters are sent.
+        letters_files: where dead letters are written.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class Outputs:
     def send(
         self, messages: MessageBatch, enriched: EnrichedBatch, fresh: Mask
     ) -> tuple[list[DeadLetter], int]:
-        """Send records to the topics, and hand them to the files.
+        """Send records to the topics and add them to the files.
 
         Args:
-            messages: where they came from.
+            messages: the messages that they came from.
             enriched: the records.
-            fresh: `(n,)` bool, which of the messages the topics have not had yet; None for all.
+            fresh: `(n,)` bool, which messages have not been sent to topics yet; None for all.
 
         Returns:
-            Letters for records that are too large for the topics, and the bytes that were sent.
+            Dead letters for records that are too large for the topics, and the number of bytes sent.
         """
         if self._files is not None:
             _add_by_partition(self._files, messages, enriched.rows, enriched.batch)
@@ -103,7 +103,7 @@ class Outputs:
     def _that_fit(
         self, wanted: Sequence[int], rows: list[int], messages: Iterable[Outgoing]
     ) -> tuple[list[int], list[DeadLetter]]:
-        """Which of the wanted messages all topics take, and letters for the others."""
+        """The wanted messages that fit every topic, and dead letters for the others."""
         fit, letters, every = [], [], list(messages)
         for i in wanted:
             if any(sink.too_large(every[i]) for sink in self._topics):
@@ -128,11 +128,17 @@ class Outputs:
         assert self._smallest is not None
         topic, limit = self._smallest.topic, self._smallest.max_bytes
         return DeadLetter(
-            row, "TASK_PUT", f"the message would have {size:,} bytes, and topic {topic!r} takes {limit:,}"
+            row, "TASK_PUT", f"the message has {size:,} bytes, and topic {topic!r} takes {limit:,}"
         )
 
     def send_letters(self, messages: MessageBatch, letters: Sequence[DeadLetter], fresh: Mask) -> None:
-        """Send dead letters; the arguments are those of `send`."""
+        """Send or write dead letters.
+
+        Args:
+            messages: the batch that they came from.
+            letters: what is wrong with which messages.
+            fresh: `(n,)` bool, which messages have not been sent to topics yet; None for all.
+        """
         sources = messages.messages
         if (sink := self._letters_topic) is not None:
             wanted = [one for one in letters if fresh is None or fresh[one.row]]
@@ -147,13 +153,13 @@ class Outputs:
 
 
 def _add_by_partition(files: OffsetFiles, messages: MessageBatch, rows: Any, batch: pa.RecordBatch) -> None:
-    """Hand rows of a batch to the files of their partitions.
+    """Add rows of a batch to the files of their partitions.
 
-    Messages of a partition come in runs, mostly long ones, which are slices of the batch and not copied.
+    Messages of one partition mostly come in long runs, which are slices of the batch and not copied.
     """
     partitions, offsets = messages.partitions[rows], messages.offsets[rows]
     edges = np.flatnonzero(np.diff(partitions)) + 1
-    if len(edges) * _LEAST_RUN > len(partitions):  # well mixed: a copy is cheaper than many small pieces
+    if len(edges) * _LEAST_RUN > len(partitions):  # short runs: one copy is cheaper than many slices
         order = np.argsort(partitions, kind="stable")
         partitions, offsets, batch = partitions[order], offsets[order], batch.take(pa.array(order))
         edges = np.flatnonzero(np.diff(partitions)) + 1

@@ -1,7 +1,6 @@
-"""The input topics: which partitions are ours, where we are in them, and messages in batches.
+"""The input topics: the partitions of this worker, its position in each, and messages in batches.
 
-Here and in all that follows, a partition is a number that this process gave to a topic's partition: see
-`PartitionIndex`.
+Partitions are numbers here, and wherever batches go: `pipelines.worker.offsets.PartitionIndex` assigns them.
 """
 
 import logging
@@ -29,11 +28,11 @@ _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED
 
 @dataclass(frozen=True)
 class MessageBatch:
-    """A batch of messages, in the order of each partition.
+    """A batch of messages; those of one partition are in order.
 
     Attributes:
         messages: confluent_kafka's.
-        partitions: `(n,)` int32, as `PartitionIndex` numbers them.
+        partitions: `(n,)` int32, numbers of `PartitionIndex`.
         offsets: `(n,)` int64.
     """
 
@@ -55,34 +54,40 @@ class MessageBatch:
 
 
 class Rebalanced(Protocol):
-    """Who is told of partitions that come and go; all calls come from inside `Source.consume`."""
+    """Is notified of partitions that come and go, always from inside `Source.consume` or `Source.idle`."""
 
     def assigned(self, partition: int, offset: int, metadata: str) -> int:
-        """A partition is ours; the committed offset and what was committed with it.
+        """This worker got a partition.
+
+        Args:
+            partition: its number.
+            offset: the committed offset.
+            metadata: the metadata that was committed with it.
 
         Returns:
-            Where to begin to read.
+            The offset to start reading at.
         """
 
     def revoked(self, partitions: list[int]) -> None:
-        """Partitions are taken away in order: finish what is open. They still are in the positions."""
+        """Partitions are about to move: finish what is open. `Source.positions` still has them."""
 
     def lost(self, partitions: list[int]) -> None:
-        """Partitions were taken away some time ago: drop what is open."""
+        """Partitions have moved already: drop what is open."""
 
 
 class Source:
-    """Reads topics as a member of a group.
+    """Reads topics as a member of a consumer group.
 
     Args:
         consumer: confluent_kafka's.
-        topics: names, and regular expressions that begin with `^`: topics that match are read from the next
-            rebalance on, whenever they appear.
-        latest: whether a group that begins reads only what is new.
+        topics: names, and regular expressions that begin with `^`. New matching topics are picked up at the
+            next metadata refresh.
+        latest: whether a new group starts at the end of its topics.
 
     Attributes:
-        places: what the numbers of partitions mean.
-        positions: of the partitions that are ours.
+        partitions: the numbers of partitions.
+        positions: the positions in this worker's partitions.
+        rebalances: how often partitions came or went.
     """
 
     def __init__(self, consumer: Any, topics: Sequence[str], *, latest: bool) -> None:
@@ -93,8 +98,10 @@ class Source:
         self._topics = list(topics)
         self._latest = latest
         self._paused: set[int] = set()
-        self._moved: set[int] = set()  # to seek where their position is
-        self._fresh: set[int] = set()  # assigned during a call: to seek if that call gave messages of them
+        self._moved: set[int] = set()  # to seek to their position
+        self._fresh: set[int] = (
+            set()
+        )  # assigned during this call: to seek if it also returned messages of them
         self._listener: Rebalanced | None = None
         self._failure: Exception | None = None  # confluent_kafka garbles what its callbacks raise
 
@@ -109,7 +116,7 @@ class Source:
         )
 
     def _kept(self, callback: _Callback) -> _Callback:
-        """A callback whose errors are raised when the call that it belongs to has ended."""
+        """A callback whose error is kept until the client's call has returned."""
 
         def call(consumer: Any, parts: list[TopicPartition]) -> None:
             try:
@@ -125,11 +132,11 @@ class Source:
             raise failure
 
     def consume(self, n_messages: int, seconds: float) -> MessageBatch:
-        """The next messages, possibly none; partitions may come and go meanwhile.
+        """The next messages, possibly none; partitions may come and go during the call.
 
         Raises:
-            TransientError: this consumer cannot go on.
-            ConfigurationError: the topic is not there, or not for us.
+            TransientError: this consumer cannot continue.
+            ConfigurationError: a topic does not exist, or this user may not read it.
         """
         self._settle()
         self._fresh.clear()
@@ -141,7 +148,7 @@ class Source:
         offsets = np.array([message.offset() for message in messages], np.int64)
         batch = MessageBatch(messages, partitions, offsets)
         self._moved |= self._fresh.intersection(partitions.tolist())
-        if self._moved:  # what came before and after the move cannot be told apart: read it again
+        if self._moved:  # messages from before and after the move look alike: read them again
             batch = batch.select(~np.isin(partitions, list(self._moved)))
             self._settle()
         return batch.select(self.positions.take(batch.partitions, batch.offsets))
@@ -153,24 +160,26 @@ class Source:
         if error.fatal():
             raise stop_error(KafkaException(error))
         if error.code() in _GONE and message.topic() in self._topics:
-            raise ConfigurationError(f"cannot read topic {message.topic()!r}: {error.str()}")
-        _log.warning("while reading: %s", error.str())
+            raise ConfigurationError(
+                f"cannot read topic {message.topic()!r}: {error.str()}: check --input and permissions"
+            )
+        _log.warning("error while reading: %s", error.str())
         return True
 
     def give_up(self) -> None:
-        """From now on nobody is told of partitions that go: nothing more is to be finished."""
+        """Stop notifying the listener: after an error nothing more is finished."""
         self._listener = None
 
     def rewind(self) -> None:
-        """Go back to what is committed."""
+        """Go back to the committed positions."""
         self._moved |= set(self.positions.rewind())
 
     def give_back(self, messages: MessageBatch) -> None:
-        """Read the messages that came last once more."""
+        """Read the messages of the last batch again."""
         self._moved |= set(self.positions.give_back(messages.partitions, messages.offsets))
 
     def idle(self) -> None:
-        """Stay in the group while there is no time for messages."""
+        """Stay in the group without reading, while the worker waits for something else."""
         self.hold(self.positions.owned)
         message = self._consumer.poll(0)
         self._raise_kept()
@@ -178,7 +187,7 @@ class Source:
             self._moved.add(self.partitions.number(message.topic(), message.partition()))
 
     def hold(self, partitions: Iterable[int]) -> None:
-        """Read these partitions no further, and the others again."""
+        """Pause these partitions, and resume all others."""
         owned = set(self.positions.owned)
         wanted = owned.intersection(partitions)
         self._paused &= owned
@@ -189,7 +198,7 @@ class Source:
         self._paused = wanted
 
     def _settle(self) -> None:
-        """Seek where the positions are, for partitions that moved."""
+        """Seek to the positions of the partitions in `_moved`."""
         for partition in self._moved.intersection(self.positions.owned):
             self._seek(self.partitions.part(partition, self.positions.next(partition)))
         self._moved.clear()
@@ -199,9 +208,9 @@ class Source:
         while True:
             try:
                 self._consumer.seek(part)
-            except KafkaException as error:  # a partition that was just assigned cannot seek yet
+            except KafkaException as error:  # a partition cannot seek right after its assignment
                 if time.monotonic() > deadline:
-                    raise TransientError(f"cannot go back to {part}: {error.args[0].str()}") from error
+                    raise TransientError(f"cannot seek to {part}: {error.args[0].str()}") from error
                 time.sleep(0.01)
             else:
                 return
@@ -223,14 +232,14 @@ class Source:
             self._paused.discard(number)
             self._fresh.add(number)
         self._consumer.incremental_assign([self.partitions.part(*begin) for begin in begins.items()])
-        self._consumer.resume(self._parts(begins))  # held when it went, it would come back held
+        self._consumer.resume(self._parts(begins))  # a partition that left while paused comes back paused
         _log.info("assigned %s", {str(self.partitions[number]): offset for number, offset in begins.items()})
 
     def _starts(self, parts: list[TopicPartition]) -> list[TopicPartition]:
         """The committed offset of each partition.
 
-        A partition without one gets one now: if it moves before its first record is committed, its next
-        owner begins where we did.
+        A partition without one gets one now, so that its next owner starts at the same offset if it moves
+        before its first record is committed.
         """
         if not parts:
             return []
@@ -243,15 +252,15 @@ class Source:
             try:
                 self._consumer.commit(offsets=new, asynchronous=False)
             except KafkaException as error:
-                _log.warning("the first offsets are not committed yet: %s", error.args[0].str())
+                _log.warning("cannot commit the first offsets: %s", error.args[0].str())
         return list(starts)
 
     @staticmethod
-    def _patiently(ask: Callable[..., Any], about: Any) -> Any:
+    def _patiently(call: Callable[..., Any], about: Any) -> Any:
         deadline = time.monotonic() + 2 * _ASK_SECONDS
         while True:
             try:
-                return ask(about, timeout=_ASK_SECONDS)
+                return call(about, timeout=_ASK_SECONDS)
             except KafkaException as error:
                 if time.monotonic() > deadline or error.args[0].fatal():
                     raise stop_error(error) from error

@@ -146,7 +146,7 @@ def publish_damaged(store, folder):
 @pytest.mark.server
 def test_prism_writes_windows_and_changes_models(stream, store, tiny_model, tmp_path, prism_options):
     said = check_swap(stream, store, tiny_model, tmp_path, prism_options)
-    assert "version 3 is refused, staying with tiny@2" in said
+    assert "version 3 is refused, keeping tiny@2" in said
 
 
 @pytest.mark.server
@@ -175,7 +175,7 @@ def test_flink_writes_windows_and_changes_models(
 ):
     options = [*flink_options, "--checkpointing_interval=1000"]
     check_swap(stream, store, tiny_model, tmp_path, options, "--readers", 4)
-    assert "version 3 is refused, staying with tiny@2" in flink_cluster.log()
+    assert "version 3 is refused, keeping tiny@2" in flink_cluster.log()
 
 
 @pytest.mark.server

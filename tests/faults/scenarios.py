@@ -147,7 +147,7 @@ class Stage:
             cluster.start()
 
         def away() -> None:
-            said = "from this machine's cache"
+            said = "from the local cache"
             times = rig.log().count(said)
             refused[:] = ["GET", "HEAD", "PUT"]
             rig.kill()
@@ -163,9 +163,9 @@ class Stage:
             refused.clear()
 
         def damage() -> None:
-            times = rig.log().count("is refused, staying with")
+            times = rig.log().count("is refused, keeping")
             models.damage()
-            rig.wait_for("is refused, staying with", times + 1)
+            rig.wait_for("is refused, keeping", times + 1)
             models.publish()
 
         return {

@@ -31,8 +31,7 @@ def worker(
         ),
     ] = None,
     ui: Annotated[
-        bool,
-        typer.Option("--ui", rich_help_panel=OPERATIONS, help="Show a live dashboard on this terminal."),
+        bool, typer.Option("--ui", rich_help_panel=OPERATIONS, help="Show a live dashboard on this terminal.")
     ] = False,
     check: Annotated[
         bool,
@@ -65,10 +64,7 @@ def worker(
     demo_rate: Annotated[
         int,
         typer.Option(
-            min=1,
-            metavar="N",
-            rich_help_panel=OPERATIONS,
-            help="Payments a second in the demonstration.",
+            min=1, metavar="N", rich_help_panel=OPERATIONS, help="Payments a second in the demonstration."
         ),
     ] = 2000,
 ) -> None:

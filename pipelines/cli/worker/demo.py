@@ -72,9 +72,7 @@ def run_demo(settings: WorkerSettings, *, seconds: float | None, rate: int) -> N
     log_as(settings.log_format)
     with embedded_cluster([*plan.inputs, *plan.written_topics]) as brokers:
         plan = replace(
-            plan,
-            settings=replace(settings, brokers=brokers),
-            properties={**_PROPERTIES, **plan.properties},
+            plan, settings=replace(settings, brokers=brokers), properties={**_PROPERTIES, **plan.properties}
         )
         with Session(plan, rate=rate, seconds=seconds) as session:
             run(plan, ui=sys.stdout.isatty(), session=session)

@@ -1,4 +1,4 @@
-"""Running a worker as the work of a process: its logs, its signals, its endpoints, its view, its watchdog."""
+"""A worker as a process: logs, signals, endpoints, dashboard, watchdog."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ __all__ = ["log_as", "run"]
 
 
 def log_as(form: str) -> None:
-    """Log as `json` or as `text` from now on, on standard error."""
+    """Log as `json` or `text` on standard error from now on."""
     level = logging.DEBUG if os.environ.get("MILLSTREAM_DEBUG") else logging.INFO
     if form == "json":
         log_json(level)
@@ -87,7 +87,7 @@ def _watched(plan: Plan, started: Started, log: LogLines, session: "Session | No
 
 @contextmanager
 def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGINT end the worker in order."""
+    """Make SIGTERM and SIGINT stop the worker cleanly."""
     before = {
         number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)
     }

@@ -1,10 +1,8 @@
-"""What the worker does, on one screen of a terminal: rates, latency, lag, the model, what went wrong.
+"""The dashboard of `--ui`: rates, latency, lag, the model and errors on one screen of a terminal.
 
-    ┌ records ┐ ┌ latency ┐
-    ┌ lag     ┐ ┌ worker  ┐
-    ┌ log, and what else there is to see ┐
-
-Everything is drawn from `MetricsHistory`; this module reads no clock but the one that it is given.
+┌ records ┐ ┌ latency ┐
+┌ lag     ┐ ┌ worker  ┐
+┌ log, and the demonstration's panel ┐
 """
 
 import time
@@ -31,14 +29,14 @@ _DIM, _BAD, _GOOD = "dim", "bold red", "green"
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """What the view tells of a worker beside its metrics; functions give what changes.
+    """What the dashboard shows beside metrics; functions return what changes.
 
     Attributes:
-        title: its group and its topics.
+        title: the worker's group and topics.
         model: the label of the model.
-        last_reason: what is wrong with the newest dead letter.
+        last_reason: why the newest dead letter failed.
         log: the newest log lines, oldest first.
-        extra: more to see, as lines, with a title; None for nothing.
+        extra: the title and lines of another panel, or None.
     """
 
     title: str
@@ -49,19 +47,19 @@ class WorkerStatus:
 
 
 class Dashboard:
-    """Draws the screen; `rich.live.Live` asks for it again and again.
+    """Draws the screen; `rich.live.Live` calls it twice a second.
 
     Args:
-        history: of the worker's metrics; each drawing takes a new look.
-        watched: what else is told.
-        clock: gives seconds since the epoch.
+        history: of the worker's metrics; each drawing polls it.
+        status: what to show beside metrics.
+        clock: returns seconds since the epoch.
     """
 
     def __init__(
-        self, history: MetricsHistory, watched: WorkerStatus, *, clock: Callable[[], float] = time.time
+        self, history: MetricsHistory, status: WorkerStatus, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._history = history
-        self._watched = watched
+        self._status = status
         self._clock = clock
         self._since = clock()
 
@@ -82,7 +80,7 @@ class Dashboard:
         row = Table.grid(expand=True)
         row.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         row.add_column(justify="right", no_wrap=True)
-        name = Text.assemble((" millstream worker ", "reverse"), " ", self._watched.title)
+        name = Text.assemble((" millstream worker ", "reverse"), " ", self._status.title)
         row.add_row(name, Text(f"{duration_text(self._clock() - self._since)} ", _DIM))
         return row
 
@@ -120,7 +118,7 @@ class Dashboard:
         several = len({dict(labels).get("topic") for labels, _ in lags}) > 1
         largest = max(1.0, lags[0][1])
         lines = []
-        for labels, lag in sorted(shown, key=_place) if len(shown) == len(lags) else shown:
+        for labels, lag in sorted(shown, key=_partition) if len(shown) == len(lags) else shown:
             known = dict(labels)
             name = f"{known['topic'][-10:]}/{known['partition']}" if several else known["partition"]
             bar = "█" * round(8 * lag / largest)
@@ -143,7 +141,7 @@ class Dashboard:
         table = Table.grid(padding=(0, 1))
         table.add_column(no_wrap=True, min_width=len("commits"))
         table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_row("model", Text(f"{self._watched.model()}, for {duration_text(age)}"))
+        table.add_row("model", Text(f"{self._status.model()}, for {duration_text(age)}"))
         if bad_models:
             table.add_row("", Text(f"{bad_models:.0f} newer refused", _BAD))
         table.add_row(
@@ -158,9 +156,9 @@ class Dashboard:
         return Panel(table, title="worker", title_align="left", border_style=_DIM)
 
     def _bottom(self, height: int) -> list[Layout]:
-        """The newest dead letter, what else there is, and the log, in `height` lines."""
+        """The newest dead letter, the extra panel and the log, in `height` lines."""
         parts = []
-        if reason := self._watched.last_reason():
+        if reason := self._status.last_reason():
             parts.append(
                 Layout(
                     Text(f" newest dead letter: {reason}", "yellow", no_wrap=True, overflow="ellipsis"),
@@ -168,18 +166,18 @@ class Dashboard:
                 )
             )
             height -= 1
-        if self._watched.extra is not None:
-            title, lines = self._watched.extra()
+        if self._status.extra is not None:
+            title, lines = self._status.extra()
             size = min(len(lines) + 2, height - _LEAST_LOG) if height > 2 * _LEAST_LOG else height
             parts.append(Layout(_panel(title, *lines), size=size))
             height -= size
         if height > 2:
-            lines = [Text(line) for line in list(self._watched.log())[2 - height :]]
+            lines = [Text(line) for line in list(self._status.log())[2 - height :]]
             parts.append(Layout(_panel("log", *lines), size=height))
         return parts
 
 
-def _place(lag: tuple[tuple[tuple[str, str], ...], float]) -> tuple[str, int]:
+def _partition(lag: tuple[tuple[tuple[str, str], ...], float]) -> tuple[str, int]:
     labels = dict(lag[0])
     return labels.get("topic", ""), int(labels["partition"])
 
@@ -195,7 +193,7 @@ def _milliseconds(seconds: float) -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Numbers as bars, the newest one at the right; the highest one is a full bar."""
+    """Numbers as bars, the newest at the right; the largest is a full bar."""
     top = max(values, default=0.0)
     if top <= 0:
         return ""

@@ -24,19 +24,19 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, _request: object, client_address: tuple[str, int]) -> None:
-        """A probe that hangs up is nothing; the rest is for the log, not for standard error."""
+        """Ignore probes that hang up; log everything else."""
         if not isinstance(sys.exception(), ConnectionError):
-            _log.exception("no answer to %s", client_address[0])
+            _log.exception("cannot answer the request of %s", client_address[0])
 
 
 def serve(listen: str, metrics: WorkerMetrics, ready: Callable[[], bool]) -> ThreadingHTTPServer:
-    """Answer in a thread of its own.
+    """Serve HTTP from a thread of its own.
 
-    `/healthz` is 200 while the worker's loop goes round, `/readyz` while it has partitions and a model.
+    `/healthz` is 200 while the worker's loop runs, `/readyz` while the worker has partitions.
 
     Args:
-        listen: HOST:PORT; port 0 takes a free one, which the server's `server_address` tells.
-        metrics: to show.
+        listen: HOST:PORT; port 0 takes a free one, found in the server's `server_address`.
+        metrics: of the worker.
         ready: whether the worker has partitions.
 
     Raises:
@@ -63,11 +63,11 @@ def serve(listen: str, metrics: WorkerMetrics, ready: Callable[[], bool]) -> Thr
             self.wfile.write(body)
 
         def log_message(self, *_arguments: object) -> None:
-            """Probes are not worth a log line each."""
+            """Write no log line for each probe."""
 
     host, _, port = listen.rpartition(":")
     if not port.isdecimal() or int(port) not in _PORTS:
-        raise ConfigurationError(f"cannot read the address {listen!r}: write HOST:PORT, as in 0.0.0.0:9108")
+        raise ConfigurationError(f"cannot read --listen {listen!r}: write HOST:PORT, as in 0.0.0.0:9108")
     try:
         server = _Server((host.strip("[]"), int(port)), Handler)
     except OSError as error:

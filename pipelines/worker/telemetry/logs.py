@@ -1,4 +1,4 @@
-"""Log lines as JSON objects, one a line on standard error."""
+"""Logging as JSON objects, one a line on standard error."""
 
 import logging
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ class _JsonLines(logging.Formatter):
 
 
 def log_json(level: int = logging.INFO) -> None:
-    """Log in this form from now on."""
+    """Log as JSON lines from now on."""
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,4 +1,4 @@
-"""What the worker does, as numbers for Prometheus."""
+"""The worker's metrics for Prometheus."""
 
 import time
 from collections.abc import Callable
@@ -20,8 +20,8 @@ class WorkerMetrics:
 
     Attributes:
         registry: prometheus_client's.
-        last_turn: when the loop was last alive, seconds of the monotonic clock.
-        last_reason: what is wrong with the newest dead letter; empty before the first one.
+        last_turn: when the loop last ran, in seconds of the monotonic clock.
+        last_reason: why the newest dead letter failed; empty before the first one.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,64 +31,66 @@ class WorkerMetrics:
         self.last_reason = ""
         ProcessCollector(registry=self.registry)  # memory, CPU time, open files: process_*
         about: dict[str, Any] = {"namespace": "millstream", "registry": self.registry}
-        self._records = Counter("records", "Messages that were processed.", **about)
-        self._bytes = Counter("bytes", "Bytes of the values of these.", **about)
-        self._sizes = Histogram("batch_records", "Messages of a batch.", buckets=_SIZES, **about)
+        self._records = Counter("records", "Messages processed.", **about)
+        self._bytes = Counter("bytes", "Bytes of their values.", **about)
+        self._sizes = Histogram("batch_records", "Messages in a batch.", buckets=_SIZES, **about)
         self._encode = Histogram(
-            "encode_seconds", "Decoding and embedding a batch.", buckets=_SECONDS, **about
+            "encode_seconds", "Time to decode and embed a batch.", buckets=_SECONDS, **about
         )
-        self._commit = Histogram("commit_seconds", "Committing.", buckets=_SECONDS, **about)
+        self._commit = Histogram("commit_seconds", "Time of a commit.", buckets=_SECONDS, **about)
         self._latency = Histogram(
             "latency_seconds",
-            "From a message's timestamp to its commit; the oldest of each commit.",
+            "Time from a message's timestamp to its commit, for the oldest message of each commit.",
             buckets=_SECONDS,
             **about,
         )
         self._dead_letters = Counter("dead_letters", "Records that could not be enriched.", **about)
-        self.transactions = Counter("commits", "Commits by their outcome.", ["outcome"], **about)
+        self.transactions = Counter("commits", "Commits by outcome.", ["outcome"], **about)
         for outcome in ("committed", "aborted", "refused"):
-            self.transactions.labels(outcome)  # 0 from the start: a rate needs what was before the first one
-        self._held = Gauge("held_partitions", "Partitions that wait for a slow output.", **about)
+            self.transactions.labels(outcome)  # start at 0, so that rates count the first one
+        self._held = Gauge("held_partitions", "Partitions paused for a slow output.", **about)
         self._waiting = Gauge("waiting_bytes", "Bytes of records that wait for Parquet outputs.", **about)
-        self._lag = Gauge("lag_records", "Messages not processed yet.", ["topic", "partition"], **about)
+        self._lag = Gauge(
+            "lag_records", "Messages that are not processed yet.", ["topic", "partition"], **about
+        )
         self._assigned = Gauge("assigned_partitions", "Partitions of this worker.", **about)
-        self._rebalances = Gauge("rebalances", "Rebalances that the group went through.", **about)
+        self._rebalances = Gauge("rebalances", "Rebalances of the group.", **about)
         self._version = Gauge("model_version", "Number of the model's version, 0 for a folder.", **about)
         self._age = Gauge("model_loaded_timestamp_seconds", "When the model was loaded.", **about)
-        self._refused = Gauge("model_versions_refused", "Versions that could not be used.", **about)
+        self._refused = Gauge("model_versions_refused", "Model versions that could not be used.", **about)
         self._unanswered = Gauge(
-            "model_store_unanswered", "Times that the model store did not answer.", **about
+            "model_store_unanswered", "How often the model store did not answer.", **about
         )
 
     def alive(self) -> None:
-        """The loop goes round."""
+        """Record that the loop runs."""
         self.last_turn = self._clock()
 
     def encoded(self, n_records: int, n_bytes: int, seconds: float) -> None:
-        """A batch was decoded and embedded."""
+        """Count a batch that was decoded and embedded."""
         self._records.inc(n_records)
         self._bytes.inc(n_bytes)
         self._sizes.observe(n_records)
         self._encode.observe(seconds)
 
     def dead(self, n_letters: int, reason: str) -> None:
-        """Records became dead letters; `reason` is that of the last one."""
+        """Count dead letters; `reason` is that of the last one."""
         self._dead_letters.inc(n_letters)
         self.last_reason = reason
 
     def waiting(self, n_held: int, n_bytes: int) -> None:
-        """Partitions that are held, and the bytes of the records that wait for slow outputs."""
+        """Set the number of paused partitions and the bytes that wait for slow outputs."""
         self._held.set(n_held)
         self._waiting.set(n_bytes)
 
     def committed(self, n_records: int, seconds: float, oldest: float) -> None:
-        """Records are valid now; `oldest` is the time of the oldest, seconds since the epoch, or 0."""
+        """Count a commit; `oldest` is the timestamp of its oldest record in seconds since the epoch, or 0."""
         self._commit.observe(seconds)
         if n_records and oldest > 0:
             self._latency.observe(max(0.0, time.time() - oldest))
 
     def follow(self, follower: ModelFollower) -> None:
-        """Show the model of a follower."""
+        """Report the model of a follower."""
         self._version.set_function(lambda: follower.current().version)
         self._age.set_function(lambda: follower.current().since)
         self._refused.set_function(lambda: follower.refused)

@@ -1,4 +1,4 @@
-"""A worker's metrics over the last minutes: rates and quantiles between two looks at them, for a person."""
+"""A worker's metrics over the last minutes: rates and quantiles for the dashboard."""
 
 import math
 import time
@@ -15,13 +15,13 @@ _Samples = dict[tuple[str, Labels], float]
 
 
 class MetricsHistory:
-    """Looks at a registry again and again.
+    """Keeps samples of a registry.
 
     Args:
         registry: prometheus_client's.
-        keep: how many looks are remembered.
-        window: over how many of the last looks rates and quantiles go.
-        clock: gives seconds.
+        keep: the number of polls to keep.
+        window: the number of polls that rates and quantiles span.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -35,56 +35,55 @@ class MetricsHistory:
         self._registry = registry
         self._clock = clock
         self._window = window
-        self._looks: deque[tuple[float, _Samples]] = deque(maxlen=keep)
+        self._polls: deque[tuple[float, _Samples]] = deque(maxlen=keep)
 
     def poll(self) -> None:
-        """Take note of what the metrics are now."""
+        """Sample the metrics now."""
         samples = {
             (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
             for metric in self._registry.collect()
             for sample in metric.samples
         }
-        self._looks.append((self._clock(), samples))
+        self._polls.append((self._clock(), samples))
 
     def value(self, name: str, **labels: str) -> float:
-        """The newest value of a sample, 0 where there is none."""
+        """The newest value of a metric, 0 if there is none."""
         return self._newest.get((name, tuple(sorted(labels.items()))), 0.0)
 
     def labelled(self, name: str) -> dict[Labels, float]:
-        """The newest values of all samples of a name, by their labels."""
+        """The newest values of a metric by their labels."""
         return {labels: value for (one, labels), value in self._newest.items() if one == name}
 
     def rate(self, name: str) -> float:
-        """How much a counter grew, per second, over the window."""
-        looks = self._recent()
-        return _rate(looks[0], looks[-1], name) if len(looks) > 1 else 0.0
+        """Growth of a counter per second over the window."""
+        polls = self._recent()
+        return _rate(polls[0], polls[-1], name) if len(polls) > 1 else 0.0
 
     def rates(self, name: str, n: int) -> list[float]:
-        """The last `n` rates of a counter, each from one look to the next one; fewer at the beginning."""
-        looks = list(self._looks)[-n - 1 :]
-        return [_rate(before, after, name) for before, after in pairwise(looks)]
+        """The last `n` rates of a counter, from poll to poll; fewer at the start."""
+        polls = list(self._polls)[-n - 1 :]
+        return [_rate(before, after, name) for before, after in pairwise(polls)]
 
     def quantiles(self, name: str, shares: tuple[float, ...]) -> list[float] | None:
-        """Quantiles of what a histogram was told over the window, or None if that was nothing.
+        """Quantiles of a histogram over the window, or None if it counted nothing.
 
-        A value is placed within its bucket as Prometheus' `histogram_quantile` does: linearly, and the last
-        bucket at its lower bound.
+        As Prometheus' `histogram_quantile`: linear within a bucket, and the lower bound of the last bucket.
         """
-        looks = self._recent()
-        if not looks:
+        polls = self._recent()
+        if not polls:
             return None
-        first = looks[0][1] if len(looks) > 1 else {}
-        counts = _counts(name, looks[-1][1], first)
+        first = polls[0][1] if len(polls) > 1 else {}
+        counts = _counts(name, polls[-1][1], first)
         if not counts or counts[-1][1] <= 0:
             return None
         return [_quantile(counts, share) for share in shares]
 
     def _recent(self) -> list[tuple[float, _Samples]]:
-        return list(self._looks)[-self._window - 1 :]
+        return list(self._polls)[-self._window - 1 :]
 
     @property
     def _newest(self) -> _Samples:
-        return self._looks[-1][1] if self._looks else {}
+        return self._polls[-1][1] if self._polls else {}
 
 
 def _rate(before: tuple[float, _Samples], after: tuple[float, _Samples], name: str) -> float:
@@ -96,7 +95,7 @@ def _rate(before: tuple[float, _Samples], after: tuple[float, _Samples], name: s
 def _counts(
     name: str, last: Mapping[tuple[str, Labels], float], first: _Samples
 ) -> list[tuple[float, float]]:
-    """Upper bounds of buckets and how many values came at or below each, rising."""
+    """Upper bounds of buckets, ascending, and the number of values at or below each."""
     bucket = f"{name}_bucket"
     return sorted(
         (float(dict(labels)["le"]), value - first.get((one, labels), 0.0))

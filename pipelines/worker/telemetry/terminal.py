@@ -1,4 +1,4 @@
-"""The live view around a running worker: the terminal taken over and given back, the log kept beside it."""
+"""The terminal of the dashboard: taken over and restored, with the log kept for the dashboard."""
 
 import logging
 import os
@@ -17,13 +17,13 @@ from pipelines.worker.telemetry.dashboard import Dashboard
 __all__ = ["LogLines", "logged_beside", "need_terminal", "on_screen", "restore_and_exit"]
 
 _KEPT = 100
-_EVERY = 2.0  # drawings a second
+_EVERY = 2.0  # redraws a second
 _LEAST_WIDTH, _LEAST_HEIGHT = 60, 20
-_LEAVE = "\x1b[?1049l\x1b[?25h"  # the first screen again, and its cursor
+_LEAVE = "\x1b[?1049l\x1b[?25h"  # back to the main screen, with its cursor
 
 
 class LogLines(logging.Handler):
-    """Keeps the newest log lines for the view."""
+    """Keeps the newest log lines for the dashboard."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class LogLines(logging.Handler):
         self.warnings: deque[str] = deque(maxlen=_KEPT)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line; warnings are also kept for after the view."""
+        """Keep a line; warnings are also kept for the end."""
         at = datetime.fromtimestamp(record.created, UTC).astimezone()
         line = f"{at:%H:%M:%S} {record.levelname.lower()} {record.getMessage()}".replace("\n", " ")
         self.lines.append(line)
@@ -43,31 +43,31 @@ def need_terminal(flag: str) -> Console:
     """The terminal on standard output.
 
     Args:
-        flag: who needs it, for the error.
+        flag: the option that needs it, for the error.
 
     Raises:
-        ConfigurationError: it is none, or one that is too small or cannot be drawn on.
+        ConfigurationError: standard output is no terminal, or one that is too small.
     """
     console = Console()
     if not console.is_terminal or console.is_dumb_terminal:
         raise ConfigurationError(
-            f"{flag} draws on a terminal, and standard output is none: leave {flag} out, and look at the log "
-            "lines, or at --listen HOST:PORT with /metrics"
+            f"{flag} needs a terminal, and standard output is none: leave {flag} out, and read the log or "
+            "the metrics of --listen HOST:PORT"
         )
     if console.width < _LEAST_WIDTH or console.height < _LEAST_HEIGHT:
         raise ConfigurationError(
             f"{flag} needs a terminal of {_LEAST_WIDTH} by {_LEAST_HEIGHT} characters, and this one has "
-            f"{console.width} by {console.height}: make it larger, or leave {flag} out"
+            f"{console.width} by {console.height}: enlarge it, or leave {flag} out"
         )
     return console
 
 
 @contextmanager
 def logged_beside() -> Iterator[LogLines]:
-    """Keep log lines for the view during the block.
+    """Keep log lines for the dashboard during the block.
 
-    Lines that would go to the same terminal are kept alone, and the warnings among them are printed at the
-    end. With standard error elsewhere (`2> worker.log`) all lines go there as well.
+    Lines are not written to a terminal that shows the dashboard; its warnings are printed at the end. If
+    standard error goes elsewhere (`2> worker.log`), all lines are written there too.
     """
     log, root = LogLines(), logging.getLogger()
     before = root.handlers[:]
@@ -83,13 +83,13 @@ def logged_beside() -> Iterator[LogLines]:
                 sys.stderr.write(f"{line}\n")
 
 
-def on_screen(console: Console, view: Dashboard) -> Live:
-    """A context in which a terminal shows a view and nothing else."""
-    return Live(view, console=console, screen=True, refresh_per_second=_EVERY, redirect_stderr=False)
+def on_screen(console: Console, dashboard: Dashboard) -> Live:
+    """A context in which the terminal shows only the dashboard."""
+    return Live(dashboard, console=console, screen=True, refresh_per_second=_EVERY, redirect_stderr=False)
 
 
 def restore_and_exit(code: int) -> None:
-    """End the process at once, with its terminal as it was."""
+    """Restore the terminal and end the process at once."""
     sys.stdout.write(_LEAVE)
     sys.stdout.flush()
     os._exit(code)

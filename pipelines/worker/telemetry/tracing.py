@@ -1,11 +1,11 @@
-"""Spans for OpenTelemetry: one a batch with its steps, and one a commit; off unless the environment says so.
+"""OpenTelemetry spans: one for each batch with its steps, and one for each commit.
 
-    process payments        begins when the batch is asked for; links to the traces in its messages' headers
+    process payments        from the request for messages on; links to the traces in their headers
       receive, decode, encode, send
     commit
 
-It is on where `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) names a collector; the other variables
-are OpenTelemetry's own. MessageBatch keep their headers, so a reader of the output finds its trace there.
+Tracing is on if `OTEL_EXPORTER_OTLP_ENDPOINT` (or `…_TRACES_ENDPOINT`) names a collector; the other variables
+are OpenTelemetry's own. Messages keep their headers, so readers of the output find their traces there.
 """
 
 import logging
@@ -26,22 +26,22 @@ _CONTEXT = ("traceparent", "tracestate")
 
 
 class Spans(Protocol):
-    """Where the time goes."""
+    """Opens spans."""
 
     def batch(self, topic: str, messages: list[Any], began: int) -> AbstractContextManager[Any]:
-        """A batch of messages, which was asked for at `began`, nanoseconds since the epoch."""
+        """A span for a batch of messages that was requested at `began`, in nanoseconds since the epoch."""
 
     def step(self, name: str) -> AbstractContextManager[Any]:
-        """A part of a batch."""
+        """A span for a step of a batch."""
 
     def passed(self, name: str, began: int) -> None:
-        """A part of a batch that began at some time, nanoseconds since the epoch, and is over now."""
+        """Record a step that ends now and began at `began`, in nanoseconds since the epoch."""
 
     def commit(self, n_records: int) -> AbstractContextManager[Any]:
-        """A commit of so many records."""
+        """A span for a commit of `n_records` records."""
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the last spans."""
 
 
 class _Off:
@@ -56,13 +56,13 @@ class _Off:
         return self._nothing
 
     def passed(self, _name: str, _began: int) -> None:
-        """Nobody wants to know."""
+        """Do nothing."""
 
     def commit(self, _n_records: int) -> AbstractContextManager[Any]:
         return self._nothing
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing."""
 
 
 OFF: Spans = _Off()
@@ -79,9 +79,7 @@ class _On:
 
     def __init__(self, provider: Any, group: str) -> None:
         from opentelemetry import trace
-        from opentelemetry.trace.propagation.tracecontext import (
-            TraceContextTextMapPropagator,
-        )
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         self._api = trace
         self._provider = provider
@@ -107,7 +105,7 @@ class _On:
             yield
 
     def _links(self, messages: Iterable[Any]) -> Iterator[Any]:
-        """Links to the traces that messages belong to, each trace once, the first few of them."""
+        """Links to the traces of messages, the first few different ones."""
         seen: set[int] = set()
         for message in messages:
             if not (headers := message.headers()):
@@ -142,18 +140,18 @@ class _On:
         return span
 
     def close(self) -> None:
-        """Send what is left, if the collector takes it in time: a worker that is told to stop must end."""
+        """Send the last spans, within a time limit: a worker that is told to stop must end."""
         ending = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
         ending.start()
         ending.join(_CLOSE_SECONDS)
 
 
 def open_spans(group: str, environment: Mapping[str, str] = os.environ) -> Spans:
-    """Spans if the environment names a collector, none otherwise.
+    """Spans if the environment names a collector; without the extra `otel`, a warning and no spans.
 
     Args:
         group: the consumer group.
-        environment: OpenTelemetry's variables; without the extra `otel` a log line says what is missing.
+        environment: OpenTelemetry's variables.
     """
     off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     if off or environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
@@ -161,15 +159,13 @@ def open_spans(group: str, environment: Mapping[str, str] = os.environ) -> Spans
     if not any(environment.get(name) for name in _ENDPOINTS):
         return OFF
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
-            OTLPSpanExporter,
-        )
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
         _log.warning(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is set and %s is not installed: no traces are sent; "
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but %s is not installed, so no traces are sent: "
             "pip install 'millstream[otel]'",
             error.name,
         )

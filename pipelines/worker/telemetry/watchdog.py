@@ -1,8 +1,8 @@
-"""Ends a process that is stuck: some of librdkafka's calls may never return, whatever their time-out.
+"""Ends a stuck process: some of librdkafka's calls may never return, whatever their time-out.
 
-`send_offsets_to_transaction` is one of them, when the group's coordinator goes away at the wrong moment
-(confluentinc/librdkafka#5456, #5511). To end is as safe as to be killed: what was not committed is void, and
-another process goes on.
+One is `send_offsets_to_transaction`, if the group's coordinator goes away at the wrong moment
+(confluentinc/librdkafka#5456, #5511). Ending is as safe as a kill: what was not committed is void, and
+another process continues.
 """
 
 import logging
@@ -27,18 +27,18 @@ def watch(
     every: float = _EVERY,
     stop_seconds: float = _STOP_SECONDS,
 ) -> threading.Event:
-    """Watch from a thread of its own.
+    """Watch the loop from a thread of its own.
 
     Args:
-        last_turn: when the worker's loop was last alive, seconds of the monotonic clock.
-        stopping: set when the worker was told to stop; from then on it has 9 s.
-        stuck_seconds: how long the loop may be silent.
+        last_turn: when the worker's loop last ran, in seconds of the monotonic clock.
+        stopping: set when the worker was told to stop.
+        stuck_seconds: how long the loop may not run.
         end: ends the process with an exit code.
-        every: seconds between two looks.
+        every: seconds between two checks.
         stop_seconds: how long stopping may take.
 
     Returns:
-        To be set when the worker has ended by itself.
+        An event to set when the worker has ended by itself.
     """
     over = threading.Event()
 
@@ -50,10 +50,10 @@ def watch(
                 stopped_at = now
             if now - last_turn() > stuck_seconds:
                 _log.error(
-                    "a call does not return for %.0f s: this process ends, start it again", stuck_seconds
+                    "a call has not returned for %.0f s: ending this process; restart it", stuck_seconds
                 )
             elif stopped_at is not None and now - stopped_at > stop_seconds:
-                _log.error("stopping takes too long: what is not committed will be done again")
+                _log.error("stopping took too long: ending now; records since the last commit are read again")
             else:
                 continue
             end(1)

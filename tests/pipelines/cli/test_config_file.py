@@ -96,5 +96,5 @@ def test_times_are_read(text, expected):
 
 @pytest.mark.parametrize("text", ["", "s", "-1s", "1w", "1h30m", "one"])
 def test_other_texts_are_no_times(text):
-    with pytest.raises(ConfigurationError, match=f"--every '{text}' is no time"):
+    with pytest.raises(ConfigurationError, match=f"--every '{text}' is no duration"):
         seconds(text, "--every")

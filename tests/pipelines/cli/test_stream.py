@@ -54,7 +54,7 @@ def test_the_same_command_writes_the_same_files(stream, folder):
     ("arguments", "says"),
     [
         ((), "writes windows only when the source ends: add --stop-at-end, or name another runner"),
-        (("--stop-at-end", "--window", "soon"), "--window 'soon' is no time: write 30s, 5m, 1h or 2d"),
+        (("--stop-at-end", "--window", "soon"), "--window 'soon' is no duration: write 30s, 5m, 1h or 2d"),
         (("--stop-at-end", "--follow", "latest"), "always means the same model"),
         (("--stop-at-end", "--", "--runner=NoRunner"), "Beam cannot use the options behind --"),
     ],

@@ -127,7 +127,9 @@ def test_heads_are_chosen(headed_encoder):
 
 def test_a_column_named_as_a_heads_must_be_left_out(headed_encoder):
     records = batch(TEXTS, odd_novel=pa.array([True] * len(TEXTS)))
-    with pytest.raises(ConfigurationError, match="'odd_novel', which Millstream adds: leave it out"):
+    with pytest.raises(
+        ConfigurationError, match="'odd_novel', and Millstream adds one of this name: leave it out"
+    ):
         enrichment().schema(records.schema, headed_encoder)
     assert enrichment(heads=("fraud",)).schema(records.schema, headed_encoder).names[2] == "odd_novel"
 
@@ -137,5 +139,5 @@ def test_a_model_is_accepted_if_it_has_the_heads_and_adds_nothing_that_is_kept(h
     enrichment(keep=("id",)).accept(encoder)
     with pytest.raises(ConfigurationError, match="no head 'odd'"):
         enrichment(heads=("odd",)).accept(encoder)
-    with pytest.raises(ConfigurationError, match="'tags_scores', which Millstream adds"):
+    with pytest.raises(ConfigurationError, match="'tags_scores', and Millstream adds one"):
         enrichment(keep=("id", "tags_scores")).accept(headed_encoder)

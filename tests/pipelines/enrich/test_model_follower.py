@@ -86,7 +86,7 @@ def test_a_damaged_version_is_refused_once_and_the_next_one_taken(
         assert not follower.poll()
     assert (follower.current().version, follower.refused) == (1, 1)
     [record] = caplog.records
-    assert "version 2 is refused, staying with minilm@1" in record.getMessage()
+    assert "version 2 is refused, keeping minilm@1" in record.getMessage()
     store.publish(tiny_model(tmp_path / "good", seed=9))
     assert follower.poll()
     assert follower.current().version == 3
@@ -122,7 +122,7 @@ def test_a_start_without_the_store_uses_the_cache_and_says_so(store, follow, req
         follower = follow(store.uri)
     assert follower.from_cache
     assert follower.current().label == "minilm@1"
-    assert "beginning with minilm@1 from this machine's cache" in caplog.text
+    assert "starting with minilm@1 from the local cache" in caplog.text
 
 
 def test_a_start_without_store_and_cache_fails(store, request):
@@ -145,7 +145,7 @@ def test_a_version_without_a_wanted_head_is_refused(store, follow, headed, model
     store.publish(model)
     assert not follower.poll()
     assert (follower.current().version, follower.refused) == (2, 1)
-    assert "version 3 is refused, staying with minilm@2: the model has no head 'odd'" in caplog.text
+    assert "version 3 is refused, keeping minilm@2: the model has no head 'odd'" in caplog.text
     store.publish(headed("odd", "fraud"))
     assert follower.poll()
     assert follower.current().encoder.heads.names == ("fraud", "odd")

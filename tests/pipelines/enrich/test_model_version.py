@@ -81,7 +81,7 @@ def test_a_store_that_was_replaced_is_refused(tiny_model, folder, tmp_path, monk
     stores[1].rename(stores[0])
     monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path / "cache of another machine"))
     _load.cache_clear()
-    with pytest.raises(CorruptVersion, match="not what it was when the job began"):
+    with pytest.raises(CorruptVersion, match="has changed since the job started"):
         version.load()
 
 

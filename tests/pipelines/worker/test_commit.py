@@ -115,7 +115,7 @@ def test_a_transaction_that_must_be_given_up_is(name, waits):
     "failure", [error(KafkaError._FENCED, fatal=True), error(KafkaError.UNKNOWN), error(KafkaError._STATE)]
 )
 def test_everything_else_ends_the_process(failure, waits):
-    with pytest.raises(TransientError, match="start it again"):
+    with pytest.raises(TransientError, match="restart it"):
         exactly_once(Cluster(commit=[failure]), waits).commit(OFFSETS)
 
 

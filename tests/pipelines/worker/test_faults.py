@@ -72,10 +72,10 @@ def test_nothing_is_lost_and_nothing_comes_twice(name, stage, tmp_path, record_p
         if scenario.fault == "terminate":  # whatever the delivery
             assert (verdict.repeated, verdict.dead_repeated) == (0, 0)
         if scenario.fault == "away":
-            assert "from this machine's cache" in rig.log()
+            assert "from the local cache" in rig.log()
             assert "minilm@1" in rig.versions
         if scenario.fault == "damage":
-            assert "is refused, staying with minilm@1" in rig.log()
+            assert "is refused, keeping minilm@1" in rig.log()
             assert "minilm@1" in rig.versions
             assert "minilm@2" not in rig.versions
 

@@ -318,7 +318,7 @@ def test_a_store_that_is_away_at_the_start_is_replaced_by_the_cache(
             assert started.follower.from_cache
     values = topics.read_values()
     assert {value["model_version"] for value in values} == {"minilm@1"}
-    assert "beginning with minilm@1 from this machine's cache" in caplog.text
+    assert "starting with minilm@1 from the local cache" in caplog.text
 
 
 @pytest.mark.parametrize("missing", ["input", "output", "dead"])

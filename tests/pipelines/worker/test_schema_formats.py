@@ -274,7 +274,7 @@ def test_a_registry_that_is_away_for_a_while_loses_nothing(delivery, how, topics
             registry.status = 503
             later = [(str(i), avro(number, newer, paid(i) | {"more": i}), None) for i in range(N, 2 * N)]
             topics.write(among(later, poison))
-            tries = lambda: caplog.text.count("trying again: the schema registry")
+            tries = lambda: caplog.text.count("; retrying in 1 s")
             wait_for(tries, "tries to reach the registry", lambda n: n >= 3)
             assert how in caplog.text
             assert len(topics.read_values(least=N)) < 2 * N

@@ -15,7 +15,7 @@ from pipelines.cli.worker import demo as worker_demo
 
 COMMAND = (sys.executable, "-m", "pipelines", "worker", "--demo")
 SUMMARY = (
-    r"([\d,]+) payments were written, ([\d,]+) of them spoilt; "
+    r"([\d,]+) payments were written, ([\d,]+) of them broken; "
     r"readers found ([\d,]+) records with vectors and ([\d,]+) dead letters"
 )
 

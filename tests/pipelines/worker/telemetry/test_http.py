@@ -86,14 +86,14 @@ def test_what_goes_wrong_goes_to_the_log(metrics, capsys, caplog):
     server.server_close()
     [line] = of_health(caplog)
     assert line.levelno == logging.ERROR
-    assert line.message == "no answer to 127.0.0.1"
+    assert line.message == "cannot answer the request of 127.0.0.1"
     assert line.exc_info[0] is ZeroDivisionError
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("address", ["nine", "127.0.0.1:-1", "127.0.0.1:65536", ":"])
 def test_an_address_that_cannot_be_read_is_named(metrics, address):
-    with pytest.raises(ConfigurationError, match=r"cannot read the address .*: write HOST:PORT"):
+    with pytest.raises(ConfigurationError, match=r"cannot read --listen .*: write HOST:PORT"):
         health.serve(address, metrics, lambda: True)
 
 

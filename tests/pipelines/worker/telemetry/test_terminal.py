@@ -45,7 +45,7 @@ def test_with_standard_error_elsewhere_lines_go_there_too():
 
 @pytest.mark.parametrize(
     ("width", "height", "says"),
-    [("59", "24", "this one has 59 by 24: make it larger"), ("80", "19", "80 by 19"), ("80", "24", None)],
+    [("59", "24", "this one has 59 by 24: enlarge it"), ("80", "19", "80 by 19"), ("80", "24", None)],
 )
 def test_a_terminal_must_be_large_enough(width, height, says, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Terminal(sys.stdout))

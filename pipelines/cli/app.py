@@ -1,7 +1,7 @@
 """The command line: `millstream COMMAND`.
 
-Exit codes: 0 done, 1 failed, 2 wrong use. Errors are one line on standard error; `--debug` shows the
-traceback.
+Exit codes: 0 for success, 1 for failure, 2 for wrong usage. An error is one line on standard error; `--debug`
+shows the traceback.
 """
 
 import logging
@@ -46,7 +46,7 @@ app.command("stream", cls=with_old_flags({"--format": "--input-format", "--disor
     stream.stream
 )
 app.command("warm", cls=Command)(warm.warm)
-app.command("worker", cls=Command)(worker.worker)
+app.command("worker", cls=with_old_flags({"--format": "--output-format"}))(worker.worker)
 app.command("demo", cls=Command)(demo.demo)
 
 
@@ -68,15 +68,15 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; the way in of `pip install millstream`."""
+    """Run the command line; the entry point of `pip install millstream`."""
     own = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
-    if "--debug" in own:  # wherever it stands before `--`
+    if "--debug" in own:  # anywhere before `--`
         sys.argv.remove("--debug")
         os.environ["MILLSTREAM_DEBUG"] = "1"
-    # Libraries that warn while they are imported do so to their developers, not to ours.
+    # Libraries log warnings while they are imported that are not for users.
     logging.basicConfig(level=logging.INFO if os.environ.get("MILLSTREAM_DEBUG") else logging.ERROR)
-    for ours in ("encoder", "distill"):  # ours do so to the user
-        logging.getLogger(ours).setLevel(logging.WARNING)
+    for package in ("encoder", "distill"):  # these are for users
+        logging.getLogger(package).setLevel(logging.WARNING)
     try:
         app()
     except Exception as error:

@@ -76,11 +76,11 @@ def backfill(
     beam_arguments: BeamOptions = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embed files of records into Parquet, on this machine or on any Beam runner.
+    """Embed files of records and write Parquet, on this machine or on any Beam runner.
 
-    The output holds the kept columns, `embedding`, `model_version` and heads' scores. Rows that cannot be
-    read go to `dead_letters/` in the output with file, row and reason. After an interruption, the same
-    command goes on.
+    The output holds the kept columns, `embedding`, `model_version` and the scores of heads. Rows that
+    cannot be read go to `dead_letters/` in the output folder, with file, row and reason. After an
+    interruption, run the same command again to continue.
     """
     try:
         from pipelines.beam.backfill.job import Counts, claim_output

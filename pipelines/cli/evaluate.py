@@ -73,10 +73,10 @@ def evaluate(
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model: on your own records, with labels or without, and on standard sets.
+    """Measure a model on your own records and on standard evaluation sets.
 
-    Every figure stands with the interval that holds 95 % of its bootstrap resamples. Give at least one of
-    --input, --sts, --classification and --retrieval; with --input, give --against or --label.
+    Every figure has a 95 % bootstrap interval. Give at least one of --input, --sts, --classification and
+    --retrieval. With --input, also give --against or --label.
     """
     files = SetFiles(
         input=records,

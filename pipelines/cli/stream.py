@@ -205,11 +205,12 @@ def stream(
     detach: Detach = False,
     beam_arguments: BeamOptions = None,
 ) -> None:
-    """Embed records as they come, into one Parquet file for each window of event time, or into a topic.
+    """Embed records as they arrive; write a Parquet file per window, or a topic.
 
-    In files every record is there once, whatever crashes: a file is named by its window and is replaced as a
-    whole. In topics it is there at least once, with its id in the header or attribute `millstream_id`. Rows
-    that cannot be read, that have no time or come too late go to `dead_letters/` or --dead-letters.
+    Parquet holds every record exactly once, after any crash: a file is named by its window and is
+    replaced as a whole. Topics hold every record at least once, with its ID in the header or attribute
+    `millstream_id`. Rows that cannot be read, have no time or come too late go to `dead_letters/` or
+    --dead-letters.
     """
     try:
         from pipelines.beam.runner import run_stream, start_stream

@@ -1,4 +1,4 @@
-"""`millstream warm`: compile ahead, and fetch a version ahead; what the build of an image does last."""
+"""`millstream warm`: compiles the kernels and downloads a version, as the last step of an image build."""
 
 import json
 from typing import Annotated, Any
@@ -21,10 +21,10 @@ def warm(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compile all code that embedding needs, and keep it on disk: later processes compile nothing.
+    """Compile the encoder ahead of time, so that later processes start fast.
 
-    The code is for this processor. It lies beside the installed package, or, where that cannot be written, in
-    the user's cache; NUMBA_CACHE_DIR names another folder.
+    The code is for this processor. It is stored beside the installed package or, if that is read-only, in
+    the user cache. NUMBA_CACHE_DIR sets another folder.
     """
     from encoder.encoder import Encoder
     from encoder.kernels.compiled import code_folders
@@ -33,7 +33,9 @@ def warm(
     done = warm_kernels()
     if not done.folders:
         folders = " or ".join(map(str, code_folders()))
-        raise ConfigurationError(f"cannot write to {folders}: set NUMBA_CACHE_DIR to a folder that can be")
+        raise ConfigurationError(
+            f"cannot write compiled code to {folders}: set NUMBA_CACHE_DIR to a writable folder"
+        )
     outcome: dict[str, Any] = {
         "compiled": done.compiled,
         "seconds": round(done.seconds, 1),
@@ -48,9 +50,13 @@ def warm(
 
 
 def _in_words(outcome: dict[str, Any]) -> str:
-    what = f"{outcome['compiled']} functions compiled" if outcome["compiled"] else "nothing left to compile"
+    what = (
+        f"{outcome['compiled']} functions compiled"
+        if outcome["compiled"]
+        else "everything is compiled already"
+    )
     lines = [f"{what} in {outcome['seconds']} s, for {outcome['processor']}"]
-    lines += [f"  the code lies in {folder}" for folder in outcome["folders"]]
+    lines += [f"  compiled code: {folder}" for folder in outcome["folders"]]
     if "model" in outcome:
-        lines.append(f"  {outcome['model']} is here and loads")
+        lines.append(f"  model: {outcome['model']}")
     return "\n".join(lines)

@@ -120,7 +120,11 @@ class Plan:
                 "the cluster inside librdkafka has no transactions: use --delivery at-least-once"
             )
         if self.settings.schema_registry is None and (self.uses_registry or self.avro_messages):
-            needs = f"--input-format {self.settings.input_format}" if self.uses_registry else "--format avro"
+            needs = (
+                f"--input-format {self.settings.input_format}"
+                if self.uses_registry
+                else "--output-format avro"
+            )
             raise ConfigurationError(f"{needs} needs a schema registry: set --schema-registry URL")
 
     @property

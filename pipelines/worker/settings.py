@@ -23,11 +23,6 @@ _delivery = partial(Option, rich_help_panel="Delivery")
 _operations = partial(Option, rich_help_panel="Operations")
 
 
-def _variables(*names: str) -> list[str]:
-    """The environment variables of an option whose field has another name than its flag; the newest first."""
-    return [f"MILLSTREAM_WORKER_{name}" for name in names]
-
-
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
     """What a user can set, as it is written on the command line; `pipelines.worker.plan.Plan` parses it.
@@ -41,7 +36,6 @@ class WorkerSettings:
         list[str],
         _input(
             "--input",
-            envvar=_variables("INPUT", "INPUTS"),
             metavar="TOPIC",
             help="Topic to read, or a regular expression that begins with ^. Repeatable.",
         ),
@@ -64,7 +58,6 @@ class WorkerSettings:
         list[str] | None,
         _input(
             "--property",
-            envvar=_variables("PROPERTY", "PROPERTIES"),
             metavar="KEY=VALUE",
             help="Property of librdkafka; KEY=@FILE reads the value from a file. Repeatable.",
             show_default=False,  # a file's may be secret
@@ -74,7 +67,6 @@ class WorkerSettings:
         list[Path] | None,
         _input(
             "--property-file",
-            envvar=_variables("PROPERTY_FILE", "PROPERTY_FILES"),
             metavar="FILE",
             help="File with one KEY=VALUE a line. Repeatable.",
         ),
@@ -108,7 +100,6 @@ class WorkerSettings:
         list[str],
         _output(
             "--output",
-            envvar=_variables("OUTPUT", "OUTPUTS"),
             metavar="OUTPUT",
             help="topic:NAME or parquet:URI. Repeatable.",
         ),
@@ -119,7 +110,7 @@ class WorkerSettings:
     format: Annotated[
         OutputFormat,
         _output(
-            envvar=_variables("FORMAT", "OUTPUT_FORMAT"),
+            "--output-format",
             metavar="FORMAT",
             help="For output topics: json, msgpack, avro (one message a record) or arrow (IPC batches).",
         ),

@@ -26,7 +26,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     cls=Group,
-    help="Heads of a model: classifiers, named prototypes, novelty; fitted, listed, evaluated.",
+    help="Heads: small models that predict labels, similarity or novelty from vectors.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -38,7 +38,7 @@ def list_(
     ref: RefArgument,
     as_json: AsJson = False,
 ) -> None:
-    """List the heads of a model, and the columns that they add."""
+    """List the heads of a model and the columns that they add."""
     from pipelines.enrich.columns import score_fields
 
     heads = _heads(ref)
@@ -93,7 +93,7 @@ def evaluate(
     sample: Sample = MOST,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a head on records that it was not fitted to; intervals of 95 % are the bootstrap's."""
+    """Measure a head on records that it was not fitted to, with 95 % bootstrap intervals."""
     from encoder.encoder import Encoder
 
     encoder = Encoder.load(ref)

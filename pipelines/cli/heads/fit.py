@@ -25,7 +25,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     cls=Group,
-    help="Fit a head to labelled records, and publish the model with it.",
+    help="Fit a head to your records and publish the model with it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -105,7 +105,7 @@ def classifier(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Fit logistic regression: the label of a record and its probability, or several labels with theirs."""
+    """Fit a classifier: one label per record, or several, with their probabilities."""
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
     records = LabelledRecords.find(inputs, text, label, separator=separator, input_format=input_format)
     if calibration == "temperature" and records.several:
@@ -169,7 +169,7 @@ def prototypes(
     input_format: InputFormat = None,
     as_json: AsJson = False,
 ) -> None:
-    """Name a few examples each, about five: the nearest name of a record and its similarity."""
+    """Fit prototypes: the nearest of a few named examples, about five per name."""
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
     records = LabelledRecords.find(inputs, text, label, input_format=input_format)
     if records.several:
@@ -215,7 +215,7 @@ def novelty(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Learn what is normal from records without labels: how far a record is from it, and whether too far."""
+    """Fit novelty detection: how far a record is from normal ones, without labels."""
     rate = _share(alert_rate)
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
     records = LabelledRecords.find(inputs, text, None, input_format=input_format)

@@ -23,7 +23,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     cls=Group,
-    help="Model versions in a store: list, publish, fetch, check, roll back, clean up.",
+    help="Model versions in a store: list, publish, pull, verify, roll back, prune.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -56,7 +56,7 @@ app.command("push", cls=Command)(model_push.push)
 
 @app.command("list", cls=Command)
 def list_(store: Store, as_json: AsJson = False) -> None:
-    """List the models of a store and the latest version of each."""
+    """List the models of a store and their latest versions."""
     from encoder.store.store import list_models
 
     rows = [_row(name, model) for name, model in list_models(store).items()]
@@ -65,12 +65,14 @@ def list_(store: Store, as_json: AsJson = False) -> None:
     elif rows:
         print_table(["model", "latest", "published", "size", "digest"], [_cells(row) for row in rows])
     else:
-        typer.echo(f"no models in {store_uri(store)}: `millstream models publish` puts one there", err=True)
+        typer.echo(
+            f"{store_uri(store)} has no models: publish one with `millstream models publish`", err=True
+        )
 
 
 @app.command(cls=Command)
 def show(ref: Ref, as_json: AsJson = False) -> None:
-    """Show what a version holds, where it comes from, and which other versions there are."""
+    """Show the files, origin and quality of a version, and which versions exist."""
     store, reference = _open(ref)
     manifest = store.manifest(reference.selector)
     if as_json:
@@ -131,7 +133,7 @@ def publish(
         ),
     ] = None,
 ) -> None:
-    """Publish a model folder as the next version of a model; readers see all of it or nothing."""
+    """Publish a model folder as the next version; readers see all of it or nothing."""
     from encoder.store.manifest import check_name
     from encoder.store.store import ModelStore
 
@@ -146,9 +148,9 @@ def pull(
     ref: Ref,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder to write the model to.")],
 ) -> None:
-    """Write a version into a plain model2vec folder, every byte checked."""
+    """Download a version into a new model folder and verify every byte."""
     if folder.exists():
-        raise OutputConflict(f"{folder} exists already: name a folder that does not")
+        raise OutputConflict(f"{folder} already exists: name a new folder")
     store, reference = _open(ref)
     manifest = store.manifest(reference.selector)
     store.fetch(manifest, folder)
@@ -166,11 +168,11 @@ def rollback(
         typer.Option("--to", min=1, metavar="N", help="Version to go back to.", rich_help_panel=OPERATIONS),
     ],
 ) -> None:
-    """Publish an old version again, as a new version with the next number; nothing is removed."""
+    """Publish an old version again, under the next number; nothing is deleted."""
     store, reference = _open(ref)
     if reference.selector != "latest":
         raise InvalidReference(
-            f"name the model without a version, as in {reference.location}: --to says the version"
+            f"give the model without a version, such as {reference.location}: --to selects the version"
         )
     manifest = store.rollback(to)
     typer.echo(f"{store.uri}@{manifest.version}")
@@ -178,7 +180,7 @@ def rollback(
 
 @app.command(cls=Command)
 def verify(ref: Ref) -> None:
-    """Read every byte of a version and compare size and sha256; exit code 1 if anything is wrong."""
+    """Check the size and SHA-256 of every file of a version; exit with 1 if one is wrong."""
     store, reference = _open(ref)
     manifest = store.manifest(reference.selector)
     problems = store.verify(manifest)
@@ -189,7 +191,7 @@ def verify(ref: Ref) -> None:
             f"version {manifest.version} of {store.uri} is damaged: roll back, or publish it again"
         )
     typer.echo(
-        f"{store.uri}@{manifest.version}: {len(manifest.files)} files, {size_text(manifest.size)}, all well"
+        f"{store.uri}@{manifest.version}: {len(manifest.files)} files, {size_text(manifest.size)}, verified"
     )
 
 
@@ -230,14 +232,14 @@ def prune(
         bool, typer.Option("--yes", "-y", help="Delete without asking.", rich_help_panel=OPERATIONS)
     ] = False,
 ) -> None:
-    """Delete old versions and files that no version needs.
+    """Delete old versions, and files that no version uses.
 
-    Unused files are marked first and deleted by a run that comes GRACE days later, so run this regularly.
+    Unused files are marked first. A run at least --grace days later deletes them, so run this regularly.
     """
     store, reference = _open(ref)
     if reference.selector != "latest":
         raise InvalidReference(
-            f"name the model without a version, as in {reference.location}: --keep says how many stay"
+            f"give the model without a version, such as {reference.location}: --keep selects versions"
         )
     days = timedelta(days=grace)
     todo = store.prune(keep=keep, grace=days, dry_run=True)
@@ -266,7 +268,7 @@ def _open(ref: str) -> "tuple[ModelStore, Reference]":
     reference = parse(ref)
     if reference.kind != "store":
         raise InvalidReference(
-            f"{ref} is no model in a store: write its URI, or a folder that holds v/ and blobs/"
+            f"{ref} is not a model in a store: give its URI, or a local folder that holds v/ and blobs/"
         )
     return ModelStore.open(reference.location), reference
 
@@ -295,7 +297,7 @@ def _parameters(pairs: list[str]) -> dict[str, Any]:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise ConfigurationError(
-                f"cannot read --parameter {pair!r}: write KEY=VALUE, as in --parameter dim=256"
+                f"cannot read --parameter {pair!r}: write KEY=VALUE, such as --parameter dim=256"
             )
         try:
             parameters[key] = json.loads(value)

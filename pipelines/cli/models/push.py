@@ -1,4 +1,4 @@
-"""`millstream models push`: a version goes to the Hugging Face Hub, where anybody's model2vec loads it."""
+"""`millstream models push`: copies a version to the Hugging Face Hub, where model2vec loads it."""
 
 import re
 from fnmatch import fnmatchcase
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["push"]
 
-_OF_A_MODEL = (
+_MODEL_FILES = (
     "model.safetensors",
     "tokenizer.json",
     "tokenizer_tables.safetensors",
@@ -29,7 +29,7 @@ _OF_A_MODEL = (
     "heads/*.safetensors",
     REPORT_FILE,
 )
-"""What a model folder may hold: a push removes those of an earlier one, which do not fit the new table."""
+"""Files that a model folder may hold. A push removes those that only an earlier push had."""
 
 _REPO_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -69,20 +69,22 @@ def push(
         ),
     ] = False,
 ) -> None:
-    """Push a version to the Hugging Face Hub, as one commit.
+    """Push a version to the Hugging Face Hub as one commit.
 
-    The token is the Hub's own: HF_TOKEN, or what `hf auth login` left. A repository that is there already
-    keeps its visibility and its other files; heads and a report that an earlier push left are removed.
+    The token comes from HF_TOKEN or `hf auth login`. An existing repository keeps its visibility and its
+    other files; heads and a report of an earlier push are removed.
     """
     if not _REPO_ID.fullmatch(repo_id):
-        raise ConfigurationError(f"{repo_id!r} is no repository: write OWNER/NAME, as in org/minilm-fraud")
+        raise ConfigurationError(
+            f"{repo_id!r} is not a repository: write OWNER/NAME, such as org/minilm-fraud"
+        )
     folder, name = _folder(ref)
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and _is_pushed(path, folder, with_report)
     )
     if not (folder / "README.md").is_file():
         raise ModelFormatError(
-            f"{ref} has no README.md, the Hub's model card: distil it with this Millstream"
+            f"{ref} has no README.md, the model card: distil it again with this version of Millstream"
         )
     if dry_run:
         print_table(
@@ -97,7 +99,7 @@ def push(
 
 
 def _folder(ref: str) -> tuple[Path, str]:
-    """The folder of a REF, whose bytes are checked, and what it is called."""
+    """The verified folder of a REF, and its name for the commit message."""
     from encoder.model import load_model
 
     reference = parse(ref)
@@ -118,7 +120,7 @@ def _is_pushed(path: Path, folder: Path, with_report: bool) -> bool:
 
 
 def _push(folder: Path, files: list[str], repo_id: str, public: bool, message: str) -> str:
-    """Create the repository if need be and commit the files; the commit's address."""
+    """Create the repository if needed and commit the files; returns the URL of the commit."""
     import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
@@ -129,7 +131,7 @@ def _push(folder: Path, files: list[str], repo_id: str, public: bool, message: s
         operations = _operations(api, folder, files, repo_id)
         commit = api.create_commit(repo_id, operations, commit_message=message)
     except LocalTokenNotFoundError as error:
-        raise ConfigurationError("the Hub wants a token: set HF_TOKEN, or run `hf auth login`") from error
+        raise ConfigurationError("the Hub needs a token: set HF_TOKEN, or run `hf auth login`") from error
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         reason = str(error).splitlines()[0]
@@ -137,24 +139,24 @@ def _push(folder: Path, files: list[str], repo_id: str, public: bool, message: s
             raise ConfigurationError(
                 f"the Hub refuses {repo_id}: {reason}; check HF_TOKEN and its rights"
             ) from error
-        raise StoreUnavailable(f"the Hub did not take {repo_id}: {reason}") from error
+        raise StoreUnavailable(f"the Hub rejected {repo_id}: {reason}") from error
     except httpx.HTTPError as error:
-        raise StoreUnavailable(f"the Hub does not answer: {error}; nothing was pushed, try again") from error
+        raise StoreUnavailable(f"cannot reach the Hub: {error}. Nothing was pushed: try again") from error
     return str(commit.commit_url)
 
 
 def _operations(
     api: "HfApi", folder: Path, files: list[str], repo_id: str
 ) -> "list[CommitOperationAdd | CommitOperationDelete]":
-    """The files to add, and those of an earlier push that are not among them."""
+    """The files to add, and those of an earlier push to delete."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    gone = [
-        there
-        for there in sorted(set(api.list_repo_files(repo_id)) - set(files))
-        if any(fnmatchcase(there, pattern) for pattern in _OF_A_MODEL)
+    stale = [
+        old
+        for old in sorted(set(api.list_repo_files(repo_id)) - set(files))
+        if any(fnmatchcase(old, pattern) for pattern in _MODEL_FILES)
     ]
     return [
-        *(CommitOperationDelete(there) for there in gone),
+        *(CommitOperationDelete(old) for old in stale),
         *(CommitOperationAdd(name, folder / name) for name in files),
     ]

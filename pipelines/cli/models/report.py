@@ -81,9 +81,10 @@ def report(
     retrieval: RetrievalSets = None,
     report_records: ReportRecords = 0,
 ) -> None:
-    """Write the report of a version: the one published with it, or with sets given a new one.
+    """Write the report of a version, as one HTML page.
 
-    A version without a page, as one that was not distilled here, is given one without figures.
+    With evaluation sets, it is a new report. Without, it is the one that was published with the version,
+    or a report without figures if there is none.
     """
     _check_output(output)
     files = SetFiles(

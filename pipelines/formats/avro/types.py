@@ -142,7 +142,7 @@ def _nullable(field: pa.Field, path: str) -> dict[str, Any]:
     if not _NAME.fullmatch(field.name):
         raise ConfigurationError(
             f"the field {field.name!r} has a name that Avro does not allow (letters, digits, _): leave "
-            "it out with --fields, or choose another --format"
+            "it out with --fields, or choose another --output-format"
         )
     return {
         "name": field.name,

@@ -31,7 +31,7 @@ def test_a_folder_that_is_not_the_demonstrations_is_left_alone(millstream, tmp_p
     monkeypatch.setattr(demo, "teacher_folder", lambda: tmp_path)
     (tmp_path / "demo/vectors").mkdir(parents=True)
     (tmp_path / "demo/vectors/mine.parquet").write_bytes(b"x")
-    assert "give another --folder" in millstream("demo", "--folder", tmp_path / "demo").error
+    assert "name another --folder" in millstream("demo", "--folder", tmp_path / "demo").error
     assert [path.name for path in (tmp_path / "demo").rglob("*.parquet")] == ["mine.parquet"]
 
 
@@ -58,7 +58,7 @@ def test_the_demonstration_shows_its_table_and_neighbours(tmp_path, processes, e
     assert len(asked) == 3
     assert len(near) == 9
     kinds = [kind for _, _, kind in near]
-    for k, kind in enumerate(demo._ASKED):
+    for k, kind in enumerate(demo._QUERIES):
         assert kind in kinds[3 * k : 3 * k + 3], near
     assert "$ millstream distill" in shown.err
     assert "$ millstream backfill" in shown.err

@@ -90,7 +90,7 @@ def test_an_old_flag_still_works_and_is_not_in_the_help(path, old, new, help_of,
     assert option is by_flag(command)[new]
     assert not re.search(rf"{old}\b", "\n".join(help_of(path, millstream, monkeypatch)))
     needed = [word for one in command.params for word in needs(one) if one is not option]
-    value = "jsonl" if new == "--input-format" else "5m"
+    value = {"--input-format": "jsonl", "--output-format": "msgpack"}.get(new, "5m")
     found = []
     monkeypatch.setattr(command, "callback", lambda **values: found.append(values[option.name]))
     for words in ([old, value], [f"{old}={value}"], [new, value]):

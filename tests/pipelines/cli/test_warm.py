@@ -26,7 +26,7 @@ def ref(tmp_path, monkeypatch):
 def test_the_folder_of_the_code_is_said_and_the_version_fetched(ref, tmp_path):
     done = CliRunner().invoke(app, ["warm", ref])
     assert done.exit_code == 0, done.output
-    assert "the code lies in" in done.stdout
+    assert "compiled code: " in done.stdout
     assert f"{ref} (sha256:" in done.stdout
     [folder] = (tmp_path / "cache/models").iterdir()
     assert (folder / "model.safetensors").is_file()

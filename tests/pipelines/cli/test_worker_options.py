@@ -97,7 +97,7 @@ def test_an_option_can_be_set_in_three_ways_and_the_nearest_one_wins(flag, told)
     [
         ("input", "INPUTS"),
         ("output", "OUTPUTS"),
-        ("format", "OUTPUT_FORMAT"),
+        ("output-format", "FORMAT"),
         ("property", "PROPERTIES"),
         ("property-file", "PROPERTY_FILES"),
     ],

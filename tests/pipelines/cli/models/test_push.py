@@ -123,7 +123,7 @@ def test_a_wrong_token_is_wrong_use(store, server):
 def test_a_hub_that_is_not_there_is_a_failure(store):
     done = push(store, "http://127.0.0.1:9", "org/tiny")
     assert done.returncode == 1
-    assert "the Hub does not answer" in done.stderr
+    assert "cannot reach the Hub" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -79,7 +79,7 @@ def test_the_view_shows_records_and_neighbours_and_ctrl_c_ends_it(on_terminal, m
 @pytest.mark.slow
 def test_options_may_be_changed(processes, ended, model, tmp_path):
     ModelStore.open((tmp_path / "store/minilm").as_uri()).publish(model)
-    more = ("--output", f"parquet:{tmp_path}/out", "--output", "topic:vectors", "--format", "msgpack")
+    more = ("--output", f"parquet:{tmp_path}/out", "--output", "topic:vectors", "--output-format", "msgpack")
     outcome = ended(
         processes("worker", "--demo", "--demo-seconds", 3, "--model", tmp_path / "store/minilm", *more)
     )

@@ -44,7 +44,7 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Say once, below the options, how the environment sets them."""
-        named = {str(option.envvar): option.opts[0] for option in self.get_params(ctx) if option.envvar}
+        named = {_variable(option): option.opts[0] for option in self.get_params(ctx) if option.envvar}
         by_rule = [variable for variable in named if variable.startswith(f"{ctx.auto_envvar_prefix}_")]
         if named:
             shown = [*by_rule[:1], *(variable for variable in named if variable not in by_rule)]
@@ -94,6 +94,12 @@ def _in_group(parameter: Any) -> Any:
         parameter.rich_help_panel = parameter.rich_help_panel or OPERATIONS
         _tidy(parameter)
     return parameter
+
+
+def _variable(parameter: Any) -> str:
+    """The environment variable of an option; the first one, if old names work too."""
+    variables = parameter.envvar
+    return variables if isinstance(variables, str) else str(variables[0])
 
 
 def _name(option: TyperOption) -> str:

@@ -4,26 +4,28 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Annotated, Any, get_args, get_type_hints
-
-from typer.models import OptionInfo
+from typing import Any, get_type_hints
 
 __all__ = ["options_of"]
 
 
 def options_of(settings: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each field of a dataclass that is annotated with a `typer.Option`.
+    """Give a command one option for each field of a dataclass.
 
     The command's first parameter receives the dataclass; its other parameters stay its own options.
 
     Args:
-        settings: the dataclass.
+        settings: the dataclass. Its fields are annotated with `typer.Option`.
     """
-    fields = {field.name: field for field in dataclasses.fields(settings)}
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
     options = [
-        _option(fields[name], *get_args(hint))
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if defaults[name] is dataclasses.MISSING else defaults[name],
+            annotation=hint,
+        )
         for name, hint in get_type_hints(settings, include_extras=True).items()
-        if any(isinstance(part, OptionInfo) for part in get_args(hint))
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,11 +40,3 @@ def options_of(settings: type) -> Callable[[Callable[..., None]], Callable[..., 
         return run
 
     return decorate
-
-
-def _option(field: dataclasses.Field[Any], kind: Any, option: OptionInfo) -> inspect.Parameter:
-    default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
-    annotation = Annotated[kind, option]
-    return inspect.Parameter(
-        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )

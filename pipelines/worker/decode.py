@@ -71,7 +71,6 @@ class PlainValues:
             self._decoder = JsonDecoder(f"topic {plan.input_names}", schema)
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
-        """See `ValueDecoder`."""
         if self._schema is None:
             records, good, reasons = decode_objects(values, self._kind)
             return Decoded(
@@ -106,7 +105,6 @@ class RegistryValues:
             self._columns = pa.schema([schema.field(name) for name in kept])
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
-        """See `ValueDecoder`."""
         records, good, reasons = self._decode(values)
         rows, columns = np.array(good, np.int64), None
         if self._columns is not None:

@@ -79,6 +79,7 @@ def test_help_says_how_the_environment_sets_options(path, help_of, millstream, m
     text = " ".join(help_of(path, millstream, monkeypatch))
     has_options = any(isinstance(one, TyperOption) for one in LEAVES[path].params)
     assert ("Environment variables set options too: " in text) == has_options
+    assert "['" not in text  # an old name beside the new one stays out
     has_store = any("--store" in one.opts for one in LEAVES[path].params)
     assert text.count("MILLSTREAM_STORE is --store") == has_store
 

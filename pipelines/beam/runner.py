@@ -1,4 +1,4 @@
-"""Run a job on any Beam runner, and wait for its end or not."""
+"""Run a job on any Beam runner, with or without waiting for its end."""
 
 import re
 from collections.abc import Callable
@@ -15,26 +15,26 @@ from encoder.errors import ConfigurationError, IntegrityError, MillstreamError, 
 from encoder.store.objects import open_objects
 from pipelines.beam.backfill.job import SUMMARY_FILE, BackfillJob, Counts
 from pipelines.beam.backfill.pipeline import backfill
-from pipelines.beam.backfill.progress import Watch
+from pipelines.beam.backfill.progress import ProgressMonitor
 from pipelines.beam.streaming.interfaces import StreamJob, stream
 from pipelines.sinks.parquet import ParquetParts
 
 __all__ = ["run_backfill", "run_stream", "start_backfill", "start_stream"]
 
-# Workers behind a connection send their errors as text: the traceback, and Beam's step behind the last line.
+# Remote workers send an error as text: the traceback, with Beam's step after the last line.
 _OURS = re.compile(r"^(?:.*: )?encoder\.errors\.(\w+): (.*?)(?: \[while running '.*)?$", re.MULTILINE)
 _STEP = re.compile(r" \[while running '.*")
 
 
 def start_backfill(job: BackfillJob, options: PipelineOptions) -> Any:
-    """Hand a backfill to its runner, which makes all parts that are not there yet.
+    """Submit a backfill to its runner, which writes the parts that are missing.
 
     Args:
-        job: what to do; its output must have been claimed.
-        options: for Beam.
+        job: the job; its output must have been claimed.
+        options: Beam's options.
 
     Returns:
-        Beam's result, of a job that may be running still.
+        Beam's result; the job may still be running.
 
     Raises:
         MillstreamError: what went wrong, in one line.
@@ -44,10 +44,10 @@ def start_backfill(job: BackfillJob, options: PipelineOptions) -> Any:
 
 
 def start_stream(job: StreamJob, options: PipelineOptions) -> Any:
-    """Hand a streaming job to its runner.
+    """Submit a streaming job to its runner.
 
     Returns:
-        Beam's result, of a job that runs.
+        Beam's result; the job is running.
 
     Raises:
         MillstreamError: what went wrong, in one line.
@@ -59,7 +59,7 @@ def _start(options: PipelineOptions, build: Callable[[beam.Pipeline], Any]) -> A
     try:
         pipeline = beam.Pipeline(options=options)
     except ValueError as error:  # no such runner
-        raise ConfigurationError(f"Beam cannot use the options behind --: {error}") from error
+        raise ConfigurationError(f"Beam cannot use the options after --: {error}") from error
     try:
         build(pipeline)
         return pipeline.run()
@@ -67,31 +67,31 @@ def _start(options: PipelineOptions, build: Callable[[beam.Pipeline], Any]) -> A
         raise _cause(error) from error
 
 
-def run_backfill(job: BackfillJob, options: PipelineOptions, tell: Callable[[Counts], None]) -> Counts:
-    """Run a backfill to its end.
+def run_backfill(job: BackfillJob, options: PipelineOptions, report: Callable[[Counts], None]) -> Counts:
+    """Run a backfill and wait for its end.
 
     Args:
-        job: what to do; its output must have been claimed.
-        options: for Beam.
-        tell: is told now and then how much of the output is there; at once what earlier runs made.
+        job: the job; its output must have been claimed.
+        options: Beam's options.
+        report: called with the counts so far, at first with those of earlier runs.
 
     Returns:
-        The sum over all parts, those of earlier runs included.
+        The sum over all parts, including those of earlier runs.
 
     Raises:
         MillstreamError: what went wrong, in one line.
         KeyboardInterrupt: somebody stopped it.
     """
     parts = ParquetParts(job.output)
-    watch = Watch(job, tell)
-    tell(watch.look())
-    with watch:
+    monitor = ProgressMonitor(job, report)
+    report(monitor.poll())
+    with monitor:
         result = start_backfill(job, options)
         try:
             state = result.wait_until_finish()
         except Exception as error:
             raise _cause(error) from error
-    found = watch.look()
+    found = monitor.poll()
     complete = len(parts.names()) == found.parts and asdict(found).items() <= _summary(job).items()
     if state not in (None, PipelineState.DONE) or not complete:  # a job may end well and have lost work
         raise IntegrityError(
@@ -121,7 +121,7 @@ def run_stream(job: StreamJob, options: PipelineOptions) -> None:
         raise _cause(error) from error
     if state not in (None, PipelineState.DONE):
         raise IntegrityError(f"the Beam job ended as {state}: look into its log, then start it again")
-    job.output.finish()
+    job.sink.finish()
 
 
 def _summary(job: BackfillJob) -> dict[str, Any]:
@@ -133,20 +133,20 @@ def _summary(job: BackfillJob) -> dict[str, Any]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The error of ours behind what Beam raises; anything else in one line."""
+    """The Millstream error behind an error of Beam; any other error in one line."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, MillstreamError):
-            return _again(type(seen), _STEP.sub("", str(seen)))
+            return _with_message(type(seen), _STEP.sub("", str(seen)))
         seen = seen.__cause__
     for name, message in reversed(_OURS.findall(str(error))):
         if name in errors.__all__:
-            return _again(getattr(errors, name), message)
+            return _with_message(getattr(errors, name), message)
     lines = _STEP.sub("", str(error)).strip().splitlines() or [type(error).__name__]
     if lines[-1].startswith("KeyboardInterrupt"):
         return KeyboardInterrupt()
     return MillstreamError(f"the Beam job failed: {lines[-1]} (--debug shows where)")
 
 
-def _again(kind: type[MillstreamError], message: str) -> MillstreamError:
-    return kind.__new__(kind, message)  # some kinds make their message themselves
+def _with_message(kind: type[MillstreamError], message: str) -> MillstreamError:
+    return kind.__new__(kind, message)  # the constructors of some kinds write their own message

@@ -1,4 +1,4 @@
-"""Options for Beam: the user's, and those that our jobs need on each runner."""
+"""Beam's options: those of the user, and those that our jobs need on each runner."""
 
 import argparse
 import io
@@ -24,49 +24,48 @@ __all__ = [
 ]
 
 LOCAL_RUNNER = "FnApiRunner"
-"""Beam's runner in this process, which a job without `--runner` gets."""
+"""Beam's runner in this process, the default without `--runner`."""
 
 DATAFLOW_RUNNER = "DataflowRunner"
 
 IMAGE_VARIABLE = "MILLSTREAM_IMAGE"
-"""Environment variable with the image of the workers; the image of `deploy/dataflow` names itself in it."""
-
-_ONE_PROCESS = "no_use_multiple_sdk_containers"
-_WITH_CODE = ("--sdk_container_image", "--setup_file", "--requirements_file", "--extra_package")
+"""The environment variable with the workers' image; the image that `deploy/dataflow` builds sets it."""
 
 _CHECKPOINT_MS, _SHUTDOWN_MS = 10_000, 1000
-_MANY_READERS = (LOCAL_RUNNER, "FlinkRunner", "DataflowRunner")
+_WITH_SEVERAL_READERS = (LOCAL_RUNNER, "FlinkRunner", DATAFLOW_RUNNER)
 _OF_THIS_PROCESS = (LOCAL_RUNNER, "DirectRunner", "BundleBasedDirectRunner", "PrismRunner")
+_SINGLE_PROCESS = "no_use_multiple_sdk_containers"
+_CODE_OPTIONS = ("--sdk_container_image", "--setup_file", "--requirements_file", "--extra_package")
 
 
 def beam_options(arguments: Sequence[str], workers: int | None) -> PipelineOptions:
-    """Options for Beam.
+    """Parse Beam's options.
 
     Args:
-        arguments: Beam's own, as on its command line; with `--runner` among them they are all that counts.
-        workers: threads of the local runner (the encoder and Arrow hold no interpreter lock); None takes one
-            for each core that this process may use.
+        arguments: Beam's arguments; if `--runner` is among them, they are used as they are.
+        workers: threads of the local runner (the encoder and Arrow release the interpreter lock); None uses
+            one for each core that is available to this process.
 
     Raises:
-        ConfigurationError: Beam cannot read them, or the workers would not have Millstream.
+        ConfigurationError: Beam cannot parse them, or the workers would not have Millstream.
         MissingExtra: the runner is Dataflow, and Google's libraries are not installed.
     """
-    arguments = _with_needs(arguments)
+    arguments = _completed(arguments)
     local: list[str] = []
     if named_runner(arguments) is None:
         n = workers or len(os.sched_getaffinity(0))
         mode = "in_memory" if n == 1 else "multi_threading"
         local = [f"--runner={LOCAL_RUNNER}", f"--direct_num_workers={n}", f"--direct_running_mode={mode}"]
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(stderr):
             options = PipelineOptions([*local, *arguments])
             options.get_all_options()
     except SystemExit as end:
         if not end.code:  # --help
             raise
-        reason = said.getvalue().strip().rpartition("error: ")[2]
-        raise ConfigurationError(f"Beam cannot read the options behind --: {reason}") from None
+        reason = stderr.getvalue().strip().rpartition("error: ")[2]
+        raise ConfigurationError(f"Beam cannot parse the options after --: {reason}") from None
     return options
 
 
@@ -78,32 +77,32 @@ def named_runner(arguments: Sequence[str]) -> str | None:
     return named
 
 
-def _with_needs(arguments: Sequence[str]) -> Sequence[str]:
+def _completed(arguments: Sequence[str]) -> Sequence[str]:
     return dataflow_arguments(arguments) if named_runner(arguments) == DATAFLOW_RUNNER else arguments
 
 
 def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
-    """Options for a streaming job.
+    """Parse Beam's options for a streaming job, and add what Flink needs.
 
-    Flink loses the source of a job whose first bundle meets a checkpoint, unless it is told to finish
-    bundles first; it keeps no checkpoints, unless it is told how often; and a job whose sources have ended
-    goes on, unless it is told to shut them down. All that is added; other runners ignore it, and Dataflow
-    does not get it.
+    Flink loses the source of a job whose first bundle meets a checkpoint, unless it finishes bundles before
+    checkpoints. It writes no checkpoints unless it has an interval, and keeps a job running whose sources
+    have ended unless it shuts idle sources down. Other runners ignore these options; Dataflow is not given
+    them.
 
     Args:
-        arguments: Beam's own, as on its command line.
+        arguments: Beam's arguments.
         ends: whether the job's source ends.
 
     Raises:
-        ConfigurationError: Beam cannot read them, or the local runner would never write anything.
+        ConfigurationError: Beam cannot parse them, or the local runner would never write anything.
     """
-    arguments = _with_needs(arguments)
+    arguments = _completed(arguments)
     options = beam_options(arguments, 1)
     if options.view_as(StandardOptions).runner == LOCAL_RUNNER:
         if not ends:
             raise ConfigurationError(
                 f"{LOCAL_RUNNER} writes windows only when the source ends: add --stop-at-end, or name "
-                "another runner behind --, as --runner=PrismRunner"
+                "another runner after --, such as --runner=PrismRunner"
             )
         return options
     names = {argument.split("=")[0] for argument in arguments}
@@ -115,25 +114,25 @@ def stream_options(arguments: Sequence[str], *, ends: bool) -> PipelineOptions:
 
 
 def stream_readers(options: PipelineOptions, *, windows: bool) -> int | None:
-    """How many readers a source may have where nobody says: one, or None for as many as it likes.
+    """How many readers a source has by default: one, or None for as many as it likes.
 
-    Prism 2.77 takes for the watermark of a source that of the reader which spoke last, not the lowest. With
-    several it fires windows before all of their records are there; and what comes late it hands on only when
-    the time for late records is over. `PortableRunner` may be Prism.
+    Prism 2.77 uses the watermark of the reader that reported last as the source's watermark, not the lowest.
+    With several readers it fires windows before all of their records are there, and delivers the rest only
+    after the allowed lateness. `PortableRunner` may be Prism.
 
     Args:
-        options: Beam's.
-        windows: whether the job has any.
+        options: Beam's options.
+        windows: whether the job has windows.
     """
     runner = options.view_as(StandardOptions).runner
-    return 1 if windows and runner not in _MANY_READERS else None
+    return 1 if windows and runner not in _WITH_SEVERAL_READERS else None
 
 
 def check_detachable(options: PipelineOptions) -> None:
-    """Refuse to leave a job alone that would end with this process.
+    """Refuse to detach from a job that would end with this process.
 
     Raises:
-        ConfigurationError: its runner or its workers are this process or children of it.
+        ConfigurationError: its runner or its workers are this process or its children.
     """
     runner = options.view_as(StandardOptions).runner
     workers = options.view_as(PortableOptions).environment_type
@@ -145,13 +144,14 @@ def check_detachable(options: PipelineOptions) -> None:
 
 
 def dataflow_arguments(arguments: Sequence[str]) -> list[str]:
-    """Beam's arguments for Dataflow, with what ours cannot do without.
+    """Add to Beam's arguments what our jobs need on Dataflow.
 
-    Dataflow starts a Python process for each core of a worker, since most Python code holds the interpreter's
-    lock. The encoder and Arrow do not: one process with a thread for each core does, and holds one model.
+    Dataflow starts one Python process for each core of a worker, because most Python code holds the
+    interpreter lock. The encoder and Arrow release it, so one process with a thread for each core is enough,
+    and holds the model once.
 
     Args:
-        arguments: Beam's own, as on its command line.
+        arguments: Beam's arguments.
 
     Raises:
         MissingExtra: Google's libraries are not installed.
@@ -159,13 +159,13 @@ def dataflow_arguments(arguments: Sequence[str]) -> list[str]:
     """
     try:
         found = find_spec("google.cloud.dataflow")
-    except ModuleNotFoundError:  # not even its parent
+    except ModuleNotFoundError:  # its parent is missing too
         found = None
     if found is None:
         raise MissingExtra("google.cloud.dataflow", "gcp")
     given = {argument.partition("=")[0] for argument in arguments}
     more: list[str] = []
-    if not given.intersection(_WITH_CODE):
+    if not given.intersection(_CODE_OPTIONS):
         image = os.environ.get(IMAGE_VARIABLE)
         if not image:
             raise ConfigurationError(
@@ -174,5 +174,5 @@ def dataflow_arguments(arguments: Sequence[str]) -> list[str]:
             )
         more.append(f"--sdk_container_image={image}")
     if not any("use_multiple_sdk_containers" in argument for argument in arguments):
-        more.append(f"--experiments={_ONE_PROCESS}")
+        more.append(f"--experiments={_SINGLE_PROCESS}")
     return [*arguments, *more]

@@ -1,18 +1,14 @@
 """`millstream backfill`: files of records in, Parquet with vectors out."""
 
-import io
 import json
-import logging
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from encoder.errors import MissingExtra
+from pipelines.cli.beam_jobs import split_names, suppress_output
 from pipelines.cli.console import ErrorConsole, print_table
 from pipelines.cli.options import (
     INPUT,
@@ -35,7 +31,7 @@ if TYPE_CHECKING:
 
     from pipelines.beam.backfill.job import BackfillJob, Counts
 
-__all__ = ["backfill", "suppress_output"]
+__all__ = ["backfill"]
 
 
 def backfill(
@@ -90,35 +86,33 @@ def backfill(
         raise MissingExtra(error.name or "apache_beam", "beam") from error
 
     from pipelines.enrich.columns import parse_heads
+    from pipelines.enrich.enrichment import Enrichment
 
     console = ErrorConsole()
     options = beam_options(beam_arguments or [], workers)
     if detach:
         check_detachable(options)
-    with console.status("reading the model and the inputs' schema"):
+    with console.status("reading the model and the schema of the input"):
         job = plan_backfill(
             model=model,
             pattern=inputs,
             output=output,
-            text=text,
-            keep=None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
-            vectors=vectors,
-            dtype=dtype,
-            heads=parse_heads(heads),
+            enrichment=Enrichment.parse(
+                text, keep=split_names(keep), vectors=vectors, dtype=dtype, heads=parse_heads(heads)
+            ),
             input_format=input_format,
             chunk_rows=rows_per_file,
         )
-        done = claim_output(job)
+        summary = claim_output(job)
     begin = time.monotonic()
-    earlier = 0
-    if done is None and detach:
+    if summary is None and detach:
         _start(job, options, console)
         return
-    if done is None:
+    if summary is None:
         counts, earlier = _run(job, options, console)
     else:
-        console.print(f"{job.output} is complete already: nothing to do")
-        counts = Counts(**{key: done[key] for key in asdict(Counts())})
+        console.print(f"{job.output} is already complete: nothing to do")
+        counts = Counts(**{key: summary[key] for key in asdict(Counts())})
         earlier = counts.records
     seconds = round(time.monotonic() - begin, 1)
     if as_json:
@@ -134,53 +128,38 @@ def _start(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole
     with suppress_output():
         start_backfill(job, options)
     console.print(
-        f"the runner has it; {job.output}/_summary.json appears at the end, and the same command says so"
+        f"submitted; {job.output}/_summary.json appears when the job is done. "
+        "To check, run the same command again"
     )
 
 
 def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> "tuple[Counts, int]":
-    """Run the job; the counts of the output, and the records that earlier runs had done."""
+    """Run the job; returns the counts of the output, and how many of its records earlier runs had written."""
     from pipelines.beam.runner import run_backfill
 
     total = sum(file.size for file in job.inputs)
     earlier: list[int] = []
     try:
-        with console.progress("records", total) as tell, suppress_output():
+        with console.progress("records", total) as show, suppress_output():
 
-            def look(counts: "Counts") -> None:
+            def report(counts: "Counts") -> None:
                 earlier.append(counts.records)
-                tell(counts.input_bytes, counts.records - earlier[0])
+                show(counts.input_bytes, counts.records - earlier[0])
 
-            return run_backfill(job, options, look), earlier[0]
+            return run_backfill(job, options, report), earlier[0]
     except KeyboardInterrupt:
-        console.print("interrupted: the same command goes on where this one stopped")
+        console.print("interrupted: run the same command again to continue")
         raise typer.Exit(130) from None
 
 
-@contextmanager
-def suppress_output() -> Iterator[None]:
-    """Beam logs and prints the tracebacks of errors that it raises as well: show them for `--debug` only."""
-    if os.environ.get("MILLSTREAM_DEBUG"):
-        yield
-        return
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.CRITICAL)
-    try:
-        with redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        root.setLevel(level)
-
-
 def _print_summary(job: "BackfillJob", counts: "Counts", earlier: int, seconds: float) -> None:
-    made = counts.records - earlier
-    rate = f"  ({made / max(seconds, 0.1):,.0f} records/s)" if made else ""
-    letters = f"  {job.output}/dead_letters/" if counts.dead_letters else ""
+    written = counts.records - earlier
+    rate = f"  ({written / max(seconds, 0.1):,.0f} records/s)" if written else ""
+    dead_letters = f"  {job.output}/dead_letters/" if counts.dead_letters else ""
     rows = {
         "records": f"{counts.records:,}",
         "rows with vectors": f"{counts.rows:,}",
-        "dead letters": f"{counts.dead_letters:,}{letters}",
+        "dead letters": f"{counts.dead_letters:,}{dead_letters}",
         "model": f"{job.model.label}  {job.model.digest[:19]}",
         "output": f"{job.output}  ({counts.parts:,} files)",
         "time": f"{seconds:,.1f} s{rate}",

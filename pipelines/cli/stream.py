@@ -1,15 +1,11 @@
 """`millstream stream`: records as they come in, Parquet with vectors out, window by window."""
 
-import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from encoder.errors import MissingExtra
-from pipelines.cli.backfill import suppress_output
+from pipelines.cli.beam_jobs import show_own_warnings, split_names, suppress_output
 from pipelines.cli.config_file import seconds
 from pipelines.cli.console import ErrorConsole
 from pipelines.cli.options import (
@@ -30,6 +26,12 @@ from pipelines.cli.options import (
     Text,
 )
 from pipelines.formats import FileFormat, MessageFormat
+from pipelines.kafka.config import parse_properties
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from pipelines.beam.streaming.interfaces import StreamJob
 
 __all__ = ["stream"]
 
@@ -125,7 +127,7 @@ def stream(
             rich_help_panel=WINDOWS,
         ),
     ] = "10m",
-    disorder: Annotated[
+    disorder: Annotated[  # its old name, which the environment variable MILLSTREAM_STREAM_DISORDER still has
         str,
         typer.Option(
             "--out-of-orderness",
@@ -213,20 +215,15 @@ def stream(
     --dead-letters.
     """
     try:
-        from pipelines.beam.runner import run_stream, start_stream
-        from pipelines.beam.runner_options import (
-            check_detachable,
-            stream_options,
-            stream_readers,
-        )
+        from pipelines.beam.runner_options import check_detachable, stream_options, stream_readers
         from pipelines.beam.streaming.plan import claim_stream, plan_stream
-        from pipelines.beam.streaming.sink_options import OutputWords
-        from pipelines.beam.streaming.source_options import StreamInput, Timing
-        from pipelines.kafka.config import parse_properties
+        from pipelines.beam.streaming.sink_options import SinkOptions
+        from pipelines.beam.streaming.source_options import SourceOptions, Timing
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "apache_beam", "beam") from error
 
     from pipelines.enrich.columns import parse_heads
+    from pipelines.enrich.enrichment import Enrichment
 
     console = ErrorConsole()
     options = stream_options(beam_arguments or [], ends=stop_at_end)
@@ -236,71 +233,53 @@ def stream(
         field=event_time,
         window=seconds(window, "--window"),
         lateness=seconds(lateness, "--lateness"),
-        disorder=seconds(disorder, "--out-of-orderness"),
+        out_of_orderness=seconds(disorder, "--out-of-orderness"),
         idle=seconds(idle, "--idle"),
         ends=stop_at_end,
     )
     librdkafka = parse_properties(properties or [])
-    target = OutputWords(output, dead_letters, output_format, key, shards, brokers, librdkafka)
-    in_windows = target.kind == "parquet"
-    with console.status("reading the model and the inputs' schema"):
+    sink = SinkOptions(output, dead_letters, output_format, key, shards, brokers, librdkafka)
+    has_windows = sink.kind == "parquet"
+    with console.status("reading the model and the schema of the input"):
         job = plan_stream(
             model=model,
-            source=StreamInput(
+            source=SourceOptions(
                 source,
                 input_format,
                 brokers,
                 librdkafka,
                 sample,
-                _names(attributes) or (),
+                split_names(attributes) or (),
                 time_attribute,
                 id_attribute,
-                readers or stream_readers(options, windows=in_windows),
+                readers or stream_readers(options, windows=has_windows),
             ),
-            output=target,
-            text=text,
-            keep=_names(keep),
-            vectors=vectors,
-            dtype=dtype,
-            heads=parse_heads(heads),
+            sink=sink,
+            enrichment=Enrichment.parse(
+                text, keep=split_names(keep), vectors=vectors, dtype=dtype, heads=parse_heads(heads)
+            ),
             timing=timing,
             follow=seconds(every, "--every") if follow else None,
         )
         claim_stream(job)
-    windows = f", windows of {timing.window:g} s" if in_windows else ""
-    what = f"{source} -> {job.output.place}{windows}"
+    windows = f", windows of {timing.window:g} s" if has_windows else ""
+    _run(job, options, console, f"{source} -> {job.sink.uri}{windows}", detach=detach)
+
+
+def _run(
+    job: "StreamJob", options: "PipelineOptions", console: ErrorConsole, title: str, *, detach: bool
+) -> None:
+    from pipelines.beam.runner import run_stream, start_stream
+
     if detach:
-        with _telling(), suppress_output():
+        with show_own_warnings(), suppress_output():
             start_stream(job, options)
-        console.print(f"{what}; the runner has it")
+        console.print(f"{title}; submitted")
         return
-    console.print(f"{what}; Ctrl-C stops")
+    console.print(f"{title}; press Ctrl-C to stop")
     try:
-        with _telling(), suppress_output():
+        with show_own_warnings(), suppress_output():
             run_stream(job, options)
     except KeyboardInterrupt:
-        console.print("stopped: the same command begins again at the first record")
+        console.print("stopped: the same command starts again at the first record")
         raise typer.Exit(130) from None
-
-
-def _names(text: str | None) -> tuple[str, ...] | None:
-    """Names that are separated by commas."""
-    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-@contextmanager
-def _telling() -> Iterator[None]:
-    """Show what our own parts warn of, as a version that is refused, though Beam is hushed."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    ours = logging.getLogger("pipelines")
-    level = ours.level
-    ours.addHandler(handler)
-    ours.setLevel(logging.WARNING)
-    ours.propagate = False
-    try:
-        yield
-    finally:
-        ours.propagate = True
-        ours.setLevel(level)
-        ours.removeHandler(handler)

@@ -5,7 +5,7 @@ This is the one place where the encoder meets records. It knows nothing of Beam,
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -13,27 +13,24 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from encoder import Encoder
+from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.heads.scoring import Heads
 from encoder.vectors import converted, vectors_for
+from pipelines.enrich import Layout
 from pipelines.enrich.columns import VectorFormat, repeated, score_columns, score_fields
 from pipelines.formats.messages import Value
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.template import TextTemplate
 from pipelines.records.utf8 import not_utf8
 
-__all__ = ["ADDED", "Enriched", "EnrichedBatch", "Enrichment", "chosen_heads"]
+__all__ = ["ADDED", "Enriched", "EnrichedBatch", "Enrichment"]
 
 ADDED = ("embedding", "model_version")
 """The columns that every model adds; the columns of heads (`columns.py`) follow them."""
 
 
 _SCORED = 1024  # texts whose float32 vectors stay in the CPU's cache until they are scored and converted
-
-
-def chosen_heads(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Names of heads as `Enrichment` takes them: unique and sorted; None for all."""
-    return None if names is None else tuple(sorted(set(names)))
 
 
 class Enriched(NamedTuple):
@@ -63,6 +60,35 @@ class Enrichment:
     keep: tuple[str, ...] | None = None
     vectors: VectorFormat = field(default_factory=VectorFormat)
     heads: tuple[str, ...] | None = None
+
+    @classmethod
+    def parse(
+        cls,
+        text: str,
+        *,
+        keep: Sequence[str] | None = None,
+        vectors: Layout = "list",
+        dtype: Dtype = "float32",
+        heads: Sequence[str] | None = None,
+    ) -> Self:
+        """Make one of plain values.
+
+        Args:
+            text: a column or a template.
+            keep: names of columns to keep, or None for all.
+            vectors: the layout of vectors.
+            dtype: the type of their elements.
+            heads: names of heads, or None for all.
+
+        Raises:
+            TemplateError: the template cannot be parsed.
+        """
+        return cls(
+            TextTemplate.parse(text),
+            None if keep is None else tuple(dict.fromkeys(keep)),
+            VectorFormat(vectors, dtype),
+            None if heads is None else tuple(sorted(set(heads))),
+        )
 
     def schema(self, records: pa.Schema, encoder: Encoder) -> pa.Schema:
         """The schema of enriched batches.

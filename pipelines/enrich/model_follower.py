@@ -123,7 +123,7 @@ class ModelFollower:
         follower = cls(reference, model, threads=threads, from_cache=from_cache)
         follower.only_if(accept)
         if reference.selector == "latest" and not pin:
-            follower._follow(every)
+            follower.follow(every)
         return follower
 
     def only_if(self, accept: Accept | None) -> None:
@@ -144,7 +144,9 @@ class ModelFollower:
         """Stop following; a running download finishes by itself."""
         self._stopped.set()
 
-    def _follow(self, every: float) -> None:
+    def follow(self, every: float) -> None:
+        """Check the store for a newer version every `every` seconds, in a thread, until `close`."""
+
         def loop() -> None:
             while not self._stopped.wait(every):
                 self.poll()

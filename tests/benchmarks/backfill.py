@@ -47,10 +47,10 @@ def ours(model, source, output, vectors, dtype):
     from pipelines.beam.backfill.plan import plan_backfill
     from pipelines.beam.runner import run_backfill
     from pipelines.beam.runner_options import beam_options
+    from pipelines.enrich.enrichment import Enrichment
 
-    job = plan_backfill(
-        model=model, pattern=source, output=output, text="message", keep=[], vectors=vectors, dtype=dtype
-    )
+    enrichment = Enrichment.parse("message", keep=[], vectors=vectors, dtype=dtype)
+    job = plan_backfill(model=model, pattern=source, output=output, enrichment=enrichment)
     claim_output(job)
     begin = time.perf_counter()
     counts = run_backfill(job, beam_options([], 1), lambda _: None)

@@ -144,6 +144,7 @@ def backfill(model, n_rows, workers):
     from pipelines.beam.backfill.plan import plan_backfill
     from pipelines.beam.runner import run_backfill
     from pipelines.beam.runner_options import beam_options
+    from pipelines.enrich.enrichment import Enrichment
 
     with tempfile.TemporaryDirectory(dir=ROOT / "build/bench") as folder:
         files = [Path(folder) / f"in/{k}.parquet" for k in range(8)]
@@ -156,10 +157,7 @@ def backfill(model, n_rows, workers):
             model=model,
             pattern=f"{folder}/in",
             output=output,
-            text="message",
-            keep=[],
-            vectors="binary",
-            dtype="int8",
+            enrichment=Enrichment.parse("message", keep=[], vectors="binary", dtype="int8"),
             chunk_rows=FILE_ROWS,
         )
         claim_output(job)

@@ -110,7 +110,7 @@ def test_a_query_is_told_from_a_wildcard(uri, parts):
     ],
 )
 def test_one_folder_under_two_names_is_not_both_input_and_output(pattern, output):
-    with pytest.raises(ConfigurationError, match="lies in the input"):
+    with pytest.raises(ConfigurationError, match="is inside the input"):
         check_apart(pattern, [], output)
     other = output.replace("bucket", "other")
     check_apart(pattern, [InputFile(f"{pattern}/x.jsonl", 1, "jsonl", None)], other)

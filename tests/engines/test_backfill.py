@@ -56,10 +56,15 @@ def expected(inputs, model, tmp_path_factory):
     from pipelines.beam.backfill.plan import plan_backfill
     from pipelines.beam.runner import run_backfill
     from pipelines.beam.runner_options import beam_options
+    from pipelines.enrich.enrichment import Enrichment
 
     output = tmp_path_factory.mktemp("expected") / "out"
     job = plan_backfill(
-        model=str(model), pattern=str(inputs), output=str(output), text="text", chunk_rows=500
+        model=str(model),
+        pattern=str(inputs),
+        output=str(output),
+        enrichment=Enrichment.parse("text"),
+        chunk_rows=500,
     )
     claim_output(job)
     counts = run_backfill(job, beam_options([], 2), lambda _: None)

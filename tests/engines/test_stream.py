@@ -18,16 +18,8 @@ from encoder.store.objects import open_objects
 
 KILLS = ("Python worker", "TaskManager") * amount(1, 5)
 TIMES = (
-    "--event-time",
-    "at",
-    "--window",
-    "2s",
-    "--out-of-orderness",
-    "1s",
-    "--idle",
-    "2s",
-    "--lateness",
-    "1h",
+    *("--event-time", "at", "--window", "2s", "--out-of-orderness", "1s"),
+    *("--idle", "2s", "--lateness", "1h"),
 )
 
 
@@ -96,19 +88,10 @@ def check_windows(millstream, store, tmp_path, options):
         (tmp_path / f"in/{k}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
     found = []
     for name, more in (("here", ["--runner=FnApiRunner"]), ("there", options)):
-        own = ("--model", f"{store.uri}@latest", "--output", f"parquet:{tmp_path / name}", "--shards", 2)
-        times = (
-            "--event-time",
-            "at",
-            "--window",
-            "10s",
-            "--out-of-orderness",
-            "1h",
-            "--idle",
-            "1h",
-            "--stop-at-end",
-        )
-        job = millstream("stream", *own, "--input", f"files:{tmp_path / 'in'}", *times, "--", *more)
+        own = ("--model", f"{store.uri}@latest", "--input", f"files:{tmp_path / 'in'}", "--shards", 2)
+        output = ("--output", f"parquet:{tmp_path / name}", "--stop-at-end")
+        times = ("--event-time", "at", "--window", "10s", "--out-of-orderness", "1h", "--idle", "1h")
+        job = millstream("stream", *own, *output, *times, "--", *more)
         _, err = job.communicate(timeout=PATIENCE)
         assert job.returncode == 0, err[-3000:]
         found.append({path.name: pq.read_table(path) for path in (tmp_path / name).glob("*.parquet")})

@@ -1,4 +1,4 @@
-"""A backfill as a value: everything that its workers need, and what its output folder remembers of it."""
+"""A backfill as a value: what its workers need, and how its output describes it."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -30,25 +30,25 @@ class BackfillJob:
     Attributes:
         model: the model version; also the side input of the pipeline.
         inputs: the files to read.
-        records: the schema of their records.
-        enrichment: the text template, the columns to keep, the vectors' format.
+        schema: the schema of their records.
+        enrichment: the text template, the columns to keep, the format of the vectors, the heads.
         output: the URI of the output folder.
         chunk_rows: records of a part. The same inputs and the same number give the same parts.
     """
 
     model: ModelVersion
     inputs: tuple[InputFile, ...]
-    records: pa.Schema
+    schema: pa.Schema
     enrichment: Enrichment
     output: str
     chunk_rows: int = 65_536
 
     def description(self) -> dict[str, Any]:
-        """What makes the output what it is: two jobs with equal descriptions write equal rows."""
+        """The options that decide on the output: two jobs with equal descriptions write equal rows."""
         return {
             "model": {"name": self.model.name, "version": self.model.version, "digest": self.model.digest},
             "inputs": [{"path": file.path, "size": file.size} for file in self.inputs],
-            "records": [f"{field.name}: {field.type}" for field in self.records],
+            "records": [f"{field.name}: {field.type}" for field in self.schema],
             "text": self.enrichment.template.source,
             "keep": self.enrichment.keep,
             "vectors": asdict(self.enrichment.vectors),
@@ -59,13 +59,13 @@ class BackfillJob:
 
 
 def part_name(number: int, start: int, k: int) -> str:
-    """The file of chunk `k` of the split of input file `number` that begins at `start`."""
+    """The file of chunk `k` of the split that begins at `start` in input file `number`."""
     return f"part-{number:05d}-{start:012d}-{k:05d}.parquet"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What was read and written: records, rows in the output, dead letters, bytes of the input, parts."""
+    """How much was read and written: records, rows of the output, dead letters, input bytes, parts."""
 
     records: int = 0
     rows: int = 0
@@ -79,7 +79,7 @@ class Counts:
 
     @classmethod
     def of_part(cls, metadata: dict[str, str]) -> "Counts":
-        """The counts that a part's Parquet metadata tells."""
+        """The counts in a part's Parquet metadata."""
         return cls(
             records=int(metadata["millstream.records"]),
             rows=int(metadata["rows"]),
@@ -90,7 +90,7 @@ class Counts:
 
 
 def part_metadata(job: BackfillJob, records: int, dead_letters: int, input_bytes: int) -> dict[str, str]:
-    """The Parquet metadata of a part: which model made it, from what, and its counts."""
+    """The Parquet metadata of a part: model, text template, format of the vectors, counts."""
     vectors = job.enrichment.vectors
     return {
         "millstream.model.name": job.model.name,

@@ -1,8 +1,8 @@
 """The backfill as a Beam pipeline: files → splits → Arrow record batches → vectors → Parquet parts.
 
-The elements are record batches. Reading and embedding fuse into one stage, so that a batch is written before
-the next one is read. A part's name and its rows follow from its position in the input: whatever a runner
-repeats, and however often a job is started again, the output is the same files.
+The elements are record batches. Reading and embedding fuse into one stage, so a batch is written before the
+next one is read. The position of a part in the input decides on its name and its rows, so the output is the
+same files whatever a runner repeats and however often the job is restarted.
 """
 
 import time
@@ -30,22 +30,22 @@ from pipelines.sources.files.splits import Split, split_file
 
 __all__ = ["Part", "backfill"]
 
-_PIECE = 8192  # rows that are embedded and written together, and a row group of the output
-_WRITTEN = "written"  # the tag of parts that an earlier run wrote
+_SLICE_ROWS = 8192  # rows that are embedded and written together; a row group
+_WRITTEN = "written"  # the tag of parts that an earlier run has written
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of the input, all of which becomes one file.
+    """A part of the input, which becomes one file.
 
     Attributes:
-        name: the file.
+        name: the name of the file.
         source: the input file.
-        rows: `(n,)` int64, where each row of the batch stands in the source, from 1.
-        bad: the rows that are not in the batch.
-        n_records: records that were read, the bad ones included.
-        n_bytes: bytes of the source that these are.
-        version: what embeds it.
+        rows: `(n,)` int64, the row number in the source of each row of the batch, from 1.
+        bad: rows that could not be read, which are not in the batch.
+        n_records: records that were read, including the bad ones.
+        n_bytes: their size in the source.
+        version: the model version.
     """
 
     name: str
@@ -65,8 +65,8 @@ def backfill(pipeline: beam.Pipeline, job: BackfillJob, written: frozenset[str] 
 
     Args:
         pipeline: the pipeline.
-        job: what to do.
-        written: names of parts that are in the output already; they are counted, not made again.
+        job: the job.
+        written: names of parts that are in the output already; they are counted, not written again.
 
     Returns:
         A PCollection of one `Counts`, the sum over all parts.
@@ -80,13 +80,13 @@ def backfill(pipeline: beam.Pipeline, job: BackfillJob, written: frozenset[str] 
         | "Split" >> beam.FlatMap(_split).with_output_types(tuple[int, Split])
         | "Spread splits" >> beam.Reshuffle()
     )
-    # The side input is Read's: a step with one begins a stage, and no batch should cross from one to another.
-    # They are typed, so that they travel as Arrow where a runner parts the steps all the same.
+    # Read has the side input: a step with one starts a new stage, and batches should not cross stages.
+    # Where a runner separates the steps all the same, the types make batches travel as Arrow.
     reader = beam.ParDo(ReadSplit(job, written), beam.pvalue.AsSingleton(version)).with_output_types(Element)
     read = splits | "Read" >> reader.with_outputs(_WRITTEN, main="read")
-    made = read["read"] | "Embed" >> beam.ParDo(EmbedPart(job)).with_output_types(Counts)
+    embedded = read["read"] | "Embed" >> beam.ParDo(EmbedPart(job)).with_output_types(Counts)
     found = read[_WRITTEN] | "Count written" >> beam.Map(_counts_of, job.output).with_output_types(Counts)
-    total = (made, found) | beam.Flatten() | "Sum" >> beam.CombineGlobally(_sum)
+    total = (embedded, found) | beam.Flatten() | "Sum" >> beam.CombineGlobally(_sum)
     return total | "Summary" >> beam.Map(_write_summary, job)
 
 
@@ -103,9 +103,9 @@ class ReadSplit(beam.DoFn):
         self._written = written
 
     def process(self, numbered: tuple[int, Split], version: ModelVersion) -> Iterator[Any]:
-        """Yield (Part, RecordBatch), or the name of a part that is written already."""
+        """Yield `(Part, RecordBatch)`, or the name of a part that has been written."""
         number, split = numbered
-        for k, chunk in enumerate(read_split(split, self._job.records, self._job.chunk_rows)):
+        for k, chunk in enumerate(read_split(split, self._job.schema, self._job.chunk_rows)):
             name = part_name(number, split.start, k)
             if name in self._written:
                 yield beam.pvalue.TaggedOutput(_WRITTEN, name)
@@ -115,10 +115,10 @@ class ReadSplit(beam.DoFn):
 
 
 class EmbedPart(beam.DoFn):
-    """Embeds a part and writes it, dead letters first: when the Parquet file is there, all of the part is.
+    """Embeds a part and writes it: the dead letters first, so that the Parquet file completes the part.
 
-    One step and not two, and a few thousand rows at a time: vectors are written while they are in the cache,
-    and never cross from one stage to another.
+    One step does both, a few thousand rows at a time: vectors are written while they are in the processor's
+    cache, and never cross stages.
     """
 
     def __init__(self, job: BackfillJob) -> None:
@@ -132,26 +132,26 @@ class EmbedPart(beam.DoFn):
         self._room: NDArray[Any] | None = None
 
     def process(self, element: Element) -> Iterator[Counts]:
-        """Yield what was written."""
+        """Yield the counts of what was written."""
         part, batch = element
         version = part.version
         encoder, bad, seconds = version.load(), list(part.bad), 0.0
         if self._room is None:
-            self._room = np.empty((_PIECE, encoder.dim), self._job.enrichment.vectors.dtype)
+            self._room = np.empty((_SLICE_ROWS, encoder.dim), self._job.enrichment.vectors.dtype)
         with self._parts.new(part.name, self._job.enrichment.schema(batch.schema, encoder)) as file:
-            for first in range(0, batch.num_rows, _PIECE):
-                piece = batch.slice(first, _PIECE)
+            for first in range(0, batch.num_rows, _SLICE_ROWS):
+                rows = batch.slice(first, _SLICE_ROWS)
                 begin = time.perf_counter()
-                enriched = self._job.enrichment(piece, encoder, version.label, self._room)
+                enriched = self._job.enrichment(rows, encoder, version.label, self._room)
                 seconds += time.perf_counter() - begin
                 file.write(enriched.batch)
                 bad += [
-                    BadRow(part.source, int(part.rows[first + row]), reason, record_of(piece, row))
+                    BadRow(part.source, int(part.rows[first + row]), reason, record_of(rows, row))
                     for row, reason in enriched.bad.items()
                 ]
             self._dead.write(part.name, bad)
             file.describe(part_metadata(self._job, part.n_records, len(bad), part.n_bytes))
-        self._metrics.tell(version.label, part.n_records, len(bad), batch.nbytes, seconds)
+        self._metrics.report(version.label, part.n_records, len(bad), batch.nbytes, seconds)
         yield Counts(part.n_records, part.n_records - len(bad), len(bad), part.n_bytes, 1)
 
 

@@ -1,7 +1,7 @@
-"""What travels through a streaming pipeline: rows of one window, each with the place that it came from."""
+"""What flows through a streaming pipeline: batches of records of one source, and their slices by window."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,58 +12,61 @@ from pipelines.beam.streaming.event_time import NO_TIME, OPEN, event_times
 from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.records.fields import field_at, field_path
 
-__all__ = ["BAD_ROWS", "ROW", "SOURCE", "Arrival", "Piece", "Windows", "bad_batch", "bad_rows"]
+__all__ = ["BAD_ROWS", "ROW", "SOURCE", "SourceBatch", "WindowSlice", "Windows", "bad_batch", "bad_rows"]
 
 SOURCE, ROW = "_millstream_source", "_millstream_row"
-"""Columns of a piece: the file, or `TOPIC/PARTITION`, of a row, and its number there."""
+"""Columns of a slice: the source of a row (a file, or `TOPIC/PARTITION`), and its number there."""
 
 BAD_ROWS = pa.schema({"source": pa.string(), "row": pa.int64(), "reason": pa.string(), "record": pa.binary()})
-"""Bad rows as a batch."""
+"""The schema of bad rows as a batch."""
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """What a source hands on at once.
+class SourceBatch:
+    """The records that a reader returns at once.
 
     Attributes:
         source: the file, or `TOPIC/PARTITION`.
-        batch: `(n,)` records.
-        rows: `(n,)` int64, their numbers in the source.
-        times: `(n,)` int64, microseconds since the epoch: when each happened. `NO_TIME` where that is not
-            known.
+        records: `(n,)` records.
+        rows: `(n,)` int64, their row numbers or offsets in the source.
+        times: `(n,)` int64, their event times in microseconds since the epoch; `NO_TIME` where unknown.
         bad: rows that could not be read.
-        watermark: microseconds since the epoch: the source has promised nothing older than that.
-        own: microseconds since the epoch: the source's own time of it.
-        keys: `(n,)` keys of the messages, or None where the source has none.
+        watermark: microseconds since the epoch; the source expects no older records.
+        ingestion_time: microseconds since the epoch, when the source received them.
+        keys: `(n,)` message keys, or None if the source has none.
     """
 
     source: str
-    batch: pa.RecordBatch
+    records: pa.RecordBatch
     rows: NDArray[np.int64]
     times: NDArray[np.int64]
     bad: tuple[BadRow, ...]
     watermark: int
-    own: int
+    ingestion_time: int
     keys: tuple[bytes | None, ...] | None = None
 
     @property
     def latest(self) -> int:
-        """The latest time in it, `NO_TIME` if it has none."""
+        """The latest event time, or `NO_TIME` if there is none."""
         return int(self.times.max(initial=NO_TIME))
 
     @property
-    def time(self) -> int:
-        """A time in none of the windows that are closed."""
+    def timestamp(self) -> int:
+        """A time in a window that is still open."""
         known = max(self.latest, self.watermark)
-        return known if known > OPEN else self.own
+        return known if known > OPEN else self.ingestion_time
+
+    def bad_row(self, row: int, reason: str) -> BadRow:
+        """Record `row` of this batch as a bad row."""
+        return BadRow(self.source, int(self.rows[row]), reason, record_of(self.records, row))
 
 
-class Piece(NamedTuple):
-    """The rows of one window out of an arrival, and its bad rows.
+class WindowSlice(NamedTuple):
+    """The rows of a source batch that fall into one window.
 
     Attributes:
         good: records with the columns `SOURCE` and `ROW`.
-        bad: `BAD_ROWS`.
+        bad: rows with the schema `BAD_ROWS`.
     """
 
     good: pa.RecordBatch
@@ -72,69 +75,70 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Windows:
-    """Fixed windows of event time.
+    """Tumbling windows of event time.
 
     Attributes:
-        size: of a window, in microseconds.
-        lateness: how long after its end a window takes late rows, in microseconds.
-        field: the dotted name of the field with the time of a record; None takes the source's own.
+        size: the length of a window, in microseconds.
+        lateness: how long after its end a window accepts late rows, in microseconds.
+        field: the dotted name of the field with the event time; None uses the source's own time.
     """
 
     size: int
     lateness: int = 0
-    field: str | None = field(default=None)
+    field: str | None = None
 
-    def times(self, batch: pa.RecordBatch, otherwise: NDArray[np.int64]) -> NDArray[np.int64]:
-        """`(n,)` int64, when each record happened: by `field`, or as the source says."""
+    def event_times(self, records: pa.RecordBatch, default: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`(n,)` int64, the event time of each record: from `field`, or else `default`."""
         if self.field is None:
-            return otherwise
-        path = field_path(batch.schema, self.field)
+            return default
+        path = field_path(records.schema, self.field)
         if path is None:
-            return np.full(batch.num_rows, NO_TIME, np.int64)
-        return event_times(field_at(batch, path))
+            return np.full(records.num_rows, NO_TIME, np.int64)
+        return event_times(field_at(records, path))
 
-    def pieces(self, arrival: Arrival) -> Iterator[tuple[int, Piece]]:
-        """Cut an arrival at the edges of windows.
+    def slices(self, batch: SourceBatch) -> Iterator[tuple[int, WindowSlice]]:
+        """Split a batch by window.
 
-        Rows without a time, and rows that come too late for their window, are bad rows; they go with a window
-        that is open.
+        Rows without an event time and rows that are too late for their window are bad rows. They go into a
+        window that is still open.
 
         Yields:
-            A time inside a window, in microseconds, and the piece of that window.
+            A time inside the window, in microseconds, and the window's slice.
         """
-        starts = arrival.times // self.size * self.size
-        too_late = starts + self.size + self.lateness <= arrival.watermark
-        timeless = arrival.times == NO_TIME
+        starts = batch.times // self.size * self.size
+        timeless = batch.times == NO_TIME
+        too_late = ~timeless & (starts + self.size + self.lateness <= batch.watermark)
         bad = [
-            *arrival.bad,
-            *_bad(arrival, timeless, f"no time in the field {self.field}"),
-            *_bad(arrival, too_late & ~timeless, "it came too late for its window"),
+            *batch.bad,
+            *_bad(batch, timeless, f"no event time in the field {self.field}"),
+            *_bad(batch, too_late, "too late: its window is closed"),
         ]
-        batch = _with_places(arrival)
+        records = _with_positions(batch)
         good = ~(too_late | timeless)
         for start in np.unique(starts[good]).tolist():
-            mine = good & (starts == start)
-            part = batch if mine.all() else batch.filter(pa.array(mine))
-            yield int(arrival.times[mine].max()), Piece(part, bad_batch([]))
+            inside = good & (starts == start)
+            part = records if inside.all() else records.filter(pa.array(inside))
+            yield int(batch.times[inside].max()), WindowSlice(part, bad_batch([]))
         if bad:
-            yield arrival.time, Piece(batch.slice(0, 0), bad_batch(bad))
+            yield batch.timestamp, WindowSlice(records.slice(0, 0), bad_batch(bad))
 
 
-def _with_places(arrival: Arrival) -> pa.RecordBatch:
-    sources = pa.repeat(arrival.source, arrival.batch.num_rows)
-    columns = [*arrival.batch.columns, sources, pa.array(arrival.rows, pa.int64())]
-    return pa.RecordBatch.from_arrays(columns, names=[*arrival.batch.schema.names, SOURCE, ROW])
-
-
-def _bad(arrival: Arrival, rows: NDArray[np.bool_], reason: str) -> list[BadRow]:
-    return [
-        BadRow(arrival.source, int(arrival.rows[row]), reason, record_of(arrival.batch, row))
-        for row in np.flatnonzero(rows).tolist()
+def _with_positions(batch: SourceBatch) -> pa.RecordBatch:
+    records = batch.records
+    columns = [
+        *records.columns,
+        pa.repeat(batch.source, records.num_rows),
+        pa.array(batch.rows, pa.int64()),
     ]
+    return pa.RecordBatch.from_arrays(columns, names=[*records.schema.names, SOURCE, ROW])
+
+
+def _bad(batch: SourceBatch, rows: NDArray[np.bool_], reason: str) -> list[BadRow]:
+    return [batch.bad_row(row, reason) for row in np.flatnonzero(rows).tolist()]
 
 
 def bad_batch(rows: Sequence[BadRow]) -> pa.RecordBatch:
-    """Bad rows as a batch that travels as Arrow."""
+    """Bad rows as a batch, so that they travel as Arrow."""
     columns = zip(*((bad.file, bad.row, bad.reason, bad.record) for bad in rows), strict=True)
     arrays = list(columns) if rows else [(), (), (), ()]
     return pa.record_batch(
@@ -143,10 +147,10 @@ def bad_batch(rows: Sequence[BadRow]) -> pa.RecordBatch:
 
 
 def bad_rows(batches: Iterable[pa.RecordBatch]) -> list[BadRow]:
-    """The bad rows of several batches, each row of a source once."""
+    """The bad rows of several batches, sorted and without duplicates."""
     found = {
         (one["source"], one["row"]): BadRow(one["source"], one["row"], one["reason"], one["record"])
         for batch in batches
         for one in batch.to_pylist()
     }
-    return [found[place] for place in sorted(found)]
+    return [found[position] for position in sorted(found)]

@@ -1,7 +1,4 @@
-"""When records happened, read from one of their fields; and how far event time has come in a source.
-
-The watermark is what a reader promises about the records still to come.
-"""
+"""Event time: when records happened, and how far event time has advanced in a source (the watermark)."""
 
 import time
 from collections.abc import Callable
@@ -19,31 +16,31 @@ from encoder.errors import InputError
 __all__ = ["NO_TIME", "OPEN", "Watermark", "WatermarkPolicy", "event_times"]
 
 NO_TIME = np.iinfo(np.int64).min
-"""In place of a time that cannot be read."""
+"""Stands for an event time that is missing or cannot be parsed."""
 
 OPEN = -(1 << 61)
-"""Microseconds: before all times. Nothing is promised yet."""
+"""Microseconds: the watermark before the first record, earlier than any event time."""
 
-_LOOKS = 4  # without a record, at least, before a source counts as silent
+_POLLS = 4  # without a record, at least, before a source counts as idle
 _MICROS = pa.timestamp("us", "UTC")
 _LIMIT = 2.0**62
 _UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (np.inf, 1e-3))
-"""A number below the first is in a unit of so many microseconds: seconds, milli-, micro-, nanoseconds."""
+"""Numbers below the first are in a unit of so many microseconds: seconds, milli-, micro-, nanoseconds."""
 
 
 def event_times(values: pa.Array) -> NDArray[np.int64]:
-    """Microseconds since the epoch.
+    """Convert a column to microseconds since the epoch.
 
     Args:
-        values: `(n,)` timestamps or dates (without a zone: UTC), ISO 8601 texts, or numbers since the epoch,
-            whose unit is told by their size: below 1e11 they are seconds, below 1e14 milliseconds, below
-            1e17 microseconds, else nanoseconds.
+        values: `(n,)` timestamps or dates (UTC if they have no zone), ISO 8601 strings, or numbers since the
+            epoch. The size of a number tells its unit: seconds below 1e11, milliseconds below 1e14,
+            microseconds below 1e17, else nanoseconds.
 
     Returns:
-        `(n,)` int64; `NO_TIME` where a value is null or cannot be read.
+        `(n,)` int64; `NO_TIME` where a value is null or cannot be parsed.
 
     Raises:
-        InputError: values of this type are no times.
+        InputError: the column has another type.
     """
     kind = values.type
     if pt.is_dictionary(kind):
@@ -56,7 +53,7 @@ def event_times(values: pa.Array) -> NDArray[np.int64]:
         return _of_timestamps(values.cast(pa.timestamp("us", kind.tz), safe=False))
     if pt.is_date(kind):
         return _of_timestamps(values.cast(pa.timestamp("us")))
-    raise InputError(f"{kind} is no event time: name a field of timestamps, ISO 8601 texts or numbers")
+    raise InputError(f"event times cannot be {kind}: name a field of timestamps, ISO 8601 strings or numbers")
 
 
 def _of_timestamps(values: pa.Array) -> NDArray[np.int64]:
@@ -92,24 +89,24 @@ def _of_text(text: str | None) -> int:
 
 @dataclass(frozen=True)
 class WatermarkPolicy:
-    """When a reader promises what.
+    """How a reader sets its watermark.
 
     Attributes:
-        disorder: microseconds by which a record may be older than one before it.
-        idle: microseconds without a record after which a reader goes by the clock, so that a source that is
-            silent holds up no window.
+        out_of_orderness: microseconds by which a record may be older than one before it.
+        idle: microseconds without a record after which the watermark follows the clock, so that an idle
+            source does not hold windows open.
     """
 
-    disorder: int
+    out_of_orderness: int
     idle: int
 
 
 class Watermark:
-    """Follows the times of records, `disorder` behind the latest; never goes back.
+    """Stays `out_of_orderness` behind the latest event time, and never goes back.
 
     Args:
-        policy: how.
-        micros: where it was, microseconds since the epoch.
+        policy: how to set it.
+        micros: where it starts, microseconds since the epoch.
         now: the clock, seconds since the epoch.
     """
 
@@ -119,24 +116,24 @@ class Watermark:
         self._policy = policy
         self.micros = micros
         self._now = now
-        self._looked = now()
+        self._polled = now()
         self._silence = 0.0  # seconds
 
-    def see(self, latest: int) -> None:
-        """Records came; the latest happened at this time, in microseconds since the epoch."""
-        self._looked, self._silence = self._now(), 0.0
-        if latest > OPEN:  # else none of them has a time
-            self.micros = max(self.micros, latest - self._policy.disorder)
+    def observe(self, latest: int) -> None:
+        """Records arrived; `latest` is their latest event time, in microseconds since the epoch."""
+        self._polled, self._silence = self._now(), 0.0
+        if latest > OPEN:  # else none of them has an event time
+            self.micros = max(self.micros, latest - self._policy.out_of_orderness)
 
-    def wait(self) -> None:
-        """No record came.
+    def observe_nothing(self) -> None:
+        """The source was polled and had no record.
 
-        A process that stood still has not looked, and records may wait for it: one look ends but a part of
-        the time that makes a source idle.
+        A process that was suspended has not polled, and records may be waiting. So one poll counts for at
+        most a part of the time that makes a source idle.
         """
-        looked, self._looked = self._looked, self._now()
+        polled, self._polled = self._polled, self._now()
         idle = self._policy.idle / 1e6
-        self._silence += min(max(self._looked - looked, 0.0), idle / _LOOKS)  # a clock may be set back
+        self._silence += min(max(self._polled - polled, 0.0), idle / _POLLS)  # a clock may be set back
         if self._silence > idle:
-            behind = self._policy.idle + self._policy.disorder
-            self.micros = max(self.micros, round(self._looked * 1e6) - behind)
+            behind = self._policy.idle + self._policy.out_of_orderness
+            self.micros = max(self.micros, round(self._polled * 1e6) - behind)

@@ -1,4 +1,4 @@
-"""What the inputs and the outputs of streams have in common, and the pipeline of one behind the other."""
+"""The interfaces of a stream's sources and sinks, and the pipeline that connects one to the other."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,93 +10,93 @@ from apache_beam.io.unbounded_source import ReadFromUnboundedSource, UnboundedRe
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from encoder.errors import MillstreamError
-from pipelines.beam.streaming.batch import Arrival
+from pipelines.beam.streaming.batch import SourceBatch
 from pipelines.beam.transforms import coder
 
-__all__ = ["ArrivalReader", "Input", "Output", "Source", "StreamJob", "stream"]
+__all__ = ["BatchReader", "PolledSource", "Sink", "Source", "StreamJob", "stream"]
 
 
-class Input(ABC):
-    """Gives `Arrival`s.
+class Source(ABC):
+    """Where the records of a stream come from.
 
     Attributes:
-        records: the schema of its records.
+        schema: the schema of its records.
     """
 
-    records: pa.Schema
+    schema: pa.Schema
 
     @property
     @abstractmethod
-    def place(self) -> str:
-        """What the command line calls it."""
+    def uri(self) -> str:
+        """Its name on the command line, such as `kafka:TOPIC`."""
 
     @abstractmethod
-    def arrivals(self, pipeline: beam.Pipeline) -> Any:
-        """Add the input to a pipeline; a PCollection of `Arrival`s."""
+    def read(self, pipeline: beam.Pipeline) -> Any:
+        """Add the source to a pipeline; returns a PCollection of `SourceBatch`."""
 
 
-class Source(Input, UnboundedSource):
-    """An input that is a Beam source."""
+class PolledSource(Source, UnboundedSource):
+    """A source with readers of our own, which Beam polls."""
 
     @property
-    def poll_seconds(self) -> float:
-        """How long a reader that found nothing is left alone."""
+    def poll_interval(self) -> float:
+        """Seconds until Beam polls a reader again that found nothing."""
         return 0.05
 
-    def arrivals(self, pipeline: beam.Pipeline) -> Any:
-        """See `Input`."""
-        return pipeline | "Read" >> ReadFromUnboundedSource(self, poll_interval=self.poll_seconds)
+    def read(self, pipeline: beam.Pipeline) -> Any:
+        """Add Beam's read of an unbounded source."""
+        return pipeline | "Read" >> ReadFromUnboundedSource(self, poll_interval=self.poll_interval)
 
 
-class ArrivalReader(UnboundedReader):
-    """What the readers of our sources have in common; `advance` says what is current, and the end."""
+class BatchReader(UnboundedReader):
+    """A reader of batches; a subclass implements `advance`, which sets `_current` and `_ended`."""
 
     def __init__(self) -> None:
-        self._current: Arrival | None = None
+        self._current: SourceBatch | None = None
         self._ended = False
 
     @property
     @abstractmethod
-    def _micros(self) -> int:
+    def _watermark_micros(self) -> int:
         """The watermark, microseconds since the epoch."""
 
     def start(self) -> bool:
-        """See `UnboundedReader`, as for the others."""
+        """Read the first batch; False if there is none now."""
         return self.advance()
 
-    def get_current(self) -> Arrival:
-        """What was read last.
+    def get_current(self) -> SourceBatch:
+        """The batch that was read last.
 
         Raises:
-            MillstreamError: nothing was.
+            MillstreamError: none was read.
         """
         if self._current is None:
-            raise MillstreamError("there is no current record: call advance first")
+            raise MillstreamError("there is no current batch: call advance first")
         return self._current
 
     def get_current_timestamp(self) -> Timestamp:
-        """A time in a window that is open."""
-        return Timestamp(micros=self.get_current().time)
+        """A time in a window that is still open."""
+        return Timestamp(micros=self.get_current().timestamp)
 
     def get_watermark(self) -> Timestamp:
-        """The end of time, once the source has ended."""
-        return MAX_TIMESTAMP if self._ended else Timestamp(micros=self._micros)
+        """The watermark; the end of time once the source has ended."""
+        return MAX_TIMESTAMP if self._ended else Timestamp(micros=self._watermark_micros)
 
 
-class Output(ABC):
-    """Takes `Arrival`s."""
+class Sink(ABC):
+    """Where the enriched records of a stream go."""
 
     @property
     @abstractmethod
-    def place(self) -> str:
-        """What the command line calls it."""
+    def uri(self) -> str:
+        """Its name on the command line, such as `kafka:TOPIC`."""
 
     @abstractmethod
-    def write(self, arrivals: Any) -> Any:
-        """Add the output to a pipeline, behind a PCollection of `Arrival`s; a PCollection."""
+    def write(self, batches: Any) -> Any:
+        """Add the sink to a pipeline, behind a PCollection of `SourceBatch`; returns a PCollection."""
 
-    def finish(self) -> None:  # noqa: B027 - topics need none
-        """Clean up, once nobody writes any more."""
+    def finish(self) -> None:  # noqa: B027 - topics leave nothing behind
+        """Remove temporary files, once nobody writes any more."""
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,19 @@ class StreamJob:
     """A streaming job.
 
     Attributes:
-        source: gives `Arrival`s.
-        output: takes them.
+        source: where records come from.
+        sink: where they go.
     """
 
-    source: Input
-    output: Output
+    source: Source
+    sink: Sink
 
 
 def stream(pipeline: beam.Pipeline, job: StreamJob) -> Any:
     """Add a streaming job to a pipeline.
 
     Returns:
-        What the output gives.
+        What the sink returns.
     """
     coder.register()
-    return job.output.write(job.source.arrivals(pipeline))
+    return job.sink.write(job.source.read(pipeline))

@@ -1,4 +1,4 @@
-"""The model of a streaming job: one version for ever, or whatever is the latest."""
+"""The model of a streaming job: one version, or always the latest one."""
 
 import logging
 import threading
@@ -15,19 +15,15 @@ from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.enrich.model_version import ModelVersion
 
-__all__ = ["Fixed", "Followed", "StreamModel"]
+__all__ = ["LatestModel", "PinnedModel", "StreamModel"]
 
-_NO_GOOD = (CorruptVersion, ModelFormatError)
+_UNUSABLE = (CorruptVersion, ModelFormatError)
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """One version.
-
-    Attributes:
-        version: the version.
-    """
+class PinnedModel:
+    """One version for the whole job."""
 
     version: ModelVersion
 
@@ -37,16 +33,16 @@ class Fixed:
 
 
 @dataclass(frozen=True)
-class Followed:
-    """The latest version of a store, looked up now and then, loaded in the background.
+class LatestModel:
+    """The latest version of a store, checked for periodically and loaded in the background.
 
-    A version that cannot be used is refused, and counted in the metric `models_refused`; the one before it
-    stays. A worker that starts while the latest is such a one takes the highest below it that is good.
+    A version that cannot be used is refused and counted in the metric `models_refused`; the one before it
+    stays in use. A worker that starts while the latest version is unusable takes the highest usable one.
 
     Attributes:
-        ref: of the store, as `s3://bucket/models/minilm@latest`.
-        every: seconds between two looks.
-        enrichment: what is done with the model: a version that lacks one of its heads is refused as well.
+        ref: the store, such as `s3://bucket/models/minilm@latest`.
+        every: seconds between checks for a newer version.
+        enrichment: what the model is used for; a version without one of its heads is refused as well.
     """
 
     ref: str
@@ -54,64 +50,64 @@ class Followed:
     enrichment: Enrichment | None = None
 
     def current(self) -> tuple[Encoder, str]:
-        """The encoder to use for the next batch, and its label; never waits but for the first."""
+        """The encoder for the next batch, and its label; only the first call waits."""
         process = _process(self)
-        process.tell()
+        process.report()
         model = process.follower.current()
         return model.encoder, model.label
 
 
-StreamModel = Fixed | Followed
+StreamModel = PinnedModel | LatestModel
 
 
 class _Process:
-    """A process's follower, and how much of it the metrics know."""
+    """The follower of this process, and how many of its refusals Beam's metrics count already."""
 
-    def __init__(self, model: Followed) -> None:
-        self.follower = _follower(model)
-        self._told = 0
+    def __init__(self, model: LatestModel) -> None:
+        self.follower = _start(model)
+        self._reported = 0
         self._lock = threading.Lock()
 
-    def tell(self) -> None:
+    def report(self) -> None:
         with self._lock:
-            new, self._told = self.follower.refused - self._told, self.follower.refused
+            new, self._reported = self.follower.refused - self._reported, self.follower.refused
         if new:
             Metrics.counter("millstream", "models_refused").inc(new)
 
 
-def _follower(model: Followed) -> ModelFollower:
+def _start(model: LatestModel) -> ModelFollower:
     def accept(encoder: Encoder) -> None:
         try:
             if model.enrichment is not None:
                 model.enrichment.accept(encoder)
-        except ConfigurationError as error:  # of this version, not of the store
+        except ConfigurationError as error:  # this version's, not the store's
             raise ModelFormatError(str(error)) from error
 
     try:
         return ModelFollower.start(model.ref, every=model.every, accept=accept)
-    except _NO_GOOD as error:
+    except _UNUSABLE as error:
         _log.error("the latest version is refused: %s", error)
     reference = parse(model.ref)
     *lower, _latest = ModelStore.open(reference.location).versions()
     for number in reversed(lower):
         try:
             good = ModelFollower.start(f"{reference.location}@{number}", accept=accept).current()
-        except _NO_GOOD:
+        except _UNUSABLE:
             continue
         follower = ModelFollower(reference, good, threads=1, accept=accept)
-        follower._follow(model.every)  # noqa: SLF001 - `start` knows no other beginning than the latest
+        follower.follow(model.every)
         return follower
-    raise CorruptVersion(f"{reference.location} has no version that is whole: publish one")
+    raise CorruptVersion(f"{reference.location} has no usable version: publish one")
 
 
-_starting = threading.Lock()  # the threads of a worker begin together: one of them loads for all
+_starting = threading.Lock()  # threads of a worker start together; one of them loads the model for all
 
 
-def _process(model: Followed) -> _Process:
+def _process(model: LatestModel) -> _Process:
     with _starting:
-        return _start(model)
+        return _cached_process(model)
 
 
 @lru_cache(maxsize=1)
-def _start(model: Followed) -> _Process:
+def _cached_process(model: LatestModel) -> _Process:
     return _Process(model)

@@ -1,23 +1,19 @@
-"""From the words of the command line to a streaming job: everything that can be wrong is found here."""
+"""Plan a streaming job: check all options before anything is written."""
 
 import re
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.reference import parse
 from encoder.store.objects import open_objects
 from pipelines.beam.streaming.interfaces import StreamJob
-from pipelines.beam.streaming.model import Fixed, Followed, StreamModel
-from pipelines.beam.streaming.sink_options import OutputWords
-from pipelines.beam.streaming.sinks.parquet import FILE_NAME, WindowFiles
-from pipelines.beam.streaming.source_options import StreamInput, Timing
-from pipelines.enrich import Layout
-from pipelines.enrich.columns import VectorFormat
-from pipelines.enrich.enrichment import Enrichment, chosen_heads
+from pipelines.beam.streaming.model import LatestModel, PinnedModel, StreamModel
+from pipelines.beam.streaming.sink_options import SinkOptions
+from pipelines.beam.streaming.sinks.parquet import FILE_NAME, ParquetSink
+from pipelines.beam.streaming.source_options import SourceOptions, Timing
+from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
-from pipelines.records.template import TextTemplate
 from pipelines.sinks.output_claim import OutputClaim
 
 __all__ = ["claim_stream", "plan_stream"]
@@ -26,59 +22,49 @@ __all__ = ["claim_stream", "plan_stream"]
 def plan_stream(
     *,
     model: str,
-    source: StreamInput,
-    output: OutputWords,
-    text: str,
-    keep: Sequence[str] | None = None,
-    vectors: Layout = "list",
-    dtype: Dtype = "float32",
-    heads: Sequence[str] | None = None,
+    source: SourceOptions,
+    sink: SinkOptions,
+    enrichment: Enrichment,
     timing: Timing | None = None,
     follow: float | None = None,
 ) -> StreamJob:
-    """Check everything and say what to do; nothing is written.
+    """Plan a streaming job; nothing is written.
 
     Args:
         model: REF of the model.
-        source: the input; at least one record must be there to tell the columns.
-        output: the output.
-        text: the text template.
-        keep: columns to keep, or None for all.
-        vectors: layout of the vectors.
-        dtype: type of their elements.
-        heads: the heads whose scores are added, or None for all.
+        source: where records come from; at least one must be there to tell the columns.
+        sink: where they go.
+        enrichment: the text template, the columns to keep, the format of the vectors, the heads.
         timing: windows and their times.
-        follow: seconds between two looks for a newer version of the model; None stays with the one of now.
+        follow: seconds between checks for a newer version of the model; None stays with the current one.
 
     Raises:
-        TemplateError: the template cannot be read, or names a field that no record has.
-        InputError: there are no inputs, or they do not fit together.
-        OutputConflict: the output lies among the inputs, or the other way round.
-        ConfigurationError: a REF, a URI, a topic, a time or a kept column that does not exist.
+        TemplateError: the template names a field that no record has.
+        InputError: there are no inputs, or their schemas differ.
+        OutputConflict: the output is inside the input, or the other way round.
+        ConfigurationError: a REF, a URI, a topic, a time or a kept column is wrong.
     """
     timing = timing or Timing()
-    template = TextTemplate.parse(text)
-    kept = None if keep is None else tuple(dict.fromkeys(keep))
-    wanted = [*template.fields, *([timing.field] if timing.field else []), *output.key_fields]
-    read = source.source(wanted, kept, timing, output.place if output.kind == "parquet" else None)
-    form = VectorFormat(vectors, dtype)
-    columns = tuple(read.records.names) if kept is None else kept
-    enrichment = Enrichment(template, columns, form, chosen_heads(heads))
+    wanted = [*enrichment.template.fields, *([timing.field] if timing.field else []), *sink.key_fields]
+    folder = sink.target if sink.kind == "parquet" else None
+    records = source.source(wanted, enrichment.keep, timing, folder)
+    if enrichment.keep is None:
+        enrichment = replace(enrichment, keep=tuple(records.schema.names))
     version = ModelVersion.resolve(model)
-    enrichment.schema(read.records, version.load())  # refuses columns that cannot be kept
+    enrichment.schema(records.schema, version.load())  # refuses columns that cannot be kept
     followed = _model(model, version, follow, enrichment)
-    return StreamJob(read, output.output(followed, enrichment, timing.windows()))
+    return StreamJob(records, sink.sink(followed, enrichment, timing.windows()))
 
 
 def _model(ref: str, version: ModelVersion, follow: float | None, enrichment: Enrichment) -> StreamModel:
     if follow is None:
-        return Fixed(version)
+        return PinnedModel(version)
     reference = parse(ref)
     if reference.kind != "store" or reference.selector != "latest":
         raise ConfigurationError(
-            f"{ref} always means the same model: name a store, as in ./store/minilm@latest"
+            f"{ref} never changes: to follow a model, name a store, such as ./store/minilm@latest"
         )
-    return Followed(str(reference), follow, enrichment)
+    return LatestModel(str(reference), follow, enrichment)
 
 
 def claim_stream(job: StreamJob) -> None:
@@ -87,21 +73,21 @@ def claim_stream(job: StreamJob) -> None:
     Raises:
         OutputConflict: the folder holds something else, or another stream.
     """
-    if isinstance(job.output, WindowFiles):
-        options = _options(job.source.place, job.output)
+    if isinstance(job.sink, ParquetSink):
+        options = _options(job.source.uri, job.sink)
         claim = OutputClaim("stream", options, files=re.compile(FILE_NAME))
-        claim.take(open_objects(job.output.file.output))
+        claim.take(open_objects(job.sink.file.output))
 
 
-def _options(source: str, output: WindowFiles) -> dict[str, Any]:
-    enrichment = output.file.enrichment
+def _options(source: str, sink: ParquetSink) -> dict[str, Any]:
+    enrichment = sink.file.enrichment
     return {
         "source": source,
         "text": enrichment.template.source,
         "keep": enrichment.keep,
         "vectors": enrichment.vectors,
         "heads": enrichment.heads,
-        "window": output.windows.size,
-        "event_time": output.windows.field,
-        "shards": output.shards,
+        "window": sink.windows.size,
+        "event_time": sink.windows.field,
+        "shards": sink.shards,
     }

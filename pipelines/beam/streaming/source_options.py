@@ -1,4 +1,4 @@
-"""Where the records of a stream come from, and which columns they have."""
+"""The options of a stream's source: where records come from, which columns they have, and their times."""
 
 import importlib.util
 import re
@@ -12,7 +12,7 @@ from encoder.errors import ConfigurationError, MissingExtra, TemplateError
 from pipelines.beam.backfill.plan import check_apart
 from pipelines.beam.streaming.batch import Windows
 from pipelines.beam.streaming.event_time import WatermarkPolicy
-from pipelines.beam.streaming.interfaces import Input, Source
+from pipelines.beam.streaming.interfaces import Source
 from pipelines.beam.streaming.sources.files import FileSource
 from pipelines.formats import FileFormat, PlainFormat
 from pipelines.formats.messages import columns_seen
@@ -20,10 +20,12 @@ from pipelines.records.fields import field_names, field_path, prune
 from pipelines.sources.files.discovery import find_inputs
 from pipelines.sources.files.schema import infer_schema
 
-__all__ = ["StreamInput", "Timing", "check_pubsub"]
+__all__ = ["SourceOptions", "Timing", "check_pubsub"]
 
 _MICROS = 1_000_000
 _FILE_READERS = 4
+_KINDS = "files:GLOB, kafka:TOPIC or pubsub:projects/PROJECT/subscriptions/NAME (or …/topics/NAME)"
+_VALUES: dict[str | None, PlainFormat] = {None: "json", "jsonl": "json", "text": "text"}
 
 
 @dataclass(frozen=True)
@@ -31,56 +33,57 @@ class Timing:
     """Times of a stream, in seconds.
 
     Attributes:
-        field: dotted name of the field with the time of a record; None takes that of its file or message.
-        window: the size of a window.
-        lateness: how long after its end a window takes late records.
-        disorder: by how much a record may be older than one before it.
-        idle: after which a silent source no longer holds up windows.
-        look: between two looks for new files.
-        ends: whether the stream ends when all that is there has been read.
+        field: dotted name of the field with the event time; None uses the time of the file or message.
+        window: the length of a window.
+        lateness: how long after its end a window accepts late records.
+        out_of_orderness: by how much a record may be older than one before it.
+        idle: after this time without a record, a source no longer holds windows open.
+        poll: how often to look for new files.
+        ends: whether the stream ends once everything that is there has been read.
     """
 
     field: str | None = None
     window: float = 60
     lateness: float = 600
-    disorder: float = 60
+    out_of_orderness: float = 60
     idle: float = 60
-    look: float = 1
+    poll: float = 1
     ends: bool = False
 
     def windows(self) -> Windows:
         """The windows.
 
         Raises:
-            ConfigurationError: a window is no whole number of seconds.
+            ConfigurationError: the length of a window is not a whole number of seconds.
         """
         if self.window < 1 or self.window % 1:
-            raise ConfigurationError(f"a window of {self.window:g} s: give whole seconds, one or more")
+            raise ConfigurationError(f"a window of {self.window:g} s: use whole seconds, at least one")
         return Windows(round(self.window * _MICROS), round(self.lateness * _MICROS), self.field)
 
     def policy(self) -> WatermarkPolicy:
-        """For the watermark of the source."""
-        return WatermarkPolicy(round(self.disorder * _MICROS), round(self.idle * _MICROS))
+        """How readers set their watermark."""
+        return WatermarkPolicy(round(self.out_of_orderness * _MICROS), round(self.idle * _MICROS))
 
 
 @dataclass(frozen=True)
-class StreamInput:
-    """The words for an input.
+class SourceOptions:
+    """The options of a source.
 
     Attributes:
-        text: `files:GLOB`, `kafka:TOPIC`, or `pubsub:projects/PROJECT/subscriptions/NAME` or `…/topics/NAME`.
-        format: of the files, or None to go by their extensions; of a topic's values, `jsonl` or `text`.
-        brokers: of Kafka, `HOST:PORT`.
-        properties: librdkafka's.
-        sample: a file of JSON lines that tells the columns where the input cannot: of Pub/Sub, and of a topic
-            that is empty.
-        attributes: of Pub/Sub, those that become columns of text.
-        time_attribute: of Pub/Sub, the one with the time of a record.
-        id_attribute: of Pub/Sub, the one with an id of a record that is the same if it is published again.
-        readers: how many read files or partitions at a time; None is four for files, and one a partition.
+        uri: `files:GLOB`, `kafka:TOPIC`, or `pubsub:projects/PROJECT/subscriptions/NAME` or `…/topics/NAME`.
+        format: the format of files, None to go by their extensions; or of a topic's values, `jsonl` or
+            `text`.
+        brokers: Kafka's `HOST:PORT`.
+        properties: librdkafka's properties.
+        sample: a file of JSON lines with the columns of the records; Pub/Sub and empty topics need it.
+        attributes: Pub/Sub attributes that become columns of text.
+        time_attribute: the Pub/Sub attribute with the event time.
+        id_attribute: the Pub/Sub attribute with an id that stays the same if a record is published again.
+        readers: how many readers share the files or partitions; None means four for files, and one for each
+            partition.
     """
 
-    text: str
+    uri: str
     format: FileFormat | None = None
     brokers: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
@@ -92,8 +95,8 @@ class StreamInput:
 
     def source(
         self, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing, output: str | None
-    ) -> Input:
-        """The source.
+    ) -> Source:
+        """Create the source.
 
         Args:
             wanted: dotted names of the fields that are needed.
@@ -103,36 +106,36 @@ class StreamInput:
 
         Raises:
             TemplateError: no record has one of the fields or columns.
-            InputError: there are no inputs, or they do not fit together.
-            OutputConflict: the output lies among the inputs, or the other way round.
-            ConfigurationError: the input is of no known kind, or there is no such topic.
+            InputError: there are no inputs, or their schemas differ.
+            OutputConflict: the output is inside the input, or the other way round.
+            ConfigurationError: the source is of no known kind, or the topic does not exist.
         """
-        kind, _, place = self.text.partition(":")
-        if kind not in ("files", "kafka", "pubsub") or not place:
-            raise ConfigurationError(f"cannot use --input {self.text}: write {_KINDS}")
+        kind, _, target = self.uri.partition(":")
+        if kind not in ("files", "kafka", "pubsub") or not target:
+            raise ConfigurationError(f"cannot use --input {self.uri}: write {_KINDS}")
         if kind != "pubsub" and (self.attributes or self.time_attribute or self.id_attribute):
-            raise ConfigurationError("attributes are Pub/Sub's: leave their options out")
+            raise ConfigurationError(
+                "only Pub/Sub has attributes: leave --attributes, --time-attribute and --id-attribute out"
+            )
         if kind == "kafka":
-            return self._topic(place, wanted, keep, timing)
+            return self._kafka(target, wanted, keep, timing)
         if kind == "pubsub":
-            return self._pubsub(place, wanted, keep, timing)
-        pattern = place
-        files = find_inputs(pattern, self.format)
+            return self._pubsub(target, wanted, keep, timing)
+        files = find_inputs(target, self.format)
         if output is not None:
-            check_apart(pattern, files, output)
-        records = infer_schema(files, wanted, keep)
+            check_apart(target, files, output)
         return FileSource(
-            pattern,
+            target,
             self.format,
-            records,
+            infer_schema(files, wanted, keep),
             timing.windows(),
             timing.policy(),
-            every=timing.look,
+            poll_seconds=timing.poll,
             ends=timing.ends,
             parts=self.readers or _FILE_READERS,
         )
 
-    def _topic(self, topic: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:
+    def _kafka(self, topic: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:
         try:
             from pipelines.beam.streaming.sources.kafka import KafkaSource
             from pipelines.kafka.admin import check_topics, connect
@@ -141,24 +144,24 @@ class StreamInput:
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
         if self.brokers is None:
-            raise ConfigurationError(f"--input {self.text} needs --brokers HOST:PORT")
-        kind = self._kind
+            raise ConfigurationError(f"--input {self.uri} needs --brokers HOST:PORT")
+        values = self._value_format
         properties = consumer_properties(
             self.properties, brokers=self.brokers, group="millstream-stream", instance=None
         )
         reads, _ = check_topics(connect(self.brokers, self.properties), [topic], [])
-        seen = self._sampled or columns_seen(sample_values(properties, reads), kind)
+        seen = self._sampled or columns_seen(sample_values(properties, reads), values)
         if not seen.names:
             raise ConfigurationError(
-                f"topic {topic!r} is empty, so its fields are not known: write a record first, "
-                "or name a file of examples with --sample"
+                f"topic {topic!r} is empty, so its columns are unknown: write a record first, "
+                "or name a file of example records with --sample"
             )
         return KafkaSource(
             topic,
             tuple(range(reads[topic])),
             properties,
-            kind,
-            _selected(seen, wanted, keep),
+            values,
+            _select(seen, wanted, keep),
             timing.windows(),
             timing.policy(),
             ends=timing.ends,
@@ -166,11 +169,10 @@ class StreamInput:
         )
 
     @property
-    def _kind(self) -> PlainFormat:
-        kind = _VALUES.get(self.format)
-        if kind is None:
+    def _value_format(self) -> PlainFormat:
+        if self.format not in _VALUES:
             raise ConfigurationError(f"--input-format {self.format} is not for topics: use jsonl or text")
-        return kind
+        return _VALUES[self.format]
 
     @property
     def _sampled(self) -> pa.Schema | None:
@@ -181,34 +183,34 @@ class StreamInput:
             lines = Path(self.sample).read_bytes().splitlines()
         except OSError as error:
             raise ConfigurationError(f"cannot read --sample {self.sample}: {error.strerror}") from error
-        return columns_seen(lines, self._kind)
+        return columns_seen(lines, self._value_format)
 
-    def _pubsub(self, path: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Input:
+    def _pubsub(self, path: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:
         check_pubsub()
-        from pipelines.beam.streaming.sources.pubsub import PubSubInput
+        from pipelines.beam.streaming.sources.pubsub import PubSubSource
 
         if not re.fullmatch("projects/[^/]+/(subscriptions|topics)/[^/]+", path):
-            raise ConfigurationError(f"cannot use --input {self.text}: write {_KINDS}")
+            raise ConfigurationError(f"cannot use --input {self.uri}: write {_KINDS}")
         if timing.ends:
             raise ConfigurationError(
-                "Pub/Sub has no end: leave --stop-at-end out, and name a runner behind --"
+                "a Pub/Sub subscription never ends: leave --stop-at-end out, and name a runner after --"
             )
         if timing.field is not None and self.time_attribute is not None:
-            raise ConfigurationError("--event-time and --time-attribute are two times: name one")
-        fields = columns_seen([], "text") if self._kind == "text" else self._sampled
+            raise ConfigurationError("--event-time and --time-attribute both name the event time: use one")
+        fields = columns_seen([], "text") if self._value_format == "text" else self._sampled
         if fields is None:
             raise ConfigurationError(
-                f"the fields of {self.text} are not known: name a file of examples with --sample"
+                f"the columns of {self.uri} are unknown: name a file of example records with --sample"
             )
         if both := set(fields.names) & set(self.attributes):
             raise ConfigurationError(
-                f"{min(both)!r} is a field and an attribute: leave it out of --attributes"
+                f"{min(both)!r} is both a field and an attribute: leave it out of --attributes"
             )
         seen = pa.schema([*fields, *(pa.field(name, pa.string()) for name in self.attributes)])
-        return PubSubInput(
+        return PubSubSource(
             path,
-            self._kind,
-            _selected(seen, wanted, keep),
+            self._value_format,
+            _select(seen, wanted, keep),
             timing.windows(),
             self.attributes,
             self.time_attribute,
@@ -217,7 +219,7 @@ class StreamInput:
 
 
 def check_pubsub() -> None:
-    """Look whether Google's libraries are there.
+    """Check that Google's libraries are installed.
 
     Raises:
         MissingExtra: they are not.
@@ -226,11 +228,8 @@ def check_pubsub() -> None:
         raise MissingExtra("google.cloud.pubsub", "gcp")
 
 
-_VALUES: dict[str | None, PlainFormat] = {None: "json", "jsonl": "json", "text": "text"}
-
-
-def _selected(seen: pa.Schema, wanted: Sequence[str], keep: Sequence[str] | None) -> pa.Schema:
-    """The columns to keep, and those that only the fields need."""
+def _select(seen: pa.Schema, wanted: Sequence[str], keep: Sequence[str] | None) -> pa.Schema:
+    """The columns to keep, and the columns of wanted fields, pruned to those fields."""
     kept = seen.names if keep is None else list(keep)
     paths = {name: field_path(seen, name) for name in wanted}
     missing = [name for name in kept if name not in seen.names] + [
@@ -238,15 +237,10 @@ def _selected(seen: pa.Schema, wanted: Sequence[str], keep: Sequence[str] | None
     ]
     if missing:
         there = ", ".join(field_names(seen))
-        raise TemplateError(
-            f"no record of a sample has the field {missing[0]!r}: there is {there}; use one of these"
-        )
+        raise TemplateError(f"no sampled record has the field {missing[0]!r}: use one of {there}")
     extra = dict.fromkeys(path[0] for path in paths.values() if path is not None and path[0] not in kept)
     pruned = [
         prune(seen.field(head), [path[1:] for path in paths.values() if path is not None and path[0] == head])
         for head in extra
     ]
     return pa.schema([*(seen.field(name) for name in kept), *pruned])
-
-
-_KINDS = "files:GLOB, kafka:TOPIC or pubsub:projects/PROJECT/subscriptions/NAME (or …/topics/NAME)"

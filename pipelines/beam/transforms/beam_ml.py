@@ -8,7 +8,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
-from apache_beam.ml.transforms.base import EmbeddingsManager, _TextEmbeddingHandler
+from apache_beam.ml.transforms.base import EmbeddingsManager
 from numpy.typing import NDArray
 
 from encoder import Encoder
@@ -16,51 +16,49 @@ from encoder.dtypes import Dtype
 from encoder.errors import InputError
 from pipelines.beam.transforms import coder
 from pipelines.enrich import Layout
-from pipelines.enrich.columns import VectorFormat
-from pipelines.enrich.enrichment import Enrichment, chosen_heads
+from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
-from pipelines.records.template import TextTemplate
 
 __all__ = ["BatchModelHandler", "MillstreamEmbeddings", "TextModelHandler"]
 
 
 @dataclass(frozen=True, eq=False)
 class _LoadedModel:
-    """A version and its encoder; what `RunInference` shares between the threads of a process."""
+    """A version and its encoder, which `RunInference` shares between the threads of a process."""
 
     version: ModelVersion
     encoder: Encoder
 
 
 class _Handler(ModelHandler[Any, Any, _LoadedModel]):
-    """Loads versions; `RunInference` with a side input of `ModelMetadata` changes them by their REFs."""
+    """Loads the model; with a side input of `ModelMetadata`, `RunInference` replaces it by another REF."""
 
     def __init__(self, model: str | ModelVersion, **batching: Any) -> None:
         super().__init__(**batching)
         self._model = ModelVersion.resolve(model) if isinstance(model, str) else model
 
     def load_model(self) -> _LoadedModel:
-        """The model, verified and memory-mapped."""
+        """Load the model: verified and memory-mapped."""
         return _LoadedModel(self._model, self._model.load())
 
     def update_model_path(self, model_path: str | None = None) -> None:
-        """Change to another REF, which a side input names."""
+        """Use another REF from now on."""
         if model_path:
             self._model = ModelVersion.resolve(model_path)
 
     def get_metrics_namespace(self) -> str:
-        """The namespace of `RunInference`'s own metrics."""
+        """The namespace of `RunInference`'s metrics."""
         return "millstream"
 
 
 class TextModelHandler(_Handler):
-    """Embeds strings: each gives a `PredictionResult` with its `(dim,)` float32 vector.
+    """Embeds strings; each becomes a `PredictionResult` with a `(dim,)` float32 vector.
 
-    `model_id` is the model's label, as `minilm@7`.
+    `model_id` is the model's label, such as `minilm@7`.
 
     Args:
         model: a REF, whose version is fixed when the pipeline is built.
-        batching: of `ModelHandler`, as `min_batch_size` and `max_batch_size`.
+        batching: options of `ModelHandler`, such as `min_batch_size` and `max_batch_size`.
     """
 
     def __init__(self, model: str | ModelVersion, **batching: Any) -> None:
@@ -72,32 +70,32 @@ class TextModelHandler(_Handler):
         model: _LoadedModel,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
     ) -> Iterable[PredictionResult]:
-        """See the class.
+        """Embed a batch of strings.
 
         Raises:
-            InputError: an element is no string.
+            InputError: an element is not a string.
         """
         vectors = _encode(batch, model.encoder)
         label = model.version.label
         return [PredictionResult(text, vector, label) for text, vector in zip(batch, vectors, strict=True)]
 
     def get_num_bytes(self, batch: Sequence[str]) -> int:
-        """The characters of the texts; by default Beam would pickle them to know."""
+        """The number of characters; Beam's default would pickle the texts to know their size."""
         return sum(map(len, batch))
 
 
 class BatchModelHandler(_Handler):
-    """Embeds record batches, as `EmbedBatches` does; `RunInference` does not batch them again.
+    """Embeds record batches in `RunInference`, which does not batch them again.
 
-    A bad row fails its batch; with `RunInference(…).with_exception_handling()` the batch is handed on.
+    A bad row fails its batch; `RunInference(…).with_exception_handling()` sends the batch to its failures.
 
     Args:
         model: a REF, whose version is fixed when the pipeline is built.
-        text: column to embed, or a template.
-        keep: columns to keep; None keeps all.
-        vectors: `list`, or `binary` for fixed-size bytes.
-        dtype: of the vectors' elements.
-        heads: names of the heads whose scores are added; None adds all.
+        text: a column or a template, as for `EmbedBatches`.
+        keep: the columns to keep, or None for all.
+        vectors: `list` or `binary`.
+        dtype: the type of the vectors' elements.
+        heads: names of the heads whose scores are added, or None for all.
     """
 
     def __init__(
@@ -112,9 +110,7 @@ class BatchModelHandler(_Handler):
     ) -> None:
         super().__init__(model)
         coder.register()
-        kept = None if keep is None else tuple(dict.fromkeys(keep))
-        form = VectorFormat(vectors, dtype)
-        self._enrichment = Enrichment(TextTemplate.parse(text), kept, form, chosen_heads(heads))
+        self._enrichment = Enrichment.parse(text, keep=keep, vectors=vectors, dtype=dtype, heads=heads)
 
     def run_inference(
         self,
@@ -122,7 +118,7 @@ class BatchModelHandler(_Handler):
         model: _LoadedModel,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
     ) -> Iterable[pa.RecordBatch]:
-        """See the class.
+        """Embed a record batch.
 
         Raises:
             InputError: a row has no text.
@@ -133,28 +129,26 @@ class BatchModelHandler(_Handler):
         return [enriched.batch]
 
     def get_num_bytes(self, batch: pa.RecordBatch) -> int:
-        """The size of the batch in memory; by default Beam would pickle it to know."""
+        """The size of the batch in memory; Beam's default would pickle it to know."""
         return int(batch.nbytes)
 
     def should_skip_batching(self) -> bool:
-        """An element is a batch already."""
+        """True: an element is already a batch."""
         return True
 
 
 class MillstreamEmbeddings(EmbeddingsManager):
-    """Puts vectors in the place of the texts of `columns`, as `SentenceTransformerEmbeddings` does.
+    """Replaces the texts in `columns` by their vectors, like Beam's `SentenceTransformerEmbeddings`.
 
-    For `apache_beam.ml.rag`, give `type_adapter=create_text_adapter()` instead of columns: an
-    `EmbeddableItem` gets its `embedding`. The artifact folder of `MLTransform` remembers the version, so that
-    later pipelines embed with the same one.
+    For `apache_beam.ml.rag`, pass `type_adapter=create_text_adapter()` instead of columns: each
+    `EmbeddableItem` gets an `embedding`. `MLTransform` stores the version in its artifacts, so later
+    pipelines embed with the same one.
 
     Args:
-        model: a REF, whose version is fixed when the transform is made.
+        model: a REF, whose version is fixed when the transform is created.
         columns: the fields to embed.
-        options: of `EmbeddingsManager`: `type_adapter`, `min_batch_size`, `max_batch_size`.
+        options: options of `EmbeddingsManager`: `type_adapter`, `min_batch_size`, `max_batch_size`.
     """
-
-    __module__ = "pipelines"  # artifacts outlive releases: they name the class by its public place
 
     def __init__(
         self, model: str | ModelVersion, columns: Sequence[str] | None = None, **options: Any
@@ -165,38 +159,43 @@ class MillstreamEmbeddings(EmbeddingsManager):
         )
         self.version = ModelVersion.resolve(model) if isinstance(model, str) else model
 
-    def get_model_handler(self) -> "_VectorHandler":
-        """The handler below."""
-        return _VectorHandler(
-            self.version, min_batch_size=self.min_batch_size, max_batch_size=self.max_batch_size
-        )
+    def get_model_handler(self) -> "Handler":
+        """The handler that replaces texts by vectors."""
+        return self.Handler(self)
 
     def get_ptransform_for_processing(self, **_: Any) -> beam.PTransform[Any, Any]:
-        """What `MLTransform` applies."""
-        return RunInference(_TextEmbeddingHandler(self))
+        """The transform that `MLTransform` applies."""
+        return RunInference(self.get_model_handler())
 
+    class Handler(_Handler):
+        """Embeds the texts that the type adapter finds in elements, and puts the vectors into them."""
 
-class _VectorHandler(TextModelHandler):
-    """Gives vectors alone, as `EmbeddingsManager` needs them."""
+        __module__ = "pipelines"  # the artifacts of `MLTransform` outlive releases, and name this class
 
-    def run_inference(
-        self,
-        batch: Sequence[str],
-        model: _LoadedModel,
-        inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
-    ) -> NDArray[np.float32]:
-        """`(n_texts, dim)` float32."""
-        return _encode(batch, model.encoder)
+        def __init__(self, embeddings: "MillstreamEmbeddings") -> None:
+            sizes = {"min_batch_size": embeddings.min_batch_size, "max_batch_size": embeddings.max_batch_size}
+            super().__init__(embeddings.version, **sizes)
+            self._adapter = embeddings.type_adapter
 
-    def __repr__(self) -> str:
-        return "MillstreamEmbeddings"
+        def run_inference(
+            self,
+            batch: Sequence[Any],
+            model: _LoadedModel,
+            inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
+        ) -> Sequence[Any]:
+            """The elements with their vectors, as lists of floats."""
+            vectors = _encode(self._adapter.input_fn(batch), model.encoder)
+            return self._adapter.output_fn(batch, vectors.tolist())
+
+        def __repr__(self) -> str:
+            return "MillstreamEmbeddings"
 
 
 def _encode(texts: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
     """`(n_texts, dim)` float32.
 
     Raises:
-        InputError: an element is no string.
+        InputError: an element is not a string.
     """
     for row, text in enumerate(texts):
         if not isinstance(text, str):

@@ -1,4 +1,4 @@
-"""Beam's coder for Arrow record batches: Arrow IPC, where pickle would copy the whole buffers of slices."""
+"""Beam's coder for Arrow record batches: Arrow IPC, because pickle would copy the whole buffers of slices."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ __all__ = ["RecordBatchCoder", "register"]
 
 
 class RecordBatchCoder(beam.coders.Coder):
-    """Encodes a `pa.RecordBatch` as one Arrow IPC stream; not deterministic, so not for keys."""
+    """Encodes a `pa.RecordBatch` as an Arrow IPC stream; not deterministic, so unfit for keys."""
 
     def encode(self, value: pa.RecordBatch) -> bytes:
-        """The batch and its schema as bytes."""
+        """Encode a batch with its schema."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, value.schema) as writer:
             writer.write_batch(value)
@@ -20,28 +20,28 @@ class RecordBatchCoder(beam.coders.Coder):
         return data
 
     def decode(self, encoded: bytes) -> pa.RecordBatch:
-        """The batch of these bytes; its buffers are views of them."""
+        """Decode a batch, whose buffers are views of the bytes."""
         with pa.ipc.open_stream(encoded) as reader:
             return reader.read_next_batch()
 
     def estimate_size(self, value: pa.RecordBatch) -> int:
-        """The bytes of the columns; Beam asks for many elements' sizes, and by itself would encode them."""
+        """The size of the columns in bytes; Beam's default would encode the batch to know."""
         return int(value.nbytes)
 
     def is_deterministic(self) -> bool:
-        """Dictionaries and metadata may be written in more than one way."""
+        """False: there are several ways to write dictionaries and metadata."""
         return False
 
     def to_type_hint(self) -> Any:
-        """The type that it codes."""
+        """`pa.RecordBatch`."""
         return pa.RecordBatch
 
     def __eq__(self, other: object) -> bool:
-        """All such coders are alike."""
+        """All coders of this class are equal."""
         return type(self) is type(other)
 
     def __hash__(self) -> int:
-        """All such coders are alike."""
+        """Equal for all coders of this class."""
         return hash(type(self))
 
 

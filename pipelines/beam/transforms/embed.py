@@ -1,4 +1,4 @@
-"""`Embed`: dicts, rows or strings one by one, embedded in batches; the convenient way into a pipeline."""
+"""`Embed`: embed dicts, rows or strings, the convenient way into a pipeline."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -10,36 +10,35 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
 from encoder.errors import InputError
-from pipelines.beam.transforms.embed_batches import Model, model_of
-from pipelines.beam.transforms.errors import HandlesFailures, failure
+from pipelines.beam.transforms.embed_batches import Model, resolve_model
+from pipelines.beam.transforms.error_handling import ErrorHandling, failed_row
 from pipelines.beam.transforms.metrics import BatchMetrics
-from pipelines.enrich.enrichment import Enriched, Enrichment, chosen_heads
+from pipelines.enrich.enrichment import Enriched, Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.records.template import TextTemplate
 
 __all__ = ["Embed"]
 
-_NO_TEXT = (InputError, pa.ArrowException, UnicodeError)
+_UNREADABLE = (InputError, pa.ArrowException, UnicodeError)
 
 
-class Embed(HandlesFailures):
-    """Adds `embedding`, a list of floats, `model_version` and heads' scores to dicts and rows.
+class Embed(ErrorHandling):
+    """Adds `embedding` (a list of floats), `model_version` and the scores of heads to each element.
 
-    Rows are `beam.Row`s and NamedTuples.
-
-    A string becomes a dict with `text`, too. Elements are embedded `batch_size` at a time, across windows and
-    at the latest at the end of a bundle; each keeps its own timestamp and window. Beam handles every element
-    by itself, which costs ten times the embedding: `EmbedBatches` is for speed.
+    Elements are dicts, `beam.Row`s, NamedTuples or strings; a string becomes a dict with `text`. They are
+    embedded `batch_size` at a time, across windows and at the latest at the end of a bundle; each keeps its
+    timestamp and window. Beam's work for each element costs ten times as much as the embedding: use
+    `EmbedBatches` for speed. Both take the same models and treat bad rows in the same way.
 
     Args:
-        model: see `EmbedBatches`.
-        text: a field (`message`, `user.name`) or a template; without effect for strings.
-        batch_size: elements that are embedded together.
-        heads: the heads whose scores are added, by their names; None for all that the model has.
+        model: a REF, a `ModelVersion`, or a side input of one.
+        text: a field (`message`, `user.name`) or a template; ignored for strings.
+        batch_size: how many elements are embedded together.
+        heads: names of the heads whose scores are added, or None for all that the model has.
 
     Raises:
-        TemplateError: the template cannot be read.
-        MillstreamError: there is no such model; see `Encoder.load`.
+        TemplateError: the template cannot be parsed.
+        MillstreamError: the model does not exist or cannot be loaded.
     """
 
     def __init__(
@@ -53,17 +52,17 @@ class Embed(HandlesFailures):
         super().__init__()
         self._template = TextTemplate.parse(text)
         self._batch_size = batch_size
-        self._heads = chosen_heads(heads)
-        self._model = model_of(model)
+        self._heads = None if heads is None else tuple(heads)
+        self._model = resolve_model(model)
 
     def expand(self, elements: Any) -> Any:
-        """See the class."""
+        """Apply the transform."""
         step = beam.ParDo(_Embed(self._template, self._batch_size, self._heads, self._bad_tag), self._model)
         return self._outputs(elements, step, Any)
 
 
 class _Embed(beam.DoFn):
-    _model: ModelVersion  # of the elements that wait
+    _model: ModelVersion  # of the waiting elements
 
     def __init__(
         self, template: TextTemplate, batch_size: int, heads: tuple[str, ...] | None, bad_tag: str | None
@@ -83,7 +82,7 @@ class _Embed(beam.DoFn):
         _: Any,
         model: ModelVersion,
         value: Any = beam.DoFn.WindowedValueParam,
-        _window: Any = beam.DoFn.WindowParam,  # so that an element of several windows comes once for each
+        _window: Any = beam.DoFn.WindowParam,  # so that Beam calls once for each window of an element
     ) -> Iterator[Any]:
         if self._waiting and model != self._model:
             yield from self._embed()
@@ -112,12 +111,12 @@ class _Embed(beam.DoFn):
             yield value.with_value(_with(value.value, added))
         for row, error in bad.items():
             value = waiting[row]
-            yield TaggedOutput(self._bad_tag, value.with_value(failure(value.value, error)))
-        self._metrics.tell(label, len(waiting), len(bad), batch.nbytes, seconds)
+            yield TaggedOutput(self._bad_tag, value.with_value(failed_row(value.value, error)))
+        self._metrics.report(label, len(waiting), len(bad), batch.nbytes, seconds)
 
 
 def _added(enriched: Enriched) -> list[dict[str, Any]]:
-    """What is added to each element; vectors are lists of floats."""
+    """The new fields of each element; vectors are lists of floats."""
     embedding, *others = enriched.batch.columns
     vectors = embedding.flatten().to_numpy().reshape(len(embedding), embedding.type.list_size).tolist()
     rows = zip(vectors, *(column.to_pylist() for column in others), strict=True)
@@ -125,7 +124,7 @@ def _added(enriched: Enriched) -> list[dict[str, Any]]:
 
 
 def _with(element: Any, added: dict[str, Any]) -> Any:
-    """The element with what is added; the element itself is not changed."""
+    """A copy of the element with the new fields."""
     if isinstance(element, str):
         return {"text": element, **added}
     if isinstance(element, dict):
@@ -134,16 +133,16 @@ def _with(element: Any, added: dict[str, Any]) -> Any:
 
 
 def _texts(elements: Sequence[Any], template: TextTemplate) -> tuple[pa.Array, dict[int, InputError]]:
-    """`(n,)` the text of each element, null where it has none; and why, where there is more to say."""
+    """`(n,)` the text of each element, null where it has none; and the errors of unreadable elements."""
     try:
         return _texts_together(elements, template), {}
-    except _NO_TEXT:  # values of several types under one name, or no record: one by one
+    except _UNREADABLE:  # a field has values of several types, or an element is no record: one by one
         texts: list[str | None] = []
         bad: dict[int, InputError] = {}
         for row, element in enumerate(elements):
             try:
                 texts += _texts_together([element], template).to_pylist()
-            except _NO_TEXT as error:
+            except _UNREADABLE as error:
                 texts.append(None)
                 bad[row] = error if isinstance(error, InputError) else InputError(f"not a record: {error}")
         return pa.array(texts, pa.string()), bad
@@ -152,7 +151,7 @@ def _texts(elements: Sequence[Any], template: TextTemplate) -> tuple[pa.Array, d
 def _texts_together(elements: Sequence[Any], template: TextTemplate) -> pa.Array:
     if isinstance(elements[0], str):
         if not all(isinstance(element, str) for element in elements):
-            raise InputError("strings and records are mixed")
+            raise InputError("strings and records are mixed: give one or the other")
         return pa.array(elements, pa.string())
     records = [_fields(element) for element in elements]
     heads = {
@@ -176,4 +175,4 @@ def _fields(element: Any) -> dict[str, Any]:
     if hasattr(element, "_asdict"):
         fields: dict[str, Any] = element._asdict()
         return fields
-    raise InputError(f"{type(element).__name__} is no record: give dicts, rows or strings")
+    raise InputError(f"cannot embed an element of type {type(element).__name__}: give dicts, rows or strings")

@@ -1,4 +1,4 @@
-"""`EmbedBatches`: Arrow record batches in, the same with vectors out; the fast way into any pipeline."""
+"""`EmbedBatches`: embed Arrow record batches, the fast way into any pipeline."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,48 +12,48 @@ from encoder import Encoder
 from encoder.dtypes import Dtype
 from encoder.errors import InputError
 from pipelines.beam.transforms import coder
-from pipelines.beam.transforms.errors import OF_INPUT, HandlesFailures, failure
+from pipelines.beam.transforms.error_handling import INPUT_ERRORS, ErrorHandling, failed_row
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich import Layout
-from pipelines.enrich.columns import VectorFormat
-from pipelines.enrich.enrichment import Enrichment, chosen_heads
+from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.records.bad_rows import fields_of
-from pipelines.records.template import TextTemplate
 
-__all__ = ["EmbedBatches", "Model", "model_of"]
+__all__ = ["EmbedBatches", "Model", "resolve_model"]
 
 Model = str | ModelVersion | AsSideInput
-"""A REF, a version, or a side input of one `ModelVersion`."""
+"""A REF such as `s3://bucket/models/minilm@7`, a `ModelVersion`, or a side input of one `ModelVersion`."""
 
-_TABLE_ROWS = 8192  # of a batch that a table is cut into: its vectors stay in the processor's cache
+_TABLE_ROWS = 8192  # rows of the batches that tables are split into, whose vectors fit the processor's cache
 
 
-def model_of(model: Model) -> ModelVersion | AsSideInput:
-    """The version that a transform's worker gets: a REF is resolved now, once for all workers."""
+def resolve_model(model: Model) -> ModelVersion | AsSideInput:
+    """Resolve a REF now, once for all workers."""
     return ModelVersion.resolve(model) if isinstance(model, str) else model
 
 
-class EmbedBatches(HandlesFailures):
-    """Adds the columns `embedding`, `model_version` and those of heads to record batches.
+class EmbedBatches(ErrorHandling):
+    """Adds the columns `embedding` and `model_version` and the scores of heads to record batches.
 
-    Takes `pa.RecordBatch`es, and `pa.Table`s such as `ReadFromParquetBatched` gives, which it cuts into
-    batches of at most 8,192 rows; gives `pa.RecordBatch`es, which travel as Arrow IPC. Rows without a text
-    are bad rows; see `HandlesFailures`.
+    It takes `pa.RecordBatch` elements, and `pa.Table` elements such as those of `ReadFromParquetBatched`,
+    which it splits into batches of at most 8,192 rows. It returns `pa.RecordBatch` elements, which travel as
+    Arrow IPC. A row without a text is a bad row and fails the pipeline; `with_exception_handling` sends bad
+    rows to an output of their own.
 
     Args:
-        model: a REF, as `s3://bucket/models/minilm@7`, whose version is fixed when the pipeline is built; or
-            a side input of one `ModelVersion`, as `beam.pvalue.AsSingleton(versions)`. Versions travel, never
-            weights: those are fetched once per machine, verified, memory-mapped, and shared by the threads.
+        model: a REF such as `s3://bucket/models/minilm@7`, whose version is fixed when the pipeline is built;
+            or a side input of one `ModelVersion`, such as `beam.pvalue.AsSingleton(versions)`. Only the
+            version travels, not the weights: each machine downloads and verifies them once, and its threads
+            share them in memory.
         text: a column (`message`, `user.name`) or a template (`'{merchant} in {city}'`).
         keep: the columns to keep, or None for all.
         vectors: `list` (fixed-size lists) or `binary` (fixed-size bytes, faster to write).
-        dtype: of the vectors' elements.
-        heads: the heads whose scores are added, by their names; None for all that the model has.
+        dtype: the type of the vectors' elements.
+        heads: names of the heads whose scores are added, or None for all that the model has.
 
     Raises:
-        TemplateError: the template cannot be read.
-        MillstreamError: there is no such model; see `Encoder.load`.
+        TemplateError: the template cannot be parsed.
+        MillstreamError: the model does not exist or cannot be loaded.
     """
 
     def __init__(
@@ -67,13 +67,11 @@ class EmbedBatches(HandlesFailures):
         heads: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        kept = None if keep is None else tuple(dict.fromkeys(keep))
-        form = VectorFormat(vectors, dtype)
-        self._enrichment = Enrichment(TextTemplate.parse(text), kept, form, chosen_heads(heads))
-        self._model = model_of(model)
+        self._enrichment = Enrichment.parse(text, keep=keep, vectors=vectors, dtype=dtype, heads=heads)
+        self._model = resolve_model(model)
 
     def expand(self, batches: Any) -> Any:
-        """See the class."""
+        """Apply the transform."""
         coder.register()
         step = beam.ParDo(_EmbedBatches(self._enrichment, self._bad_tag), self._model)
         return self._outputs(batches, step, pa.RecordBatch)
@@ -96,16 +94,16 @@ class _EmbedBatches(beam.DoFn):
             if good is not None:
                 yield good
             for row, error in bad.items():
-                yield TaggedOutput(self._bad_tag, failure(fields_of(batch, row), error))
-            self._metrics.tell(model.label, batch.num_rows, len(bad), batch.nbytes, seconds)
+                yield TaggedOutput(self._bad_tag, failed_row(fields_of(batch, row), error))
+            self._metrics.report(model.label, batch.num_rows, len(bad), batch.nbytes, seconds)
 
     def _embed(
         self, batch: pa.RecordBatch, encoder: Encoder, label: str
     ) -> tuple[pa.RecordBatch | None, dict[int, Exception]]:
-        """The rows with vectors, or None if there are none, and what is wrong with the others."""
+        """The rows with vectors, or None if there are none, and the errors of the others."""
         try:
             enriched = self._enrichment(batch, encoder, label)
-        except OF_INPUT as error:  # the columns do not fit
+        except INPUT_ERRORS as error:  # a column is missing or has the wrong type
             return None, dict.fromkeys(range(batch.num_rows), error)
         bad: dict[int, Exception] = {row: InputError(reason) for row, reason in enriched.bad.items()}
         return enriched.batch if enriched.batch.num_rows else None, bad

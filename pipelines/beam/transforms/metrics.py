@@ -1,4 +1,4 @@
-"""Beam's metrics of embedding, in the namespace `millstream`, told once a batch."""
+"""Beam metrics of embedding, in the namespace `millstream`, updated once a batch."""
 
 from apache_beam.metrics import Metrics
 
@@ -8,12 +8,12 @@ _NAMESPACE = "millstream"
 
 
 class BatchMetrics:
-    """Counters, distributions and the models in use, for any DoFn that embeds batches.
+    """The metrics of a DoFn that embeds batches.
 
     Attributes:
-        names: the metrics by name. `records` and `dead_letters` count rows, `bytes` counts those of the
-            batches that came in; `batch_size` (rows) and `encode_us` (microseconds) are distributions;
-            `model_version` is the set of labels of the models that embedded.
+        names: the names of the metrics. `records` and `dead_letters` count rows, `bytes` counts the size of
+            incoming batches; `batch_size` (rows) and `encode_us` (microseconds) are distributions;
+            `model_version` is the set of labels of the models in use.
     """
 
     names = ("records", "bytes", "dead_letters", "batch_size", "encode_us", "model_version")
@@ -26,15 +26,15 @@ class BatchMetrics:
         self._encode_us = Metrics.distribution(_NAMESPACE, "encode_us")
         self._model_version = Metrics.string_set(_NAMESPACE, "model_version")
 
-    def tell(self, label: str, n_records: int, n_bad: int, n_bytes: int, seconds: float) -> None:
-        """Tell of one batch.
+    def report(self, label: str, n_records: int, n_bad: int, n_bytes: int, seconds: float) -> None:
+        """Report a batch.
 
         Args:
-            label: of the model.
-            n_records: rows that came in, the bad ones included.
+            label: the model's label.
+            n_records: incoming rows, including the bad ones.
             n_bad: bad rows.
-            n_bytes: the size of what came in.
-            seconds: the time that it took.
+            n_bytes: the size of the incoming batch.
+            seconds: how long it took.
         """
         self._records.inc(n_records)
         self._bytes.inc(n_bytes)

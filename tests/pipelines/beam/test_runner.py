@@ -13,6 +13,7 @@ from pipelines.beam.backfill.job import SUMMARY_FILE, claim_output
 from pipelines.beam.backfill.plan import plan_backfill
 from pipelines.beam.runner import _cause, run_backfill
 from pipelines.beam.runner_options import beam_options
+from pipelines.enrich.enrichment import Enrichment
 
 TRACEBACK = """Traceback (most recent call last):
   File "decode.py", line 46, in read_split
@@ -30,8 +31,8 @@ encoder.errors.{kind}: {message} [while running 'Read/ParDo(ReadSplit)']
 @pytest.fixture
 def job(tmp_path, model):
     (tmp_path / "in.txt").write_text("login failed\npaid\n")
-    pattern, output = str(tmp_path / "in.txt"), str(tmp_path / "out")
-    return plan_backfill(model=str(model), pattern=pattern, output=output, text="text")
+    pattern, output, enrichment = str(tmp_path / "in.txt"), str(tmp_path / "out"), Enrichment.parse("text")
+    return plan_backfill(model=str(model), pattern=pattern, output=output, enrichment=enrichment)
 
 
 def test_an_error_of_ours_is_found_behind_beams():
@@ -98,15 +99,15 @@ def test_a_job_that_ends_well_and_lost_its_work_is_an_error(job, monkeypatch):
 @pytest.mark.parametrize("seen", [False, True])
 def test_a_part_that_got_lost_is_an_error(seen, job, monkeypatch, tmp_path):
     claim_output(job)
-    leave = runner.Watch.__exit__
+    leave = runner.ProgressMonitor.__exit__
 
     def lose_a_part(self, *details):
         if seen:
-            self.look()
+            self.poll()
         next((tmp_path / "out").glob("*.parquet")).unlink()
         return leave(self, *details)
 
-    monkeypatch.setattr(runner.Watch, "__exit__", lose_a_part)
+    monkeypatch.setattr(runner.ProgressMonitor, "__exit__", lose_a_part)
     with pytest.raises(IntegrityError, match="not complete"):
         run_backfill(job, beam_options([], 1), lambda _: None)
     assert open_objects(job.output).stat(SUMMARY_FILE)

@@ -26,7 +26,7 @@ def test_another_runner_is_what_counts(arguments):
 
 
 def test_options_that_beam_cannot_read_are_one_line(capsys):
-    with pytest.raises(ConfigurationError, match=r"^Beam cannot read .*--direct_num_workers: .*'x'$"):
+    with pytest.raises(ConfigurationError, match=r"^Beam cannot parse .*--direct_num_workers: .*'x'$"):
         beam_options(["--direct_num_workers=x"], 1)
     assert capsys.readouterr() == ("", "")
 

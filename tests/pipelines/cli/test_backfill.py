@@ -242,7 +242,7 @@ def test_a_finished_backfill_is_left_alone(lines, tmp_path, backfill, millstream
     first = backfill(lines, tmp_path / "out", "--rows-per-file", 100)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     again = backfill(lines, tmp_path / "out", "--rows-per-file", 100)
-    assert "is complete already" in again.err
+    assert "is already complete" in again.err
     assert {**first.done(), "seconds": 0.0} == {**again.done(), "seconds": 0.0}
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     arguments = ("--input", lines, "--output", tmp_path / "out", "--rows-per-file", 100)

@@ -38,7 +38,7 @@ def test_records_are_written_by_windows(stream, folder, rows, matrix, encoder, l
     assert found["id"].to_pylist() == list(range(N))
     assert np.array_equal(matrix(found), encoder.encode(found["text"]))
     reasons = sorted(letter["reason"] for letter in letters(folder / "out"))
-    assert reasons[:3] == ["no time in the field at"] * 3
+    assert reasons[:3] == ["no event time in the field at"] * 3
     assert len(reasons) == 6
 
 
@@ -50,13 +50,21 @@ def test_the_same_command_writes_the_same_files(stream, folder):
     assert read() == before
 
 
+def test_the_old_name_of_out_of_orderness_still_works_and_is_not_shown(stream, millstream):
+    ended = stream("--stop-at-end", "--disorder", "soon")
+    assert "--out-of-orderness 'soon' is no duration" in ended.err.splitlines()[-1]
+    shown = millstream("stream", "--help").out
+    assert "--out-of-orderness" in shown
+    assert "--disorder" not in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ((), "writes windows only when the source ends: add --stop-at-end, or name another runner"),
         (("--stop-at-end", "--window", "soon"), "--window 'soon' is no duration: write 30s, 5m, 1h or 2d"),
-        (("--stop-at-end", "--follow", "latest"), "always means the same model"),
-        (("--stop-at-end", "--", "--runner=NoRunner"), "Beam cannot use the options behind --"),
+        (("--stop-at-end", "--follow", "latest"), "never changes: to follow a model"),
+        (("--stop-at-end", "--", "--runner=NoRunner"), "Beam cannot use the options after --"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments, says, stream):

@@ -1,9 +1,9 @@
-"""The output `kafka:TOPIC` of streaming jobs: records are embedded and sent as they come, at least once.
+"""The sink `kafka:TOPIC`: records are embedded and sent as they arrive, at least once.
 
-A bundle ends when the brokers have acknowledged all of its messages; if one is not, the bundle fails and the
-runner repeats it. Messages of a bundle that is repeated may be there twice: Beam's workers in Python have no
-transactions across a checkpoint. Their header `millstream_id` is the same, so that a reader can drop the
-second one; `millstream worker` sends each once.
+A bundle ends once the brokers have acknowledged all of its messages; if one fails, the bundle fails and the
+runner repeats it. The messages of a repeated bundle may be in the topic twice, because Beam's Python workers
+have no transactions across a checkpoint. Both copies have the same header `millstream_id`, so consumers can
+drop the second one. `millstream worker` sends each message once.
 """
 
 import logging
@@ -15,30 +15,30 @@ import apache_beam as beam
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from encoder.errors import ConfigurationError, TransientError
-from pipelines.beam.streaming.batch import Arrival
-from pipelines.beam.streaming.interfaces import Output
-from pipelines.beam.streaming.sinks.messages import Message, Messages
+from pipelines.beam.streaming.batch import SourceBatch
+from pipelines.beam.streaming.interfaces import Sink
+from pipelines.beam.streaming.sinks.messages import Message, MessageEncoder
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.records.bad_rows import ID, BadRow
 from pipelines.sinks.dead_letter_messages import dead_letter_headers
 from pipelines.sinks.dead_letters import bad_row_id, write_dead_letters
 from pipelines.sinks.kafka import TopicSink
 
-__all__ = ["KafkaOutput", "KafkaTopic"]
+__all__ = ["KafkaSink", "KafkaTopic"]
 
 _log = logging.getLogger(__name__)
-_WAITING = 16_384  # messages that may wait for the brokers before more are made
-_SECONDS = 1.0
+_MAX_QUEUED = 16_384  # messages that wait for the brokers before more are encoded
+_POLL_SECONDS = 1.0
 _OVERHEAD = 1024  # bytes for the key, the header and the batch around a message
 
 
 @dataclass(frozen=True)
 class KafkaTopic:
-    """A topic to write.
+    """A topic to write to.
 
     Attributes:
-        name: of it.
-        max_bytes: what it takes as a message.
+        name: its name.
+        max_bytes: the largest message that it accepts.
     """
 
     name: str
@@ -46,41 +46,41 @@ class KafkaTopic:
 
 
 @dataclass(frozen=True)
-class KafkaOutput(Output):
+class KafkaSink(Sink):
     """A topic.
 
     Attributes:
-        topic: for records.
-        letters: where bad rows go: a topic of the same brokers, or the URI of a folder.
-        properties: librdkafka's, of a producer.
-        messages: how they are made.
+        topic: where records go.
+        dead_letters: where bad rows go: a topic of the same brokers, or the URI of a folder.
+        properties: librdkafka's properties of a producer.
+        messages: how messages are encoded.
     """
 
     topic: KafkaTopic
-    letters: KafkaTopic | str
+    dead_letters: KafkaTopic | str
     properties: dict[str, str]
-    messages: Messages
+    messages: MessageEncoder
 
     @property
-    def place(self) -> str:
-        """See `Output`."""
+    def uri(self) -> str:
+        """`kafka:TOPIC`."""
         return f"kafka:{self.topic.name}"
 
-    def write(self, arrivals: Any) -> Any:
-        """Gives nothing."""
-        return arrivals | "Send" >> beam.ParDo(_Send(self)).with_output_types(str)
+    def write(self, batches: Any) -> Any:
+        """Send messages and dead letters; the PCollection that it returns is empty."""
+        return batches | "Send" >> beam.ParDo(_Send(self)).with_output_types(str)
 
 
 class _Send(beam.DoFn):
-    def __init__(self, output: KafkaOutput) -> None:
-        self._output = output
+    def __init__(self, sink: KafkaSink) -> None:
+        self._sink = sink
         self._metrics = BatchMetrics()
         self._failed: KafkaError | None = None
 
     def setup(self) -> None:
         ours = {"on_delivery": self._on_delivery, "delivery.report.only.error": True}
-        self._producer: Any = Producer({**self._output.properties, **ours}, logger=_log)
-        self._sink = TopicSink(self._producer, self._output.topic.name, self._output.topic.max_bytes)
+        self._producer: Any = Producer({**self._sink.properties, **ours}, logger=_log)
+        self._topic = TopicSink(self._producer, self._sink.topic.name, self._sink.topic.max_bytes)
 
     def _on_delivery(self, error: KafkaError | None, _message: Any) -> None:
         self._failed = error or self._failed
@@ -88,46 +88,46 @@ class _Send(beam.DoFn):
     def start_bundle(self) -> None:
         self._failed = None
 
-    def process(self, arrival: Arrival) -> Iterator[str]:
-        limit = self._output.topic.max_bytes - _OVERHEAD - len(arrival.source)
-        made, bad = self._output.messages.make(arrival, limit, self._metrics)
+    def process(self, batch: SourceBatch) -> Iterator[str]:
+        limit = self._sink.topic.max_bytes - _OVERHEAD - len(batch.source)
+        messages, bad = self._sink.messages.encode(batch, limit, self._metrics)
         try:
-            self._send(made)
-            self._send_letters(bad)
+            self._send(messages)
+            self._send_dead_letters(bad)
         except KafkaException as error:
-            raise self._stop(error.args[0]) from error
-        if len(self._producer) > _WAITING:
+            raise self._error(error.args[0]) from error
+        if len(self._producer) > _MAX_QUEUED:
             self._flush()
         return iter(())
 
-    def _send(self, made: Sequence[Message]) -> None:
-        headers: list[list[tuple[str, bytes | None]]] = [[(ID, one.id.encode())] for one in made]
-        self._sink.send([one.value for one in made], [one.key for one in made], headers)
+    def _send(self, messages: Sequence[Message]) -> None:
+        headers: list[list[tuple[str, bytes | None]]] = [[(ID, one.id.encode())] for one in messages]
+        self._topic.send([one.value for one in messages], [one.key for one in messages], headers)
 
-    def _send_letters(self, bad: Sequence[BadRow]) -> None:
-        letters = self._output.letters
-        if isinstance(letters, str):
-            write_dead_letters(letters, bad)
+    def _send_dead_letters(self, bad: Sequence[BadRow]) -> None:
+        topic = self._sink.dead_letters
+        if isinstance(topic, str):
+            write_dead_letters(topic, bad)
             return
         for one in bad:
-            value = one.record if len(one.record) < letters.max_bytes - 2 * _OVERHEAD else None
+            value = one.record if len(one.record) < topic.max_bytes - 2 * _OVERHEAD else None
             self._producer.produce(
-                letters.name, value, bad_row_id(one).encode(), headers=dead_letter_headers(one)
+                topic.name, value, bad_row_id(one).encode(), headers=dead_letter_headers(one)
             )
 
     def finish_bundle(self) -> None:
         self._flush()
 
     def _flush(self) -> None:
-        """Wait until everything is acknowledged; each message has its own time limit in librdkafka."""
-        while self._producer.flush(_SECONDS) and self._failed is None:
+        """Wait until all messages are acknowledged; librdkafka has a time limit for each."""
+        while self._producer.flush(_POLL_SECONDS) and self._failed is None:
             pass
         if self._failed is not None:
             self._producer.purge()
-            self._producer.flush(_SECONDS)
-            raise self._stop(self._failed)
+            self._producer.flush(_POLL_SECONDS)
+            raise self._error(self._failed)
 
-    def _stop(self, reason: KafkaError) -> Exception:
-        text = f"not written to {self._output.place}: {reason.str()}"
-        gone = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
-        return ConfigurationError(text) if reason.code() in gone else TransientError(text)
+    def _error(self, reason: KafkaError) -> Exception:
+        text = f"cannot write to {self._sink.uri}: {reason.str()}"
+        forbidden = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+        return ConfigurationError(text) if reason.code() in forbidden else TransientError(text)

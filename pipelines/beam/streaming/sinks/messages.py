@@ -1,8 +1,8 @@
-"""Arrivals as messages: what topics of Kafka and of Pub/Sub get for each record.
+"""Messages for topics of Kafka and Pub/Sub.
 
-A message names the record that it was made of, as `events/0:1234` (topic, partition, offset) or
-`/data/a.jsonl:12` (file, row), in the header or attribute `millstream_id`. Beam repeats bundles, so a message
-may be sent twice; both then have the same id.
+The header or attribute `millstream_id` names the record that a message was made of: `events/0:1234` (topic,
+partition, offset) or `/data/a.jsonl:12` (file, row). Beam may repeat bundles, so a message may be sent twice;
+both copies have the same id.
 """
 
 import time
@@ -14,27 +14,28 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.beam.streaming.batch import ROW, SOURCE, Arrival
+from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch
 from pipelines.beam.streaming.model import StreamModel
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.columns import repeated
 from pipelines.enrich.enrichment import ADDED, Enrichment
 from pipelines.formats import MessageFormat
-from pipelines.records.bad_rows import BadRow, record_of
+from pipelines.records.bad_rows import BadRow
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.kafka import arrow_messages, record_encoder
 
-__all__ = ["Message", "Messages"]
+__all__ = ["Message", "MessageEncoder"]
 
 
 class Message(NamedTuple):
-    """What is sent.
+    """A message.
 
     Attributes:
-        value: a record, or an Arrow IPC stream of many.
-        key: of the record, by `Messages.key`, else as it came, else its id; None for many records.
-        id: of the record, or of the first of many.
-        time: of the record, microseconds since the epoch; `NO_TIME` where it is not known.
+        value: one record, or an Arrow IPC stream of many.
+        key: the record's key: from `MessageEncoder.key`, or else as it came, or else its id; None for many
+            records.
+        id: the id of the record, or of the first of many.
+        time: its event time, microseconds since the epoch; `NO_TIME` where unknown.
     """
 
     value: bytes
@@ -44,15 +45,15 @@ class Message(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Messages:
-    """How messages are made.
+class MessageEncoder:
+    """Embeds records and encodes them as messages.
 
     Attributes:
-        model: what embeds.
-        enrichment: the text template, the columns to keep, the vectors' format.
-        format: one JSON or MessagePack message a record; or many as Arrow, whose columns `_millstream_source`
-            and `_millstream_row` are then the id of a row.
-        key: what the key of a record is made of.
+        model: the model.
+        enrichment: the text template, the columns to keep, the format of the vectors, the heads.
+        format: `json` and `msgpack` give one message for each record. `arrow` gives messages of many; the
+            columns `_millstream_source` and `_millstream_row` are then the id of a row.
+        key: the template of keys, or None.
     """
 
     model: StreamModel
@@ -60,87 +61,78 @@ class Messages:
     format: MessageFormat = "json"
     key: TextTemplate | None = None
 
-    def make(
-        self, arrival: Arrival, max_bytes: int, metrics: BatchMetrics
+    def encode(
+        self, batch: SourceBatch, max_bytes: int, metrics: BatchMetrics
     ) -> tuple[list[Message], list[BadRow]]:
-        """Embed an arrival.
+        """Embed and encode a batch.
 
         Args:
-            arrival: the records.
-            max_bytes: of a value.
-            metrics: to tell of it.
+            batch: the records.
+            max_bytes: the largest value that the topic accepts.
+            metrics: the metrics to update.
 
         Returns:
-            The messages, and the rows that none was made of.
+            The messages, and the rows that could not be made into one.
         """
         begin = time.perf_counter()
         encoder, label = self.model.current()
-        enriched = self.enrichment(arrival.batch, encoder, label)
-        good = np.setdiff1d(np.arange(arrival.batch.num_rows), list(enriched.bad))
-        bad = [*arrival.bad, *(_bad(arrival, row, reason) for row, reason in enriched.bad.items())]
+        enriched = self.enrichment(batch.records, encoder, label)
+        good = np.setdiff1d(np.arange(batch.records.num_rows), list(enriched.bad))
+        bad = [*batch.bad, *(batch.bad_row(row, reason) for row, reason in enriched.bad.items())]
         if self.format == "arrow":
-            made, large = self._many(arrival, enriched.batch, good, max_bytes)
+            messages, large = _of_many(batch, enriched.batch, good, max_bytes)
         else:
-            made, large = self._single(arrival, enriched.batch, good, label, max_bytes)
-        bad += [_bad(arrival, row, _too_large(size, max_bytes)) for row, size in large]
-        n_records = arrival.batch.num_rows + len(arrival.bad)
-        metrics.tell(label, n_records, len(bad), arrival.batch.nbytes, time.perf_counter() - begin)
-        return made, bad
+            messages, large = self._of_single(batch, enriched.batch, good, label, max_bytes)
+        bad += [batch.bad_row(row, _too_large(size, max_bytes)) for row, size in large]
+        n_records = batch.records.num_rows + len(batch.bad)
+        metrics.report(label, n_records, len(bad), batch.records.nbytes, time.perf_counter() - begin)
+        return messages, bad
 
-    def _single(
-        self, arrival: Arrival, batch: pa.RecordBatch, good: NDArray[np.int64], label: str, max_bytes: int
+    def _of_single(
+        self, batch: SourceBatch, rows: pa.RecordBatch, good: NDArray[np.int64], label: str, max_bytes: int
     ) -> tuple[list[Message], list[tuple[int, int]]]:
-        """A message a record, and the rows that are too large with their sizes."""
+        """A message for each record, and the rows that are too large with their sizes."""
         encode = record_encoder("msgpack" if self.format == "msgpack" else "json", None)
-        names, (first, last) = batch.schema.names, (batch.schema.get_field_index(name) for name in ADDED)
-        records = batch.select(names[:first]).to_pylist()
-        scores = list(zip(names, batch.columns, strict=True))[last + 1 :]
+        names, (first, last) = rows.schema.names, (rows.schema.get_field_index(name) for name in ADDED)
+        records = rows.select(names[:first]).to_pylist()
+        scores = list(zip(names, rows.columns, strict=True))[last + 1 :]
         # A batch without any column has no rows for Arrow.
-        values = encode(records or [{} for _ in good], batch.column(first), label, scores)
-        keys = self._keys(arrival)
-        made, large = [], []
+        values = encode(records or [{} for _ in good], rows.column(first), label, scores)
+        keys = self._keys(batch)
+        messages, large = [], []
         for row, value in zip(good, values, strict=True):
             if len(value) > max_bytes:
                 large.append((int(row), len(value)))
                 continue
-            own = _id(arrival, int(row))
+            message_id = f"{batch.source}:{batch.rows[row]}"
             key = None if keys is None else keys[row]
-            made.append(Message(value, own.encode() if key is None else key, own, int(arrival.times[row])))
-        return made, large
+            messages.append(
+                Message(value, message_id.encode() if key is None else key, message_id, int(batch.times[row]))
+            )
+        return messages, large
 
-    def _keys(self, arrival: Arrival) -> Sequence[bytes | None] | None:
+    def _keys(self, batch: SourceBatch) -> Sequence[bytes | None] | None:
         if self.key is None:
-            return arrival.keys
-        return [None if text is None else text.encode() for text in self.key.apply(arrival.batch).to_pylist()]
-
-    def _many(
-        self, arrival: Arrival, batch: pa.RecordBatch, good: NDArray[np.int64], max_bytes: int
-    ) -> tuple[list[Message], list[tuple[int, int]]]:
-        """As few messages as hold the records, and the rows that are too large with their sizes."""
-        places = {
-            SOURCE: repeated(arrival.source, batch.num_rows),
-            ROW: pa.array(arrival.rows[good], pa.int64()),
-        }
-        for name, column in places.items():
-            batch = batch.append_column(name, column)
-        values, large = arrow_messages(batch, max_bytes)
-        made, first = [], 0
-        for value in values:
-            with pa.ipc.open_stream(value) as reader:
-                rows = reader.read_next_batch()[ROW]
-            own = f"{arrival.source}:{rows[0].as_py()}"
-            made.append(Message(value, None, own, int(arrival.times[good[first : first + len(rows)]].max())))
-            first += len(rows)
-        return made, [(int(good[i]), batch.slice(i, 1).nbytes) for i in large]
+            return batch.keys
+        return [None if text is None else text.encode() for text in self.key.apply(batch.records).to_pylist()]
 
 
-def _id(arrival: Arrival, row: int) -> str:
-    return f"{arrival.source}:{arrival.rows[row]}"
-
-
-def _bad(arrival: Arrival, row: int, reason: str) -> BadRow:
-    return BadRow(arrival.source, int(arrival.rows[row]), reason, record_of(arrival.batch, row))
+def _of_many(
+    batch: SourceBatch, rows: pa.RecordBatch, good: NDArray[np.int64], max_bytes: int
+) -> tuple[list[Message], list[tuple[int, int]]]:
+    """As few messages as hold the records, and the rows that are too large with their sizes."""
+    rows = rows.append_column(SOURCE, repeated(batch.source, rows.num_rows))
+    rows = rows.append_column(ROW, pa.array(batch.rows[good], pa.int64()))
+    values, large = arrow_messages(rows, max_bytes)
+    messages, first = [], 0
+    for value in values:
+        with pa.ipc.open_stream(value) as reader:
+            numbers = reader.read_next_batch()[ROW]
+        latest = int(batch.times[good[first : first + len(numbers)]].max())
+        messages.append(Message(value, None, f"{batch.source}:{numbers[0].as_py()}", latest))
+        first += len(numbers)
+    return messages, [(int(good[i]), rows.slice(i, 1).nbytes) for i in large]
 
 
 def _too_large(size: int, limit: int) -> str:
-    return f"the message would have {size:,} bytes, and the topic takes {limit:,}"
+    return f"the message would have {size:,} bytes; the topic accepts {limit:,}"

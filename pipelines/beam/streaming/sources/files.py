@@ -1,7 +1,7 @@
-"""An endless source of the files that appear at a place, read once each as record batches.
+"""The source `files:GLOB`: files that match a pattern, read once each, now and as new ones appear.
 
-A file must appear whole: write it elsewhere, or under a name that begins with `_` or `.`, and rename it.
-Names are remembered, so a file that changes afterwards is not read again.
+A file must appear complete: write it elsewhere, or under a name that begins with `_` or `.`, and rename it.
+The source remembers names, so it does not read a file again that changes later.
 """
 
 import time
@@ -16,9 +16,9 @@ from apache_beam import coders
 from apache_beam.io.unbounded_source import CheckpointMark
 
 from encoder.errors import InputError
-from pipelines.beam.streaming.batch import Arrival, Windows
+from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
-from pipelines.beam.streaming.interfaces import ArrivalReader, Source
+from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
 from pipelines.formats import FileFormat
 from pipelines.records.bad_rows import BadRow
 from pipelines.sources.files.discovery import InputFile, find_inputs
@@ -32,60 +32,60 @@ _CHUNK_ROWS = 8192
 
 
 @dataclass(frozen=True)
-class FileSource(Source):
-    """Files of one place; see `UnboundedSource`.
+class FileSource(PolledSource):
+    """The files that match a pattern.
 
     Attributes:
         pattern: file, folder or glob.
-        format: of the files, or None to go by their extensions.
-        records: the schema of their records.
-        windows: how the time of a record is found; a file's own time is that of its last change.
-        policy: of the watermark.
-        every: seconds between two looks.
-        ends: whether the source ends when all files that are there have been read.
-        part: which of the `parts` parallel readers this is; a file belongs to one of them by its name.
-        parts: see `part`.
+        format: the format of the files, or None to go by their extensions.
+        schema: the schema of their records.
+        windows: windows of event time; a file's own time is its modification time.
+        policy: how readers set their watermark.
+        poll_seconds: how often to look for new files.
+        ends: whether the source ends once all files that are there have been read.
+        part: which of the `parts` parallel readers this is; the name of a file decides who reads it.
+        parts: how many readers share the files.
     """
 
     pattern: str
     format: FileFormat | None
-    records: pa.Schema
+    schema: pa.Schema
     windows: Windows
     policy: WatermarkPolicy
-    every: float = 1.0
+    poll_seconds: float = 1.0
     ends: bool = False
     part: int = 0
     parts: int = 1
 
     @property
-    def place(self) -> str:
-        """What the command line calls it."""
+    def uri(self) -> str:
+        """`files:GLOB`."""
         return f"files:{self.pattern}"
 
     @property
-    def poll_seconds(self) -> float:
-        """Half the time between two looks: more often, there is nothing to be found."""
-        return self.every / 2
+    def poll_interval(self) -> float:
+        """Half of `poll_seconds`: polling more often finds nothing."""
+        return self.poll_seconds / 2
 
     def split(self, desired_num_splits: int, options: Any = None) -> list["FileSource"]:  # noqa: ARG002 - Beam's
-        """The parallel readers."""
+        """One source for each reader."""
         return [replace(self, part=part) for part in range(self.parts)]
 
     def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> "_Reader":  # noqa: ARG002 - Beam's
-        """A reader behind a mark."""
+        """A reader that continues from a checkpoint, if there is one."""
         return _Reader(self, checkpoint_mark if isinstance(checkpoint_mark, FilesRead) else FilesRead())
 
     def get_checkpoint_mark_coder(self) -> coders.Coder:
-        """Marks are pickled."""
+        """Checkpoints are pickled."""
         return coders.PickleCoder()
 
 
 @dataclass(frozen=True)
 class FilesRead(CheckpointMark):
-    """How far a reader is.
+    """What a reader has read so far.
 
     Attributes:
-        done: files that have been read, sorted; those that are gone are forgotten.
+        done: files that have been read, sorted; without those that have been deleted since.
         path: the file that is being read, or None.
         chunks: how many chunks of it have been read.
         watermark: microseconds since the epoch.
@@ -97,7 +97,7 @@ class FilesRead(CheckpointMark):
     watermark: int = OPEN
 
 
-class _Reader(ArrivalReader):
+class _Reader(BatchReader):
     def __init__(self, source: FileSource, mark: FilesRead) -> None:
         super().__init__()
         self._source = source
@@ -106,75 +106,73 @@ class _Reader(ArrivalReader):
         self._watermark = Watermark(source.policy, mark.watermark)
         self._waiting: list[InputFile] = []
         self._chunks: Iterator[Chunk] | None = None
-        self._looked = 0.0
+        self._polled = 0.0
 
     @property
-    def _micros(self) -> int:
+    def _watermark_micros(self) -> int:
         return self._watermark.micros
 
     def advance(self) -> bool:
         self._current = None
         while self._current is None:
             if self._chunks is None and not self._next_file():
-                self._watermark.wait()
+                self._watermark.observe_nothing()
                 return False
             self._read()
-        self._watermark.see(self._current.latest)
+        self._watermark.observe(self._current.latest)
         return True
 
     def _next_file(self) -> bool:
-        """Begin the next file; False if there is none now."""
+        """Open the next file; False if there is none now."""
         if not self._waiting:
-            if time.monotonic() - self._looked < self._source.every:
+            if time.monotonic() - self._polled < self._source.poll_seconds:
                 return False
-            self._waiting = self._look()
-            self._looked = time.monotonic()
+            self._waiting = self._poll()
+            self._polled = time.monotonic()
             if not self._waiting:
                 self._ended = self._source.ends
                 return False
         file = self._waiting.pop(0)
-        resumed = self._mark.chunks if file.path == self._mark.path else 0
-        self._mark = replace(self._mark, path=file.path, chunks=resumed)
-        self._chunks = self._chunks_of(file, resumed)
+        n_read = self._mark.chunks if file.path == self._mark.path else 0
+        self._mark = replace(self._mark, path=file.path, chunks=n_read)
+        self._chunks = self._chunks_of(file, n_read)
         return True
 
-    def _look(self) -> list[InputFile]:
-        """The files that have not been read, the one that was begun first, then the oldest."""
+    def _poll(self) -> list[InputFile]:
+        """The files that have not been read: first the one that was being read, then the oldest."""
         try:
             found = find_inputs(self._source.pattern, self._source.format)
-        except InputError:  # nothing is there
+        except InputError:  # no file matches
             found = []
-        mine = [
-            file for file in found if zlib.crc32(file.path.encode()) % self._source.parts == self._source.part
-        ]
-        self._done &= {file.path for file in mine}
-        new = [file for file in mine if file.path not in self._done]
-        ages = {file.path: (file.path != self._mark.path, _changed(file), file.path) for file in new}
+        parts = self._source.parts
+        own = [file for file in found if zlib.crc32(file.path.encode()) % parts == self._source.part]
+        self._done &= {file.path for file in own}
+        new = [file for file in own if file.path not in self._done]
+        ages = {file.path: (file.path != self._mark.path, _modified(file), file.path) for file in new}
         return sorted(new, key=lambda file: ages[file.path])
 
     def _chunks_of(self, file: InputFile, skip: int) -> Iterator[Chunk]:
-        self._time = _changed(file)
+        self._time = _modified(file)
         self._path = file.path
         chunks = (
             chunk
             for split in split_file(file)
-            for chunk in read_split(split, self._source.records, _CHUNK_ROWS)
+            for chunk in read_split(split, self._source.schema, _CHUNK_ROWS)
         )
         return (chunk for number, chunk in enumerate(chunks) if number >= skip)
 
     def _read(self) -> None:
-        """Read the next chunk of the file, or find that it has ended."""
+        """Read the next chunk of the file, or notice that it has ended."""
         assert self._chunks is not None
         try:
             chunk = next(self._chunks, None)
             if chunk is not None:
-                self._current = self._arrival(chunk)
+                self._current = self._batch(chunk)
         except InputError as error:  # a damaged file does not stop the stream
             bad = BadRow(self._path, 0, f"the rest of the file cannot be read: {error}", b"")
-            nothing = Chunk(
-                pa.RecordBatch.from_pylist([], self._source.records), np.empty(0, np.int64), (bad,), 0, 0
-            )
-            self._current, chunk = self._arrival(nothing), None
+            no_records = pa.RecordBatch.from_pylist([], self._source.schema)
+            self._current = self._batch(Chunk(no_records, np.empty(0, np.int64), (bad,), 0, 0))
+            chunk = None
         if chunk is None:
             self._done.add(self._path)
             self._mark = replace(self._mark, path=None, chunks=0)
@@ -182,18 +180,18 @@ class _Reader(ArrivalReader):
         else:
             self._mark = replace(self._mark, chunks=self._mark.chunks + 1)
 
-    def _arrival(self, chunk: Chunk) -> Arrival:
-        own = np.full(chunk.batch.num_rows, self._time, np.int64)
-        times = self._source.windows.times(chunk.batch, own)
+    def _batch(self, chunk: Chunk) -> SourceBatch:
+        modified = np.full(chunk.batch.num_rows, self._time, np.int64)
+        times = self._source.windows.event_times(chunk.batch, modified)
         watermark = self._watermark.micros
-        return Arrival(self._path, chunk.batch, chunk.rows, times, chunk.bad, watermark, self._time)
+        return SourceBatch(self._path, chunk.batch, chunk.rows, times, chunk.bad, watermark, self._time)
 
     def get_checkpoint_mark(self) -> FilesRead:
         return replace(self._mark, done=tuple(sorted(self._done)), watermark=self._watermark.micros)
 
 
-def _changed(file: InputFile) -> int:
-    """When a file was changed last, microseconds since the epoch."""
+def _modified(file: InputFile) -> int:
+    """The modification time of a file, microseconds since the epoch."""
     filesystem, inside = locate(file.path)
     nanoseconds = filesystem.get_file_info(inside).mtime_ns
     return int(nanoseconds or 0) // 1000

@@ -1,7 +1,7 @@
-"""An endless source of the records of a Kafka topic, as record batches, in plain Python.
+"""The source `kafka:TOPIC`: the records of a topic in batches, in plain Python.
 
-How far each partition has been read is in the runner's checkpoints and nowhere else: no group is joined, no
-offset is committed. A stream that begins anew begins at the first record.
+Only the runner's checkpoints say how far each partition has been read: the source joins no consumer group and
+commits no offsets. A stream that is restarted without a checkpoint starts at the first record.
 """
 
 import logging
@@ -18,71 +18,74 @@ from apache_beam.io.unbounded_source import CheckpointMark
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, TopicPartition
 
 from encoder.errors import ConfigurationError, TransientError
-from pipelines.beam.streaming.batch import Arrival, Windows
+from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
-from pipelines.beam.streaming.interfaces import ArrivalReader, Source
+from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
 from pipelines.records.bad_rows import BadRow
 
-__all__ = ["KafkaSource", "PartitionRead", "WaitingConsumers"]
+__all__ = ["IdleConsumers", "KafkaSource", "PartitionRead"]
 
 _log = logging.getLogger(__name__)
-_MESSAGES = 4096
-_SECONDS = 0.02  # for more messages to come, if there are fewer
-_GONE = (
+_MAX_MESSAGES = 4096
+_POLL_SECONDS = 0.02  # how long to wait for more messages
+_FATAL = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError._UNKNOWN_TOPIC,
     KafkaError._UNKNOWN_PARTITION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
 
+Position = tuple[Any, ...]
+"""What a consumer reads, and the offsets of its next messages."""
+
 
 @dataclass(frozen=True)
-class KafkaSource(Source):
-    """A topic; see `UnboundedSource`.
+class KafkaSource(PolledSource):
+    """A topic.
 
     Attributes:
         topic: its name.
-        partitions: those that are read.
-        properties: librdkafka's, of a consumer.
-        format: of the values; text is one field, `text`.
-        records: the schema of the records.
-        windows: how the time of a record is found; a message's own time is its timestamp.
-        policy: of the watermark.
-        ends: whether the source ends when all that is there has been read.
-        readers: how many share the partitions; None is one for each.
+        partitions: the partitions to read.
+        properties: librdkafka's properties of a consumer.
+        format: the format of values; `text` gives one field, `text`.
+        schema: the schema of the records.
+        windows: windows of event time; a message's own time is its timestamp.
+        policy: how readers set their watermark.
+        ends: whether the source ends once everything that is there has been read.
+        readers: how many readers share the partitions; None means one for each.
     """
 
     topic: str
     partitions: tuple[int, ...]
     properties: dict[str, str]
     format: PlainFormat
-    records: pa.Schema
+    schema: pa.Schema
     windows: Windows
     policy: WatermarkPolicy
     ends: bool = False
     readers: int | None = None
 
     @property
-    def place(self) -> str:
-        """What the command line calls it."""
+    def uri(self) -> str:
+        """`kafka:TOPIC`."""
         return f"kafka:{self.topic}"
 
     def split(self, desired_num_splits: int, options: Any = None) -> list["KafkaSource"]:  # noqa: ARG002 - Beam's
-        """A source for each reader."""
+        """One source for each reader."""
         n = min(self.readers or len(self.partitions), len(self.partitions))
         return [replace(self, partitions=self.partitions[k::n]) for k in range(n)]
 
-    def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> "KafkaReader":  # noqa: ARG002 - Beam's
-        """A reader of the partitions, behind a mark."""
+    def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> "_Reader":  # noqa: ARG002 - Beam's
+        """A reader that continues from a checkpoint, if there is one."""
         if isinstance(checkpoint_mark, TopicRead):
-            return KafkaReader(self, checkpoint_mark.partitions)
-        return KafkaReader(self, [PartitionRead() for _ in self.partitions])
+            return _Reader(self, checkpoint_mark.partitions)
+        return _Reader(self, [PartitionRead() for _ in self.partitions])
 
     def get_checkpoint_mark_coder(self) -> coders.Coder:
-        """Marks are pickled."""
+        """Checkpoints are pickled."""
         return coders.PickleCoder()
 
 
@@ -91,7 +94,7 @@ class PartitionRead:
     """How far a partition has been read.
 
     Attributes:
-        offset: of the next message.
+        offset: the offset of the next message.
         watermark: microseconds since the epoch.
     """
 
@@ -101,11 +104,7 @@ class PartitionRead:
 
 @dataclass(frozen=True)
 class TopicRead(CheckpointMark):
-    """How far a reader is.
-
-    Attributes:
-        partitions: those of its source, in their order.
-    """
+    """How far a reader has read each partition of its source, in the source's order."""
 
     partitions: tuple[PartitionRead, ...]
 
@@ -115,9 +114,9 @@ class _Partition:
     """A partition that is being read.
 
     Attributes:
-        offset: of the next message to hand on.
-        watermark: of it alone.
-        at_end: whether the broker had no more, when it said something last.
+        offset: the offset of the next message to return.
+        watermark: its own watermark.
+        at_end: whether the broker had no more messages when it answered last.
     """
 
     offset: int
@@ -125,182 +124,187 @@ class _Partition:
     at_end: bool = False
 
 
-class _Live:
-    """A consumer with what it has read."""
+class _PartitionConsumer:
+    """A consumer, and the messages that it has fetched."""
 
-    def __init__(self, source: "KafkaSource", begin: Sequence[PartitionRead]) -> None:
+    def __init__(self, source: KafkaSource, start: Sequence[PartitionRead]) -> None:
         self._source = source
         self.partitions = {
             number: _Partition(read.offset, Watermark(source.policy, read.watermark))
-            for number, read in zip(source.partitions, begin, strict=True)
+            for number, read in zip(source.partitions, start, strict=True)
         }
-        self._ready: deque[tuple[int, list[Any]]] = deque()
+        self._fetched: deque[tuple[int, list[Any]]] = deque()
         self._consumer: Any = Consumer({**source.properties, "enable.partition.eof": True}, logger=_log)
         self._consumer.assign(
             [TopicPartition(source.topic, number, one.offset) for number, one in self.partitions.items()]
         )
 
     def next(self) -> tuple[int, list[Any]] | None:
-        """The number of a partition and its next messages; None if there are none now."""
-        if not self._ready:
+        """A partition and its next messages; None if there are none now."""
+        if not self._fetched:
             self._poll()
-        return self._ready.popleft() if self._ready else None
+        return self._fetched.popleft() if self._fetched else None
 
     def _poll(self) -> None:
         found: defaultdict[int, list[Any]] = defaultdict(list)
-        for message in self._consumer.consume(_MESSAGES, _SECONDS):
+        for message in self._consumer.consume(_MAX_MESSAGES, _POLL_SECONDS):
             if message.error() is not None:
-                self._hear(message)
+                self._handle(message)
                 continue
             number = message.partition()
             partition = self.partitions[number]
             if partition.at_end and self._source.ends:
-                continue  # it came after the end
+                continue  # it arrived after the end
             partition.at_end = False
             found[number].append(message)
-        self._ready.extend(found.items())
+        self._fetched.extend(found.items())
         for number, partition in self.partitions.items():
-            if partition.at_end and number not in found:  # a broker that says nothing is no silent source
-                partition.watermark.wait()
+            if partition.at_end and number not in found:  # a partition is not idle while its broker is silent
+                partition.watermark.observe_nothing()
 
-    def _hear(self, message: Any) -> None:
-        """Take in what is no record: an error, or the end of what is there."""
+    def _handle(self, message: Any) -> None:
+        """Handle an error, or the end of a partition."""
         error: KafkaError = message.error()
         name = f"{self._source.topic}/{message.partition()}"
         if error.code() == KafkaError._PARTITION_EOF:
             self.partitions[message.partition()].at_end = True
-        elif error.code() in _GONE:
+        elif error.code() in _FATAL:
             raise ConfigurationError(f"cannot read {name}: {error.str()}")
         elif error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise TransientError(f"cannot go on reading {name}: {error.str()}")
+            raise TransientError(f"cannot continue to read {name}: {error.str()}")
         else:
-            _log.warning("while reading %s: %s", self._source.place, error.str())
+            _log.warning("while reading %s: %s", self._source.uri, error.str())
 
     @property
     def has_ended(self) -> bool:
-        """Whether everything has been read and handed on, of a source that ends."""
-        return self._source.ends and not self._ready and all(p.at_end for p in self.partitions.values())
+        """Whether a source that ends has been read completely."""
+        return self._source.ends and not self._fetched and all(p.at_end for p in self.partitions.values())
 
     def close(self) -> None:
         self._consumer.close()
 
 
-Place = tuple[Any, ...]
-"""What is read, and the offsets of the next messages."""
+class IdleConsumers:
+    """Consumers of this process that no reader uses, kept for the reader that continues at their position.
 
+    Beam keeps a reader between bundles in the `DoFn` that created it. Where bundles overlap, another `DoFn`
+    often has the next bundle. Its reader would connect again and find nothing in the short time that it has,
+    and so would the one after it: on a busy machine, a stream then stops reading and holds hundreds of
+    connections.
 
-class WaitingConsumers:
-    """By place; a consumer is with one reader or waits here, so two never use one."""
+    A consumer is either with one reader or here, so two readers never share one.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[Place, tuple[object, _Live]] = {}
+        self._idle: dict[Position, tuple[object, _PartitionConsumer]] = {}
 
-    def take(self, place: Place) -> _Live | None:
-        """The consumer that waits at a place, for the caller alone; None if there is none."""
+    def take(self, position: Position) -> _PartitionConsumer | None:
+        """Remove and return the consumer at a position; None if there is none."""
         with self._lock:
-            _, consumer = self._waiting.pop(place, (None, None))
+            _, consumer = self._idle.pop(position, (None, None))
         return consumer
 
-    def leave(self, place: Place, consumer: _Live) -> object:
-        """Let a consumer wait at a place; another one that waits there is closed.
+    def leave(self, position: Position, consumer: _PartitionConsumer) -> object:
+        """Keep a consumer; one that is at the position already is closed.
 
         Returns:
-            What `drop` wants: whoever takes the consumer may leave it here again.
+            A token for `drop`.
         """
-        left = object()
+        token = object()
         with self._lock:
-            _, other = self._waiting.pop(place, (None, None))
-            self._waiting[place] = left, consumer
+            _, other = self._idle.pop(position, (None, None))
+            self._idle[position] = token, consumer
         if other is not None:
             other.close()
-        return left
+        return token
 
-    def drop(self, place: Place, left: object) -> None:
-        """Close a consumer that was left, unless somebody has taken it since."""
+    def drop(self, position: Position, token: object) -> None:
+        """Close the consumer that `leave` returned the token for, unless a reader has taken it since."""
         with self._lock:
-            found, consumer = self._waiting.get(place, (None, None))
-            if found is left:
-                del self._waiting[place]
-        if found is left and consumer is not None:
+            found, consumer = self._idle.get(position, (None, None))
+            if found is token:
+                del self._idle[position]
+        if found is token and consumer is not None:
             consumer.close()
 
 
-_waiting = WaitingConsumers()
+_idle = IdleConsumers()
 
 
-class KafkaReader(ArrivalReader):
-    """Has a consumer while a bundle lasts, and leaves it to whichever reader goes on from its checkpoint.
+class _Reader(BatchReader):
+    """Has a consumer while a bundle lasts, and leaves it to the reader that continues from its checkpoint.
 
-    Its watermark is the lowest of its partitions'.
+    Its watermark is the lowest of its partitions' watermarks.
 
     Args:
-        source: whose partitions are read.
-        begin: where, for each of them.
+        source: the source whose partitions it reads.
+        start: where to start, for each of them.
     """
 
-    def __init__(self, source: "KafkaSource", begin: Sequence[PartitionRead]) -> None:
+    def __init__(self, source: KafkaSource, start: Sequence[PartitionRead]) -> None:
         super().__init__()
         self._source = source
-        self._decoder = JsonDecoder(source.place, source.records) if source.format == "json" else None
-        self._read = tuple(begin)
-        self._live: _Live | None = None
-        self._left: object = None
-        self._what = tuple(sorted(source.properties.items())), source.topic, source.partitions
+        self._decoder = JsonDecoder(source.uri, source.schema) if source.format == "json" else None
+        self._read = tuple(start)
+        self._consumer: _PartitionConsumer | None = None
+        self._token: object = None
+        self._topic = tuple(sorted(source.properties.items())), source.topic, source.partitions
 
     @property
-    def _place(self) -> Place:
-        return *self._what, tuple(read.offset for read in self._read)
+    def _position(self) -> Position:
+        return *self._topic, tuple(read.offset for read in self._read)
 
     @property
-    def _micros(self) -> int:
+    def _watermark_micros(self) -> int:
         return min(read.watermark for read in self._read)
 
     def advance(self) -> bool:
         self._current = None
-        if self._live is None:
-            self._live = _waiting.take(self._place) or _Live(self._source, self._read)
-        live = self._live
-        found = live.next()
+        if self._consumer is None:
+            self._consumer = _idle.take(self._position) or _PartitionConsumer(self._source, self._read)
+        consumer = self._consumer
+        found = consumer.next()
         if found is not None:
             number, messages = found
-            self._current = self._arrival(number, messages)
-            live.partitions[number].offset = messages[-1].offset() + 1
-            live.partitions[number].watermark.see(self._current.latest)
-        self._read = tuple(PartitionRead(p.offset, p.watermark.micros) for p in live.partitions.values())
-        self._ended = live.has_ended
+            self._current = self._batch(number, messages)
+            consumer.partitions[number].offset = messages[-1].offset() + 1
+            consumer.partitions[number].watermark.observe(self._current.latest)
+        self._read = tuple(PartitionRead(p.offset, p.watermark.micros) for p in consumer.partitions.values())
+        self._ended = consumer.has_ended
         return found is not None
 
-    def _arrival(self, number: int, messages: list[Any]) -> Arrival:
+    def _batch(self, number: int, messages: list[Any]) -> SourceBatch:
         name = f"{self._source.topic}/{number}"
         values = [message.value() for message in messages]
         offsets = np.array([message.offset() for message in messages], np.int64)
-        own = np.array([_micros(message) for message in messages], np.int64)
-        found = decode_columns(values, self._source.format, self._source.records, self._decoder)
+        timestamps = np.array([_timestamp(message) for message in messages], np.int64)
+        found = decode_columns(values, self._source.format, self._source.schema, self._decoder)
         rows = np.array(found.rows, np.int64)
         bad = tuple(
             BadRow(name, int(offsets[row]), reason, values[row] or b"")
             for row, reason in sorted(found.bad.items())
         )
-        times = self._source.windows.times(found.batch, own[rows])
+        times = self._source.windows.event_times(found.batch, timestamps[rows])
         keys = tuple(messages[row].key() for row in found.rows)
-        return Arrival(name, found.batch, offsets[rows], times, bad, self._micros, int(own.max()), keys)
+        watermark, latest = self._watermark_micros, int(timestamps.max())
+        return SourceBatch(name, found.batch, offsets[rows], times, bad, watermark, latest, keys)
 
     def get_checkpoint_mark(self) -> TopicRead:
-        if self._live is not None:
-            self._left = _waiting.leave(self._place, self._live)
-            self._live = None
+        if self._consumer is not None:
+            self._token = _idle.leave(self._position, self._consumer)
+            self._consumer = None
         return TopicRead(self._read)
 
     def close(self) -> None:
-        if self._live is not None:
-            self._live.close()
-            self._live = None
-        elif self._left is not None:  # Beam closes readers that it has forgotten, long after
-            _waiting.drop(self._place, self._left)
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+        elif self._token is not None:  # Beam closes readers long after it has forgotten them
+            _idle.drop(self._position, self._token)
 
 
-def _micros(message: Any) -> int:
-    """When a message was written, microseconds since the epoch; the epoch itself if it does not say."""
+def _timestamp(message: Any) -> int:
+    """The timestamp of a message, microseconds since the epoch; 0 if it has none."""
     kind, milliseconds = message.timestamp()
     return 0 if kind == TIMESTAMP_NOT_AVAILABLE else int(milliseconds) * 1000

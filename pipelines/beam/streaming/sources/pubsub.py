@@ -1,7 +1,7 @@
-"""The input `pubsub:…` of streaming jobs: Beam's own source of Google Cloud Pub/Sub, gathered into batches.
+"""The source `pubsub:…`: Beam's own source of Google Cloud Pub/Sub, whose messages are gathered into batches.
 
-It runs where Beam's source runs: on Dataflow, and on Beam's `BundleBasedDirectRunner` for trying. How far a
-subscription has been read, and how far event time has come, is between the runner and Pub/Sub.
+It runs where Beam's source runs: on Dataflow, and on Beam's `BundleBasedDirectRunner` to try it out. The
+runner and Pub/Sub keep track of what has been read and of the watermark.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,53 +17,52 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines.beam.streaming.batch import Arrival, Windows
+from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import OPEN
-from pipelines.beam.streaming.interfaces import Input
+from pipelines.beam.streaming.interfaces import Source
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
 from pipelines.records.bad_rows import BadRow
 
-__all__ = ["PubSubInput"]
+__all__ = ["PubSubSource"]
 
-_MESSAGES = 4096  # of a batch
-_LARGEST = 2**63
+_BATCH_MESSAGES = 4096
+_MAX_ROW = 2**63
 
 
 @dataclass(frozen=True)
-class PubSubInput(Input):
-    """A subscription, or a topic of which the runner makes one.
+class PubSubSource(Source):
+    """A subscription, or a topic for which the runner creates one.
 
     Attributes:
         path: `projects/PROJECT/subscriptions/NAME` or `projects/PROJECT/topics/NAME`.
-        format: of the data; text is one field, `text`.
-        records: the schema of the records, the attributes behind the fields of the data.
-        windows: how the time of a record is found; a message's own time is `time_attribute`, or when it was
-            published.
-        attributes: names of attributes that become columns of text.
-        time_attribute: with the time of a record, RFC 3339 or milliseconds since the epoch.
-        id_attribute: with an id of a record that is the same if it is published again.
+        format: the format of the data; `text` gives one field, `text`.
+        schema: the schema of the records: the fields of the data, then the attributes.
+        windows: windows of event time; a message's own time is `time_attribute`, or when it was published.
+        attributes: attributes that become columns of text.
+        time_attribute: the attribute with the event time, RFC 3339 or milliseconds since the epoch.
+        id_attribute: the attribute with an id that stays the same if a record is published again.
     """
 
     path: str
     format: PlainFormat
-    records: pa.Schema
+    schema: pa.Schema
     windows: Windows
     attributes: tuple[str, ...] = ()
     time_attribute: str | None = None
     id_attribute: str | None = None
 
     @property
-    def place(self) -> str:
-        """See `Input`."""
+    def uri(self) -> str:
+        """`pubsub:PATH`."""
         return f"pubsub:{self.path}"
 
-    def arrivals(self, pipeline: beam.Pipeline) -> Any:
-        """See `Input`."""
+    def read(self, pipeline: beam.Pipeline) -> Any:
+        """Add Beam's source and the step that gathers its messages."""
         kind = "subscription" if "/subscriptions/" in self.path else "topic"
         runner = pipeline.options.view_as(StandardOptions).runner or ""
-        # Elsewhere Beam has no use for it; equal ids are one row of a window all the same.
+        # Only Dataflow can use it; the Parquet sink drops duplicates of a window in any case.
         label = self.id_attribute if "Dataflow" in runner else None
         read = ReadFromPubSub(
             **{kind: self.path},
@@ -71,20 +70,22 @@ class PubSubInput(Input):
             with_attributes=True,
             timestamp_attribute=self.time_attribute,
         )
-        return pipeline | "Read" >> read | "Gather" >> beam.ParDo(_Gather(self)).with_output_types(Arrival)
+        return (
+            pipeline | "Read" >> read | "Gather" >> beam.ParDo(_Gather(self)).with_output_types(SourceBatch)
+        )
 
-    def arrival(self, messages: Sequence[tuple[Any, int]], source: str, rows: Sequence[int]) -> Arrival:
+    def batch(self, messages: Sequence[tuple[Any, int]], source: str, rows: Sequence[int]) -> SourceBatch:
         """Decode messages.
 
         Args:
-            messages: each with its own time, microseconds since the epoch.
+            messages: messages, each with its own time, microseconds since the epoch.
             source: where they come from.
             rows: their numbers there.
         """
         values = [message.data for message, _ in messages]
-        fields = [one for one in self.records if one.name not in self.attributes]
+        fields = [one for one in self.schema if one.name not in self.attributes]
         schema = pa.schema(fields)
-        decoder = JsonDecoder(self.place, schema) if self.format == "json" and fields else None
+        decoder = JsonDecoder(self.uri, schema) if self.format == "json" and fields else None
         found = decode_columns(values, self.format, schema, decoder)
         good, numbers = np.array(found.rows, np.int64), np.array(rows, np.int64)
         columns = {name: found.batch.column(name) for name in schema.names}
@@ -92,43 +93,43 @@ class PubSubInput(Input):
             columns[name] = pa.array(
                 [(messages[row][0].attributes or {}).get(name) for row in found.rows], pa.string()
             )
-        batch = pa.record_batch([columns[name] for name in self.records.names], schema=self.records)
-        own = np.array([time for _, time in messages], np.int64)
+        records = pa.record_batch([columns[name] for name in self.schema.names], schema=self.schema)
+        timestamps = np.array([time for _, time in messages], np.int64)
         bad = tuple(
             BadRow(source, int(numbers[row]), reason, values[row] or b"")
             for row, reason in sorted(found.bad.items())
         )
-        times = self.windows.times(batch, own[good])
-        return Arrival(source, batch, numbers[good], times, bad, OPEN, int(own.max()))
+        times = self.windows.event_times(records, timestamps[good])
+        return SourceBatch(source, records, numbers[good], times, bad, OPEN, int(timestamps.max()))
 
 
 class _Gather(beam.DoFn):
-    """Makes batches of the messages of a bundle."""
+    """Gathers the messages of a bundle into batches."""
 
-    def __init__(self, source: PubSubInput) -> None:
+    def __init__(self, source: PubSubSource) -> None:
         self._source = source
 
     def start_bundle(self) -> None:
         self._messages: list[tuple[Any, int]] = []
 
-    def process(self, message: Any, time: Any = beam.DoFn.TimestampParam) -> Iterator[Arrival]:
+    def process(self, message: Any, time: Any = beam.DoFn.TimestampParam) -> Iterator[SourceBatch]:
         self._messages.append((message, time.micros))
-        if len(self._messages) >= _MESSAGES:
-            yield from self._arrivals()
+        if len(self._messages) >= _BATCH_MESSAGES:
+            yield from self._batches()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for arrival in self._arrivals():
-            yield WindowedValue(arrival, Timestamp(micros=arrival.own), (GlobalWindow(),))
+        for batch in self._batches():
+            yield WindowedValue(batch, Timestamp(micros=batch.ingestion_time), (GlobalWindow(),))
 
-    def _arrivals(self) -> Iterator[Arrival]:
+    def _batches(self) -> Iterator[SourceBatch]:
         messages, self._messages = self._messages, []
         ids = [self._id(message) for message, _ in messages]
-        numbered = [i for i, one in enumerate(ids) if one.isdecimal() and int(one) < _LARGEST]
-        if numbered:  # as Pub/Sub's own are
+        numbered = [i for i, one in enumerate(ids) if one.isdecimal() and int(one) < _MAX_ROW]
+        if numbered:  # Pub/Sub's own ids are numbers
             rows = [int(ids[i]) for i in numbered]
-            yield self._source.arrival([messages[i] for i in numbered], self._source.place, rows)
+            yield self._source.batch([messages[i] for i in numbered], self._source.uri, rows)
         for i in sorted(set(range(len(ids))) - set(numbered)):
-            yield self._source.arrival([messages[i]], f"{self._source.place}/{ids[i]}", [0])
+            yield self._source.batch([messages[i]], f"{self._source.uri}/{ids[i]}", [0])
 
     def _id(self, message: Any) -> str:
         attributes = message.attributes or {}

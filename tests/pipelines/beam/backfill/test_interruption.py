@@ -118,7 +118,7 @@ def test_a_backfill_that_is_killed_again_and_again_loses_and_doubles_nothing(
     check_whole(output, outcome)
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
     again = ended(processes(*begin(output, workers=seed)))
-    assert "is complete already" in again.err
+    assert "is already complete" in again.err
     assert {**again.done(), "seconds": 0} == {**outcome, "seconds": 0}
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
 
@@ -132,7 +132,7 @@ def test_ctrl_c_ends_soon_with_one_line_and_the_job_goes_on(
     stopped = interrupt(signal.SIGINT, output, workers, 5)
     assert stopped.code == 130
     assert stopped.out == ""
-    assert stopped.said == ["interrupted: the same command goes on where this one stopped"]
+    assert stopped.said == ["interrupted: run the same command again to continue"]
     check_parts(output, encoder, set())
     assert not (output / "_summary.json").exists()
     check_whole(output, ended(processes(*begin(output, workers))).done())

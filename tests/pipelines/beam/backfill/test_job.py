@@ -35,7 +35,7 @@ def job(request, tmp_path):
     return BackfillJob(
         model=ModelVersion("s3://bucket/minilm@7", "minilm", 7, "sha256:00", 16),
         inputs=(InputFile("/data/a.jsonl", 10, "jsonl", None),),
-        records=pa.schema({"id": pa.int64(), "text": pa.string()}),
+        schema=pa.schema({"id": pa.int64(), "text": pa.string()}),
         enrichment=Enrichment(TextTemplate.parse("text")),
         output=output,
     )
@@ -122,7 +122,7 @@ def test_a_finished_output_tells_its_summary_while_all_parts_are_there(job):
         ),
         (lambda job: {"enrichment": replace(job.enrichment, keep=("id",))}, "keep"),
         (lambda job: {"inputs": (replace(job.inputs[0], size=11),)}, "inputs"),
-        (lambda job: {"records": job.records.remove(0)}, "records"),
+        (lambda job: {"schema": job.schema.remove(0)}, "records"),
         (lambda _: {"chunk_rows": 7}, "chunk_rows"),
     ],
 )

@@ -2,6 +2,7 @@ import pytest
 
 from encoder.errors import ConfigurationError, InputError, OutputConflict, TemplateError
 from pipelines.beam.backfill.plan import plan_backfill
+from pipelines.enrich.enrichment import Enrichment
 
 
 @pytest.fixture
@@ -11,14 +12,16 @@ def plan(tmp_path, model):
 
     def make(pattern="in/a.jsonl", output="out", text="text", ref=model, **options):
         pattern, output = str(tmp_path / pattern), output if "://" in output else str(tmp_path / output)
-        return plan_backfill(model=str(ref), pattern=pattern, output=output, text=text, **options)
+        words = {name: options.pop(name) for name in ("keep", "dtype") if name in options}
+        enrichment = Enrichment.parse(text, **words)
+        return plan_backfill(model=str(ref), pattern=pattern, output=output, enrichment=enrichment, **options)
 
     return make
 
 
 def test_a_plan_says_all_and_writes_nothing(plan, tmp_path):
     job = plan(text="{n.x}{text}", keep=["text", "id", "text"], dtype="int8", chunk_rows=9)
-    assert job.records.names == ["text", "id", "n"]
+    assert job.schema.names == ["text", "id", "n"]
     assert job.enrichment.keep == ("text", "id")
     assert (job.chunk_rows, job.model.dim, job.enrichment.vectors.dtype) == (9, 16, "int8")
     assert job.output == (tmp_path / "out").as_uri()

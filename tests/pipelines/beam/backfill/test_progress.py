@@ -7,7 +7,7 @@ from patience import PATIENCE
 
 from encoder.errors import StoreUnavailable
 from pipelines.beam.backfill.job import BackfillJob, Counts, part_metadata, part_name
-from pipelines.beam.backfill.progress import Watch
+from pipelines.beam.backfill.progress import ProgressMonitor
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.records.template import TextTemplate
@@ -27,8 +27,8 @@ def write_part(job, k):
 
 
 def test_every_part_is_counted_once(job, monkeypatch):
-    watch = Watch(job, lambda _: None)
-    assert watch.look() == Counts()
+    watch = ProgressMonitor(job, lambda _: None)
+    assert watch.poll() == Counts()
     looked = []
     metadata = ParquetParts.metadata
     monkeypatch.setattr(
@@ -36,7 +36,7 @@ def test_every_part_is_counted_once(job, monkeypatch):
     )
     for k in range(3):
         write_part(job, k)
-        assert watch.look() == watch.look() == Counts(3, 2, 1, 10, 1) + Counts(3 * k, 2 * k, k, 10 * k, k)
+        assert watch.poll() == watch.poll() == Counts(3, 2, 1, 10, 1) + Counts(3 * k, 2 * k, k, 10 * k, k)
     assert looked == [part_name(0, 0, k) for k in range(3)]
 
 
@@ -48,7 +48,7 @@ def test_it_tells_while_it_runs_and_is_silent_afterwards(job):
         called.set()
 
     write_part(job, 0)
-    with Watch(job, tell, seconds=0.01):
+    with ProgressMonitor(job, tell, seconds=0.01):
         assert called.wait(PATIENCE)
     n = len(told)
     assert told[0].parts == 1
@@ -68,12 +68,12 @@ def test_a_store_that_is_away_delays_the_news_only(job, monkeypatch):
 
     monkeypatch.setattr(ParquetParts, "names", sometimes)
     write_part(job, 0)
-    with Watch(job, lambda counts: told.append(counts) or called.set(), seconds=0.01):
+    with ProgressMonitor(job, lambda counts: told.append(counts) or called.set(), seconds=0.01):
         assert called.wait(PATIENCE)
     assert told[0].parts == 1
 
 
 def test_the_end_does_not_wait_for_the_next_look(job):
-    with Watch(job, lambda _: None, seconds=3600):
+    with ProgressMonitor(job, lambda _: None, seconds=3600):
         pass
     assert not [thread for thread in threading.enumerate() if "_run" in thread.name]

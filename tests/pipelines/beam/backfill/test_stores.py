@@ -64,7 +64,7 @@ def test_a_newer_version_does_not_mix_into_an_output(lines, tmp_path, backfill, 
     assert (
         "another backfill (model version: 1, not 2)" in backfill(lines, tmp_path / "out", ref=store.uri).error
     )
-    assert "complete already" in backfill(lines, tmp_path / "out", ref=f"{store.uri}@1").err
+    assert "already complete" in backfill(lines, tmp_path / "out", ref=f"{store.uri}@1").err
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_an_output_in_memory(lines, backfill, encoder, matrix):
     outcome = backfill(lines, uri, "--rows-per-file", 300).done()
     check(uri, outcome, encoder, matrix)
     again = backfill(lines, uri, "--rows-per-file", 300)
-    assert "complete already" in again.err
+    assert "already complete" in again.err
     assert {**again.done(), "seconds": 0} == {**outcome, "seconds": 0}
 
 
@@ -102,7 +102,7 @@ def test_model_input_and_output_in_a_bucket(s3_environment, model, processes, en
     check(f"{root}/out", outcome, encoder, matrix)
     open_objects(f"{root}/out").delete(max(info.key for info in open_objects(f"{root}/out").scan("")))
     assert {**ended(processes(*arguments)).done(), "seconds": 0} == {**outcome, "seconds": 0}
-    assert "complete already" in ended(processes(*arguments)).err
+    assert "already complete" in ended(processes(*arguments)).err
 
 
 @pytest.mark.server

@@ -3,7 +3,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.beam.streaming.batch import ROW, SOURCE, Arrival, Windows, bad_batch, bad_rows
+from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch, Windows, bad_batch, bad_rows
 from pipelines.beam.streaming.event_time import NO_TIME, OPEN
 from pipelines.records.bad_rows import BadRow
 
@@ -11,60 +11,60 @@ SECOND = 10**6
 UNREAD = BadRow("a.jsonl", 99, "not JSON", b"oops\xff")
 
 
-def arrival(times, watermark=OPEN, bad=()):
+def batch(times, watermark=OPEN, bad=()):
     n = len(times)
-    batch = pa.record_batch({"id": pa.array(range(n), pa.int64())})
+    records = pa.record_batch({"id": pa.array(range(n), pa.int64())})
     micros = np.array([NO_TIME if t is None else round(t * SECOND) for t in times], np.int64)
-    return Arrival("a.jsonl", batch, np.arange(1, n + 1), micros, bad, watermark, 77 * SECOND)
+    return SourceBatch("a.jsonl", records, np.arange(1, n + 1), micros, bad, watermark, 77 * SECOND)
 
 
-def good(piece):
-    return piece.good["id"].to_pylist()
+def good(part):
+    return part.good["id"].to_pylist()
 
 
 def test_rows_go_to_their_windows():
-    pieces = list(Windows(10 * SECOND).pieces(arrival([3, 12, 9.9, 10, 25])))
-    assert [(micros // SECOND, good(piece)) for micros, piece in pieces] == [
+    slices = list(Windows(10 * SECOND).slices(batch([3, 12, 9.9, 10, 25])))
+    assert [(micros // SECOND, good(part)) for micros, part in slices] == [
         (9, [0, 2]),
         (12, [1, 3]),
         (25, [4]),
     ]
-    for _, piece in pieces:
-        assert piece.good.schema.names == ["id", SOURCE, ROW]
-        assert piece.good[ROW].to_pylist() == [i + 1 for i in good(piece)]
-        assert set(piece.good[SOURCE].to_pylist()) == {"a.jsonl"}
-        assert piece.bad.num_rows == 0
+    for _, part in slices:
+        assert part.good.schema.names == ["id", SOURCE, ROW]
+        assert part.good[ROW].to_pylist() == [i + 1 for i in good(part)]
+        assert set(part.good[SOURCE].to_pylist()) == {"a.jsonl"}
+        assert part.bad.num_rows == 0
 
 
 def test_late_rows_are_taken_while_their_window_waits_for_them():
     windows = Windows(10 * SECOND, lateness=5 * SECOND)
-    assert [good(piece) for _, piece in windows.pieces(arrival([3], 14 * SECOND))] == [[0]]
-    [(micros, piece)] = windows.pieces(arrival([3], 15 * SECOND))
+    assert [good(part) for _, part in windows.slices(batch([3], 14 * SECOND))] == [[0]]
+    [(micros, part)] = windows.slices(batch([3], 15 * SECOND))
     assert micros == 15 * SECOND
-    assert good(piece) == []
-    assert piece.bad.to_pylist() == [
-        {"source": "a.jsonl", "row": 1, "reason": "it came too late for its window", "record": b'{"id":0}'}
+    assert good(part) == []
+    assert part.bad.to_pylist() == [
+        {"source": "a.jsonl", "row": 1, "reason": "too late: its window is closed", "record": b'{"id":0}'}
     ]
 
 
 def test_bad_rows_go_with_a_window_that_is_open():
     windows = Windows(10 * SECOND, field="at")
-    *_, (micros, piece) = windows.pieces(arrival([12, None], 3 * SECOND, bad=(UNREAD,)))
+    *_, (micros, part) = windows.slices(batch([12, None], 3 * SECOND, bad=(UNREAD,)))
     assert micros == 12 * SECOND
-    assert bad_rows([piece.bad]) == [
-        BadRow("a.jsonl", 2, "no time in the field at", b'{"id":1}'),
+    assert bad_rows([part.bad]) == [
+        BadRow("a.jsonl", 2, "no event time in the field at", b'{"id":1}'),
         UNREAD,
     ]
-    [(micros, _)] = windows.pieces(arrival([None]))
+    [(micros, _)] = windows.slices(batch([None]))
     assert micros == 77 * SECOND  # the source's own time, since nothing else is known
 
 
 def test_the_time_of_a_record_is_that_of_its_field_or_its_sources():
     batch = pa.record_batch({"event": [{"at": 5}, {"at": None}]})
     own = np.array([7, 7])
-    assert Windows(1).times(batch, own) is own
-    assert Windows(1, field="event.at").times(batch, own).tolist() == [5 * SECOND, NO_TIME]
-    assert Windows(1, field="nope").times(batch, own).tolist() == [NO_TIME] * 2
+    assert Windows(1).event_times(batch, own) is own
+    assert Windows(1, field="event.at").event_times(batch, own).tolist() == [5 * SECOND, NO_TIME]
+    assert Windows(1, field="nope").event_times(batch, own).tolist() == [NO_TIME] * 2
 
 
 def test_bad_rows_travel_and_are_there_once():
@@ -81,10 +81,10 @@ def test_bad_rows_travel_and_are_there_once():
 def test_every_row_is_somewhere_once_and_in_its_window(times, size, lateness, watermark):
     windows = Windows(size * SECOND, lateness * SECOND)
     seen = []
-    for micros, piece in windows.pieces(arrival(times, watermark * SECOND)):
+    for micros, part in windows.slices(batch(times, watermark * SECOND)):
         start = micros // (size * SECOND) * size
         assert start + size + lateness > watermark, "the runner would drop it"
-        for i in good(piece):
+        for i in good(part):
             assert start <= times[i] < start + size
-        seen += [*good(piece), *(row - 1 for row in piece.bad["row"].to_pylist())]
+        seen += [*good(part), *(row - 1 for row in part.bad["row"].to_pylist())]
     assert sorted(seen) == list(range(len(times)))

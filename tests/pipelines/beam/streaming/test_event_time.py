@@ -49,7 +49,7 @@ def test_days_begin_at_midnight_utc():
 
 
 def test_other_types_are_no_times():
-    with pytest.raises(InputError, match=r"struct.* is no event time: name a field of timestamps"):
+    with pytest.raises(InputError, match=r"event times cannot be struct.*: name a field of timestamps"):
         event_times(pa.array([{"a": 1}]))
 
 
@@ -74,21 +74,21 @@ class Clock:
 
 def watermark(start=OPEN, now=1000.0):
     clock = Clock(now)
-    return Watermark(WatermarkPolicy(disorder=5 * SECOND, idle=10 * SECOND), start, clock), clock
+    return Watermark(WatermarkPolicy(out_of_orderness=5 * SECOND, idle=10 * SECOND), start, clock), clock
 
 
 def test_it_stays_behind_the_latest_record_and_never_goes_back():
     mark, _ = watermark()
     assert mark.micros == OPEN
-    mark.see(100 * SECOND)
+    mark.observe(100 * SECOND)
     assert mark.micros == 95 * SECOND
-    mark.see(50 * SECOND)
+    mark.observe(50 * SECOND)
     assert mark.micros == 95 * SECOND
 
 
 def test_records_without_a_time_promise_nothing():
     mark, _ = watermark()
-    mark.see(NO_TIME)
+    mark.observe(NO_TIME)
     assert mark.micros == OPEN
 
 
@@ -96,7 +96,7 @@ def wait(mark, clock, seconds):
     """Look once a second, and find nothing."""
     for _ in range(seconds):
         clock.time += 1
-        mark.wait()
+        mark.observe_nothing()
 
 
 def test_after_a_silence_it_goes_by_the_clock():
@@ -105,7 +105,7 @@ def test_after_a_silence_it_goes_by_the_clock():
     assert mark.micros == OPEN
     wait(mark, clock, 1)
     assert mark.micros == (1011 - 10 - 5) * SECOND
-    mark.see(990 * SECOND)
+    mark.observe(990 * SECOND)
     wait(mark, clock, 9)
     assert mark.micros == (1011 - 10 - 5) * SECOND
 
@@ -113,8 +113,8 @@ def test_after_a_silence_it_goes_by_the_clock():
 def test_a_process_that_stood_still_was_not_a_silent_source():
     mark, clock = watermark()
     clock.time += 3600
-    mark.wait()
-    mark.wait()
+    mark.observe_nothing()
+    mark.observe_nothing()
     assert mark.micros == OPEN
     wait(mark, clock, 8)
     assert mark.micros > 3600 * SECOND
@@ -124,7 +124,7 @@ def test_a_clock_that_is_set_back_undoes_no_silence():
     mark, clock = watermark()
     wait(mark, clock, 9)
     clock.time -= 3600
-    mark.wait()
+    mark.observe_nothing()
     wait(mark, clock, 2)
     assert mark.micros > OPEN
 

@@ -11,7 +11,7 @@ from patience import wait_for
 from encoder.errors import CorruptVersion
 from encoder.store.store import ModelStore
 from pipelines.beam.streaming import model as models
-from pipelines.beam.streaming.model import Fixed, Followed
+from pipelines.beam.streaming.model import LatestModel, PinnedModel
 from pipelines.enrich.model_version import ModelVersion
 
 
@@ -25,11 +25,11 @@ def store(model, tmp_path):
 @pytest.fixture
 def followed(store):
     """A followed model whose follower looks only when it is told."""
-    model = Followed(f"{store.uri}@latest", 3600.0)
-    models._start.cache_clear()
+    model = LatestModel(f"{store.uri}@latest", 3600.0)
+    models._cached_process.cache_clear()
     yield model
     models._process(model).follower.close()
-    models._start.cache_clear()
+    models._cached_process.cache_clear()
 
 
 def publish_damaged(store, folder):
@@ -41,7 +41,7 @@ def publish_damaged(store, folder):
 
 
 def test_a_fixed_model_is_one_version(store, tiny_model, tmp_path):
-    fixed = Fixed(ModelVersion.resolve(f"{store.uri}@latest"))
+    fixed = PinnedModel(ModelVersion.resolve(f"{store.uri}@latest"))
     store.publish(tiny_model(tmp_path / "newer", seed=8))
     assert fixed.current()[1] == "tiny@1"
 
@@ -49,7 +49,7 @@ def test_a_fixed_model_is_one_version(store, tiny_model, tmp_path):
 def test_a_followed_model_is_the_latest_and_shared_by_the_process(store, followed, tiny_model, tmp_path):
     before, label = followed.current()
     assert label == "tiny@1"
-    assert Followed(followed.ref, followed.every).current()[0] is before
+    assert LatestModel(followed.ref, followed.every).current()[0] is before
     store.publish(tiny_model(tmp_path / "newer", seed=8))
     models._process(followed).follower.poll()
     assert followed.current()[1] == "tiny@2"
@@ -93,16 +93,16 @@ def test_a_store_of_damaged_versions_alone_is_an_error(tiny_model, tmp_path):
     store = ModelStore.open(str(tmp_path / "store/bad"))
     (tmp_path / "store/bad/blobs").mkdir(parents=True)
     publish_damaged(store, tiny_model(tmp_path / "damaged", seed=9))
-    models._start.cache_clear()
-    with pytest.raises(CorruptVersion, match="no version that is whole: publish one"):
-        Followed(f"{store.uri}@latest", 3600.0).current()
+    models._cached_process.cache_clear()
+    with pytest.raises(CorruptVersion, match="no usable version: publish one"):
+        LatestModel(f"{store.uri}@latest", 3600.0).current()
 
 
 def test_it_looks_by_itself(store, tiny_model, tmp_path):
-    models._start.cache_clear()
-    model = Followed(f"{store.uri}@latest", 0.01)
+    models._cached_process.cache_clear()
+    model = LatestModel(f"{store.uri}@latest", 0.01)
     assert model.current()[1] == "tiny@1"
     store.publish(tiny_model(tmp_path / "newer", seed=8))
     wait_for(lambda: model.current()[1], "tiny@2", lambda label: label == "tiny@2")
     models._process(model).follower.close()
-    models._start.cache_clear()
+    models._cached_process.cache_clear()

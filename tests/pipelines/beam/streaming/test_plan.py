@@ -7,10 +7,11 @@ import pytest
 from encoder.errors import ConfigurationError, InputError, OutputConflict, TemplateError
 from encoder.store.store import ModelStore
 from pipelines.beam.streaming.batch import Windows
-from pipelines.beam.streaming.model import Fixed, Followed
+from pipelines.beam.streaming.model import LatestModel, PinnedModel
 from pipelines.beam.streaming.plan import claim_stream, plan_stream
-from pipelines.beam.streaming.sink_options import OutputWords
-from pipelines.beam.streaming.source_options import StreamInput, Timing
+from pipelines.beam.streaming.sink_options import SinkOptions
+from pipelines.beam.streaming.source_options import SourceOptions, Timing
+from pipelines.enrich.enrichment import Enrichment
 
 SUBSCRIPTION = "pubsub:projects/acme/subscriptions/events"
 
@@ -22,33 +23,35 @@ def plan(tmp_path, model):
     (tmp_path / "in/a.jsonl").write_text(json.dumps(record) + "\n")
 
     def make(**changes):
-        own = {"model": str(model), "source": StreamInput(f"files:{tmp_path / 'in'}"), "text": "text"}
-        words = {
-            name: changes.pop(name) for name in ("output", "shards", "dead_letters", "key") if name in changes
-        }
-        output = OutputWords(**{"text": words.pop("output", f"parquet:{tmp_path / 'out'}"), **words})
-        return plan_stream(**{**own, "output": output, **changes})
+        def taken(**defaults):
+            return {name: changes.pop(name, value) for name, value in defaults.items()}
+
+        output = taken(output=f"parquet:{tmp_path / 'out'}", shards=1, dead_letters=None, key=None)
+        sink = SinkOptions(output.pop("output"), **output)
+        enrichment = Enrichment.parse(**taken(text="text", keep=None, dtype="float32"))
+        own = {"model": str(model), "source": SourceOptions(f"files:{tmp_path / 'in'}")}
+        return plan_stream(**{**own, "sink": sink, "enrichment": enrichment, **changes})
 
     return make
 
 
 def test_a_plan_keeps_all_columns_unless_some_are_named(plan):
-    assert plan().output.file.enrichment.keep == ("id", "text", "at", "user")
+    assert plan().sink.file.enrichment.keep == ("id", "text", "at", "user")
     job = plan(keep=["id", "id"], timing=Timing(field="user.seen", window=30, lateness=1.5))
-    assert job.output.file.enrichment.keep == ("id",)
-    assert job.source.records.names == ["id", "text", "user"]
-    assert job.output.windows == Windows(30_000_000, 1_500_000, "user.seen")
-    assert isinstance(job.output.file.model, Fixed)
+    assert job.sink.file.enrichment.keep == ("id",)
+    assert job.source.schema.names == ["id", "text", "user"]
+    assert job.sink.windows == Windows(30_000_000, 1_500_000, "user.seen")
+    assert isinstance(job.sink.file.model, PinnedModel)
 
 
 def test_latest_may_be_followed(plan, model, tmp_path):
     store = ModelStore.open(str(tmp_path / "store/tiny"))
     store.publish(model)
-    file = plan(model=f"{store.uri}@latest", follow=5).output.file
-    assert file.model == Followed(f"{store.uri}@latest", 5, file.enrichment)
+    file = plan(model=f"{store.uri}@latest", follow=5).sink.file
+    assert file.model == LatestModel(f"{store.uri}@latest", 5, file.enrichment)
     for pinned in (str(model), f"{store.uri}@1"):
         with pytest.raises(
-            ConfigurationError, match=r"always means the same model: name a store, as in .*@latest"
+            ConfigurationError, match=r"never changes: to follow a model, name a store, such as .*@latest"
         ):
             plan(model=pinned, follow=5)
 
@@ -57,7 +60,7 @@ def test_latest_may_be_followed(plan, model, tmp_path):
     ("changes", "error", "says"),
     [
         (
-            {"source": StreamInput("kinesis:x")},
+            {"source": SourceOptions("kinesis:x")},
             ConfigurationError,
             "--input kinesis:x: write files:GLOB, kafka:TOPIC or pubsub:",
         ),
@@ -76,64 +79,64 @@ def test_latest_may_be_followed(plan, model, tmp_path):
             "kafka:a needs --brokers HOST:PORT",
         ),
         ({"dead_letters": "files:/tmp/x"}, ConfigurationError, "--dead-letters is for topics"),
-        ({"key": "id"}, ConfigurationError, "--key is for the single records of a Kafka topic"),
+        ({"key": "id"}, ConfigurationError, "--key is for Kafka messages of one record each"),
         ({"text": "nope"}, TemplateError, "no record has the field 'nope'"),
         ({"timing": Timing(field="when")}, TemplateError, "no record has the field 'when'"),
         (
-            {"source": StreamInput("kafka:events")},
+            {"source": SourceOptions("kafka:events")},
             ConfigurationError,
             "kafka:events needs --brokers HOST:PORT",
         ),
         (
-            {"source": StreamInput("kafka:events", "csv", "127.0.0.1:1")},
+            {"source": SourceOptions("kafka:events", "csv", "127.0.0.1:1")},
             ConfigurationError,
             "--input-format csv is not for topics: use jsonl or text",
         ),
         (
-            {"source": StreamInput("pubsub:events")},
+            {"source": SourceOptions("pubsub:events")},
             ConfigurationError,
             "--input pubsub:events: write files:GLOB, kafka:TOPIC or pubsub:projects/PROJECT/",
         ),
         (
-            {"source": StreamInput(SUBSCRIPTION)},
+            {"source": SourceOptions(SUBSCRIPTION)},
             ConfigurationError,
-            "are not known: name a file of examples with --sample",
+            "are unknown: name a file of example records with --sample",
         ),
         (
-            {"source": StreamInput(SUBSCRIPTION, sample="/nowhere")},
+            {"source": SourceOptions(SUBSCRIPTION, sample="/nowhere")},
             ConfigurationError,
             "cannot read --sample /nowhere: No such file",
         ),
         (
-            {"source": StreamInput(SUBSCRIPTION, "text", attributes=("text",))},
+            {"source": SourceOptions(SUBSCRIPTION, "text", attributes=("text",))},
             ConfigurationError,
-            "'text' is a field and an attribute",
+            "'text' is both a field and an attribute",
         ),
         (
-            {"source": StreamInput(SUBSCRIPTION, "text"), "timing": Timing(ends=True)},
+            {"source": SourceOptions(SUBSCRIPTION, "text"), "timing": Timing(ends=True)},
             ConfigurationError,
-            "Pub/Sub has no end: leave --stop-at-end out",
+            "a Pub/Sub subscription never ends: leave --stop-at-end out",
         ),
         (
             {
-                "source": StreamInput(SUBSCRIPTION, "text", time_attribute="at"),
+                "source": SourceOptions(SUBSCRIPTION, "text", time_attribute="at"),
                 "timing": Timing(field="text"),
             },
             ConfigurationError,
-            "--event-time and --time-attribute are two times: name one",
+            "--event-time and --time-attribute both name the event time: use one",
         ),
         (
-            {"source": StreamInput("files:/tmp", id_attribute="id")},
+            {"source": SourceOptions("files:/tmp", id_attribute="id")},
             ConfigurationError,
-            "attributes are Pub/Sub's: leave their options out",
+            "only Pub/Sub has attributes: leave --attributes, ",
         ),
         (
             {"output": "pubsub:vectors", "dead_letters": "files:/tmp/x"},
             ConfigurationError,
             "cannot publish to vectors: write projects/PROJECT/topics/TOPIC",
         ),
-        ({"timing": Timing(window=0.5)}, ConfigurationError, "a window of 0.5 s: give whole seconds"),
-        ({"source": StreamInput("files:/nowhere/*.jsonl")}, InputError, "no input files"),
+        ({"timing": Timing(window=0.5)}, ConfigurationError, "a window of 0.5 s: use whole seconds"),
+        ({"source": SourceOptions("files:/nowhere/*.jsonl")}, InputError, "no input files"),
     ],
 )
 def test_what_cannot_be_is_said_at_once(changes, error, says, plan):
@@ -146,12 +149,12 @@ def test_columns_of_pubsub_come_from_a_sample_and_from_attributes(plan, tmp_path
         '{"id": 1, "text": "paid", "user": {"name": "ana"}}\n{"at": 2.5}\n'
     )
     sample = str(tmp_path / "sample.jsonl")
-    source = StreamInput(SUBSCRIPTION, sample=sample, attributes=("region",), id_attribute="event")
+    source = SourceOptions(SUBSCRIPTION, sample=sample, attributes=("region",), id_attribute="event")
     job = plan(source=source, text="{user.name} in {region}")
-    assert job.source.records.names == ["id", "text", "user", "at", "region"]
-    assert job.output.file.enrichment.keep == ("id", "text", "user", "at", "region")
-    assert (job.source.place, job.source.id_attribute) == (SUBSCRIPTION, "event")
-    assert plan(source=source, text="region", keep=["id"]).source.records.names == ["id", "region"]
+    assert job.source.schema.names == ["id", "text", "user", "at", "region"]
+    assert job.sink.file.enrichment.keep == ("id", "text", "user", "at", "region")
+    assert (job.source.uri, job.source.id_attribute) == (SUBSCRIPTION, "event")
+    assert plan(source=source, text="region", keep=["id"]).source.schema.names == ["id", "region"]
 
 
 def test_the_output_is_not_among_the_inputs(plan, tmp_path):

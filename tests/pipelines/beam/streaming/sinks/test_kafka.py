@@ -11,9 +11,10 @@ from topics import read_topic, unique, values_of, write_topic
 
 from encoder.errors import TransientError
 from pipelines.beam.streaming.plan import plan_stream
-from pipelines.beam.streaming.sink_options import OutputWords
-from pipelines.beam.streaming.sinks.kafka import KafkaOutput, KafkaTopic, _Send
-from pipelines.beam.streaming.source_options import StreamInput, Timing
+from pipelines.beam.streaming.sink_options import SinkOptions
+from pipelines.beam.streaming.sinks.kafka import KafkaSink, KafkaTopic, _Send
+from pipelines.beam.streaming.source_options import SourceOptions, Timing
+from pipelines.enrich.enrichment import Enrichment
 
 pytestmark = pytest.mark.server
 
@@ -109,19 +110,20 @@ def test_files_may_go_to_a_topic_as_messagepack_or_arrow(millstream, kafka, topi
 def test_a_bundle_whose_messages_do_not_arrive_fails(kafka, topics, model):
     """The broker's address is good when the job is planned, and leads nowhere when it runs."""
     target, dead = (f"kafka:{name}" for name in topics[1:])
-    words = OutputWords(target, dead, brokers=kafka.address, properties={"message.timeout.ms": "300"})
-    source = StreamInput(f"kafka:{topics[0]}", brokers=kafka.address)
-    job = plan_stream(model=str(model), source=source, output=words, text="text", timing=Timing(ends=True))
-    assert isinstance(job.output, KafkaOutput)
-    assert isinstance(job.output.topic, KafkaTopic)
-    job.output.properties["bootstrap.servers"] = "127.0.0.1:1"
-    send = _Send(job.output)
+    words = SinkOptions(target, dead, brokers=kafka.address, properties={"message.timeout.ms": "300"})
+    source = SourceOptions(f"kafka:{topics[0]}", brokers=kafka.address)
+    enrichment, timing = Enrichment.parse("text"), Timing(ends=True)
+    job = plan_stream(model=str(model), source=source, sink=words, enrichment=enrichment, timing=timing)
+    assert isinstance(job.sink, KafkaSink)
+    assert isinstance(job.sink.topic, KafkaTopic)
+    job.sink.properties["bootstrap.servers"] = "127.0.0.1:1"
+    send = _Send(job.sink)
     send.setup()
     send.start_bundle()
     reader = job.source.split(1)[0].create_reader(None, None)
     wait_for(reader.advance, "a batch", pause=0)
     list(send.process(reader.get_current()))
-    with pytest.raises(TransientError, match=f"not written to kafka:{topics[1]}: .*timed out"):
+    with pytest.raises(TransientError, match=f"cannot write to kafka:{topics[1]}: .*timed out"):
         send.finish_bundle()
     reader.close()
     assert read_topic(kafka.address, topics[1]) == []

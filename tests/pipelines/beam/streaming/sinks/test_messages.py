@@ -1,4 +1,4 @@
-"""Arrivals as messages: values, keys, ids, and what no message is made of."""
+"""Batches as messages: values, keys, ids, and what no message is made of."""
 
 import json
 
@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from encoder import Encoder
-from pipelines.beam.streaming.batch import Arrival
-from pipelines.beam.streaming.model import Fixed
-from pipelines.beam.streaming.sinks.messages import Messages
+from pipelines.beam.streaming.batch import SourceBatch
+from pipelines.beam.streaming.model import PinnedModel
+from pipelines.beam.streaming.sinks.messages import MessageEncoder
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.columns import score_columns
 from pipelines.enrich.enrichment import Enrichment
@@ -23,24 +23,24 @@ TEXTS = ["login failed", None, "disk full"]
 
 @pytest.fixture
 def make(model):
-    def run(arrival, max_bytes=10**6, keep=("id",), **changes):
-        fixed = Fixed(ModelVersion.resolve(str(model)))
-        messages = Messages(fixed, Enrichment(TextTemplate.parse("text"), keep), **changes)
-        return messages.make(arrival, max_bytes, BatchMetrics())
+    def run(batch, max_bytes=10**6, keep=("id",), **changes):
+        fixed = PinnedModel(ModelVersion.resolve(str(model)))
+        messages = MessageEncoder(fixed, Enrichment(TextTemplate.parse("text"), keep), **changes)
+        return messages.encode(batch, max_bytes, BatchMetrics())
 
     return run
 
 
-def arrival(texts=TEXTS, keys=None, bad=()):
+def batch(texts=TEXTS, keys=None, bad=()):
     n = len(texts)
-    batch = pa.record_batch({"id": range(n), "text": pa.array(texts, pa.string())})
+    records = pa.record_batch({"id": range(n), "text": pa.array(texts, pa.string())})
     times = np.arange(n, dtype=np.int64)
-    return Arrival("events/0", batch, 100 + np.arange(n), times, bad, 0, 0, keys)
+    return SourceBatch("events/0", records, 100 + np.arange(n), times, bad, 0, 0, keys)
 
 
 def test_a_message_a_record_with_its_id_key_and_time(make, encoder):
     unread = BadRow("events/0", 99, "not JSON", b"oops")
-    made, bad = make(arrival(keys=(b"a", b"b", None), bad=(unread,)))
+    made, bad = make(batch(keys=(b"a", b"b", None), bad=(unread,)))
     values = [json.loads(one.value) for one in made]
     assert [(value["id"], one.id, one.time) for value, one in zip(values, made, strict=True)] == [
         (0, "events/0:100", 0),
@@ -57,20 +57,20 @@ def test_a_message_a_record_with_its_id_key_and_time(make, encoder):
 
 
 def test_keys_may_be_made_of_fields(make):
-    made, _ = make(arrival(keys=(b"a", b"b", b"c")), key=TextTemplate.parse("user {id}"))
+    made, _ = make(batch(keys=(b"a", b"b", b"c")), key=TextTemplate.parse("user {id}"))
     assert [one.key for one in made] == [b"user 0", b"user 2"]
 
 
 @pytest.mark.parametrize("kind", ["json", "msgpack"])
 def test_no_column_need_be_kept(make, kind):
-    made, _ = make(arrival(), keep=(), format=kind)
+    made, _ = make(batch(), keep=(), format=kind)
     decode = json.loads if kind == "json" else msgspec.msgpack.decode
     assert [set(decode(one.value)) for one in made] == [{"embedding", "model_version"}] * 2
 
 
 def test_arrow_messages_say_where_each_row_comes_from(make, encoder):
     texts = [f"login failed {i}" for i in range(50)]
-    made, bad = make(arrival([*texts, None]), max_bytes=3000, format="arrow")
+    made, bad = make(batch([*texts, None]), max_bytes=3000, format="arrow")
     tables = [pa.ipc.open_stream(one.value).read_all() for one in made]
     assert len(tables) > 1
     assert all(len(one.value) <= 3000 and one.key is None for one in made)
@@ -87,9 +87,9 @@ def test_arrow_messages_say_where_each_row_comes_from(make, encoder):
 @pytest.mark.parametrize("kind", ["json", "arrow"])
 def test_what_is_too_large_is_a_bad_row(make, kind):
     texts = ["login", "x" * 5000, "disk"]
-    made, bad = make(arrival(texts), max_bytes=4000, keep=("id", "text"), format=kind)
+    made, bad = make(batch(texts), max_bytes=4000, keep=("id", "text"), format=kind)
     assert [one.row for one in bad] == [101]
-    assert "and the topic takes 4,000" in bad[0].reason
+    assert "the topic accepts 4,000" in bad[0].reason
     if kind == "json":
         assert [one.id for one in made] == ["events/0:100", "events/0:102"]
     else:
@@ -98,17 +98,17 @@ def test_what_is_too_large_is_a_bad_row(make, kind):
 
 
 def test_nothing_is_made_of_nothing(make):
-    assert make(arrival([None]))[0] == []
-    assert make(arrival([None]), format="arrow")[0] == []
+    assert make(batch([None]))[0] == []
+    assert make(batch([None]), format="arrow")[0] == []
 
 
 @pytest.mark.parametrize("kind", ["json", "msgpack", "arrow"])
 def test_messages_carry_the_scores_of_heads(kind, headed, score_names):
     folder, texts = headed(), ["login failed", "disk full"]
     encoder = Encoder.load(folder, threads=1)
-    fixed = Fixed(ModelVersion.resolve(str(folder)))
-    messages = Messages(fixed, Enrichment(TextTemplate.parse("text"), ("id",)), format=kind)
-    made, bad = messages.make(arrival(texts), 10**6, BatchMetrics())
+    fixed = PinnedModel(ModelVersion.resolve(str(folder)))
+    messages = MessageEncoder(fixed, Enrichment(TextTemplate.parse("text"), ("id",)), format=kind)
+    made, bad = messages.encode(batch(texts), 10**6, BatchMetrics())
     assert not bad
     if kind == "arrow":
         found = [row for one in made for row in pa.ipc.open_stream(one.value).read_all().to_pylist()]

@@ -17,8 +17,8 @@ from apache_beam.utils.timestamp import Timestamp
 from pipelines.beam.streaming.batch import ROW, SOURCE, Windows, bad_batch
 from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import StreamJob, stream
-from pipelines.beam.streaming.model import Fixed
-from pipelines.beam.streaming.sinks.parquet import WindowFile, WindowFiles, WriteWindows, _Write, window_name
+from pipelines.beam.streaming.model import PinnedModel
+from pipelines.beam.streaming.sinks.parquet import ParquetSink, WindowFile, WriteWindows, _Write, window_name
 from pipelines.beam.streaming.sources.files import FileSource
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
@@ -49,7 +49,7 @@ def folder(tmp_path):
 @pytest.fixture
 def source(folder):
     def make(windows):
-        policy = WatermarkPolicy(disorder=3600 * SECOND, idle=3600 * SECOND)
+        policy = WatermarkPolicy(out_of_orderness=3600 * SECOND, idle=3600 * SECOND)
         return FileSource(str(folder / "in"), None, SCHEMA, windows, policy, ends=True, parts=1)
 
     return make
@@ -58,7 +58,7 @@ def source(folder):
 @pytest.fixture
 def file(folder, model):
     enrichment = Enrichment(TextTemplate.parse("text"), ("id",))
-    return WindowFile(Fixed(ModelVersion.resolve(str(model))), enrichment, (folder / "out").as_uri())
+    return WindowFile(PinnedModel(ModelVersion.resolve(str(model))), enrichment, (folder / "out").as_uri())
 
 
 def pipeline():
@@ -77,8 +77,8 @@ def readable(path):
 @pytest.mark.slow
 def test_beams_own_sink_loses_rows(size, shards, folder, source):
     rows = beam.FlatMap(
-        lambda arrival: [
-            TimestampedValue(pa.table({"id": [one["id"]]}), one["at"]) for one in arrival.batch.to_pylist()
+        lambda batch: [
+            TimestampedValue(pa.table({"id": [one["id"]]}), one["at"]) for one in batch.records.to_pylist()
         ]
     )
     with pipeline() as p:
@@ -97,7 +97,7 @@ def test_beams_own_sink_loses_rows(size, shards, folder, source):
 def test_ours_keeps_every_row_in_its_window(size, shards, folder, source, file, encoder):
     windows = Windows(size * SECOND, field="at")
     with pipeline() as p:
-        names = stream(p, StreamJob(source(windows), WindowFiles(windows, shards, file)))
+        names = stream(p, StreamJob(source(windows), ParquetSink(windows, shards, file)))
         assert_that(names | beam.Distinct(), lambda found: len(found) > max(1, N // size) - 1)
     seen = []
     for path in (folder / "out").glob("*.parquet"):
@@ -147,9 +147,9 @@ def write(file):
     class Pane:
         index = 0
 
-    def fire(*pieces, pane=0):
+    def fire(*slices, pane=0):
         Pane.index = pane
-        return list(dofn.process((0, list(pieces)), Window, Pane))
+        return list(dofn.process((0, list(slices)), Window, Pane))
 
     return fire
 

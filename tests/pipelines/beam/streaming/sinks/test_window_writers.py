@@ -12,7 +12,7 @@ from patience import PATIENCE
 
 from encoder.store.objects import open_objects
 from pipelines.beam.streaming.batch import ROW, SOURCE, bad_batch
-from pipelines.beam.streaming.model import Fixed
+from pipelines.beam.streaming.model import PinnedModel
 from pipelines.beam.streaming.sinks.parquet import WindowFile, _Write, window_name
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
@@ -34,7 +34,7 @@ def output(request, tmp_path):
 @pytest.fixture
 def file(output, model):
     enrichment = Enrichment(TextTemplate.parse("text"), ("id",))
-    return WindowFile(Fixed(ModelVersion.resolve(str(model))), enrichment, output)
+    return WindowFile(PinnedModel(ModelVersion.resolve(str(model))), enrichment, output)
 
 
 class Window:

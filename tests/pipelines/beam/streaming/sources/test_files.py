@@ -25,8 +25,8 @@ def write(folder, name, ids, age=0.0):
 @pytest.fixture
 def source(tmp_path):
     def make(**changes):
-        policy = WatermarkPolicy(disorder=0, idle=3600 * SECOND)
-        own = {"every": 0.0, "parts": 1, "windows": Windows(10 * SECOND, field="at")}
+        policy = WatermarkPolicy(out_of_orderness=0, idle=3600 * SECOND)
+        own = {"poll_seconds": 0.0, "parts": 1, "windows": Windows(10 * SECOND, field="at")}
         return FileSource(str(tmp_path / "*.jsonl"), None, SCHEMA, policy=policy, **{**own, **changes})
 
     return make
@@ -41,8 +41,8 @@ def read(reader):
     return found
 
 
-def ids(arrivals):
-    return [i for arrival in arrivals for i in arrival.batch["id"].to_pylist()]
+def ids(batches):
+    return [i for batch in batches for i in batch.records["id"].to_pylist()]
 
 
 def test_files_are_read_once_as_they_come_the_oldest_first(source, tmp_path):
@@ -85,8 +85,8 @@ def test_files_that_are_gone_are_forgotten(source, tmp_path):
 def test_the_watermark_follows_the_records(source, tmp_path):
     reader = source().create_reader(None, None)
     write(tmp_path, "a.jsonl", [1, 9, 4])
-    [arrival] = read(reader)
-    assert arrival.times.tolist() == [(NOW + i) * SECOND for i in (1, 9, 4)]
+    [batch] = read(reader)
+    assert batch.times.tolist() == [(NOW + i) * SECOND for i in (1, 9, 4)]
     assert reader.get_watermark().micros == (NOW + 9) * SECOND
 
 
@@ -101,17 +101,17 @@ def test_a_source_that_ends_says_so_when_all_is_read(source, tmp_path):
 
 def test_without_a_field_the_time_is_that_of_the_file(source, tmp_path):
     write(tmp_path, "a.jsonl", [1, 2], age=7)
-    [arrival] = read(source(windows=Windows(10 * SECOND)).create_reader(None, None))
-    assert arrival.times.tolist() == [(NOW - 7) * SECOND] * 2
+    [batch] = read(source(windows=Windows(10 * SECOND)).create_reader(None, None))
+    assert batch.times.tolist() == [(NOW - 7) * SECOND] * 2
 
 
 def test_a_damaged_file_is_a_bad_row_and_stops_nothing(source, tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00" + bytes(200))
     write(tmp_path, "b.jsonl", [1])
-    arrivals = read(replace(source(), pattern=str(tmp_path)).create_reader(None, None))
-    [bad] = [bad for arrival in arrivals for bad in arrival.bad]
+    batches = read(replace(source(), pattern=str(tmp_path)).create_reader(None, None))
+    [bad] = [bad for batch in batches for bad in batch.bad]
     assert bad.reason.startswith("the rest of the file cannot be read: ")
-    assert ids(arrivals) == [1]
+    assert ids(batches) == [1]
 
 
 def test_parallel_readers_share_the_files(source, tmp_path):
@@ -124,7 +124,7 @@ def test_parallel_readers_share_the_files(source, tmp_path):
 
 
 def test_it_looks_only_now_and_then(source, tmp_path):
-    reader = source(every=3600.0).create_reader(None, None)
+    reader = source(poll_seconds=3600.0).create_reader(None, None)
     assert not reader.start()
     write(tmp_path, "a.jsonl", [1])
     assert not reader.advance()

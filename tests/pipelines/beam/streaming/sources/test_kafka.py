@@ -12,7 +12,7 @@ from patience import wait_for
 from topics import unique, write_topic
 
 from encoder.errors import ConfigurationError, TemplateError, TransientError
-from pipelines.beam.streaming.source_options import StreamInput, Timing
+from pipelines.beam.streaming.source_options import SourceOptions, Timing
 from pipelines.beam.streaming.sources.kafka import PartitionRead
 
 pytestmark = pytest.mark.server
@@ -42,8 +42,8 @@ def topic(kafka):
 @pytest.fixture
 def source(kafka, topic):
     def make(wanted=("text",), keep=None, kind=None, name=topic, **times):
-        timing = Timing(**{"field": "at", "window": 10, "disorder": 0, "ends": True, **times})
-        return StreamInput(f"kafka:{name}", kind, kafka.address).source(wanted, keep, timing, "file:///out")
+        timing = Timing(**{"field": "at", "window": 10, "out_of_orderness": 0, "ends": True, **times})
+        return SourceOptions(f"kafka:{name}", kind, kafka.address).source(wanted, keep, timing, "file:///out")
 
     return make
 
@@ -62,21 +62,19 @@ def read(reader):
     return found
 
 
-def ids(arrivals):
-    return [i for arrival in arrivals for i in arrival.batch["id"].to_pylist()]
+def ids(batches):
+    return [i for batch in batches for i in batch.records["id"].to_pylist()]
 
 
 def test_every_partition_is_read_to_its_end(source, topic):
     readers = [part.create_reader(None, None) for part in source().split(20)]
     found = [read(reader) for reader in readers]
     assert sorted(ids(found[0]) + ids(found[1])) == list(range(N))
-    for number, (reader, arrivals) in enumerate(zip(readers, found, strict=True)):
-        assert {arrival.source for arrival in arrivals} == {f"{topic}/{number}"}
-        assert [row for arrival in arrivals for row in arrival.rows.tolist()] == list(
-            range(len(ids(arrivals)))
-        )
-        times = [time for arrival in arrivals for time in arrival.times.tolist()]
-        assert times == [(START + i) * 10**6 for i in ids(arrivals)]
+    for number, (reader, batches) in enumerate(zip(readers, found, strict=True)):
+        assert {batch.source for batch in batches} == {f"{topic}/{number}"}
+        assert [row for batch in batches for row in batch.rows.tolist()] == list(range(len(ids(batches))))
+        times = [time for batch in batches for time in batch.times.tolist()]
+        assert times == [(START + i) * 10**6 for i in ids(batches)]
         reader.close()
 
 
@@ -91,7 +89,7 @@ def test_a_reader_goes_on_behind_its_mark(source, kafka, topic):
     assert mark.partitions == (PartitionRead(rows[-1] + 1, times.max()),)
     write(kafka, topic, range(N, N + 50))
     again = part.create_reader(None, mark)
-    rows += [row for arrival in read(again) for row in arrival.rows.tolist()]
+    rows += [row for batch in read(again) for row in batch.rows.tolist()]
     again.close()
     assert rows == list(range(rows[-1] + 1))
 
@@ -102,15 +100,15 @@ def test_whoever_goes_on_takes_over_the_consumer(source, kafka, topic):
     first = part.create_reader(None, None)
     assert _first(first)
     rows = first.get_current().rows.tolist()
-    consumer, mark = first._live, first.get_checkpoint_mark()
+    consumer, mark = first._consumer, first.get_checkpoint_mark()
     second = part.create_reader(None, mark)
     write(kafka, topic, range(N, N + 50))
     assert _first(second)
-    assert second._live is consumer
+    assert second._consumer is consumer
     again = second.get_current().rows.tolist()
     assert again[0] == rows[-1] + 1
     assert _first(first)  # an attempt that was given up, but still runs, disturbs nobody
-    assert first._live is not consumer
+    assert first._consumer is not consumer
     assert first.get_current().rows[0] == again[0]
     first.close()
     mark = second.get_checkpoint_mark()
@@ -118,7 +116,7 @@ def test_whoever_goes_on_takes_over_the_consumer(source, kafka, topic):
     second.close()
     third = part.create_reader(None, mark)
     assert not third.advance()
-    assert third._live is not consumer  # which is closed, as nobody had taken it
+    assert third._consumer is not consumer  # which is closed, as nobody had taken it
     third.close()
 
 
@@ -171,14 +169,14 @@ def test_a_forgotten_reader_takes_nothing_from_the_one_that_goes_on(source):
     part = source(ends=False).split(20)[0]
     first = part.create_reader(None, None)
     assert _first(first)
-    live, mark = first._live, first.get_checkpoint_mark()
+    live, mark = first._consumer, first.get_checkpoint_mark()
     second = part.create_reader(None, mark)
     assert not second.advance()
     mark = second.get_checkpoint_mark()  # at the same place
     first.close()
     third = part.create_reader(None, mark)
     assert not third.advance()
-    assert third._live is live
+    assert third._consumer is live
     third.close()
 
 
@@ -207,9 +205,9 @@ def test_values_that_are_no_records_are_bad_rows(source, kafka):
     name = kafka.create_topic(unique("events"))
     write_topic(kafka.address, name, [record(1), b"oops", None, b'{"id": "x"}', record(2)])
     [part] = source(name=name).split(1)
-    arrivals = read(part.create_reader(None, None))
-    assert ids(arrivals) == [1, 2]
-    bad = [one for arrival in arrivals for one in arrival.bad]
+    batches = read(part.create_reader(None, None))
+    assert ids(batches) == [1, 2]
+    bad = [one for batch in batches for one in batch.bad]
     assert [(one.row, one.record) for one in bad] == [(1, b"oops"), (2, b""), (3, b'{"id": "x"}')]
     assert {one.file for one in bad} == {f"{name}/0"}
 
@@ -218,9 +216,9 @@ def test_plain_text_is_a_record_with_one_field(source, kafka):
     name = kafka.create_topic(unique("lines"))
     write_topic(kafka.address, name, [b"login failed", b"disk full"])
     [part] = source(name=name, kind="text", field=None).split(1)
-    [arrival] = read(part.create_reader(None, None))
-    assert arrival.batch.to_pylist() == [{"text": "login failed"}, {"text": "disk full"}]
-    assert (arrival.times > START * 10**6 // 2).all()  # the messages' own time
+    [batch] = read(part.create_reader(None, None))
+    assert batch.records.to_pylist() == [{"text": "login failed"}, {"text": "disk full"}]
+    assert (batch.times > START * 10**6 // 2).all()  # the messages' own time
 
 
 def test_a_source_without_an_end_waits_for_more(source, kafka):
@@ -241,11 +239,11 @@ def test_what_is_not_there_is_said_at_once(source, kafka):
     with pytest.raises(ConfigurationError, match="there is no topic 'nowhere' to read"):
         source(name="nowhere")
     with pytest.raises(
-        ConfigurationError, match="is empty, so its fields are not known: write a record first"
+        ConfigurationError, match="is empty, so its columns are unknown: write a record first"
     ):
         source(name=kafka.create_topic(unique("empty")))
     with pytest.raises(
-        TemplateError, match=r"no record of a sample has the field 'nope': there is id, text, at"
+        TemplateError, match=r"no sampled record has the field 'nope': use one of id, text, at"
     ):
         source(wanted=["nope"])
 
@@ -267,9 +265,9 @@ def test_errors_end_the_bundle_or_are_waited_out(source):
     reader = source().split(1)[0].create_reader(None, None)
     reader.advance()
     with pytest.raises(ConfigurationError, match=r"cannot read events-.*/0"):
-        reader._live._hear(Event(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+        reader._consumer._handle(Event(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     for lost in ((KafkaError._AUTO_OFFSET_RESET,), (KafkaError._FATAL, "fenced", True)):
         with pytest.raises(TransientError, match="cannot go on reading"):
-            reader._live._hear(Event(*lost))
-    reader._live._hear(Event(KafkaError._ALL_BROKERS_DOWN))
+            reader._consumer._handle(Event(*lost))
+    reader._consumer._handle(Event(KafkaError._ALL_BROKERS_DOWN))
     reader.close()

@@ -1,4 +1,4 @@
-from pipelines.beam.streaming.sources.kafka import WaitingConsumers
+from pipelines.beam.streaming.sources.kafka import IdleConsumers
 
 HERE, THERE = ("topic/0", 7), ("topic/0", 8)
 
@@ -11,7 +11,7 @@ class Consumer:
 
 
 def test_a_consumer_is_taken_once_and_only_where_it_waits():
-    consumers, one = WaitingConsumers(), Consumer()
+    consumers, one = IdleConsumers(), Consumer()
     consumers.leave(HERE, one)
     assert consumers.take(THERE) is None
     assert consumers.take(HERE) is one
@@ -20,7 +20,7 @@ def test_a_consumer_is_taken_once_and_only_where_it_waits():
 
 
 def test_of_two_at_a_place_the_first_is_closed():
-    consumers, one, two = WaitingConsumers(), Consumer(), Consumer()
+    consumers, one, two = IdleConsumers(), Consumer(), Consumer()
     consumers.leave(HERE, one)
     consumers.leave(HERE, two)
     assert (one.closed, two.closed) == (1, 0)
@@ -28,7 +28,7 @@ def test_of_two_at_a_place_the_first_is_closed():
 
 
 def test_only_what_nobody_has_taken_is_dropped():
-    consumers, one = WaitingConsumers(), Consumer()
+    consumers, one = IdleConsumers(), Consumer()
     first = consumers.leave(HERE, one)
     assert consumers.take(HERE) is one
     consumers.drop(HERE, first)

@@ -1,4 +1,4 @@
-"""Rows that cannot be embedded, in the form in which Beam's own transforms hand on bad elements."""
+"""Error handling of our transforms, in the form that Beam's own transforms use."""
 
 import copy
 from typing import Any, Self
@@ -8,23 +8,23 @@ from apache_beam.transforms.error_handling import ErrorHandler
 
 from encoder.errors import ConfigurationError, InputError
 
-__all__ = ["OF_INPUT", "HandlesFailures", "failure"]
+__all__ = ["INPUT_ERRORS", "ErrorHandling", "failed_row"]
 
-OF_INPUT = (InputError, ConfigurationError)
-"""Errors that the rows of a batch cause; all others are the machine's or the store's, and end the bundle."""
+INPUT_ERRORS = (InputError, ConfigurationError)
+"""Errors that the rows of a batch cause; any other error fails the bundle."""
 
-Failure = tuple[Any, tuple[type[Exception], str, list[str]]]
+FailedRow = tuple[Any, tuple[type[Exception], str, list[str]]]
 
 
-def failure(row: Any, error: Exception) -> Failure:
-    """A bad row as `with_exception_handling` has it: `(row, (kind of error, its repr, traceback lines))`."""
+def failed_row(row: Any, error: Exception) -> FailedRow:
+    """A bad row as Beam's dead letters have it: `(row, (type of the error, its repr, traceback lines))`."""
     return row, (type(error), repr(error), [f"{type(error).__name__}: {error}\n"])
 
 
-class HandlesFailures(beam.PTransform[Any, Any]):
-    """A transform of rows whose bad rows fail the pipeline, unless they are asked for.
+class ErrorHandling(beam.PTransform[Any, Any]):
+    """A transform that can send its bad rows to an output of their own.
 
-    Without either method below, the first bad row raises `InputError`: nothing is left out silently.
+    By default the first bad row raises `InputError` and so fails the pipeline: no row is dropped silently.
     """
 
     _main_tag = "good"
@@ -41,9 +41,9 @@ class HandlesFailures(beam.PTransform[Any, Any]):
         """The same transform with two outputs, `good` and `bad`.
 
         Args:
-            main_tag: the tag of the rows with vectors.
-            dead_letter_tag: the tag of bad rows, one element a row: `(row, (kind of error, its repr,
-                traceback lines))`. A row of a record batch is a dict.
+            main_tag: the tag of rows with vectors.
+            dead_letter_tag: the tag of bad rows. Each is an element `(row, (type of the error, its repr,
+                traceback lines))`; a row of a record batch is a dict.
             error_handler: takes the bad rows; the transform then has one output.
         """
         changed = copy.copy(self)
@@ -51,11 +51,11 @@ class HandlesFailures(beam.PTransform[Any, Any]):
         return changed
 
     def with_error_handler(self, error_handler: ErrorHandler | None) -> Self:
-        """The same transform whose bad rows go to Beam's `ErrorHandler`; None changes nothing."""
+        """The same transform with its bad rows sent to Beam's `ErrorHandler`; None changes nothing."""
         return self if error_handler is None else self.with_exception_handling(error_handler=error_handler)
 
     def _outputs(self, rows: Any, step: beam.ParDo, kind: Any) -> Any:
-        """Apply a step that puts bad rows on `_bad_tag`."""
+        """Apply a step that tags bad rows with `_bad_tag`."""
         step = step.with_output_types(kind)
         if self._bad_tag is None:
             return rows | "Encode" >> step

@@ -1,0 +1,49 @@
+"""What the commands that run Beam jobs share."""
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+
+__all__ = ["show_own_warnings", "split_names", "suppress_output"]
+
+
+def split_names(text: str | None) -> tuple[str, ...] | None:
+    """Split names that are separated by commas; None stays None."""
+    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+@contextmanager
+def suppress_output() -> Iterator[None]:
+    """Hide Beam's log and the tracebacks that it prints of errors it also raises, except with `--debug`."""
+    if os.environ.get("MILLSTREAM_DEBUG"):
+        yield
+        return
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        root.setLevel(level)
+
+
+@contextmanager
+def show_own_warnings() -> Iterator[None]:
+    """Print Millstream's own warnings, such as a refused model version, while Beam's output is suppressed."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    ours = logging.getLogger("pipelines")
+    level = ours.level
+    ours.addHandler(handler)
+    ours.setLevel(logging.WARNING)
+    ours.propagate = False
+    try:
+        yield
+    finally:
+        ours.propagate = True
+        ours.setLevel(level)
+        ours.removeHandler(handler)

@@ -4,6 +4,7 @@ import fcntl
 import stat
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,10 @@ class LineReader:
             InputError: a source cannot be read, a line is not UTF-8 or is longer than 128 MiB.
             StoreUnavailable: the object store does not answer.
         """
+        waits = any(source.file is None for source in self._sources)
+        yield from self._read() if waits else _read_ahead(self._read())
+
+    def _read(self) -> Iterator[pa.StringArray]:
         for source in self._sources:
             with reading(source.name):
                 yield from self._lines(source)
@@ -135,6 +140,15 @@ def _find(name: str) -> list[LineSource]:
         if file.path.endswith((".parquet", ".pq")):
             raise InputError(f"{file.path} is Parquet, not lines of text: use millstream backfill")
     return [LineSource(file.path, file) for file in files]
+
+
+def _read_ahead(batches: Iterator[pa.StringArray]) -> Iterator[pa.StringArray]:
+    """Read the next batch in another thread while the caller works on this one."""
+    with ThreadPoolExecutor(1, "millstream-read") as executor:
+        following = executor.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = executor.submit(next, batches, None)
+            yield batch
 
 
 def _pipe(file: BinaryIO) -> Iterator[bytes]:

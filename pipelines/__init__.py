@@ -1,7 +1,17 @@
-"""Records, Beam, Kafka and the command line; the Beam transforms for pipelines of your own.
+"""Records in, records with vectors and scores out: transforms for your own Beam pipelines.
 
->>> from pipelines import EmbedBatches  # doctest: +SKIP
->>> vectors = batches | EmbedBatches("s3://bucket/models/minilm@7", text="reason")  # doctest: +SKIP
+>>> import apache_beam as beam
+>>> from pipelines import Embed
+>>> with beam.Pipeline(runner="FnApiRunner") as pipeline:
+...     records = pipeline | beam.Create([{"id": 1, "reason": "card declined at the gate"}])
+...     embedded = records | Embed("models/minilm", text="reason")
+...     _ = embedded | beam.Map(lambda record: print(record["id"], len(record["embedding"])))
+1 256
+
+`models/minilm` is a folder that `millstream distill` wrote; a version in a store works too, such as
+`s3://bucket/models/minilm@7`. `EmbedBatches` is the fast way: it embeds Arrow record batches.
+
+The command line is `millstream backfill`, `millstream stream` and `millstream worker`.
 """
 
 import importlib
@@ -38,7 +48,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Beam takes seconds to import and is optional: the encoder and the command line's help do without.
+    # Beam is optional and takes seconds to import; the command line's help does not need it.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -1,11 +1,15 @@
 """`from pipelines import …`."""
 
+import doctest
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import tiny_tokenizers
 
 import pipelines
+from encoder import StaticModel, save_model
 
 NO_BEAM = """
 import sys
@@ -25,6 +29,15 @@ def python(program):
 @pytest.mark.parametrize("name", pipelines.__all__)
 def test_every_name_is_there(name):
     assert getattr(pipelines, name).__name__ == name
+
+
+def test_the_example_of_the_package_runs(tmp_path, monkeypatch):
+    tokenizer = tiny_tokenizers.named("uncased")
+    table = np.ones((tokenizer.get_vocab_size(), 256), np.float32)
+    save_model(StaticModel(table, tokenizer.to_str(), {"normalize": True}), tmp_path / "models/minilm")
+    monkeypatch.chdir(tmp_path)
+    failed, attempted = doctest.testmod(pipelines)
+    assert (failed, attempted) == (0, 3)
 
 
 def test_other_names_are_not():

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -25,7 +24,7 @@ def sample_values(properties: Mapping[str, str], topics: Mapping[str, int]) -> l
         TransientError: the cluster does not answer.
     """
     ours = {"group.id": f"{properties['group.id']}-sample", "enable.partition.eof": True}
-    consumer: Any = Consumer({**properties, **ours})
+    consumer = Consumer({**properties, **ours})
     try:
         return _last_values(consumer, [(name, number) for name, n in topics.items() for number in range(n)])
     except KafkaException as error:
@@ -34,7 +33,7 @@ def sample_values(properties: Mapping[str, str], topics: Mapping[str, int]) -> l
         consumer.close()
 
 
-def _last_values(consumer: Any, partitions: Sequence[tuple[str, int]]) -> list[bytes | None]:
+def _last_values(consumer: Consumer, partitions: Sequence[tuple[str, int]]) -> list[bytes | None]:
     share = 1 + _SAMPLE_MESSAGES // len(partitions)
     parts, ends = [], {}
     for partition in partitions:
@@ -52,10 +51,10 @@ def _last_values(consumer: Any, partitions: Sequence[tuple[str, int]]) -> list[b
         if values and not messages:
             break  # some are enough for a sample
         for message in messages:
-            partition = message.topic(), message.partition()
+            partition = message.topic() or "", message.partition() or 0
             if (error := message.error()) is None:
                 values.append(message.value())
-                if message.offset() + 1 >= ends.get(partition, 0):
+                if (message.offset() or 0) + 1 >= ends.get(partition, 0):
                     ends.pop(partition, None)
             elif error.code() == KafkaError._PARTITION_EOF:
                 ends.pop(partition, None)  # the last offset may be a transaction's marker

@@ -1,7 +1,7 @@
 """Enriched records as messages: one JSON or MessagePack message a record, or Arrow batches of many."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from pipelines.formats import RecordFormat
 
-__all__ = ["Encode", "Outgoing", "Producer", "TopicSink", "arrow_messages", "record_encoder"]
+if TYPE_CHECKING:
+    from confluent_kafka import Producer
 
-Headers = list[tuple[str, bytes | None]] | None
-Producer = Any
-"""confluent_kafka's Producer, which has no types."""
+__all__ = ["Encode", "Headers", "Outgoing", "TopicSink", "arrow_messages", "record_encoder"]
 
+Headers = list[tuple[str, str | bytes | None]] | None
 Scores = Sequence[tuple[str, pa.Array]]
 """The columns of heads, with their names."""
 
@@ -132,7 +132,7 @@ class TopicSink:
         max_bytes: the topic's `max.message.bytes`.
     """
 
-    def __init__(self, producer: Producer, topic: str, max_bytes: int) -> None:
+    def __init__(self, producer: "Producer", topic: str, max_bytes: int) -> None:
         self.topic = topic
         self.max_bytes = max_bytes - _OVERHEAD
         self._producer = producer

@@ -22,7 +22,7 @@ from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.records.bad_rows import ID, BadRow
 from pipelines.sinks.dead_letter_messages import dead_letter_headers
 from pipelines.sinks.dead_letters import bad_row_id, write_dead_letters
-from pipelines.sinks.kafka import TopicSink
+from pipelines.sinks.kafka import Headers, TopicSink
 
 __all__ = ["KafkaSink", "KafkaTopic"]
 
@@ -101,7 +101,7 @@ class _Send(beam.DoFn):
         return iter(())
 
     def _send(self, messages: Sequence[Message]) -> None:
-        headers: list[list[tuple[str, bytes | None]]] = [[(ID, one.id.encode())] for one in messages]
+        headers: list[Headers] = [[(ID, one.id.encode())] for one in messages]
         self._topic.send([one.value for one in messages], [one.key for one in messages], headers)
 
     def _send_dead_letters(self, bad: Sequence[BadRow]) -> None:

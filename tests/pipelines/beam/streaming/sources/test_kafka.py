@@ -196,7 +196,7 @@ def _first(reader):
 
 
 def test_only_the_columns_that_are_needed_are_decoded(source):
-    assert source(keep=["id"], wanted=["user.name", "at"]).records == pa.schema(
+    assert source(keep=["id"], wanted=["user.name", "at"]).schema == pa.schema(
         [("id", pa.int64()), ("user", pa.struct([("name", pa.string())])), ("at", pa.int64())]
     )
 
@@ -267,7 +267,7 @@ def test_errors_end_the_bundle_or_are_waited_out(source):
     with pytest.raises(ConfigurationError, match=r"cannot read events-.*/0"):
         reader._consumer._handle(Event(KafkaError.TOPIC_AUTHORIZATION_FAILED))
     for lost in ((KafkaError._AUTO_OFFSET_RESET,), (KafkaError._FATAL, "fenced", True)):
-        with pytest.raises(TransientError, match="cannot go on reading"):
+        with pytest.raises(TransientError, match="cannot continue to read"):
             reader._consumer._handle(Event(*lost))
     reader._consumer._handle(Event(KafkaError._ALL_BROKERS_DOWN))
     reader.close()

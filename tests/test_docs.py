@@ -80,10 +80,12 @@ def test_the_glossary_is_sorted_and_every_term_links_to_its_page():
 
 
 def commands_shown(text):
-    """What stands behind `millstream` in the blocks of a page, whether they are run or not."""
+    """What stands behind `millstream` in the blocks and the sentences of a page, whether it is run or not."""
     for block in re.findall(r"^ *```\w+[^\n]*\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
         for command in re.findall(r"\bmillstream ([a-z][^\n|]*)", block.replace("\\\n", " ")):
             yield re.split(r"\s--\s|\s#\s", command)[0].split()
+    for command in re.findall(r"`millstream ([a-z][^`|]*)`", text):
+        yield re.split(r"\s--\s", command)[0].split()
 
 
 @pytest.mark.parametrize(

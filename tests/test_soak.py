@@ -45,7 +45,7 @@ def test_every_slow_test_and_every_benchmark_is_in_a_part():
         if any(f"mark.{marker}" in path.read_text("utf-8") for marker in ("slow", "server", "soak"))
     }
     assert marked - files <= {
-        f"tests/test_{name}.py" for name in ("benchmarks", "docs", "house", "readme", "soak")
+        f"tests/test_{name}.py" for name in ("benchmarks", "docs", "house", "readme", "site", "soak")
     }
 
 

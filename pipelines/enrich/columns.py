@@ -1,10 +1,11 @@
-"""The columns that enrichment adds: vectors, what heads say, and texts that are the same in every row.
+"""The columns that enrichment adds: vectors, model version, and the scores of heads.
 
-Vectors are lists that every tool reads, or fixed-size bytes that are faster to write. Columns of heads begin
-with the head's name: `fraud_label` (the label) and `fraud_score` (its probability) of a classifier;
-`tags_labels` (a list) and `tags_scores` (the probability of each) of one that gives several;
-`incident_nearest` (a name, or null) and `incident_similarity` (a cosine) of prototypes; `odd_distance` and
-`odd_novel` of novelty.
+A head's columns begin with its name:
+
+    fraud_label, fraud_score               a classifier: the label and its probability
+    tags_labels, tags_scores               one with several labels: a list, and the probability of each
+    incident_nearest, incident_similarity  prototypes: a name or null, and a cosine
+    odd_distance, odd_novel                novelty
 """
 
 from collections.abc import Iterator
@@ -59,7 +60,7 @@ class VectorFormat:
         return pa.field("embedding", self.arrow_type(dim), nullable=False)
 
     def column(self, vectors: NDArray[Any]) -> pa.Array:
-        """The column of `(n, dim)` vectors as `Encoder.encode` gives them in this dtype; not a copy."""
+        """A column over `(n, dim)` vectors of `Encoder.encode` in this dtype, without a copy."""
         kind, data = self.arrow_type(vectors.shape[1]), [None, pa.py_buffer(vectors)]
         if self.layout == "binary":
             return pa.Array.from_buffers(kind, len(vectors), data)
@@ -67,7 +68,7 @@ class VectorFormat:
         return pa.Array.from_buffers(kind, len(vectors), [None], children=[elements])
 
 
-@lru_cache(maxsize=64)  # small batches notice what it takes to make one
+@lru_cache(maxsize=64)  # creating a type takes noticeable time in small batches
 def _arrow_type(layout: str, dtype: str, dim: int) -> pa.DataType:
     if layout == "binary":
         return pa.binary(dim * np.dtype(dtype).itemsize)
@@ -75,7 +76,7 @@ def _arrow_type(layout: str, dtype: str, dim: int) -> pa.DataType:
 
 
 def repeated(text: str, n_rows: int) -> pa.DictionaryArray:
-    """A column of `n_rows` times this text, as a dictionary of one; made once for batches of such a size."""
+    """A dictionary column that repeats a text `n_rows` times; cached for batches of similar size."""
     return _column(text, max(n_rows - 1, 0).bit_length()).slice(0, n_rows)
 
 
@@ -89,16 +90,16 @@ _NAME = pa.dictionary(pa.int32(), pa.string())
 
 
 def parse_heads(text: str | None) -> tuple[str, ...] | None:
-    """Read `fraud,odd` or `none`: the names of heads, sorted; None is for all.
+    """Parse `fraud,odd` or `none` into the sorted names of heads; None is for all.
 
     Raises:
-        ConfigurationError: it names nothing.
+        ConfigurationError: the text names no head.
     """
     if text is None:
         return None
     names = sorted({name for part in text.split(",") if (name := part.strip())})
     if not names:
-        raise ConfigurationError("--heads names nothing: write the heads' names, or none")
+        raise ConfigurationError("--heads is empty: write names of heads, or none")
     return () if names == ["none"] else tuple(names)
 
 
@@ -125,7 +126,7 @@ def _field(head: Head, what: str, kind: pa.DataType) -> pa.Field:
 
 
 def score_columns(heads: Heads, vectors: NDArray[np.float32]) -> list[pa.Array]:
-    """The columns of `score_fields` for such vectors, `(n, dim)`."""
+    """The columns of `score_fields` for `(n, dim)` vectors."""
     outcomes = zip(heads.heads, heads(vectors), strict=True)
     return [column for head, outcome in outcomes for column in _columns(head, outcome)]
 

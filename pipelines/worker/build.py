@@ -81,7 +81,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
         consumer = Consumer({**cluster.consumer, **callbacks}, logger=_log)
         latest = cluster.consumer["auto.offset.reset"] in ("latest", "largest", "end")
         source = Source(consumer, plan.inputs, latest=latest)
-        closing = stack.enter_context(_closing(consumer, source))
+        stack.enter_context(_closing(consumer, source))
 
         def idle() -> None:
             metrics.alive()
@@ -107,23 +107,17 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
             spans=spans,
         )
         yield Started(worker, metrics, source, follower)
-        closing()
 
 
 @contextmanager
-def _closing(consumer: Any, source: Source) -> Iterator[Callable[[], None]]:
+def _closing(consumer: Any, source: Source) -> Iterator[None]:
     """Close the consumer at the end; after an error, without another commit."""
-    done = False
-
-    def finish() -> None:
-        nonlocal done
-        done = True
-
     try:
-        yield finish
+        yield
+    except BaseException:
+        source.give_up()
+        raise
     finally:
-        if not done:
-            source.give_up()
         consumer.close()
 
 

@@ -101,9 +101,11 @@ class Prepared:
 
     def decoder(self, spans: Spans = OFF) -> RecordDecoder:
         """A decoder of the input."""
-        decode: ValueDecoder = PlainValues(self.plan, self.columns)
+        decode: ValueDecoder
         if self.schemas and self.plan.uses_registry:
             decode = RegistryValues(self.plan, self.columns, self.schemas.decoder(self.columns))
+        else:
+            decode = PlainValues(self.plan, self.columns)
         return RecordDecoder(self.plan, self.columns, decode, spans)
 
     def encode(self) -> Encode | None:
@@ -195,7 +197,9 @@ def _columns(
 
 
 def check(plan: Plan) -> list[tuple[str, str]]:
-    """Look at everything that a worker needs, without joining the group and without writing anything.
+    """Check everything that a worker needs, without joining the group and without writing anything.
+
+    The check for transactions takes an unused transactional id, which Kafka forgets after a week.
 
     Returns:
         Names and values of what was found.

@@ -107,7 +107,7 @@ def test_heads_are_named_on_the_command_line():
     assert parse_heads(None) is None
     assert parse_heads("none") == ()
     assert parse_heads(" odd, fraud,odd ") == ("fraud", "odd")
-    with pytest.raises(ConfigurationError, match="--heads names nothing"):
+    with pytest.raises(ConfigurationError, match="--heads is empty"):
         parse_heads(" , ")
 
 

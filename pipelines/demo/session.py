@@ -78,11 +78,11 @@ class Session:
             stopping.set()
 
     def _write(self, stopping: threading.Event, lines: bool) -> None:
-        begin = told = time.monotonic()
+        begin = reported_at = time.monotonic()
         while not stopping.wait(_TURN):
             now = time.monotonic()
-            if lines and now - told >= _LINE_SECONDS:
-                told = now
+            if lines and now - reported_at >= _LINE_SECONDS:
+                reported_at = now
                 typer.echo(self._line())
             if self._seconds is not None and now - begin >= self._seconds:
                 break

@@ -115,8 +115,8 @@ class Prepared:
             self.messages.prepare(one.schema for one in self.known)
             return self.messages
         if settings.format in ("json", "msgpack"):
-            made = record_encoder(settings.format, self.plan.fields)
-            return lambda batch: made(
+            encode = record_encoder(settings.format, self.plan.fields)
+            return lambda batch: encode(
                 batch.records or (), batch.batch.column("embedding"), batch.label, batch.scores
             )
         return None

@@ -137,9 +137,9 @@ def worker_of(run_worker):
         ("SASL", lambda s: sasl(s, "PLAIN", "wrong-pw"), "let user 'alice' in (SASL authentication error"),
         ("SASL", lambda s: sasl(s, "SCRAM-SHA-512", "wrong-pw"), "let user 'alice' in (SASL authentication"),
         ("OIDC", lambda s: providers_token(s, "wrong-pw"), "Failed to acquire SASL OAUTHBEARER token"),
-        ("SASL", own_token, "look at --brokers, at the network, and at security.protocol"),
+        ("SASL", own_token, "check --brokers, the network, and security.protocol"),
         ("SASL", lambda s: sasl(s, "PLAIN", ca="other-ca.pem"), "--property ssl.ca.location=FILE"),
-        ("MTLS", lambda s: dict(list(certificate(s).items())[:2]), "give ssl.certificate.location"),
+        ("MTLS", lambda s: dict(list(certificate(s).items())[:2]), "set ssl.certificate.location"),
         ("OAUTH", lambda s: sasl(s, "PLAIN"), "do not speak TLS on this port"),
         (
             "SASL",

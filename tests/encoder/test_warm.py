@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import tiny_tokenizers
 from encoder import Encoder
+from encoder.dtypes import VectorType
 from encoder.heads.scoring import Classifier, Heads
 from encoder.kernels.compiled import compilations
 from encoder.model import StaticModel, load_model, save_model

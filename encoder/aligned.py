@@ -1,4 +1,4 @@
-"""Arrays that begin with a cache line, so that no row lies in one more of them than it must."""
+"""Arrays that start at a cache line, so that no row touches more lines than necessary."""
 
 import math
 from collections.abc import Callable
@@ -10,16 +10,16 @@ from numpy.typing import DTypeLike, NDArray
 __all__ = ["LINE", "empty", "zeros"]
 
 LINE = 64
-"""Bytes of a cache line."""
+"""Bytes in a cache line."""
 
 
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """As `numpy.empty`, whose arrays begin anywhere."""
+    """`numpy.empty`, aligned."""
     return _aligned(np.empty, shape, dtype)
 
 
 def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """As `numpy.zeros`, likewise."""
+    """`numpy.zeros`, aligned."""
     return _aligned(np.zeros, shape, dtype)
 
 

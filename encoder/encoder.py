@@ -1,4 +1,4 @@
-"""`Encoder`: texts in, vectors out."""
+"""`Encoder` turns texts into vectors."""
 
 import os
 from typing import TYPE_CHECKING, Any, Self
@@ -28,13 +28,14 @@ __all__ = ["Encoder"]
 class Encoder:
     """Embeds texts with a static model.
 
-    The vectors are model2vec's on the same folder: the mean of the token vectors, scaled to length 1 where
-    the model says so. The same text gives the same bits in any batch and with any number of threads.
+    A vector is the mean of the text's token vectors, scaled to length 1 if the model says so; model2vec gives
+    the same vectors for the same folder. A text gives the same bits in any batch and with any number of
+    threads.
 
     Attributes:
         dim: the number of dimensions.
         manifest: the version's manifest, or None for a model from a folder.
-        heads: what scores its vectors; none where the model has none.
+        heads: the model's heads, which score its vectors.
     """
 
     def __init__(
@@ -49,26 +50,27 @@ class Encoder:
         self._tokenizer = BlockTokenizer(model.tokenizer_json, model.max_length, model.tables)
         self._threads = default_threads() if threads is None else threads
         if self._threads < 1:
-            raise ConfigurationError(f"threads is {threads}: it must be 1 or more, or None for all cores")
+            raise ConfigurationError(f"threads is {threads}: it must be at least 1, or None for all cores")
 
     @classmethod
     def load(cls, ref: str | os.PathLike[str] | Reference, *, threads: int | None = None) -> Self:
-        """Load a model by reference: a folder, or a version in a store (`s3://bucket/models/minilm@7`).
+        """Load a model from a folder or from a store.
 
-        A version is fetched once per machine, verified against its manifest and memory-mapped.
+        Millstream fetches a version once per machine, verifies it against its manifest and memory-maps it.
 
         Args:
-            ref: see `encoder.reference`.
-            threads: threads that a call uses at most; by default `MILLSTREAM_THREADS`, or all cores that the
+            ref: a folder such as `models/minilm`, or a version such as `s3://bucket/models/minilm@7`
+                (`encoder.reference` lists all forms).
+            threads: the most threads that a call uses; by default `MILLSTREAM_THREADS`, or all cores that the
                 process may use.
 
         Raises:
-            InvalidReference: the REF cannot be read.
+            InvalidReference: the reference is invalid.
             NotInStore: the store has no such version.
             StoreUnavailable: the store does not answer.
             CorruptVersion: the store's bytes do not match the manifest.
-            ModelFormatError: the folder is no static model.
-            ConfigurationError: `threads` or `MILLSTREAM_THREADS` is no positive number.
+            ModelFormatError: the folder is not a static model.
+            ConfigurationError: `threads` or `MILLSTREAM_THREADS` is not a positive number.
         """
         reference = ref if isinstance(ref, Reference) else parse(os.fspath(ref))
         if reference.kind == "folder":
@@ -91,27 +93,27 @@ class Encoder:
         Args:
             texts: one str, an iterable of str or None, or an Arrow array of strings (chunked, sliced,
                 dictionary-encoded).
-            dtype: `float32`; `float16`, rounded to the nearest; `int8`, each vector scaled such that its
-                largest component is 127 or -127, which keeps its cosines; `binary`, one bit a dimension,
-                set where it is positive, packed as by `numpy.packbits`.
-            dims: keep only the first dimensions and scale these to length 1 (if the model normalises): the
-                principal components of a distilled model come in the order of their variance.
-            out: what would be returned for as many texts or more, C-contiguous: where to write, instead of
-                to memory of its own. A loop that gives the same array each time is spared the system's work
-                of handing out new pages.
+            dtype: `float32`; `float16`, rounded to nearest; `int8`, each vector scaled so that its largest
+                component is 127 or -127, which keeps cosines; or `binary`, one bit per dimension, set if the
+                component is positive, packed as by `numpy.packbits`.
+            dims: return only the first dimensions, scaled to length 1 if the model normalises. The
+                dimensions of a distilled model are sorted by variance, so the first ones matter most.
+            out: a C-contiguous array to write to, of the shape and dtype of the result or with more rows. A
+                loop that passes the same array each time saves the system the work of allocating pages.
 
         Returns:
-            `(n_texts, dims)` of the dtype, `(n_texts, ceil(dims / 8))` uint8 for `binary`; without the first
-            axis for one str; the first rows of `out`, if given. Null and empty texts are zeros.
+            `(n_texts, dims)` of the dtype, or `(n_texts, ceil(dims / 8))` uint8 for `binary`; without the
+            first axis for a single str; the first rows of `out` if you pass one. Null and empty texts give
+            zeros.
 
         Raises:
-            InputError: the texts are no strings, or `out` does not fit.
-            ConfigurationError: there is no such dtype, or the model has fewer dimensions.
+            InputError: the texts are not strings, or `out` has the wrong shape, type or layout.
+            ConfigurationError: `dtype` is unknown, or `dims` exceeds the model's.
         """
         parts = read_texts(texts)
         dims = self._checked_dims(dims)
         found = vectors_for(sum(len(part.offsets) - 1 for part in parts), dims, dtype, out)
-        written = found.view(np.uint16) if dtype == "float16" else found  # kernels know it by its bits
+        written = found.view(np.uint16) if dtype == "float16" else found  # Numba has no float16
         streamed = past_caches(written)
 
         def encode(block: Block) -> None:
@@ -124,41 +126,41 @@ class Encoder:
         return found[0] if isinstance(texts, str) else found
 
     def tokenise(self, texts: Any) -> TokenIds:
-        """The token ids whose vectors `encode` takes the mean of.
+        """The ids of the tokens whose vectors `encode` averages.
 
-        They are those of `tokenizers` without special tokens, after the model's limits, and without the id
-        that means "unknown". Null and empty texts have none.
+        They equal those of `tokenizers` without special tokens and without the unknown token, truncated to
+        the model's `max_length`. Null and empty texts have none.
 
         Args:
             texts: as for `encode`.
 
         Raises:
-            InputError: the texts are no strings.
+            InputError: the texts are not strings.
         """
         blocks = in_blocks(read_texts(texts), self._threads)
         found: list[Any] = [None] * len(blocks)
 
         def tokenise(k: int) -> None:
             ids, ends = self._tokenizer.tokenise(blocks[k].texts)
-            found[k] = ids[: ends[-1]].copy(), ends  # the room for them is several times as large
+            found[k] = ids[: ends[-1]].copy(), ends  # the block's own array is several times as large
 
         share_out(tokenise, range(len(blocks)), self._threads)
         return TokenIds.join(found)
 
     def encode_tokens(self, texts: Any) -> TokenVectors:
-        """The vector of each token of each text, for late interaction or to see what a vector is made of.
+        """The vector of each token of each text, for late interaction or to explain a text's vector.
 
-        A text's vector is the mean of these, scaled to length 1 where the model says so.
+        A text's vector is their mean, scaled to length 1 if the model says so.
 
         Args:
             texts: as for `encode`.
 
         Returns:
-            Ids as `tokenise` gives them, and float32 vectors: rows of the model's table times the model's
-            weights. int8 values are as they stand, without a scale, as in model2vec.
+            Ids as from `tokenise`, and float32 vectors: rows of the model's table times the model's weights.
+            int8 values are not scaled, as in model2vec.
 
         Raises:
-            InputError: the texts are no strings.
+            InputError: the texts are not strings.
         """
         ids, offsets = self.tokenise(texts)
         return TokenVectors(ids, offsets, self._table[ids].astype(np.float32, copy=False))
@@ -172,18 +174,18 @@ class Encoder:
 
 
 def _token_table(model: StaticModel) -> NDArray[Any]:
-    """The table with one row a token id, in a type that the kernels read; int8 and float32 stay mapped."""
+    """The table with one row per token id, int8 or float32; such a table stays memory-mapped."""
     table = model.table
     if model.mapping is not None:
         table = table[model.mapping]
     if model.weights is not None:
-        n_tokens = min(len(table), len(model.weights))  # either may have rows to spare
+        n_tokens = min(len(table), len(model.weights))  # either may have unused rows
         table = table[:n_tokens].astype(np.float32) * model.weights[:n_tokens, None].astype(np.float32)
     kind = table.dtype if table.dtype in (np.int8, np.float32) else np.float32
-    if table is not model.table or table.dtype != kind:  # it needs memory of its own
+    if table is not model.table or table.dtype != kind:  # it is not the memory map any more
         own = aligned.empty(table.shape, kind)
         own[:] = table
         table = own
     table = np.ascontiguousarray(table).view(np.ndarray)
-    table.flags.writeable = False  # as a memory map is: Numba compiles anew for arrays that may be written to
+    table.flags.writeable = False  # as a memory map is: Numba compiles another variant for writeable arrays
     return table

@@ -1,25 +1,25 @@
 """Every error that Millstream raises on purpose, grouped by what the caller does about it.
 
     MillstreamError
-    ├── InputError             the data is wrong: fix the record, the file, the template
-    │   ├── TemplateError          a text template that cannot be read or names unknown fields
-    │   └── ModelFormatError       a folder that is no static model, or a damaged one
-    ├── ConfigurationError     the call or the deployment is wrong: fix the flags, the environment
-    │   ├── InvalidReference       a REF or store URI that cannot be understood
+    ├── InputError             the data is wrong: fix the record, the file or the template
+    │   ├── TemplateError          a text template is invalid or names unknown fields
+    │   └── ModelFormatError       a folder is not a static model, or is damaged
+    ├── ConfigurationError     the call or the deployment is wrong: fix the parameters or the environment
+    │   ├── InvalidReference       a model reference or a URI is invalid
     │   ├── NotInStore             the store has no such model or version
-    │   ├── UnsafeStore            the store ignores create-only writes: it cannot hold versions
+    │   ├── UnsafeStore            the store ignores create-only writes, so it cannot hold versions
     │   ├── OutputConflict         the output folder holds something else
-    │   └── MissingExtra           an optional part is not installed
-    ├── QualityTooLow          a model is below what was required of it: make a better one, or ask for less
+    │   └── MissingExtra           an optional dependency is not installed
+    ├── QualityTooLow          a model misses a required quality: improve it, or require less
     ├── TransientError         try again later
-    │   ├── PublishedMeanwhile     another version was published since this one's base was read
+    │   ├── PublishedMeanwhile     somebody published another version first
     │   ├── RegistryUnavailable    the schema registry does not answer
     │   └── StoreUnavailable       the object store does not answer
-    └── IntegrityError         stop: something that must not happen did
-        ├── CorruptVersion         bytes that do not match the manifest's size or sha256
-        └── VersionRegression      a store that offers a lower version than was seen before
+    └── IntegrityError         stop: an invariant is broken
+        ├── CorruptVersion         bytes do not match the manifest's size or sha256
+        └── VersionRegression      a store offers a lower version than this machine has used
 
-Messages are one line, name the input and say the way out.
+A message is one line: it names the input and the way out.
 """
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
 
 
 class MillstreamError(Exception):
-    """Anything that Millstream raises on purpose."""
+    """The base class of all errors that Millstream raises on purpose."""
 
 
 class InputError(MillstreamError):
@@ -53,19 +53,19 @@ class InputError(MillstreamError):
 
 
 class TemplateError(InputError):
-    """A text template that cannot be read, or that names fields no record has."""
+    """A text template is invalid, or names fields that no record has."""
 
 
 class ModelFormatError(InputError):
-    """A folder that is no static model, or a damaged one."""
+    """A folder is not a static model, or is damaged."""
 
 
 class ConfigurationError(MillstreamError):
-    """The call or the deployment is wrong: fix the flags or the environment."""
+    """The call or the deployment is wrong: fix the parameters or the environment."""
 
 
 class InvalidReference(ConfigurationError):
-    """A REF or a store URI that cannot be understood."""
+    """A model reference or a URI is invalid."""
 
 
 class NotInStore(ConfigurationError):
@@ -73,30 +73,30 @@ class NotInStore(ConfigurationError):
 
 
 class UnsafeStore(ConfigurationError):
-    """The store ignores create-only writes, so versions in it would not be immutable."""
+    """The store ignores create-only writes, so its versions would not be immutable."""
 
 
 class OutputConflict(ConfigurationError):
-    """The output folder holds something else than this job would write."""
+    """The output folder holds something other than what this job would write."""
 
 
 class MissingExtra(ConfigurationError):
-    """An optional part of Millstream is not installed."""
+    """An optional dependency of Millstream is not installed."""
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed: pip install 'millstream[{extra}]'")
 
 
 class QualityTooLow(MillstreamError):
-    """A model is below what was required of it: nothing was published."""
+    """A model misses a required quality; nothing was published."""
 
 
 class TransientError(MillstreamError):
-    """Something outside is away for the moment: try again."""
+    """A service is unavailable for the moment: try again."""
 
 
 class PublishedMeanwhile(TransientError):
-    """Another version was published since the one was read that this one builds on: nothing was published."""
+    """Somebody published another version after the one that this one is based on; nothing was published."""
 
 
 class RegistryUnavailable(TransientError):
@@ -108,12 +108,12 @@ class StoreUnavailable(TransientError):
 
 
 class IntegrityError(MillstreamError):
-    """Something that must not happen did: stop and look."""
+    """An invariant is broken: stop and investigate."""
 
 
 class CorruptVersion(IntegrityError):
-    """Bytes that do not match the manifest's size or sha256."""
+    """Bytes do not match the manifest's size or sha256."""
 
 
 class VersionRegression(IntegrityError):
-    """A store that offers a lower version than this machine has seen."""
+    """A store offers a lower version than this machine has used."""

@@ -1,4 +1,4 @@
-"""Arrays in safetensors files, read as memory maps: when they are touched, by all processes together."""
+"""Memory-mapped arrays of safetensors files: loaded on first use, shared by all processes."""
 
 import json
 from collections.abc import Mapping
@@ -31,10 +31,10 @@ def map_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
     Raises:
         OSError: the file cannot be read.
-        SafetensorError: it is no safetensors file, or it is cut off.
-        ValueError: an array's type is none of NumPy's.
+        SafetensorError: the file is not a safetensors file, or is truncated.
+        ValueError: NumPy has no such array type.
     """
-    with safe_open(path, framework="numpy") as file:  # checks that the arrays lie in the file, without a gap
+    with safe_open(path, framework="numpy") as file:  # checks that the arrays fill the file
         metadata = dict(file.metadata() or {})
     with path.open("rb") as raw:
         size = int.from_bytes(raw.read(8), "little")
@@ -54,17 +54,17 @@ def _map(path: Path, name: str, entry: dict[str, Any], start: int) -> NDArray[An
 
 
 def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], rows: str) -> None:
-    """Write a safetensors file in which the array `rows` begins with a cache line.
+    """Write a safetensors file in which the array `rows` starts at a cache line.
 
-    Spaces behind the header, which the format allows, move it there; libraries that write such files let it
-    begin anywhere, so that a row of 256 bytes lies in five lines instead of four. It stays where it is when
-    another array, of an odd size, stands before it.
+    Other writers let it start anywhere, so that a row of 256 bytes touches five lines instead of four. The
+    format allows spaces after the header, and these shift the array, unless an array of an odd size precedes
+    it.
     """
     data = memoryview(save(dict(arrays)))
     size = int.from_bytes(data[:8], "little")
     header = bytes(data[8 : 8 + size])
     spaces = -(8 + size + json.loads(header)[rows]["data_offsets"][0]) % LINE
-    if spaces % 8:  # where numbers begin
+    if spaces % 8:  # the format aligns arrays to 8 bytes
         spaces = 0
     with path.open("wb") as file:
         file.write((size + spaces).to_bytes(8, "little") + header + b" " * spaces)

@@ -1,10 +1,9 @@
-"""The static model: a table of token vectors, a tokenizer and a few settings, as one model2vec folder.
+"""The static model: a table of token vectors, a tokenizer and a few settings, in a model2vec folder.
 
 The folder holds `model.safetensors` (`embeddings` and, with a quantised vocabulary, `weights` and
-`mapping`), `tokenizer.json`, `config.json` and `modules.json`. What is written here loads in model2vec and
-in sentence-transformers, and what they write loads here, the sentence-transformers layouts included. The
-compiled tokenizer (`encoder.tokenizer.tables`) is one more file, which they ignore and which is made where it
-is missing; so are heads (`encoder.heads.files`).
+`mapping`), `tokenizer.json`, `config.json` and `modules.json`. model2vec and sentence-transformers load what
+Millstream writes, and Millstream loads what they write. Two kinds of files are Millstream's own, and the
+others ignore them: the compiled tokenizer (`encoder.tokenizer.tables`) and heads (`encoder.heads.files`).
 """
 
 import json
@@ -34,7 +33,7 @@ from encoder.tokenizer.tables import (
 __all__ = ["DEFAULT_MAX_LENGTH", "StaticModel", "load_model", "packed_tables", "save_model"]
 
 DEFAULT_MAX_LENGTH = 512
-"""Tokens of a text that are used when `config.json` does not say (model2vec's default)."""
+"""Tokens used of a text if `config.json` sets no `max_length` (model2vec's default)."""
 
 # Table, tokenizer, settings: model2vec's layout, then the two of sentence-transformers.
 _LAYOUTS = (
@@ -54,14 +53,14 @@ class StaticModel:
     """A static embedding model in memory.
 
     Attributes:
-        table: `(n_rows, dim)` float32, float16 or int8: the token vectors. int8 has one global scale,
-            which drops out when vectors are normalised and is not stored (model2vec's convention).
+        table: `(n_rows, dim)` float64, float32, float16 or int8: the token vectors. int8 has one global
+            scale, which is not stored because normalising cancels it (model2vec's convention).
         tokenizer_json: the text of `tokenizer.json`.
-        config: the settings of `config.json`; `normalize` and `max_length` are the ones that matter.
-        weights: `(n_tokens,)` float, a factor per token id, or None.
-        mapping: `(n_tokens,)` integers, the table's row of each token id, or None where they are equal.
-        tables: the compiled tokenizer, or None where it is not made yet.
-        heads: what scores its vectors.
+        config: the settings of `config.json`; the encoder uses `normalize` and `max_length`.
+        weights: `(n_tokens,)` float, a factor for each token id, or None.
+        mapping: `(n_tokens,)` integers, the table's row for each token id, or None if row and id are equal.
+        tables: the compiled tokenizer, or None if it is not compiled yet.
+        heads: the heads that score its vectors.
     """
 
     table: NDArray[Any]
@@ -74,7 +73,7 @@ class StaticModel:
 
     @property
     def dim(self) -> int:
-        """The number of dimensions of a vector."""
+        """The number of dimensions."""
         return int(self.table.shape[1])
 
     @property
@@ -84,12 +83,12 @@ class StaticModel:
 
     @property
     def max_length(self) -> int | None:
-        """The number of tokens of a text that are used, or None for all."""
+        """The number of tokens used of a text, or None for all."""
         value = self.config.get("max_length", DEFAULT_MAX_LENGTH)
         return None if value is None else int(value)
 
     def vectors_digest(self) -> str:
-        """See `encoder.heads.files.vectors_digest`."""
+        """A digest of everything that vectors depend on; a head stores it."""
         arrays = (self.table, self.weights, self.mapping)
         return vectors_digest(
             arrays, self.tokenizer_json, normalize=self.normalize, max_length=self.max_length
@@ -97,13 +96,13 @@ class StaticModel:
 
 
 def load_model(folder: str | os.PathLike[str]) -> StaticModel:
-    """Load a model folder; its arrays are memory-mapped, so processes of one machine share their pages.
+    """Load a model folder, memory-mapped, so that all processes of a machine share it.
 
-    The compiled tokenizer is read as well, or made where the folder has none that fits.
+    If the folder has no compiled tokenizer that matches, the tokenizer is compiled in memory.
 
     Raises:
-        ModelFormatError: the folder is missing, is no static model, or its parts do not fit together, such as
-            a head that was fitted to other vectors.
+        ModelFormatError: the folder is missing, is not a static model, or its parts do not match, such as a
+            head that was fitted to other vectors.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -116,7 +115,7 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
             break
     else:
         raise ModelFormatError(
-            f"{root} is no static model: it must hold model.safetensors, tokenizer.json and config.json"
+            f"{root} is not a static model: it must hold model.safetensors, tokenizer.json and config.json"
         )
     try:
         config = _config(config_file)
@@ -139,23 +138,23 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
 
 
 def _tensors(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a model's safetensors file, the table by the name of `table`."""
+    """The arrays of a model's safetensors file; the token vectors are named `table`."""
     tensors, _ = map_tensors(path)
     table = next((name for name in ("embeddings", "embedding.weight") if name in tensors), None)
     if table is None:
         raise ValueError(f"{path.name} holds {sorted(tensors)}, not 'embeddings' or 'embedding.weight'")
     if tensors[table].dtype.name not in _TABLE_DTYPES:
         raise ValueError(
-            f"the table's type is {tensors[table].dtype}: it must be one of {', '.join(_TABLE_DTYPES)}"
+            f"the table has type {tensors[table].dtype}: it must be one of {', '.join(_TABLE_DTYPES)}"
         )
     return {**tensors, "table": tensors[table]}
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """Read the settings; sentence-transformers says by a module whether vectors are normalised."""
+    """Read the settings; in sentence-transformers' layouts a module says whether vectors are normalised."""
     config = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict):
-        raise ValueError(f"{path.name} must hold an object")  # noqa: TRY004 - the file is wrong, no type
+        raise ValueError(f"{path.name} must hold an object")  # noqa: TRY004 - the file is wrong, not an argument's type
     if path.name != "config.json":
         modules = path.with_name("modules.json")
         kinds = json.loads(modules.read_text(encoding="utf-8")) if modules.is_file() else []
@@ -169,7 +168,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _check(model: StaticModel, root: Path, n_tokens: int) -> None:
-    """Check that table, weights, mapping and tokenizer fit together."""
+    """Check that table, weights, mapping and tokenizer match."""
     table, mapping, weights = model.table, model.mapping, model.weights
     if table.ndim != 2 or table.size == 0:
         raise ModelFormatError(f"the table of {root} has shape {table.shape}: it must be (n_tokens, dim)")
@@ -183,7 +182,7 @@ def _check(model: StaticModel, root: Path, n_tokens: int) -> None:
         and len(mapping) >= max(n_tokens, 1)
         and 0 <= mapping.min() <= mapping.max() < len(table)
     ):
-        raise ModelFormatError(f"the token mapping of {root} does not fit its tokenizer or its table")
+        raise ModelFormatError(f"the token mapping of {root} does not match its tokenizer or its table")
     if weights is not None and (weights.ndim != 1 or len(weights) < n_tokens):
         raise ModelFormatError(f"{root} has weights of shape {weights.shape} for {n_tokens} tokens")
 
@@ -198,10 +197,10 @@ def save_model(
     """Write a model folder, whole or not at all.
 
     Args:
-        model: what to write.
-        folder: where; it must not exist, or be empty.
+        model: the model.
+        folder: a new or empty folder.
         readme: the text of a model card, written as `README.md`.
-        more: further files, by their names, and their texts.
+        more: the texts of further files by name.
 
     Raises:
         OutputConflict: the folder exists and is not empty.
@@ -215,7 +214,7 @@ def save_model(
 
 
 def packed_tables(model: StaticModel) -> dict[str, bytes]:
-    """The file that a folder needs to load fast, by its name: the compiled tokenizer."""
+    """The compiled tokenizer, which lets a folder load fast: its file name and its bytes."""
     tables = model.tables or compile_tokenizer(model.tokenizer_json)
     return {TABLES_FILE: pack_tables(tables, model.tokenizer_json)}
 

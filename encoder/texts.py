@@ -1,4 +1,4 @@
-"""Texts of any kind as the plain arrays that the kernels read."""
+"""Texts as the plain arrays that kernels read."""
 
 import math
 from collections.abc import Iterable
@@ -17,16 +17,16 @@ _NO_BYTES = np.zeros(0, np.uint8)
 _NO_BYTES.flags.writeable = False
 _ALL_VALID = np.zeros(0, np.bool_)
 _BEHIND = bytes(ROOM)
-_FEWEST, _MOST = 512, 4096  # texts of a block: worth another thread; as many as suit the caches
+_FEWEST, _MOST = 512, 4096  # texts per block: enough to pay for a thread; few enough for the caches
 
 
 class TextBuffers(NamedTuple):
-    """UTF-8 texts as numpy arrays, without copies of the Arrow buffers.
+    """UTF-8 texts as NumPy arrays, which share the memory of Arrow's buffers.
 
     Attributes:
         data: all bytes, uint8.
         offsets: `(n_texts + 1,)` int64: text r is `data[offsets[r]:offsets[r + 1]]`.
-        valid: `(n_texts,)` bool, False for null, or empty when no text is null.
+        valid: `(n_texts,)` bool, False for null; empty if no text is null.
     """
 
     data: NDArray[np.uint8]
@@ -34,7 +34,7 @@ class TextBuffers(NamedTuple):
     valid: NDArray[np.bool_]
 
     def block(self, first: int, last: int) -> "TextBuffers":
-        """Some of the texts, with at least `ROOM` bytes of `data` behind the last of them."""
+        """The texts `first` to `last`, with at least `ROOM` bytes of `data` after them."""
         begin, end = self.offsets.item(first), self.offsets.item(last)
         has_room = end + ROOM <= len(self.data)
         if has_room and begin == first == 0 and last == len(self.offsets) - 1:
@@ -44,11 +44,11 @@ class TextBuffers(NamedTuple):
             return TextBuffers(self.data[begin:], offsets, valid)
         data = np.zeros(end - begin + ROOM, np.uint8)
         data[: end - begin] = self.data[begin:end]
-        data.flags.writeable = False  # as Arrow's are: Numba compiles anew for arrays that may be changed
+        data.flags.writeable = False  # as Arrow's are: Numba compiles another variant for writeable arrays
         return TextBuffers(data, offsets, valid)
 
     def take(self, rows: NDArray[np.int64]) -> "TextBuffers":
-        """Some of the texts, none of them null, as buffers of their own."""
+        """A copy of some of the texts, none of them null."""
         pieces = [self.data[self.offsets[r] : self.offsets[r + 1]].tobytes() for r in rows]
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
@@ -56,7 +56,7 @@ class TextBuffers(NamedTuple):
 
 
 def read_texts(texts: Any) -> list[TextBuffers]:
-    """Texts of any kind as buffers, one for each chunk.
+    """Convert texts to buffers, one for each chunk.
 
     Args:
         texts: a str, an Arrow string array (string, large_string, string_view, dictionary of these), a
@@ -95,7 +95,7 @@ def _from_python(texts: str | Iterable[str | None]) -> TextBuffers:
 
 
 def _joined(texts: list[Any]) -> TextBuffers | None:
-    """The buffers of a list of ASCII str, which is sooner done without Arrow; None of any other list."""
+    """The buffers of a list of ASCII str, faster than through Arrow; None for any other list."""
     try:
         text = "".join(texts)
     except TypeError:
@@ -122,7 +122,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _buffers(array: pa.Array) -> TextBuffers:
-    """The buffers of a string or large_string array, a slice included."""
+    """The buffers of a string or large_string array, which may be a slice."""
     width: type[np.int32 | np.int64] = np.int64 if pa.types.is_large_string(array.type) else np.int32
     _, offsets, data = array.buffers()
     if offsets is None or len(array) == 0:
@@ -132,7 +132,7 @@ def _buffers(array: pa.Array) -> TextBuffers:
     if array.null_count:
         valid = np.asarray(array.is_valid().to_numpy(zero_copy_only=False), np.bool_)
     bytes_ = _NO_BYTES if data is None else np.frombuffer(data, np.uint8)
-    bytes_.flags.writeable = False  # as most are: Numba compiles anew for arrays that may be written to
+    bytes_.flags.writeable = False  # as most are: Numba compiles another variant for writeable arrays
     return TextBuffers(bytes_, all_offsets.astype(np.int64), valid)
 
 
@@ -140,7 +140,7 @@ def strings(texts: TextBuffers, rows: NDArray[np.int64]) -> list[str]:
     """Some of the texts as str.
 
     Raises:
-        InputError: a text is not valid UTF-8, which Arrow's own files may hold unnoticed.
+        InputError: a text is not valid UTF-8, which Arrow does not check when it reads files.
     """
     data, offsets = texts.data, texts.offsets
     try:
@@ -152,20 +152,20 @@ def strings(texts: TextBuffers, rows: NDArray[np.int64]) -> list[str]:
 
 
 class Block(NamedTuple):
-    """Texts that one thread takes at a time, and the row of the first among all."""
+    """Texts that a thread processes in one go, and the row of the first one among all texts."""
 
     texts: TextBuffers
     first: int
 
 
 def in_blocks(parts: list[TextBuffers], threads: int) -> list[Block]:
-    """Cut texts into blocks that keep so many threads busy to the end; none is empty."""
+    """Cut texts into non-empty blocks that keep `threads` threads busy to the end."""
     blocks, first = [], 0
     for part in parts:
         n_texts, size = len(part.offsets) - 1, _FEWEST
         if n_texts > _FEWEST:
-            turns = math.ceil(n_texts / (threads * _MOST))  # of all threads
-            size = max(_FEWEST, math.ceil(n_texts / (threads * turns)))
+            rounds = math.ceil(n_texts / (threads * _MOST))
+            size = max(_FEWEST, math.ceil(n_texts / (threads * rounds)))
         for begin in range(0, n_texts, size):
             end = min(begin + size, n_texts)
             blocks.append(Block(part.block(begin, end), first + begin))

@@ -1,7 +1,7 @@
-"""Threads that all encoders of a process share, and how many there may be.
+"""The threads that all encoders of a process share.
 
-The thread that calls works as well, so a call ends even when all others are busy, and a process never has
-more threads at work than callers and cores together.
+The calling thread works as well, so a call makes progress even when all others are busy, and a process never
+runs more threads than it has callers and cores.
 """
 
 import math
@@ -18,19 +18,19 @@ from encoder.errors import ConfigurationError
 __all__ = ["VARIABLE", "default_threads", "share_out"]
 
 VARIABLE = "MILLSTREAM_THREADS"
-"""The environment variable that says how many threads a process may use."""
+"""The environment variable that limits the threads of a process."""
 
 _Item = TypeVar("_Item")
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds a period, and the period: "200000 100000"
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # microseconds per period, and the period: "200000 100000"
 
 
 def default_threads(quota: Path = _QUOTA) -> int:
-    """How many threads to use: `MILLSTREAM_THREADS`, or else the cores that the process may use.
+    """`MILLSTREAM_THREADS`, or else the number of cores that the process may use.
 
-    Cores are those of its CPU affinity, and no more than the container's quota (version 2 of control groups).
+    That is the number in its CPU affinity, capped by the container's CPU quota (cgroup v2).
 
     Raises:
-        ConfigurationError: the variable is no positive number.
+        ConfigurationError: the variable is not a positive number.
     """
     named = os.environ.get(VARIABLE, "")
     if named:
@@ -40,15 +40,15 @@ def default_threads(quota: Path = _QUOTA) -> int:
     cores = len(os.sched_getaffinity(0))
     try:
         limit, period = quota.read_text(encoding="ascii").split()
-    except (OSError, ValueError):  # not in a container, or an older system
+    except (OSError, ValueError):  # no container, or an older system
         return cores
     return cores if limit == "max" else max(1, min(cores, math.ceil(int(limit) / int(period))))
 
 
 def share_out(work: Callable[[_Item], object], items: Sequence[_Item], threads: int) -> None:
-    """Do `work` once for each item, in this thread and in at most `threads - 1` others.
+    """Call `work` for each item, in this thread and at most `threads - 1` others.
 
-    An item that fails stops those that have not begun; its error is raised when the others have ended.
+    If an item fails, no further items start; the error is raised once the running ones end.
     """
     if threads == 1 or len(items) == 1:
         for item in items:
@@ -80,4 +80,4 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, default_threads() - 1), "millstream")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads stay with the parent
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a forked child has no threads

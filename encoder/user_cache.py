@@ -1,4 +1,4 @@
-"""Where this user's files are kept that can be made again: versions of models, compiled kernels."""
+"""The folder for files of this user that can be created again: model versions and compiled kernels."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,6 @@ __all__ = ["cache_folder"]
 
 
 def cache_folder() -> Path:
-    """The cache of this user: `MILLSTREAM_CACHE`, or `millstream` in the system's folder for caches."""
+    """`MILLSTREAM_CACHE`, or else `millstream` in the system's cache folder."""
     override = os.environ.get("MILLSTREAM_CACHE")
     return Path(override).expanduser() if override else user_cache_path("millstream", appauthor=False)

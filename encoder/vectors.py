@@ -1,4 +1,4 @@
-"""The arrays that vectors are written to."""
+"""Output arrays for vectors, and conversion between vector types."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from encoder.kernels.output import convert
 
 __all__ = ["converted", "past_caches", "vectors_for"]
 
-_CACHED = 16 << 20  # bytes, of which a processor's caches still hold the first when the last are written
+_CACHED = 16 << 20  # bytes that fit into the processor's caches
 
 _KINDS: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
@@ -24,50 +24,51 @@ _KINDS: dict[str, np.dtype[Any]] = {
 
 
 def vectors_for(n_texts: int, dims: int, dtype: VectorType, out: NDArray[Any] | None) -> NDArray[Any]:
-    """An array for the vectors of so many texts: a new one, or the first rows of `out`.
+    """A new array for the vectors of `n_texts` texts, or the first rows of `out`.
 
     Raises:
-        InputError: `out` does not fit.
-        ConfigurationError: there is no such dtype.
+        InputError: `out` has the wrong shape, type or layout.
+        ConfigurationError: `dtype` is unknown.
     """
     kind = _KINDS.get(dtype)
     if kind is None:
         raise ConfigurationError(f"dtype is {dtype!r}: it must be one of {', '.join(_KINDS)}")
     columns = -(-dims // 8) if dtype == "binary" else dims
     if out is None:
-        if n_texts * columns * kind.itemsize <= _CACHED:  # sooner made, which one short text would notice
+        if n_texts * columns * kind.itemsize <= _CACHED:  # faster, which matters for one short text
             return np.empty((n_texts, columns), kind)
         return aligned.empty((n_texts, columns), kind)
     fits = out.ndim == 2 and len(out) >= n_texts and out.shape[1] == columns
     if not (fits and out.dtype == kind and out.flags.c_contiguous and out.flags.writeable):
         raise InputError(
             f"out is {out.dtype} of shape {out.shape}: it must be writeable, C-contiguous {kind} with "
-            f"{columns} columns and {n_texts} rows or more"
+            f"{columns} columns and at least {n_texts} rows"
         )
     return out[:n_texts]
 
 
 def past_caches(out: NDArray[Any]) -> bool:
-    """Whether vectors are too many for the caches, and lie such that they can be written past them."""
+    """Whether writes bypass the caches: the array is too large for them, and its rows are aligned."""
     return out.nbytes > _CACHED and out.ctypes.data % LINE == out.strides[0] % LINE == 0
 
 
 def converted(
     vectors: NDArray[np.float32], dtype: VectorType, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
-    """Float32 vectors in another type, as `Encoder.encode` would have given them at once.
+    """Convert float32 vectors to what `Encoder.encode` returns for another dtype.
 
-    float16 has the same bits; a component of int8 that lies between two numbers may be the other one.
+    The bits are equal, except that an int8 component halfway between two integers may be rounded to the
+    other one.
 
     Args:
         vectors: `(n, dim)` float32.
-        dtype: of the result.
-        out: see `Encoder.encode`.
+        dtype: the type of the result.
+        out: where to write the result, as in `Encoder.encode`.
 
     Raises:
-        InputError: `out` does not fit.
-        ConfigurationError: there is no such dtype.
+        InputError: `out` has the wrong shape, type or layout.
+        ConfigurationError: `dtype` is unknown.
     """
     found = vectors_for(len(vectors), vectors.shape[1], dtype, out)
-    convert(vectors, found.view(np.uint16) if dtype == "float16" else found)  # kernels know it by its bits
+    convert(vectors, found.view(np.uint16) if dtype == "float16" else found)  # Numba has no float16
     return found

@@ -1,4 +1,4 @@
-"""Compile ahead: every kernel that serving needs, for every kind of tokenizer, table and vector."""
+"""Compile all kernels ahead of time, for every kind of tokenizer, table and vector."""
 
 import time
 from collections.abc import Iterator
@@ -26,12 +26,12 @@ _TEXTS = ["card declined, twice", "Card é ☃ 中文 e\u0301", "[UNK] card", "d
 
 @dataclass(frozen=True)
 class Warmed:
-    """What was compiled.
+    """What `warm_kernels` did.
 
     Attributes:
-        compiled: how many functions were compiled; those whose code was there already do not count.
+        compiled: the number of functions compiled, without those loaded from disk.
         seconds: how long it took.
-        folders: where the code lies; none where it could not be kept.
+        folders: the folders with the code; empty if none is writable.
         processor: the processor that the code is for, as LLVM names it.
     """
 
@@ -42,7 +42,7 @@ class Warmed:
 
 
 def warm_kernels() -> Warmed:
-    """Use the encoder in every way, so that all its code is compiled and kept on disk."""
+    """Use the encoder in every way, so that all its kernels are compiled and saved to disk."""
     begin, before = time.monotonic(), compilations()
     for tokenizer in _tokenizers():
         for kind in (np.int8, np.float32):
@@ -58,7 +58,7 @@ def warm_kernels() -> Warmed:
 
 
 def _tokenizers() -> Iterator[Tokenizer]:
-    """A small tokenizer of each kind."""
+    """Yield a small tokenizer of each kind."""
     entries = ["[UNK]", "[", *_WORDS, *(f"##{word}" for word in _WORDS)]
     vocabulary, unknown = {entry: i for i, entry in enumerate(entries)}, "[UNK]"
     bert = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))

@@ -1,8 +1,7 @@
-"""Heads as files of a model folder: `heads/NAME.safetensors`, arrays beside one JSON text.
+"""The files of heads in a model folder: `heads/NAME.safetensors`, arrays and one JSON text.
 
-A head belongs to the vectors that it was fitted to. So the file holds the digest of all that these depend
-on, and a folder whose table or tokenizer is another one is refused. model2vec and sentence-transformers look
-at no such file.
+A head works only with the vectors that it was fitted to. So its file holds the digest of everything that
+they depend on, and loading fails if the model's differs. model2vec and sentence-transformers ignore it.
 """
 
 import hashlib
@@ -30,10 +29,10 @@ __all__ = [
 ]
 
 FOLDER = "heads"
-"""The folder inside a model's."""
+"""The folder of heads in a model folder."""
 
 FORMAT = 1
-"""Of the files; it grows whenever a reader of the old one would misread the new one."""
+"""The files' format; it increases whenever an older reader would misread a file."""
 
 _KEY = "millstream.head"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}\Z")
@@ -48,7 +47,7 @@ class _Format(msgspec.Struct):
 
 
 class _About(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The JSON text of a file; what each kind does not have is None."""
+    """The JSON text of a file; fields that a kind of head does not have are None."""
 
     format: int
     kind: Literal["classifier", "prototypes", "novelty"]
@@ -63,33 +62,33 @@ class _About(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 def check_head_name(name: str) -> str:
-    """Return a head's name if columns and files can begin with it.
+    """Return a head's name if it can be part of column and file names.
 
     Raises:
-        ConfigurationError: they cannot.
+        ConfigurationError: it cannot.
     """
     if not _NAME.match(name):
         raise ConfigurationError(
-            f"{name!r} is no name for a head: use letters, digits and '_', a letter first, as in fraud_kind"
+            f"{name!r} is not a name for a head: use letters, digits and '_', as in fraud_kind"
         )
     return name
 
 
 def head_path(name: str) -> str:
-    """The path of a head in a model folder, as `heads/fraud.safetensors`."""
+    """The path of a head in a model folder, such as `heads/fraud.safetensors`."""
     return f"{FOLDER}/{name}.safetensors"
 
 
 def vectors_digest(
     arrays: Sequence[NDArray[Any] | None], tokenizer_json: str, *, normalize: bool, max_length: int | None
 ) -> str:
-    """`sha256:` and the hash of all that a text's vector depends on: the parts of a static model.
+    """`sha256:` and the hash of everything in a static model that vectors depend on.
 
     Args:
         arrays: its table, weights and mapping.
-        tokenizer_json: its tokenizer.
-        normalize: whether it scales vectors.
-        max_length: the tokens of a text that it uses, or None for all.
+        tokenizer_json: the text of its tokenizer.json.
+        normalize: whether it scales vectors to length 1.
+        max_length: how many tokens of a text it uses, or None for all.
     """
     total = hashlib.sha256()
     for array in arrays:
@@ -130,9 +129,9 @@ def read_heads(folder: Path, vectors: Callable[[], str], dim: int) -> tuple[Head
     """Read the heads of a model folder.
 
     Args:
-        folder: of the model.
-        vectors: gives `vectors_digest` of the model; asked for only where there is a head.
-        dim: the model's dimensions.
+        folder: the model folder.
+        vectors: returns the model's `vectors_digest`; called only if there are heads.
+        dim: the number of dimensions of the model.
 
     Raises:
         ModelFormatError: a file is damaged, or its head was fitted to other vectors.
@@ -145,7 +144,7 @@ def read_heads(folder: Path, vectors: Callable[[], str], dim: int) -> tuple[Head
             head, fitted_to = _unpack(path.read_bytes())
             _check(head, path.stem, dim)
         except (OSError, ValueError, KeyError, SafetensorError, msgspec.DecodeError) as error:
-            raise ModelFormatError(f"{path} is no head: {error}") from error
+            raise ModelFormatError(f"{path} is not a head: {error}") from error
         if fitted_to != digest:
             raise ModelFormatError(
                 f"the head {head.name!r} was fitted to other vectors than those of {folder}: fit it again "
@@ -159,7 +158,7 @@ def _unpack(data: bytes) -> tuple[Head, str]:
     """The head in a file's bytes, and the digest of the vectors that it was fitted to.
 
     Raises:
-        ValueError, KeyError, SafetensorError, msgspec.DecodeError: they are no such file.
+        ValueError, KeyError, SafetensorError, msgspec.DecodeError: the bytes are not a head's file.
     """
     text = _metadata(data)
     found = msgspec.json.decode(text, type=_Format).format
@@ -170,7 +169,7 @@ def _unpack(data: bytes) -> tuple[Head, str]:
 
 
 def _metadata(data: bytes) -> bytes:
-    """What stands in a safetensors file beside its arrays."""
+    """The JSON text in a safetensors file's metadata."""
     size = int.from_bytes(data[:8], "little")
     header = msgspec.json.decode(data[8 : 8 + size], type=dict[str, Any])
     return str(header.get("__metadata__", {})[_KEY]).encode()
@@ -203,23 +202,18 @@ def _head(about: _About, tensors: dict[str, NDArray[Any]]) -> Head:
 
 
 def _check(head: Head, name: str, dim: int) -> None:
-    """Check that the parts of a head fit together, and into its model.
-
-    Raises:
-        ValueError: they do not.
-    """
-    n_labels = {
-        "classifier": lambda: len(head.labels),  # type: ignore[union-attr] # it is a classifier
-        "prototypes": lambda: len(head.names),  # type: ignore[union-attr] # they are prototypes
-        "novelty": lambda: len(head.squares) + 1,  # type: ignore[union-attr] # it is one of novelty
-    }[head.kind]()
+    """Raise ValueError unless the parts of a head match each other and the model."""
+    if isinstance(head, Novelty):
+        n_rows = len(head.squares) + 1
+    else:
+        n_rows = len(head.labels if isinstance(head, Classifier) else head.names)
     if head.name != name or not _NAME.match(name):
         raise ValueError(f"it holds a head {head.name!r}")
-    if head.directions.shape != (n_labels, dim) or head.offsets.shape != (n_labels,):
-        raise ValueError(f"its arrays do not fit {n_labels} labels or axes and {dim} dimensions")
+    if head.directions.shape != (n_rows, dim) or head.offsets.shape != (n_rows,):
+        raise ValueError(f"its arrays do not have {n_rows} labels or axes and {dim} dimensions")
     if isinstance(head, Classifier):
         rising = all(len(x) and (np.diff(x) >= 0).all() for x, _ in head.curves)
-        if len(head.curves) != (n_labels if head.link == "isotonic" else 0) or not rising:
-            raise ValueError("its curves do not fit its labels")
+        if len(head.curves) != (n_rows if head.link == "isotonic" else 0) or not rising:
+            raise ValueError("its curves do not match its labels")
         if head.several and head.link == "softmax":
-            raise ValueError("several labels and softmax do not go together")
+            raise ValueError("softmax cannot give several labels")

@@ -1,8 +1,8 @@
-"""Heads: what else a version says of a text, from its vector: a label, a named incident, novelty.
+"""Heads: small models that predict labels, nearest prototypes or novelty from a text's vector.
 
-A head is fitted by `distill.heads` and scored here, with NumPy and one kernel. All heads of a version look at
-vectors along a few directions each; the products of all of them are computed together, in one pass over the
-vectors. Vectors are those of all dimensions, float32, scaled to length 1.
+`distill.heads` fits heads; this module scores them. Each head needs the scalar products of a vector with a
+few directions, and one kernel computes the products of all heads in one pass over the vectors. Vectors are
+float32, have all dimensions and length 1.
 """
 
 from collections.abc import Iterable, Sequence
@@ -33,33 +33,33 @@ __all__ = [
 
 Link = Literal["softmax", "sigmoid", "isotonic"]
 Floats = NDArray[np.float32]
-_LARGE = 80  # logits beyond this are certain, and exp of more overflows
+_LARGE = 80  # larger logits are certain, and their exp overflows
 DECISION_THRESHOLD = 0.5
-"""A label of several is given to a text from this probability on."""
+"""The probability from which a text gets a label, if it may have several."""
 
 
 class Labelled(NamedTuple):
-    """One label for each text: `(n,)` int32, which of the labels; `(n,)` float32, its probability."""
+    """One label for each text: `(n,)` int32, its index, and `(n,)` float32, its probability."""
 
     label: NDArray[np.int32]
     score: Floats
 
 
 class Tagged(NamedTuple):
-    """Any number of labels for each text: `(n_labels, n)` float32, the probability of each."""
+    """Any number of labels for each text: `(n_labels, n)` float32, their probabilities."""
 
     scores: Floats
 
 
 class Nearest(NamedTuple):
-    """`(n,)` int32, which of the names is nearest, or -1 where none is near; `(n,)` float32, the cosine."""
+    """`(n,)` int32, the index of the nearest prototype or -1 if none is near; `(n,)` float32, its cosine."""
 
     nearest: NDArray[np.int32]
     similarity: Floats
 
 
 class Novel(NamedTuple):
-    """`(n,)` float32, how far from what was normal; `(n,)` bool, whether that is too far."""
+    """`(n,)` float32, the distance from normal texts; `(n,)` bool, whether it exceeds the threshold."""
 
     distance: Floats
     novel: NDArray[np.bool_]
@@ -70,20 +70,20 @@ Outcome = Labelled | Tagged | Nearest | Novel
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """Logistic regression, calibrated.
+    """Calibrated logistic regression.
 
-    A label's logit is `weights @ vector + bias`, which holds a calibration's own factors as well. `softmax`
-    and `sigmoid` make probabilities of it; `isotonic` takes them from a curve for each label. Where a text
-    has one label, what the last two give is divided by its sum.
+    The logits are `weights @ vector + bias`, which include the factors of the calibration. `softmax` and
+    `sigmoid` turn them into probabilities; `isotonic` interpolates a curve for each label. If a text has
+    exactly one label, the probabilities of `sigmoid` and `isotonic` are divided by their sum.
 
     Attributes:
-        name: of the head.
+        name: the head's name.
         labels: the labels.
         weights: `(n_labels, dim)` float32.
         bias: `(n_labels,)` float32.
-        link: from logits to probabilities.
+        link: how logits become probabilities.
         several: whether a text may have any number of labels.
-        curves: for `isotonic`, `(n_points,)` logits, rising, and the probability at each, for each label.
+        curves: for `isotonic`, for each label `(n_points,)` ascending logits and their probabilities.
         facts: how it was fitted; any JSON.
     """
 
@@ -109,7 +109,7 @@ class Classifier:
         return self.bias
 
     def probabilities(self, logits: Floats) -> Floats:
-        """The probabilities, `(n_labels, n)` float32, of such logits."""
+        """The probabilities for logits; both `(n_labels, n)` float32."""
         if self.link == "softmax":
             found: Any = np.exp(logits - logits.max(axis=0))
         elif self.link == "sigmoid":
@@ -125,10 +125,10 @@ class Classifier:
         return even
 
     def outcome(self, logits: Floats) -> Labelled | Tagged:
-        """What it says of texts with such logits, `(n_labels, n)`."""
+        """The labels of texts with these logits, `(n_labels, n)`."""
         if self.several:
             return Tagged(self.probabilities(logits))
-        if self.link == "softmax":  # the same, without the probabilities that nobody asks for
+        if self.link == "softmax":  # the same result, without the other probabilities
             logits = logits - logits.max(axis=0)
             return Labelled(_first_at(logits, 0), 1 / np.exp(logits).sum(axis=0))
         scores = self.probabilities(logits)
@@ -138,13 +138,13 @@ class Classifier:
 
 @dataclass(frozen=True, eq=False)
 class Prototypes:
-    """Named examples: a text is like the nearest of them, if one is near.
+    """Named prototypes: a text is assigned to the nearest one, if that is near enough.
 
     Attributes:
-        name: of the head.
-        names: the names.
-        directions: `(n_names, dim)` float32 of length 1, the middle of each name's examples.
-        threshold: the least cosine that counts as near.
+        name: the head's name.
+        names: the prototypes' names.
+        directions: `(n_names, dim)` float32 of length 1, the mean of each prototype's examples.
+        threshold: the least cosine that is near enough.
         facts: how it was fitted; any JSON.
     """
 
@@ -162,7 +162,7 @@ class Prototypes:
         return np.zeros(len(self.names), np.float32)
 
     def outcome(self, cosines: Floats) -> Nearest:
-        """What it says of texts with such cosines, `(n_names, n)`."""
+        """The nearest prototypes of texts with these cosines, `(n_names, n)`."""
         highest = cosines.max(axis=0)
         nearest = _first_at(cosines, highest)
         nearest[highest < self.threshold] = -1
@@ -171,14 +171,14 @@ class Prototypes:
 
 @dataclass(frozen=True, eq=False)
 class Novelty:
-    """How far a text is from what was normal: Mahalanobis's distance.
+    """The Mahalanobis distance of a text from normal texts.
 
-    It is measured along the directions in which normal texts differ most, and taken as even in all others, so
-    that few products give it: with `z = directions @ vector + offsets`, the squared distance is
-    `z[-1] + squares @ z[:-1] ** 2` (`distill.heads.novelty` says where from).
+    Only the directions in which normal texts vary most have a variance of their own; all others share one.
+    So a few products suffice: with `z = directions @ vector + offsets`, the squared distance is
+    `z[-1] + squares @ z[:-1] ** 2` (derived in `distill.heads.novelty`).
 
     Attributes:
-        name: of the head.
+        name: the head's name.
         directions: `(n_axes + 1, dim)` float32.
         offsets: `(n_axes + 1,)` float32.
         squares: `(n_axes,)` float32.
@@ -196,7 +196,7 @@ class Novelty:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def outcome(self, along: Floats) -> Novel:
-        """What it says of texts with such products, `(n_axes + 1, n)`."""
+        """The distances of texts with these products, `(n_axes + 1, n)`."""
         square = along[-1] + np.einsum("k,kn->n", self.squares, np.square(along[:-1]))
         distance = np.sqrt(np.maximum(square, 0))
         return Novel(distance, distance > self.threshold)
@@ -209,15 +209,15 @@ class Heads:
     """The heads of a version, scored together.
 
     Attributes:
-        heads: each of them, sorted by name.
+        heads: the heads, sorted by name.
     """
 
     def __init__(self, heads: Iterable[Head] = (), *, unit: bool = True) -> None:
-        """Put heads together.
+        """Combine heads.
 
         Args:
-            heads: heads for vectors of the same dimensions.
-            unit: whether the vectors have length 1 already.
+            heads: heads for vectors of the same number of dimensions.
+            unit: whether the vectors already have length 1.
         """
         self.heads = tuple(sorted(heads, key=lambda head: head.name))
         self._unit = unit
@@ -230,14 +230,14 @@ class Heads:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Their names, sorted."""
+        """The heads' names, sorted."""
         return tuple(head.name for head in self.heads)
 
     def only(self, names: Sequence[str]) -> "Heads":
         """Some of the heads.
 
         Raises:
-            ConfigurationError: there is none of such a name.
+            ConfigurationError: there is no head of that name.
         """
         for name in names:
             if name not in self.names:
@@ -249,11 +249,10 @@ class Heads:
         """Score vectors.
 
         Args:
-            vectors: `(n, dim)` float32, of all dimensions, as `Encoder.encode` gives them.
+            vectors: `(n, dim)` float32, of all dimensions, as `Encoder.encode` returns them.
 
         Returns:
-            What each head says, in the order of `heads`. The same vector gives the same products in any
-            batch.
+            The outcome of each head, in the order of `heads`. A vector gives the same bits in any batch.
 
         Raises:
             InputError: the vectors have another shape or type.
@@ -284,7 +283,7 @@ def unit_vectors(vectors: NDArray[Any]) -> Floats:
 
 
 def _first_at(rows: Floats, value: Any) -> NDArray[np.int32]:
-    """For each column of `(k, n)` rows, the first row that has a value; along rows this is fast."""
+    """The first row that has a value, for each column of `(k, n)` rows; faster than `argmax`."""
     found = np.zeros(rows.shape[1], np.int32)
     for k in range(len(rows) - 1, -1, -1):
         found[rows[k] == value] = k

@@ -1,8 +1,12 @@
-"""Where a tokenizer is certain to cut a text: pieces whose ids do not depend on what stands around.
+"""Split a text into pieces whose token ids do not depend on their surroundings.
 
-A piece is plain, and then it is exactly one pre-token of characters that the normaliser leaves alone; or it
-is opaque, and then it ends where a pre-token ends, before a space, and `tokenizers` has to say what is in it.
-What a character is, is read from tables of 256 code points (`encoder.tokenizer.characters`).
+A plain piece is exactly one pre-token of characters that the normaliser does not change. An opaque piece may
+be anything that ends where a pre-token ends, before a space; `tokenizers` has to tokenise it. The classes of
+characters come from pages of 256 code points (`encoder.tokenizer.characters`).
+
+Arguments that the functions share: `data`, UTF-8 bytes; `i`, the start of the piece; `e`, the end of the
+text; `digits`, how many digits stay together; `page_of`, `(4352,)` int32, the row of `pages` for each page,
+or -1 if it is not yet known; `pages`, `(n_pages, 256)` uint8, the class of each character.
 """
 
 from typing import Any
@@ -24,15 +28,15 @@ __all__ = [
     "after_spaces",
 ]
 
-# What a character is; DOUBT is added to one that may change with its neighbours.
+# The classes of characters; DOUBT is added if a character may change with its neighbours.
 OTHER, LETTER, NUMBER, SPACE, MARK, DOUBT = 0, 1, 2, 3, 4, 8
-BROKEN, NEED = 16, 32  # no UTF-8; the page (a page is 256 code points) has to be asked for: NEED + page
+BROKEN, NEED = 16, 32  # not UTF-8; an unknown page: NEED + page
 _APOSTROPHE, _BLANK = 0x27, 0x20
 
 
 @njit(nogil=True, cache=True, inner=True)
 def _kind(data: Any, i: int, e: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
-    """What the character at byte i is, and where the next one begins."""
+    """The class of the character at byte i, and the start of the next one."""
     b = data[i]
     if b < 0x80:
         return int(pages[0, b]), i + 1
@@ -47,7 +51,7 @@ def _kind(data: Any, i: int, e: int, page_of: Any, pages: Any) -> tuple[Any, Any
 
 @njit(nogil=True, cache=True, inner=True)
 def _run(data: Any, i: int, e: int, kind: int, most: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
-    """Where a run of characters of one kind ends, at most so many of them; and what is wrong there, or 0."""
+    """The end of a run of at most `most` characters of one kind; the reason if it ends in doubt, or 0."""
     count, c = 0, 0
     while i < e and count < most:
         c, after = _kind(data, i, e, page_of, pages)
@@ -60,7 +64,7 @@ def _run(data: Any, i: int, e: int, kind: int, most: int, page_of: Any, pages: A
 
 @njit(nogil=True, cache=True, inner=True)
 def _contraction(data: Any, i: int, e: int, any_case: bool) -> Any:
-    """Bytes of 's 't 'm 'd 're 've 'll at an apostrophe, or 0."""
+    """The number of bytes of 's 't 'm 'd 're 've 'll at an apostrophe, or 0."""
     if i + 1 >= e:
         return 0
     fold = 0x20 if any_case else 0
@@ -76,7 +80,7 @@ def _contraction(data: Any, i: int, e: int, any_case: bool) -> Any:
 
 @njit(nogil=True, cache=True, inner=True)
 def _after_opaque(data: Any, i: int, e: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
-    """The next certain border: before a space that does not follow white space."""
+    """The next certain boundary: before a space that does not follow white space."""
     solid = False
     while i < e:
         if solid and data[i] == _BLANK:
@@ -90,7 +94,7 @@ def _after_opaque(data: Any, i: int, e: int, page_of: Any, pages: Any) -> tuple[
 
 @njit(nogil=True, cache=True, inner=True)
 def _after_white(data: Any, i: int, e: int, newlines: bool, page_of: Any, pages: Any) -> tuple[Any, Any]:
-    r"""White space: `\s*[\r\n]+` (where it counts), then `\s+(?!\S)`, then `\s+`."""
+    r"""The end of white space: `\s*[\r\n]+` if `newlines`, then `\s+(?!\S)`, then `\s+`."""
     j, last, newline, count = i, i, -1, 0
     while j < e:
         c, after = _kind(data, j, e, page_of, pages)
@@ -111,7 +115,7 @@ def _after_white(data: Any, i: int, e: int, newlines: bool, page_of: Any, pages:
 
 
 @njit(nogil=True, cache=True, inner=True)
-def _plain_regex(  # noqa: PLR0911 - one for each way a pre-token can be
+def _plain_regex(  # noqa: PLR0911 - one return per kind of pre-token
     data: Any, i: int, e: int, lead: bool, newer: bool, digits: int, page_of: Any, pages: Any
 ) -> tuple[Any, Any]:
     c, after = _kind(data, i, e, page_of, pages)
@@ -122,9 +126,7 @@ def _plain_regex(  # noqa: PLR0911 - one for each way a pre-token can be
         if n:
             return i + n, 0
     following = OTHER
-    if (
-        newer and c == OTHER
-    ) or c == SPACE:  # what may stand before letters, or before anything if it is a blank
+    if (newer and c == OTHER) or c == SPACE:  # may precede letters, or anything if it is a blank
         if after < e:
             following, _ = _kind(data, after, e, page_of, pages)
             if following >= DOUBT:
@@ -147,16 +149,11 @@ def _plain_regex(  # noqa: PLR0911 - one for each way a pre-token can be
 
 
 @njit(nogil=True, cache=True, inline="always", inner=True)
-def after_ascii(data: Any, i: int, e: int, ascii_: Any, regex: int, digits: int) -> Any:  # noqa: PLR0911 - as above
-    """The end of a plain piece where that is simple to say, as for most of ASCII; otherwise i.
+def after_ascii(data: Any, i: int, e: int, ascii_: Any, regex: int, digits: int) -> Any:  # noqa: PLR0911 - one return per kind of pre-token
+    """The end of a plain piece if it is simple to find, as for most ASCII; otherwise i.
 
-    Args:
-        data: UTF-8 bytes.
-        i: where the piece begins.
-        e: where the text ends.
-        ascii_: `(256,)` uint8, what each byte is; DOUBT for what is not ASCII.
-        regex: 0 as `after_spaces`, 1 and 2 as `after_regex`.
-        digits: how many digits stay together.
+    `ascii_`, `(256,)` uint8, is the class of each byte, DOUBT if it is not ASCII. `regex` is 0 to split as
+    `after_spaces`, 1 (GPT-2) or 2 (newer) as `after_regex`.
     """
     j = i
     if regex == 0:
@@ -195,28 +192,19 @@ def after_ascii(data: Any, i: int, e: int, ascii_: Any, regex: int, digits: int)
 def after_regex(
     data: Any, i: int, e: int, lead: bool, newer: bool, digits: int, page_of: Any, pages: Any
 ) -> tuple[Any, Any]:
-    r"""The end of the pre-token at byte i, by the pattern of GPT-2 or by its successors'.
+    r"""The end of the pre-token at byte i by the pattern of GPT-2 or its successors.
 
     GPT-2 (`newer` False): `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`.
     Newer: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|`
     `\s*[\r\n]+|\s+(?!\S)|\s+`.
 
-    Args:
-        data: UTF-8 bytes.
-        i: where the pre-token begins.
-        e: where the text ends.
-        lead: whether a space is to be thought before it, which only GPT-2's may have; what begins with white
-            space is no business of this function then.
-        newer: which of the two.
-        digits: how many digits stay together.
-        page_of: `(4352,)` int32, row of `pages` for each 256 code points, or -1.
-        pages: `(n_pages, 256)` uint8, what each character is.
+    `lead` says whether to assume a space before the pre-token, which is then not white space (GPT-2 only).
 
     Returns:
-        Behind its last byte, and 0 for a plain one, DOUBT for an opaque one, or BROKEN or NEED + page.
+        The end, and 0 for a plain piece, DOUBT for an opaque one, BROKEN, or NEED + page.
     """
     j, wrong = _plain_regex(data, i, e, lead, newer, digits, page_of, pages)
-    if wrong == 0 and j < e and data[j] >= 0x80:  # what comes may change what is before it
+    if wrong == 0 and j < e and data[j] >= 0x80:  # the next character may change the piece
         c, _ = _kind(data, j, e, page_of, pages)
         wrong = c if c >= DOUBT else 0
     if wrong == 0 or wrong >= BROKEN:
@@ -226,19 +214,14 @@ def after_regex(
 
 @njit(nogil=True, cache=True, inner=True)
 def after_spaces(data: Any, i: int, e: int, blanks: int, page_of: Any, pages: Any) -> tuple[Any, Any]:
-    """The end of the piece at byte i: before the next blank behind what is surely there and no white space.
+    """The end of the piece at byte i: before the next blank after a character that certainly stays visible.
 
-    Args:
-        data: UTF-8 bytes.
-        i: where the piece begins.
-        e: where the text ends.
-        blanks: 0 where several blanks before a plain piece make it opaque.
-        page_of: as in `after_regex`.
-        pages: what each character is: LETTER is one that stays as it is, NUMBER becomes something else that
-            holds no white space, MARK goes with what is before it, SPACE is anything else. A blank is SPACE.
+    Here LETTER is a character that does not change, NUMBER becomes something without white space, MARK
+    belongs to the character before it, and SPACE is anything else, such as a blank. `blanks` is 0 if several
+    blanks before a plain piece make it opaque.
 
     Returns:
-        As `after_regex`; plain is at most one blank, or some, and then only letters, at least one.
+        The same as `after_regex`. A plain piece is blanks, at most one unless `blanks`, and then letters.
     """
     plain = True
     if data[i] == _BLANK:
@@ -252,7 +235,7 @@ def after_spaces(data: Any, i: int, e: int, blanks: int, page_of: Any, pages: An
             if solid:
                 if i + 1 == e or data[i + 1] < 0x80:
                     break
-                c, _ = _kind(data, i + 1, e, page_of, pages)  # a mark may make one character with the blank
+                c, _ = _kind(data, i + 1, e, page_of, pages)  # a mark may combine with the blank
                 if c in (LETTER, NUMBER):
                     break
                 if c >= BROKEN:

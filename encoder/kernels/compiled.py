@@ -1,10 +1,10 @@
-"""Compile kernels with Numba and keep the machine code on disk.
+"""Compile kernels with Numba and cache the machine code on disk.
 
-Numba has a cache of its own, with three habits that services cannot use. It compares a function with its own
-file alone, so a kernel that has another one inside stays as it was when that one changes. It loads code only
-from folders that it can write to, so an image's code is compiled anew in a read-only container. And where it
-can write nowhere, the import fails. Here any change of any kernel is a change of all; code is loaded from
-wherever it is; and where it cannot be kept, the log says so once.
+Numba's own cache does not suit services for three reasons. It compares a function with its own file only, so
+a kernel stays stale if another kernel that it inlines changes. It loads code only from writeable folders, so
+a read-only container recompiles the code of its image. And if no folder is writeable, the import fails. Here
+a change of any kernel invalidates all; code is loaded from read-only folders as well; and if no folder is
+writeable, the log says so once.
 """
 
 import functools
@@ -28,14 +28,14 @@ from encoder.user_cache import cache_folder
 __all__ = ["code_folders", "compilations", "folders_used", "njit", "processor"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-# Typed as Any: Numba's types are of its public names only.
+# Typed as Any: Numba types its public names only.
 caching: Any = numba.core.caching
 compiler: Any = numba.core.compiler
 config: Any = numba.core.config
 
 _HERE = Path(__file__).parent
 _UNREADABLE = (OSError, EOFError, LookupError, ValueError, pickle.UnpicklingError)
-"""What comes of files that are not there, may not be read, or are cut off."""
+"""The errors of missing, unreadable and truncated files."""
 _dispatchers: list[Any] = []
 _used: set[Path] = set()
 
@@ -43,51 +43,50 @@ _used: set[Path] = set()
 def njit(
     *, cache: bool, allocates: bool = False, inner: bool = False, **options: Any
 ) -> Callable[[_Function], _Function]:
-    """As `numba.njit`, with the cache of this module.
+    """`numba.njit` with this module's cache.
 
     Args:
-        cache: whether to keep the code.
-        allocates: whether the function makes arrays or returns them. One that does not borrows its caller's,
-            and their references are not counted, which is done with atomic instructions of some 5 ns each,
-            several for each call.
-        inner: whether only other kernels call the function: what Python would call is not compiled, which is
-            a fifth of the time that compiling takes.
-        options: those of `numba.njit`.
+        cache: whether to cache the code.
+        allocates: whether the function creates or returns arrays. If not, references to its arguments are
+            not counted, which saves several atomic instructions of about 5 ns in each call.
+        inner: whether only other kernels call the function. Then its Python wrapper is not compiled, which
+            saves a fifth of the time.
+        options: the options of `numba.njit`.
     """
 
     def decorate(function: _Function) -> _Function:
-        compile_: Any = numba.njit  # its types leave `_nrt` out
+        compile_: Any = numba.njit  # its types lack `_nrt`
         unneeded = {"no_cpython_wrapper": inner, "no_cfunc_wrapper": True}
         dispatcher: Any = compile_(_nrt=allocates, **unneeded, **options)(function)
         if cache and dispatcher is not function:  # it is with NUMBA_DISABLE_JIT
-            dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - what `enable_caching` does, with ours
+            dispatcher._cache = _KernelCache(function)  # noqa: SLF001 - as `enable_caching` does
             _dispatchers.append(dispatcher)
-        return dispatcher  # type: ignore[no-any-return] # it is called as the function is
+        return dispatcher  # type: ignore[no-any-return] # callable like the function
 
     return decorate
 
 
 def compilations() -> int:
-    """How many kernels this process has compiled, instead of loading their code."""
+    """How many kernels this process has compiled rather than loaded."""
     return sum(sum(dispatcher.stats.cache_misses.values()) for dispatcher in _dispatchers)
 
 
 def folders_used() -> list[Path]:
-    """The folders that this process has loaded code from or kept code in."""
+    """The folders that this process has loaded code from or written it to."""
     return sorted(_used)
 
 
 def processor() -> str:
-    """The processor that code is compiled for, as LLVM names it; `NUMBA_CPU_NAME` sets another."""
+    """The processor that code is compiled for, as LLVM names it; `NUMBA_CPU_NAME` overrides it."""
     return str(config.CPU_NAME or llvmlite.binding.get_host_cpu_name())
 
 
 @functools.cache
 def code_folders() -> list[Path]:
-    """Where code is loaded from, and kept in the first that can be written to.
+    """The folders to load code from; new code goes to the first writeable one.
 
-    That is `NUMBA_CACHE_DIR` alone if there is or can be such a folder, else `__pycache__` beside the kernels
-    and then the user's cache.
+    `NUMBA_CACHE_DIR` alone, if it exists or can be created; otherwise `__pycache__` beside the kernels, then
+    the user's cache.
     """
     if config.CACHE_DIR:
         own = Path(config.CACHE_DIR) / "millstream"
@@ -103,7 +102,7 @@ def code_folders() -> list[Path]:
 
 
 class _KernelCache:
-    """What a dispatcher calls its cache: code by signature and processor, in a file for each."""
+    """The cache of one dispatcher: one file for each signature and processor."""
 
     def __init__(self, function: Any) -> None:
         code, python = function.__code__, sys.version_info
@@ -118,23 +117,23 @@ class _KernelCache:
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """The compiled function, or None."""
-        context.refresh()  # or the code finds no functions of Numba's to call
+        context.refresh()  # otherwise the code does not find Numba's functions
         for folder, file in self._files:
             with suppress(*_UNREADABLE):
                 found = file.load(_key(signature, context.codegen()))
                 if found is not None:
                     _used.add(folder)
-                    return compiler.CompileResult._rebuild(context, *found)  # noqa: SLF001 - as Numba's own
+                    return compiler.CompileResult._rebuild(context, *found)  # noqa: SLF001 - as Numba's cache does
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep a compiled function."""
-        if result.library.has_dynamic_globals:  # addresses, which are others in the next process
+        """Write a compiled function to disk."""
+        if result.library.has_dynamic_globals:  # addresses, which differ in the next process
             return
         for folder, file in self._files:
             with suppress(*_UNREADABLE):
                 folder.mkdir(parents=True, exist_ok=True)
-                file.save(_key(signature, result.library.codegen), result._reduce())  # noqa: SLF001 - as Numba's own
+                file.save(_key(signature, result.library.codegen), result._reduce())  # noqa: SLF001 - as Numba's cache does
                 _used.add(folder)
                 return
         _say_that_code_is_lost()
@@ -146,7 +145,7 @@ def _key(signature: Any, codegen: Any) -> tuple[Any, ...]:
 
 @functools.cache
 def _source_digest() -> str:
-    """The sha256 of all kernels."""
+    """The sha256 of the source of all kernels."""
     digest = hashlib.sha256()
     for path in sorted(_HERE.glob("*.py")):
         digest.update(path.read_bytes())
@@ -156,8 +155,8 @@ def _source_digest() -> str:
 @functools.cache
 def _say_that_code_is_lost() -> None:
     logging.getLogger(__name__).warning(
-        "compiled code cannot be kept in %s: every process compiles anew, which takes seconds. Run "
-        "`millstream warm` once where that can be written, as when an image is built, or set NUMBA_CACHE_DIR "
-        "to a folder that can",
+        "cannot write compiled code to %s: every process compiles again, which takes seconds. Run "
+        "`millstream warm` once where this is writeable, for example when you build an image, or set "
+        "NUMBA_CACHE_DIR to a writeable folder",
         " or ".join(map(str, code_folders())),
     )

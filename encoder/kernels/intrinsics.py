@@ -21,7 +21,7 @@ _utils: Any = cgutils  # it has no types
 
 
 def _load8(typingctx: Any, array: Any, index: Any) -> Any:
-    """Load 8 bytes of a uint8 array at any index as one uint64, the first lowest; bounds are not checked."""
+    """Load 8 bytes of a uint8 array as one little-endian uint64, without a check of bounds."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -36,12 +36,12 @@ def _all(byte: int) -> ir.Constant:
 
 
 def _classes(typingctx: Any, array: Any, index: Any) -> Any:
-    """Classes of the 64 bytes from any index of a uint8 array on; bounds are not checked.
+    """Classify 64 bytes of a uint8 array from an index on, without a check of bounds.
 
     Returns:
-        Three uint64, the first byte's bit the lowest: ASCII letters and digits, and what is odd; ASCII white
-        space (space, tab, line feed, carriage return); what is odd: bytes of 128 and above, and the other
-        control characters. What is in none of them is ASCII punctuation.
+        Three uint64 masks, whose lowest bit is the first byte: words (ASCII letters, digits and odd bytes);
+        ASCII white space (space, tab, line feed, carriage return); odd bytes (128 and above, and the other
+        control characters). A byte in none of them is ASCII punctuation.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -69,11 +69,9 @@ def _classes(typingctx: Any, array: Any, index: Any) -> Any:
 
 
 def _stream(typingctx: Any, source: Any, target: Any) -> Any:
-    """Copy `source` to `target`, one-dimensional and of the same type and length, past the caches.
+    """Copy a one-dimensional array past the caches to one of the same type and length.
 
-    `target` begins with a cache line and has whole ones.
-
-    A usual store of a line reads it first, and pushes another one out.
+    `target` consists of whole cache lines. A normal store would first read each line and evict another.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -95,7 +93,7 @@ def _stream(typingctx: Any, source: Any, target: Any) -> Any:
 
 
 def _finish(typingctx: Any) -> Any:
-    """Wait until other threads see what was copied."""
+    """Wait until other threads see what `stream` has copied."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.fence("seq_cst")

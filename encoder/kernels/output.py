@@ -1,4 +1,4 @@
-"""Vectors as they come out: float32, float16, int8 or one bit a dimension. The type of `out` decides."""
+"""Convert vectors to float32, float16, int8 or bits, depending on the type of `out`."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ def _float32(row: Any, factor: Any, out: Any) -> None:
 
 @njit(nogil=True, cache=True, inner=True)
 def _float16_bits(row: Any, factor: Any, out: Any) -> None:
-    """To the nearest, ties to even, as NumPy's `astype`; magnitudes of 65,520 and more become infinite.
+    """Round to nearest, ties to even, like NumPy's `astype`; magnitudes from 65,520 on become infinite.
 
-    Branch-free on the bits, so that the compiler uses the widest vectors
-    (https://gist.github.com/rygorous/2156668). Each step is wrapped because Numba would widen to 64 bits.
+    Free of branches, so that the compiler vectorises it (https://gist.github.com/rygorous/2156668). Each step
+    has its type because Numba would widen to 64 bits.
     """
     for k in range(row.shape[0]):
         value = np.float32(row[k] * factor)
@@ -41,7 +41,7 @@ def _float16_bits(row: Any, factor: Any, out: Any) -> None:
 
 @njit(nogil=True, cache=True, fastmath={"nnan", "nsz", "reassoc"}, inner=True)
 def _int8(row: Any, factor: Any, out: Any) -> None:
-    """Scaled so that the largest magnitude is 127, which keeps cosines; zeros stay zeros."""
+    """Scale the largest magnitude to 127, which keeps cosines; zeros stay zeros."""
     largest = np.float32(0)
     for k in range(row.shape[0]):
         largest = max(largest, abs(row[k]))
@@ -52,7 +52,7 @@ def _int8(row: Any, factor: Any, out: Any) -> None:
 
 @njit(nogil=True, cache=True, inner=True)
 def _bits(row: Any, factor: Any, out: Any) -> None:
-    """One bit a dimension, set where it is positive, the first in the highest bit, as `numpy.packbits`."""
+    """Set a bit for each positive component, the first in the highest bit, like `numpy.packbits`."""
     out[:] = 0
     for k in range(row.shape[0]):
         out[k >> 3] |= np.uint8(row[k] > 0) << np.uint8(7 - (k & 7))
@@ -62,13 +62,13 @@ _STORES = {types.float32: _float32, types.uint16: _float16_bits, types.int8: _in
 
 
 def store(row: Any, factor: Any, out: Any) -> None:
-    """Write `row * factor`, for kernels to call.
+    """Write `row * factor` from within a kernel.
 
     Args:
         row: `(dims,)` float32, the sum of a text's token vectors.
-        factor: float32, what makes a vector of it.
-        out: `(columns,)` overwritten: float32; uint16 for the bits of float16; int8, where the largest
-            magnitude becomes 127; or uint8 for bits, `ceil(dims / 8)` columns.
+        factor: float32.
+        out: `(columns,)`, overwritten: float32; uint16 for the bits of float16; int8 with a largest magnitude
+            of 127; or uint8 for bits, with `ceil(dims / 8)` columns.
     """
     raise NotImplementedError
 
@@ -85,6 +85,6 @@ def _store(row: Any, factor: Any, out: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def convert(vectors: Any, out: Any) -> None:
-    """Write `(n, dim)` float32 vectors to `(n, columns)` of another type, as `store` does it for each."""
+    """`store` each of the `(n, dim)` float32 vectors in `(n, columns)` of another type."""
     for r in range(vectors.shape[0]):
         store(vectors[r], np.float32(1), out[r])

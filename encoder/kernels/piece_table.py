@@ -1,9 +1,13 @@
-"""Pieces of text of any length with their token ids: one hash table that is filled as texts come.
+"""A hash table of pieces of any length and their token ids, filled as texts arrive.
 
-A slot is two numbers: the hash of a piece (0 is a free slot) and where its record begins in the arena. A
-record is a head (bytes of the piece, whether a space is to be thought before it, number of ids), the piece's
-bytes 8 to a number, the first lowest and the rest zero, and its ids, two to a number. Records of frequent
-pieces lie near each other, and most take 24 bytes. A piece is found only where all its bytes are equal.
+A slot holds two numbers: the hash of a piece (0 if the slot is free) and the start of its record in the
+arena. A record holds a header (length of the piece, whether a space is assumed before it, number of ids), the
+piece's bytes, 8 per number, little-endian and padded with zeros, and its ids, 2 per number. Records of
+frequent pieces lie close together, and most take 24 bytes. Look-ups compare all bytes of a piece.
+
+Arguments that the functions share: `data`, uint8, the piece's UTF-8 from byte `i` on, `n` bytes, at least
+one; `lead`, whether a space is assumed before it; `slots`, `(n_slots, 2)` uint64, a power of two with a free
+slot; `arena`, uint64, the records; `used`, `(2,)` int64, how many slots and numbers of the arena are taken.
 """
 
 from typing import Any
@@ -18,13 +22,12 @@ __all__ = ["find_piece", "remember_piece", "remember_pieces"]
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _LEAD = np.uint64(1) << np.uint64(31)
-_LENGTH = _LEAD - np.uint64(1)
 _LOW32 = np.uint64(0xFFFFFFFF)
 
 
 @njit(nogil=True, cache=True, inner=True)
 def _bytes8(data: Any, i: int, n: int) -> Any:
-    """The next 8 of n bytes at byte i; what is behind the n is zero."""
+    """The next 8 of n bytes at byte i; zeros after the n bytes."""
     if n >= 8:
         return load8(data, i)
     if i + 8 <= data.shape[0]:
@@ -48,18 +51,9 @@ def _hash(data: Any, i: int, n: int, lead: bool) -> Any:
 
 @njit(nogil=True, cache=True, inner=True)
 def find_piece(data: Any, i: int, n: int, lead: bool, slots: Any, arena: Any) -> tuple[Any, Any]:
-    """Where the ids of a piece are: the first of them counted in int32 from the arena's beginning, how many.
+    """The index of a piece's first id in the arena viewed as int32, and the number of ids.
 
-    Args:
-        data: uint8, holds the piece's UTF-8.
-        i: its first byte.
-        n: how many bytes it has, at least one.
-        lead: whether a space is to be thought before it.
-        slots: `(n_slots, 2)` uint64, a power of two, with a free slot.
-        arena: uint64, the records.
-
-    Returns:
-        First id and number of ids; (-1, 0) if the piece is not there.
+    (-1, 0) if the table does not hold the piece.
     """
     hashed = _hash(data, i, n, lead)
     mask = slots.shape[0] - 1
@@ -92,23 +86,7 @@ def remember_piece(
     arena: Any,
     used: Any,
 ) -> bool:
-    """Put a piece that is not there into the table.
-
-    Args:
-        data: as in `find_piece`, with `i`, `n` and `lead`.
-        i: the piece's first byte.
-        n: its bytes.
-        lead: whether a space is to be thought before it.
-        ids: int32, of which `ids[first:last]` are the piece's.
-        first: its first id.
-        last: behind its last id.
-        slots: `(n_slots, 2)` uint64.
-        arena: uint64.
-        used: `(2,)` int64, pieces and numbers of the arena that are taken.
-
-    Returns:
-        Whether it was put there; False when the table is full.
-    """
+    """Add a new piece with the ids `ids[first:last]`; False if the table is full."""
     n_words, n_ids = (n + 7) >> 3, last - first
     at = used[1]
     w = at + 1 + n_words
@@ -144,20 +122,20 @@ def remember_pieces(
     arena: NDArray[np.uint64],
     used: NDArray[np.int64],
 ) -> bool:
-    """Put pieces into the table, those that are not there yet.
+    """Add the pieces that the table does not hold yet.
 
     Args:
-        data: the pieces' bytes, one behind the other.
-        ends: `(n,)` where each piece ends.
-        leads: `(n,)` whether a space is to be thought before it.
-        ids: the pieces' ids, one behind the other.
-        id_ends: `(n,)` where the ids of each end.
-        slots: as in `remember_piece`, with `arena` and `used`.
+        data: the pieces' bytes, concatenated.
+        ends: `(n,)` the end of each piece in them.
+        leads: `(n,)` whether a space is assumed before it.
+        ids: the pieces' ids, concatenated.
+        id_ends: `(n,)` the end of each piece's ids in them.
+        slots: the slots.
         arena: the records.
-        used: what is taken.
+        used: how much of both is taken.
 
     Returns:
-        Whether all are there now; False when the table is full.
+        Whether the table holds all of them now; False if it is full.
     """
     i, first = 0, 0
     for k in range(ends.shape[0]):

@@ -1,8 +1,7 @@
-"""The fast way through texts: pieces that are in the hash tables, and new words of ASCII.
+"""The fast path of WordPiece: pieces that the hash tables hold, and new ASCII words.
 
-A text falls into pieces at ASCII white space and punctuation: a run of other bytes is a piece, and so is each
-mark of punctuation. They are found 64 bytes at a time, and nothing here branches on what a text says but for
-what is nearly always the same.
+A text is split at ASCII white space and punctuation: a run of other bytes is a piece, and so is each
+punctuation character. The kernel looks at 64 bytes at a time, and its branches nearly always go the same way.
 """
 
 from typing import Any, NamedTuple
@@ -34,28 +33,28 @@ from encoder.kernels.words import (
 __all__ = ["ROOM", "START", "Cursor", "known_pieces", "piece_key"]
 
 ROOM = WINDOW + LONG_BYTES
-"""Bytes that are loaded from a place in a text on."""
+"""The number of bytes that may be read from any position in a text."""
 
 _ALL, _NONE, _ONE = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(0), np.uint64(1)
 _CASE = np.uint64(0x2020202020202020)
 _INT: Any = np.int64
 _MOST_IDS = np.uint64(MOST_IDS)
-# What the k-th number of a key of n bytes keeps stands at n - 8 k + 24.
+# The mask for the k-th number of a key of n bytes is at n - 8 k + 24.
 _KEEP = np.array([(1 << (8 * min(max(n, 0), 8))) - 1 for n in range(-24, LONG_BYTES + 1)], np.uint64)
 
 
 class Cursor(NamedTuple):
-    """Where tokenising stands.
+    """The state of tokenising.
 
     Attributes:
         row: the text.
         at: its next byte.
-        end: behind its last byte that counts.
-        begin: where in the ids those of the text begin.
-        p: where they end by now.
-        unknown: how many words of the text are unknown by now.
-        piece: bytes of the piece there that is not in the tables; 0 if the text has to be done to its end
-            character by character.
+        end: the end of its bytes within the limit.
+        begin: where its ids start.
+        p: where its ids end so far.
+        unknown: how many of its words are unknown so far.
+        piece: the length of the next piece, which is not in the tables; 0 to finish the text character by
+            character.
     """
 
     row: int
@@ -83,41 +82,31 @@ def known_pieces(
     valid: NDArray[np.bool_],
     cursor: Cursor,
     t: Any,
-    memo: Words,
+    cache: Words,
     word_bytes: NDArray[np.uint8],
     max_tokens: int,
     max_chars: int,
     ids: NDArray[np.int32],
     ends: NDArray[np.int64],
 ) -> Cursor:
-    """Tokenise texts until there is a piece that is neither in the tables nor a word of ASCII.
+    """Tokenise texts up to a piece that is neither in the tables nor an ASCII word.
 
-    Args:
-        data: UTF-8 bytes, `ROOM` more than the texts have.
-        offsets: `(n_texts + 1,)` text r is bytes `offsets[r]` to `offsets[r + 1]`.
-        valid: `(n_texts,)` which texts are not null, or empty when none is.
-        cursor: where to go on.
-        t: the tokenizer (`WordPieceTables`).
-        memo: the tables of pieces, filled with new words.
-        word_bytes: `(32,)` or more, room for a new word.
-        max_tokens: tokens of a text that count (unknown ones included).
-        max_chars: characters of a text that count.
-        ids: receives token ids.
-        ends: `(n_texts,)` receives where each text's ids end.
+    New words are added to `cache`; `word_bytes`, at least `(32,)`, is a buffer; `cursor` says where to
+    continue; the other arguments are those of `encoder.kernels.wordpiece.tokenise`.
 
     Returns:
-        Where it stopped; its row is `n_texts` when all texts are done.
+        Where it stopped; the row is `n_texts` if all texts are done.
     """
     row, i, e, first = cursor.row, cursor.at, cursor.end, cursor.begin
     p, unknown = np.uint64(cursor.p), np.uint64(cursor.unknown)
     n_texts, plain, case = ends.shape[0], t.plain_ascii, _CASE if t.lower else np.uint64(0)
-    short, long, seconds = memo.short, memo.long, t.added_second
+    short, long, seconds = cache.short, cache.long, t.added_second
     while True:
         limit = np.uint64(first + max_tokens)
         while i < e:
             word, space, odd = classes(data, i)
             width = min(e - i, WINDOW)
-            if width < e - i:  # the last piece may go on behind the window
+            if width < e - i:  # the last piece may continue after the window
                 width -= _INT(leading_zeros(~word))
             if width == 0 or not plain:
                 return _stop(row, i, e, first, p, unknown, WINDOW if plain else 0)
@@ -179,7 +168,7 @@ def known_pieces(
                 for k in range(n):
                     word_bytes[k] = data[j + k] | np.uint8(fold)
                 q = cut_word(word_bytes, n, t.cells, ids, _INT(p))
-                remember(memo, k0, k1, k2, k3, n, ids, _INT(p), q)
+                remember(cache, k0, k1, k2, k3, n, ids, _INT(p), q)
                 if q < 0:
                     unknown += _ONE
                 elif np.uint64(q) + unknown > limit:
@@ -202,7 +191,7 @@ def known_pieces(
 
 @njit(nogil=True, cache=True, inner=True)
 def piece_key(data: Any, i: int, n: int, lower: bool, keys: Any) -> None:
-    """The key under which `known_pieces` looks for the n bytes from i on: ASCII letters in lower case."""
+    """The key by which `known_pieces` finds the n bytes from i on, with ASCII letters in lower case."""
     plain = lower
     for k in range(i, i + n):
         letter = 0x61 <= data[k] | 0x20 <= 0x7A

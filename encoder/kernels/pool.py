@@ -1,6 +1,6 @@
-"""Mean pooling of token vectors, normalised: the second half of the encoder.
+"""Average and normalise the token vectors of texts.
 
-The order of additions depends on a text's tokens alone, so the same text gives the same bits in any batch.
+The order of additions depends only on a text's tokens, so a text gives the same bits in any batch.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ from encoder.kernels.rows import add_rows
 
 __all__ = ["pool_texts"]
 
-_EXACT = 256  # int8 values whose sum always fits into int16; blocks keep float32 sums precise, too
-_LONG = 1 << 16  # int8 values whose sum float32 always holds exactly
+_EXACT = 256  # rows whose int8 sums always fit into int16; such blocks also keep float32 sums precise
+_LONG = 1 << 16  # rows whose int8 sums float32 always represents exactly
 
 
 @njit(nogil=True, cache=True, forceinline=True, inner=True)
@@ -44,7 +44,7 @@ def _add_blocks(ids: Any, first: int, last: int, table: Any, sums: Any, row: Any
 def _pool(
     ids: Any, first: Any, last: Any, table: Any, normalize: bool, sums: Any, row: Any, total: Any
 ) -> Any:
-    """Sum the vectors of one text into `row`; the factor that makes the mean of it, or length 1."""
+    """Sum the vectors of one text into `row`; the factor that turns the sum into the result."""
     if first == last:
         row[:] = 0
         return np.float32(0)
@@ -77,20 +77,20 @@ def pool_texts(
     out: NDArray[Any],
     past_caches: bool,
 ) -> None:
-    """Pool texts; sums of int8 rows are exact, so only the last scaling rounds.
+    """Pool texts; sums of int8 rows are exact, so only the final scaling rounds.
 
     Args:
-        ids: token ids of all texts, one behind the other.
-        ends: `(n_texts,)` where each text's ids end.
+        ids: the token ids of all texts, concatenated.
+        ends: `(n_texts,)` the end of each text's ids.
         table: `(n_tokens, dim)` token vectors, int8 or float32.
-        normalize: scale vectors to length 1, instead of the mean of the table's numbers.
-        sums: `(dims,)` room for sums, int16 for int8 tables and float32 for float32: as many of the first
-            dimensions count.
-        out: `(n_texts, columns)`, overwritten; what `encoder.kernels.output` makes of the vectors. Texts
-            without tokens give zeros.
-        past_caches: write `out` with `encoder.kernels.intrinsics`, whose conditions its rows fulfil.
+        normalize: whether to scale vectors to length 1 instead of taking the mean.
+        sums: `(dims,)` buffer, int16 for int8 tables and float32 for float32; its length is the number of
+            dimensions to use.
+        out: `(n_texts, columns)`, overwritten as by `encoder.kernels.output.store`; zeros for texts without
+            tokens.
+        past_caches: whether to write `out` with `stream`, whose conditions its rows must fulfil.
     """
-    first = np.int64(0)  # a literal 0 would have what it is given to compiled once more
+    first = np.int64(0)  # a literal 0 would compile another variant of `_pool`
     row, total = np.empty(sums.shape[0], np.float32), np.empty(sums.shape[0], np.float64)
     vector = np.empty(out.shape[1] if past_caches else 0, out.dtype)
     for r in range(ends.shape[0]):

@@ -1,8 +1,7 @@
-"""Token ids of texts piece by piece, for tokenizers other than BERT's: without the interpreter and its lock.
+"""Tokenise texts piece by piece, for tokenizers other than BERT's.
 
-`boundaries.py` cuts a text, `piece_table.py` remembers what pieces became. A new plain
-piece is done by `subwords.py`; a new opaque one is reported, and the text done again once that
-is known.
+`boundaries` splits a text and `piece_table` remembers the ids of pieces. `subwords` tokenises a new plain
+piece. A new opaque one is reported to the caller, who adds it to the table and repeats the text.
 """
 
 from typing import Any, NamedTuple
@@ -37,50 +36,41 @@ __all__ = [
     "tokenise_pieces",
 ]
 
-# What became of a text.
+# The status of a text.
 DONE, NEEDS_PAGE, FALLBACK, MISSES = 0, 1, 2, 3
 
 LONGEST = 512
-"""Bytes of a piece; texts with longer ones are left to the library."""
+"""The most bytes of a piece; the library does texts with longer ones."""
 
 UNSURE = -1
-"""In place of the ids of a piece: those of a text with it are for the library."""
+"""Instead of the ids of a piece: the library must do texts with it."""
 
-_SUMS = 1 << 16  # bytes of a text whose sums are rounded by much less than the margin
+_SUMS = 1 << 16  # bytes of a text up to which the rounding error of sums is far below the margin
 _BLANK = 0x20
 
 
 class PieceTables(NamedTuple):
-    r"""What the kernel knows of a tokenizer.
+    """A tokenizer as the kernel needs it.
+
+    `regex`, `digits`, `blanks`, `prefix`, `spaced`, `strict`, `model`, `parted` and `margin` are those of
+    `encoder.tokenizer.recipes.Recipe`.
 
     Attributes:
-        regex: 0 to cut at spaces, 1 at GPT-2's pattern, 2 at its successors'.
-        digits: how many digits stay together.
-        blanks: what several blanks before a plain piece are: 0 for the library, 1 as one, 2 each a sign.
-        prefix: 0 where nothing is put before a text, 1 a space where there is none, 2 a space in any case.
-        spaced: whether a space is put before each pre-token that begins with none.
-        strict: whether only texts of plain characters are for the kernel.
-        model: 0 where plain pieces are opaque too, 1 BPE of bytes, 2 BPE of characters, 3 Unigram.
-        unknown: the id that counts and is left out, or -1.
-        ascii: `(256,)` uint8, what the first 128 of them are, then DOUBT.
-        page_of: `(4352,)` int32, row of `pages` for each 256 code points, or -1 while not yet asked for.
-        pages: `(n_pages, 256)` uint8: what a character is, see `encoder.kernels.boundaries`.
-        added: `(n_added, n)` uint8: added tokens, padded with 255, which no text holds.
-        added_ids: `(n_added,)` int32: their ids.
-        parted: whether what stands between added tokens is as a text by itself; else such texts are for the
-            library.
-        added_first: `(256,)` bool: bytes that an added token begins with.
-        byte_ids: `(256,)` int32: the tokens of single bytes, or of ASCII characters for 2; -1 for none.
-        pairs: BPE's merges, of `pair_table`.
-        slots: BPE's words that are found before anything is merged, for 1, or its characters, for 2, as a
-            table of pieces.
-        arena: its records.
-        edges: Unigram's vocabulary, of `token_trie`.
-        tokens: likewise.
-        scores: `(n_tokens,)` float64, Unigram's.
-        unknown_score: that of a character which Unigram's vocabulary lacks.
-        margin: where pieces are parts of what Unigram takes as one, how near two paths may come in a sure
-            piece, see `best_path`; 0 elsewhere.
+        unknown: the id of the unknown token, which counts but is removed, or -1.
+        ascii: `(256,)` uint8, the classes of ASCII characters, then DOUBT.
+        page_of: `(4352,)` int32, the row of `pages` for each 256 code points, or -1 if not yet known.
+        pages: `(n_pages, 256)` uint8, the classes of `encoder.kernels.boundaries`.
+        added: `(n_added, n)` uint8, added tokens, padded with 255, which no text contains.
+        added_ids: `(n_added,)` int32, their ids.
+        added_first: `(256,)` bool, the first bytes of added tokens.
+        byte_ids: `(256,)` int32, the ids of single bytes, or of ASCII characters for model 2; -1 for none.
+        pairs: BPE's merges, from `pair_table`.
+        slots: a table of pieces: for model 1 the words that BPE takes whole, for model 2 its characters.
+        arena: the table's records.
+        edges: Unigram's vocabulary, from `token_trie`.
+        tokens: Unigram's tokens, from `token_trie`.
+        scores: `(n_tokens,)` float64, Unigram's scores.
+        unknown_score: the score of a character that Unigram's vocabulary lacks.
     """
 
     regex: int
@@ -111,7 +101,7 @@ class PieceTables(NamedTuple):
 
 @njit(nogil=True, cache=True, inner=True)
 def _next_added(data: Any, i: int, e: int, first: Any, added: Any) -> tuple[Any, Any, Any]:
-    """Where the next added token begins and ends, the longest of those there, and its row; or e, e and -1."""
+    """The start, end and row of the next added token, the longest if there are several; or e, e and -1."""
     for start in range(i, e):
         if first[data[start]]:
             end, found = start, -1
@@ -127,8 +117,8 @@ def _next_added(data: Any, i: int, e: int, first: Any, added: Any) -> tuple[Any,
 
 
 @njit(nogil=True, cache=True, inner=True)
-def _thought_before(data: Any, i: int, e: int, t: Any) -> tuple[Any, Any]:
-    """Whether a space is to be thought before the text, and what is wrong with that, or DONE."""
+def _space_before(data: Any, i: int, e: int, t: Any) -> tuple[Any, Any]:
+    """Whether to assume a space before the text, and the status if that is not certain, or DONE."""
     if t.prefix == 2 or (t.prefix == 1 and data[i] != _BLANK):
         if t.prefix == 2:
             return True, DONE
@@ -166,14 +156,14 @@ def _known_pieces(
     p: int,
     room: int,
 ) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """Append the ids of pieces until one is not known, which most texts never meet.
+    """Append the ids of pieces, at most `room`, up to the first unknown piece; most texts have none.
 
-    Apart from `_tokenise` because arrays out of a tuple cost counted references; `room` tokens still count.
+    A function of its own, because arrays taken from a tuple cost reference counts.
 
     Returns:
-        Where the unknown piece begins, where it ends, and what it is (0, DOUBT, BROKEN or NEED + page; BROKEN
-        as well where ids do not fit), or twice the text's end; the new end of `ids`; how many tokens still
-        count; whether a space is before the piece.
+        The start, end and class of the unknown piece (0, DOUBT, BROKEN or NEED + page; BROKEN also if ids do
+        not fit), or the text's end twice and 0; the new end of `ids`; the remaining room; whether to assume a
+        space before the piece.
     """
     while i < e and room > 0:
         j, wrong = after_ascii(data, i, e, ascii_, regex, digits), 0
@@ -216,15 +206,14 @@ def _part(
     missing: Any,
     n_missing: int,
 ) -> tuple[Any, Any, Any, Any]:
-    """Token ids of a text without added tokens, of which `room` count.
+    """Tokenise a text without added tokens to at most `room` ids.
 
     Returns:
-        The new end of `ids`, what became of the text, how many pieces are missing so far, how many tokens
-        still count.
+        The new end of `ids`, the text's status, the number of missing pieces so far, the remaining room.
     """
     if t.margin and e - i > _SUMS:
         return p, FALLBACK, n_missing, room
-    lead, status = _thought_before(data, i, e, t)
+    lead, status = _space_before(data, i, e, t)
     text, places, paths, sums = rooms
     table_ids = arena.view(np.int32)
     while status in (DONE, MISSES):
@@ -296,7 +285,7 @@ def _tokenise(
     missing: Any,
     n_missing: int,
 ) -> tuple[Any, Any, Any]:
-    """Token ids of one text; the new end of `ids`, what became of it, how many pieces are missing so far."""
+    """Tokenise one text; the new end of `ids`, its status, the number of missing pieces so far."""
     status, room = DONE, max_tokens
     while i < e and room > 0:
         stop, after, row = e, e, -1
@@ -335,25 +324,26 @@ def tokenise_pieces(
     status: NDArray[np.int64],
     missing: NDArray[np.int64],
 ) -> int:
-    """Token ids of the texts that the kernel can do, and what it lacks for the others.
+    """Tokenise the texts for which the kernel knows all pieces, and report what the others need.
 
     Args:
-        data: UTF-8 bytes of all texts.
+        data: the UTF-8 bytes of all texts.
         offsets: `(n_texts + 1,)` int64: text r is bytes `offsets[r]` to `offsets[r + 1]`.
-        rows: the texts to do.
+        rows: the texts to tokenise.
         t: the tokenizer.
-        slots: `(n_slots, 2)` uint64, this thread's table of pieces; see `encoder.kernels.piece_table`.
+        slots: `(n_slots, 2)` uint64, this thread's table of pieces (`encoder.kernels.piece_table`).
         arena: its records.
         used: `(2,)` how much of both is taken.
-        max_tokens: tokens of a text that count, unknown ones included.
-        max_chars: characters of a text that count.
-        ids: int32, receives the ids; what does not fit is left to the library.
-        ends: `(n_rows,)` receives where the ids of each text end.
-        status: `(n_rows,)` receives DONE, FALLBACK, MISSES, or NEEDS_PAGE + 4 * page.
-        missing: `(n, 3)` receives pieces that are not known: first byte, bytes, 1 with a space before it.
+        max_tokens: how many tokens of a text to use, unknown ones included.
+        max_chars: how many characters of a text to use.
+        ids: int32, receives the ids; a text whose ids do not fit gets FALLBACK.
+        ends: `(n_rows,)` receives the end of each text's ids.
+        status: `(n_rows,)` receives DONE, FALLBACK (for the library), MISSES (repeat with the missing
+            pieces), or NEEDS_PAGE + 4 * page.
+        missing: `(n, 3)` receives missing pieces: first byte, length, 1 if a space is assumed before it.
 
     Returns:
-        How many rows of `missing` are filled; when all are, there may be more.
+        The number of rows of `missing` that are filled; if all are, there may be more.
     """
     rooms = (
         np.empty(3 * LONGEST + 8, np.uint8),
@@ -380,15 +370,15 @@ def tokenise_pieces(
 def gather(
     ids: NDArray[np.int32], first: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Put the ids of texts into the order of the texts.
+    """Sort ids by text.
 
     Args:
-        ids: ids of all texts in any order.
-        first: `(n_texts,)` where each text's begin.
-        lengths: `(n_texts,)` how many it has.
+        ids: the ids of all texts, in any order of the texts.
+        first: `(n_texts,)` the index of each text's first id.
+        lengths: `(n_texts,)` the number of its ids.
 
     Returns:
-        The ids, text by text, and `(n_texts,)` int64, where each text's end.
+        The ids in the order of the texts, and `(n_texts,)` int64, the end of each text in them.
     """
     ends = np.cumsum(lengths)
     out = np.empty(ends[-1] if ends.shape[0] else 0, np.int32)

@@ -1,7 +1,7 @@
-"""Scalar products of vectors with a few directions: all that heads need of a vector.
+"""Scalar products of vectors with a few directions, for heads.
 
-A matrix product, but on the thread that calls and in an order of additions that depends on the vector alone:
-the libraries behind NumPy start threads of their own, and round by the size of the batch.
+A matrix product on the calling thread, with an order of additions that depends only on the vector; NumPy's
+libraries start threads of their own, and their rounding depends on the size of the batch.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["products"]
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, inner=True)
 def _four(one: Any, two: Any, three: Any, four: Any, direction: Any) -> Any:
-    """Of four vectors: a direction is loaded once for all, and their sums do not wait for each other."""
+    """Products of four vectors: they share each load of the direction, and their sums are independent."""
     a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
     for k in range(direction.shape[0]):
         a += one[k] * direction[k]
@@ -43,7 +43,7 @@ def products(
     """
     last = vectors.shape[0] - 1
     for r in range(0, last + 1, 4):
-        two, three, four = min(r + 1, last), min(r + 2, last), min(r + 3, last)  # the last ones come again
+        two, three, four = min(r + 1, last), min(r + 2, last), min(r + 3, last)  # repeat the last ones
         for d in range(directions.shape[0]):
             sums = _four(vectors[r], vectors[two], vectors[three], vectors[four], directions[d])
             out[d, four] = sums[3] + offsets[d]

@@ -1,4 +1,4 @@
-"""Sums of rows of a table, some columns at a time, such that the sums stay in registers."""
+"""Sum rows of a table, some columns at a time, so that the sums stay in registers."""
 
 from typing import Any
 
@@ -12,23 +12,23 @@ from encoder.aligned import LINE
 __all__ = ["add_rows"]
 
 _PASSES = (1024, 512, 256, 64)
-"""Bytes of sums that a pass over the rows adds up; the first are half of the registers of AVX-512.
+"""Bytes of sums per pass over the rows; the first size is half of AVX-512's registers.
 
-Fewer passes read a row in fewer pieces, and processors fetch what lies behind a piece by themselves.
+Fewer passes read a row in fewer parts, and processors prefetch what follows a part.
 """
 _AHEAD = 8
-"""So many rows before its turn a row is asked for: random rows of a large table come from the third cache."""
+"""How many rows ahead to prefetch: random rows of a large table come from the third-level cache."""
 
 _utils: Any = cgutils  # it has no types
 _ALWAYS = (ir.IntType(32)(0), ir.IntType(32)(3), ir.IntType(32)(1))  # for reading, into all caches, data
 
 
 def _add_rows(typingctx: Any, ids: Any, first: Any, last: Any, table: Any, sums: Any) -> Any:
-    """Write the sums of rows, and say how many columns; bounds are not checked.
+    """Sum rows and return for how many columns, without a check of bounds.
 
-    `ids[first:last]` (int32) are the rows of `table`, `(n, dim)` int8 or float32, C-contiguous; written is
-    the beginning of `sums`, `(dims,)` int16 for int8 and float32 for float32. The columns that are left,
-    fewer than 64 bytes of sums, are the caller's. Ids behind `last` are read as well, and may be anything.
+    The rows are `ids[first:last]` (int32) of `table`, `(n, dim)` int8 or float32, C-contiguous. Their sums go
+    to the first columns of `sums`, `(dims,)` int16 for int8 and float32 for float32; the caller does the
+    remaining columns, fewer than 64 bytes of sums. Ids after `last` are only prefetched, and may be anything.
     """
     integers = table.dtype == types.int8
 
@@ -58,7 +58,7 @@ add_rows: Any = intrinsic(_add_rows)
 def _pass(
     builder: Any, size: int, integers: bool, arrays: list[Any], first: Any, last: Any, column: Any
 ) -> None:
-    """Code that adds up `size` bytes of sums from a column on."""
+    """Generate code that computes `size` bytes of sums from a column on."""
     rows, vectors, out = arrays
     count = size // (2 if integers else 4)
     values: Any = ir.VectorType(ir.IntType(8) if integers else ir.FloatType(), count)
@@ -85,7 +85,7 @@ def _pass(
 
 
 def _fetch(builder: Any, piece: Any, values: Any) -> None:
-    """Code that asks for a piece of a row."""
+    """Generate code that prefetches a part of a row."""
     byte: Any = ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [byte, *(constant.type for constant in _ALWAYS)])
     prefetch = _utils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")

@@ -1,4 +1,4 @@
-"""Token ids of a piece that was not met before, by the tokenizer's own model: BPE's merges, or Unigram."""
+"""Tokenise a new piece by the tokenizer's model: byte-pair encoding (BPE) or Unigram."""
 
 from typing import Any
 
@@ -24,14 +24,14 @@ def _pair_slot(left: Any, right: Any, mask: int) -> Any:
 
 @njit(nogil=True, cache=True, allocates=True)
 def pair_table(pairs: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
-    """A hash table of merges.
+    """Build a hash table of merges.
 
     Args:
-        pairs: `(n_merges, 3)`: left id, right id, id of both together; the first merge is done first.
+        pairs: `(n_merges, 3)`: left id, right id, merged id; the first row has the lowest rank.
         n_slots: a power of two above the number of merges.
 
     Returns:
-        `(n_slots, 4)` int32: left, right, rank, id of both together; -1 in front is a free slot.
+        `(n_slots, 4)` int32: left id, right id, rank, merged id; the left id of a free slot is -1.
     """
     table = np.full((n_slots, 4), -1, np.int32)
     for rank in range(pairs.shape[0]):
@@ -39,7 +39,7 @@ def pair_table(pairs: NDArray[np.int32], n_slots: int) -> NDArray[np.int32]:
         while table[slot, 0] >= 0 and (table[slot, 0] != pairs[rank, 0] or table[slot, 1] != pairs[rank, 1]):
             slot = (slot + 1) & (n_slots - 1)
         table[slot, 0], table[slot, 1] = pairs[rank, 0], pairs[rank, 1]
-        table[slot, 2], table[slot, 3] = rank, pairs[rank, 2]  # a pair that is there twice: the last counts
+        table[slot, 2], table[slot, 3] = rank, pairs[rank, 2]  # of equal pairs the last counts
     return table
 
 
@@ -57,14 +57,14 @@ def _find_pair(left: int, right: int, table: Any) -> Any:
 
 @njit(nogil=True, cache=True, inner=True)
 def merge_pairs(ids: Any, first: int, last: int, table: Any, slots: Any) -> Any:
-    """Byte-pair encoding (Sennrich et al. 2016): merge the pair of least rank, the leftmost of equals.
+    """Byte-pair encoding (Sennrich et al. 2016): merge the pair of lowest rank, leftmost first.
 
     Args:
-        ids: int32; `ids[first:last]` are the ids of the single characters, and receive the result.
-        first: where they begin.
+        ids: int32; `ids[first:last]` are the ids of single characters, and receive the result.
+        first: where they start.
         last: where they end.
-        table: of `pair_table`.
-        slots: `(last - first,)` int64 or more, room for the slots of neighbours.
+        table: the merges, from `pair_table`.
+        slots: int64 buffer, at least `(last - first,)`.
 
     Returns:
         The new end of the ids.
@@ -105,23 +105,23 @@ def new_piece(
     ids: Any,
     p: int,
 ) -> Any:
-    """Token ids of a plain piece that was not met before.
+    """Tokenise a new plain piece.
 
     Args:
         data: UTF-8 bytes.
-        i: where the piece begins.
-        n: how many bytes it has.
-        lead: whether a space is to be thought before it.
+        i: the start of the piece.
+        n: its length in bytes.
+        lead: whether to assume a space before it.
         t: the tokenizer (`PieceTables`).
-        text: uint8, room for the piece as the model sees it.
-        places: int64, room for `merge_pairs`.
-        paths: `(n, 3)` int32, room for `best_path`.
-        sums: float64, likewise.
+        text: uint8 buffer for the piece as the model sees it.
+        places: int64 buffer for `merge_pairs`.
+        paths: `(n, 3)` int32 buffer for `best_path`.
+        sums: float64 buffer for `best_path`.
         ids: receives the ids.
-        p: where in `ids` to begin.
+        p: the index of the first id.
 
     Returns:
-        The new end of `ids`, or less than 0 as in `best_path`.
+        The new end of `ids`, or a negative number if only the library can tokenise it.
     """
     m = 0
     if t.model == _BYTES:
@@ -133,13 +133,11 @@ def new_piece(
             m += 1
         return _merged_bytes(text, m, t.byte_ids, t.pairs, t.slots, t.arena, places, ids, p)
     begin = i
-    while (
-        t.blanks == 1 and data[begin] == _BLANK and data[begin + 1] == _BLANK
-    ):  # a plain piece does not end so
+    while t.blanks == 1 and data[begin] == _BLANK and data[begin + 1] == _BLANK:  # it never ends in blanks
         begin += 1
     for k in range(begin - lead, i + n):
         if k < begin or data[k] == _BLANK:
-            text[m], text[m + 1], text[m + 2] = 0xE2, 0x96, 0x81  # Metaspace's sign for a space
+            text[m], text[m + 1], text[m + 2] = 0xE2, 0x96, 0x81  # Metaspace's symbol for a space
             m += 3
         else:
             text[m] = data[k]

@@ -1,4 +1,4 @@
-"""WordPiece's greedy longest match (Wu et al. 2016) along a double-array trie (Aoe 1989)."""
+"""WordPiece's greedy longest match (Wu et al. 2016) in a double-array trie (Aoe 1989)."""
 
 from typing import Any
 
@@ -23,22 +23,22 @@ def place_trie(
 
     Args:
         order: `(n_nodes,)` the nodes, parents before children; nodes 0 and 1 are the roots.
-        first: `(n_nodes + 1,)` where each node's edges begin in `byte` and `child`.
+        first: `(n_nodes + 1,)` the index of each node's first edge in `byte` and `child`.
         byte: `(n_edges,)` the edges' bytes, ascending within a node.
         child: `(n_edges,)` the nodes they lead to.
         token: `(n_nodes,)` the token id of each node, or -1.
-        size: cells to reserve for all nodes and the gaps between them.
+        size: the number of cells for all nodes and the gaps between them.
 
     Returns:
-        `(n_cells, 3)` int32: base, check (the parent's cell) and token id; every base leads into the array.
-        Without any cell if they do not fit into `size`.
+        `(n_cells, 3)` int32: base, check (the parent's cell) and token id; every base has 256 cells after it.
+        No cells if `size` is too small.
     """
     cell_of = np.zeros(order.shape[0], np.int64)
     cells = np.full((size, 3), -1, np.int32)
     used = np.zeros(size, np.bool_)
     cell_of[1] = 1
     used[:2] = True
-    free, dense, top = 257, 257, 2  # where to look for a cell for one edge, and for several; every byte fits
+    free, dense, top = 257, 257, 2  # where to search a cell for one edge, and for several; any byte fits
     for node in order:
         a, z = first[node], first[node + 1]
         cells[cell_of[node], 2] = token[node]
@@ -58,7 +58,7 @@ def place_trie(
                     base += 1
                     tries += 1
                     break
-        if tries > 64:  # crowded here: look further on next time, single edges will fill the gaps
+        if tries > 64:  # crowded: start later next time; single edges will fill the gaps
             dense = base + byte[a]
         cells[cell_of[node], 0] = base
         for k in range(a, z):
@@ -70,13 +70,13 @@ def place_trie(
     cells = cells[: top + 257].copy()
     for cell in range(cells.shape[0]):
         if cells[cell, 0] < 0:
-            cells[cell, 0] = top + 1  # cells that nobody owns: every step from a leaf fails there
+            cells[cell, 0] = top + 1  # unowned cells, where every step from a leaf fails
     return cells
 
 
 @njit(nogil=True, cache=True, inner=True)
 def cut_word(word: Any, n: int, cells: Any, ids: Any, p: int) -> int:
-    """Token ids of one word by greedy longest match; the new end of `ids`, or -1 for an unknown word."""
+    """Tokenise one word by greedy longest match; the new end of `ids`, or -1 if the word is unknown."""
     j, root = 0, 0
     while j < n:
         state, last, last_end, k = root, -1, j, j

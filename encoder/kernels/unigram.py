@@ -1,4 +1,4 @@
-"""Unigram: the most probable tokens of a piece, found along a trie of the vocabulary."""
+"""Unigram: find the most probable tokens of a piece with a trie of the vocabulary."""
 
 from typing import Any
 
@@ -27,17 +27,17 @@ def _step(node: Any, byte: Any, edges: Any) -> Any:
 def token_trie(
     data: NDArray[np.uint8], ends: NDArray[np.int64], ids: NDArray[np.int64], n_slots: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """A trie of tokens whose edges are in a hash table: soon built, soon walked.
+    """Build a trie of tokens whose edges are in a hash table, which is fast to build and to walk.
 
     Args:
-        data: the tokens' UTF-8, one behind the other.
-        ends: `(n,)` where each ends.
+        data: the tokens' UTF-8, concatenated.
+        ends: `(n,)` the end of each token in it.
         ids: `(n,)` their ids.
         n_slots: a power of two above the number of bytes.
 
     Returns:
-        `(n_slots, 2)` int64 edges: 256 times a node plus a byte, and the node they lead to, 0 in a free slot;
-        and `(n_nodes,)` int32 the token that ends at each node, or -1. Node 0 is the root.
+        `(n_slots, 2)` int64 edges: 256 times a node plus a byte, and the node that it leads to, 0 in a free
+        slot; and `(n_nodes,)` int32, the token that ends at each node, or -1. Node 0 is the root.
     """
     edges = np.zeros((n_slots, 2), np.int64)
     tokens = np.full(data.shape[0] + 1, -1, np.int32)
@@ -75,27 +75,27 @@ def best_path(
     ids: Any,
     p: int,
 ) -> Any:
-    """The most probable tokens of a piece by a unigram model (Kudo 2018), found by Viterbi's algorithm.
+    """Find the most probable tokens of a piece by a unigram model (Kudo 2018) and Viterbi's algorithm.
 
-    Sums are made in the order, and ties are broken, as `tokenizers` does it.
+    The order of additions and the choice between ties are those of `tokenizers`.
 
     Args:
         text: uint8, the piece's normalised UTF-8 in its first n bytes.
-        n: how many bytes.
-        edges: of `token_trie`.
-        tokens: of `token_trie`.
-        scores: `(n_tokens,)` float64, logarithms of the tokens' probabilities.
+        n: the number of bytes.
+        edges: the trie's edges, from `token_trie`.
+        tokens: the trie's tokens, from `token_trie`.
+        scores: `(n_tokens,)` float64, the logarithms of the tokens' probabilities.
         unknown: the score of a character that the vocabulary lacks.
-        margin: how near another way to a place on the path may come in score. The piece may be a part of what
-            `tokenizers` takes as one, whose sums began before it and are rounded otherwise.
-        paths: `(n + 1, 3)` int32 or more, room.
-        sums: `(n + 1,)` float64 or more, room.
+        margin: the least difference between the scores of two ways to a place on the path. `tokenizers` may
+            start its sums before the piece, so that they are rounded differently.
+        paths: int32 buffer, at least `(n + 1, 3)`.
+        sums: float64 buffer, at least `(n + 1,)`.
         ids: int32, receives the ids.
-        p: where in `ids` to begin.
+        p: the index of the first id.
 
     Returns:
-        The new end of `ids`, or -1 where the best path meets a character that the vocabulary lacks, -2 where
-        another one comes too near.
+        The new end of `ids`; -1 if the best path has a character that the vocabulary lacks; -2 if another
+        path comes too close.
     """
     for k in range(n + 1):
         paths[k, 0] = -2

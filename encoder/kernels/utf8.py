@@ -1,4 +1,4 @@
-"""UTF-8, as far as a tokenizer needs it."""
+"""Decode and truncate UTF-8."""
 
 from typing import Any
 
@@ -11,10 +11,9 @@ __all__ = ["clip", "decode"]
 
 @njit(nogil=True, cache=True)
 def decode(data: Any, i: int, e: int) -> tuple[Any, Any]:
-    """Code point of 2 to 4 bytes at byte i of a text that ends at e, and the byte behind it, or -1 if broken.
+    """The code point of 2 to 4 bytes at byte i of a text that ends at e, and its end, or -1 if invalid.
 
-    Arrow columns need not hold valid UTF-8 (Parquet files are not checked when read), and what is decoded
-    here becomes an index.
+    Invalid UTF-8 must not become an index, and Arrow does not check what it reads from Parquet files.
     """
     b = np.int64(data[i])
     n = 2 if b < 0xE0 else 3 if b < 0xF0 else 4
@@ -32,10 +31,10 @@ def decode(data: Any, i: int, e: int) -> tuple[Any, Any]:
 
 @njit(nogil=True, cache=True)
 def clip(data: Any, i: int, e: int, limit: int) -> int:
-    """End of the first `limit` characters of the text in bytes i to e."""
+    """The end of the first `limit` characters of the text in bytes i to e."""
     chars = 0
     for k in range(i, e):
-        if (data[k] & 0xC0) != 0x80:  # not a continuation byte: a character begins
+        if (data[k] & 0xC0) != 0x80:  # not a continuation byte: a character starts
             if chars == limit:
                 return k
             chars += 1

@@ -1,12 +1,11 @@
-"""WordPiece over UTF-8 buffers: token ids of many texts, without the interpreter and without its lock.
+"""Tokenise texts with BERT's normaliser and WordPiece in one pass over their UTF-8 bytes.
 
-One pass over the bytes normalises, splits and looks up. What a character becomes is read from tables that
-were asked of the tokenizer itself (`encoder.tokenizer.wordpiece`), so this module knows nothing of Unicode.
+Tables say what each character becomes (`encoder.tokenizer.wordpiece`), so this module knows nothing of
+Unicode.
 
-A text falls into pieces at ASCII white space and punctuation. A piece of up to 32 bytes is looked up whole in
-a hash table (`encoder.kernels.pieces`). One that is not there is normalised and split character by
-character, its words are cut by WordPiece's greedy longest match (Wu et al. 2016) along a double-array trie
-(Aoe 1989), and then the piece is remembered with its ids.
+A text is split into pieces at ASCII white space and punctuation. A piece of up to 32 bytes is looked up in a
+hash table (`encoder.kernels.pieces`). If it is not there, it is normalised and split character by character,
+WordPiece's greedy longest match tokenises its words, and the table remembers the piece and its ids.
 """
 
 from typing import Any, NamedTuple
@@ -22,34 +21,35 @@ from encoder.kernels.words import LONG_BYTES, Words, remember
 
 __all__ = ["DONE", "FALLBACK", "NEEDS_PAGE", "WordPieceTables", "tokenise"]
 
-# What a byte or a character becomes. Anything above is a byte of a word, or the number of a run.
+# What a byte or a character becomes; anything above is a byte of a word, or 8 + a row of `runs`.
 SPACE, REMOVED, ISOLATED, MULTIBYTE, UNSURE = 0, 1, 2, 3, 4
 
-# What became of a text.
+# The status of a text.
 DONE, NEEDS_PAGE, FALLBACK = 0, 1, 2
 
-_WORD_BYTES = 512  # longest normalised word that is kept; longer ones are unknown to every vocabulary
+_WORD_BYTES = 512  # of a normalised word; longer ones are unknown to every vocabulary
 
 
 class WordPieceTables(NamedTuple):
-    """What the kernel knows of a tokenizer.
+    """A tokenizer as the kernel needs it.
 
     Attributes:
         ascii: `(256,)` uint8: SPACE, REMOVED, ISOLATED, MULTIBYTE, or the normalised byte of a word.
-        isolated: `(128,)` int32: token id of an ASCII character that stands alone, or -1 for unknown.
-        page_of: `(4352,)` int32: row of `pages` for each 256 code points, or -1 while not yet asked for.
+        isolated: `(128,)` int32: the token id of an isolated ASCII character, or -1 if unknown.
+        page_of: `(4352,)` int32: the row of `pages` for each 256 code points, or -1 if not yet known.
         pages: `(n_pages, 256)` int32: SPACE, REMOVED, UNSURE, or 8 + a row of `runs`.
-        runs: `(n_runs, 4)` int32: first byte in `run_bytes`, bytes, characters; 0 for a part of a word, 1 for
-            a character that stands alone and is unknown, or 2 + the token id of one that stands alone.
+        runs: `(n_runs, 4)` int32: first byte in `run_bytes`, number of bytes, number of characters; and 0 for
+            a part of a word, 1 for an unknown isolated character, or 2 + the id of an isolated character.
         run_bytes: `(n,)` uint8: the normalised characters, UTF-8.
-        cells: `(n_cells, 3)` int32: the trie's base, check and token id; roots are 0 (word) and 1 (inside).
+        cells: `(n_cells, 3)` int32: the trie's base, check and token id; root 0 is for the start of a word,
+            root 1 for its continuation.
         words: the words that are one token, and ASCII punctuation.
-        added: `(n_added, n)` uint8: added tokens as they stand in a text, padded with zeros.
-        added_first: `(256,)` bool: bytes that an added token begins with.
-        added_second: `(256,)` bool: bytes that may follow there for an added token to stand there.
-        max_word_chars: words with more characters than this are unknown.
-        plain_ascii: whether ASCII is what `intrinsics.classes` takes it for.
-        lower: whether its letters are folded to lower case.
+        added: `(n_added, n)` uint8: added tokens, padded with zeros.
+        added_first: `(256,)` bool: the first bytes of added tokens.
+        added_second: `(256,)` bool: the second bytes of added tokens.
+        max_word_chars: the most characters of a word; longer words are unknown.
+        plain_ascii: whether ASCII characters have the classes of `intrinsics.classes`.
+        lower: whether letters are lowercased.
     """
 
     ascii: NDArray[np.uint8]
@@ -70,7 +70,7 @@ class WordPieceTables(NamedTuple):
 
 @njit(nogil=True, cache=True, inner=True)
 def _starts_added(data: Any, i: int, e: int, added: Any) -> bool:
-    """Whether an added token stands at byte i."""
+    """Whether an added token starts at byte i."""
     for row in range(added.shape[0]):
         k = 0
         while k < added.shape[1] and added[row, k] != 0 and i + k < e and data[i + k] == added[row, k]:
@@ -84,11 +84,11 @@ def _starts_added(data: Any, i: int, e: int, added: Any) -> bool:
 def _any_words(
     data: Any, i: int, stop: int, e: int, t: Any, word: Any, ids: Any, p: int, room: int
 ) -> tuple[int, int, int]:
-    """Token ids of the bytes from i to `stop` in a text that ends at e, character by character.
+    """Tokenise the bytes from i to `stop` of a text that ends at e, character by character.
 
     Returns:
-        The new end of `ids`, the last word whole even if it is more than `room`; how many words are unknown;
-        what is wrong.
+        The new end of `ids`, which may exceed `room` by the rest of the last word; the number of unknown
+        words; the status.
     """
     begin, unknown, n, chars = p, 0, 0, 0
     while p - begin + unknown < room:
@@ -134,7 +134,7 @@ def _any_words(
             unknown += q < 0
             p = max(p, q)
             n, chars = 0, 0
-            continue  # the character behind the word has its turn if there is room for it
+            continue  # the character after the word is next if there is room for it
         if i >= stop:
             break
         if kind == ISOLATED:
@@ -153,36 +153,36 @@ def tokenise(
     offsets: NDArray[np.int64],
     valid: NDArray[np.bool_],
     t: WordPieceTables,
-    memo: Words,
+    cache: Words,
     max_tokens: int,
     max_chars: int,
     ids: NDArray[np.int32],
     ends: NDArray[np.int64],
     status: NDArray[np.int32],
 ) -> int:
-    """Token ids of texts, unknown words left out.
+    """Tokenise texts, without unknown words.
 
     Args:
-        data: UTF-8 bytes of all texts, and `pieces.ROOM` more bytes behind them.
+        data: the UTF-8 bytes of all texts, followed by at least `pieces.ROOM` more bytes.
         offsets: `(n_texts + 1,)` text r is bytes `offsets[r]` to `offsets[r + 1]`.
-        valid: `(n_texts,)` which texts are not null, or empty when none is.
+        valid: `(n_texts,)` which texts are not null; empty if none is null.
         t: the tokenizer's tables.
-        memo: a copy of `t.words` that this thread alone fills with the pieces it meets.
-        max_tokens: tokens of a text that count (unknown ones included).
-        max_chars: characters of a text that count.
-        ids: receives the ids; must have room for 16 more than the texts have bytes.
-        ends: `(n_texts,)` receives where each text's ids end.
-        status: `(n_texts,)` receives what became of each text: DONE or FALLBACK, or NEEDS_PAGE + 8 * page
-            when a page of code points has to be asked for first. Unless DONE, the text has no ids.
+        cache: a copy of `t.words` to which this thread alone adds the pieces that it meets.
+        max_tokens: how many tokens of a text to use, unknown ones included.
+        max_chars: how many characters of a text to use.
+        ids: receives the ids; has at least 16 more elements than the texts have bytes.
+        ends: `(n_texts,)` receives the end of each text's ids.
+        status: `(n_texts,)` receives DONE, FALLBACK (for the library), or NEEDS_PAGE + 8 * page (repeat with
+            that page). A text that is not DONE has no ids.
 
     Returns:
-        How many texts are not done.
+        The number of texts that are not done.
     """
     word, keys, pending = np.empty(_WORD_BYTES, np.uint8), np.empty(4, np.uint64), 0
     status[:] = DONE
     c = START
     while True:
-        c = known_pieces(data, offsets, valid, c, t, memo, word, max_tokens, max_chars, ids, ends)
+        c = known_pieces(data, offsets, valid, c, t, cache, word, max_tokens, max_chars, ids, ends)
         if c.row == ends.shape[0]:
             return pending
         room = max_tokens - (c.p - c.begin) - c.unknown
@@ -201,6 +201,6 @@ def tokenise(
             and unknown <= (p == c.p)
         ):
             piece_key(data, c.at, c.piece, t.lower, keys)
-            remember(memo, keys[0], keys[1], keys[2], keys[3], c.piece, ids, c.p, p - unknown)
+            remember(cache, keys[0], keys[1], keys[2], keys[3], c.piece, ids, c.p, p - unknown)
         p = min(p, c.begin + max(max_tokens - c.unknown - unknown, 0))
         c = Cursor(c.row, after, c.end, c.begin, p, c.unknown + unknown, 0)

@@ -1,10 +1,10 @@
-"""Pieces of texts as keys of hash tables, with their token ids.
+"""Hash tables of short pieces and their token ids, for WordPiece.
 
-A key is the piece's bytes as numbers of 8 bytes, the first one lowest, padded with zeros. Pieces of up to 16
-bytes and 6 token ids, nearly all, stand in slots of half a cache line: two numbers of key (0 in the first is
-a free slot), and two with three ids of 20 bits each. Pieces of up to 32 bytes and 12 ids have a table of
-their own, with slots of four numbers of key and four of ids. The lowest 4 bits of the first number of ids are
-their count, or one of the codes below.
+A key consists of the piece's bytes as little-endian numbers of 8 bytes, padded with zeros. Pieces of up to 16
+bytes and 6 token ids, nearly all, have slots of half a cache line: two numbers of key (the first is 0 in a
+free slot) and two numbers with three ids of 20 bits each. Pieces of up to 32 bytes and 12 ids have a table of
+their own, whose slots have four numbers of key and four of ids. The lowest 4 bits of the first number of ids
+are their count, or one of the codes below.
 """
 
 from typing import Any, NamedTuple
@@ -34,20 +34,20 @@ __all__ = [
 ]
 
 SHORT_BYTES, LONG_BYTES = 16, 32
-"""Bytes of a piece that fit into the keys of the two tables."""
+"""The most bytes of a piece in the two tables."""
 SHORT_IDS, MOST_IDS = 6, 12
-"""Token ids that fit into a slot of each."""
+"""The most token ids of a piece in them."""
 SHORT_SLOT, LONG_SLOT = 4, 8
-"""Numbers in a slot of each."""
+"""The numbers in a slot of them."""
 
 MISSING = 12
-"""In place of the count, never in a table: the piece is not there."""
+"""Instead of the count, never in a table: the piece is not there."""
 LONG = 13
-"""In place of the count: the ids are in the other table."""
+"""Instead of the count: the ids are in the other table."""
 ADDED = 14
-"""In place of the count: one id, and an added token may begin here."""
+"""Instead of the count: one id, and an added token may start here."""
 UNKNOWN = 15
-"""In place of the count: the vocabulary cannot make this word."""
+"""Instead of the count: the word is unknown."""
 
 ID_BITS, ID_MASK = np.uint64(20), np.uint64((1 << 20) - 1)
 
@@ -57,7 +57,7 @@ class Words(NamedTuple):
 
     Attributes:
         short: `(4 * n_slots,)` uint64; the number of slots is a power of two.
-        long: `(8 * n_long_slots,)` uint64; likewise.
+        long: `(8 * n_long_slots,)` uint64; the number of slots is a power of two.
         used: `(2,)` int64, how many slots of each are taken.
     """
 
@@ -68,10 +68,7 @@ class Words(NamedTuple):
 
 @njit(nogil=True, cache=True, inline="always", inner=True)
 def _first_slot(k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
-    """The number of the slot where to look for a key first, if there were 2**64 of them.
-
-    The highest bits of products (multiplicative hashing, Knuth 6.4), folded into the lowest.
-    """
+    """The hash of a key: multiplicative hashing (Knuth 6.4), with the high bits folded into the low ones."""
     mixed = k0 * np.uint64(0x9E3779B97F4A7C15) + k1 * np.uint64(0xC2B2AE3D27D4EB4F)
     mixed += k2 * np.uint64(0xA0761D6478BD642F) + k3 * np.uint64(0xD6E8FEB86659FD93)
     return mixed ^ (mixed >> np.uint64(32))
@@ -79,7 +76,7 @@ def _first_slot(k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
 
 @njit(nogil=True, cache=True)
 def find(table: Any, numbers: int, k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
-    """Where the slot of a key begins, or the free one where it belongs, with so many numbers to a slot."""
+    """The start of a key's slot of `numbers` numbers, or of the free slot where it belongs."""
     step, last = np.uint64(numbers), np.uint64(table.shape[0] - 1)
     slot = (_first_slot(k0, k1, k2, k3) * step) & last
     while table[slot] != 0:
@@ -94,13 +91,13 @@ def find(table: Any, numbers: int, k0: Any, k1: Any, k2: Any, k3: Any) -> Any:
 
 @njit(nogil=True, cache=True, inline="always", inner=True)
 def append_ids(packed: Any, ids: Any, p: Any) -> None:
-    """Write the three ids of a number, whether they count or not: no branch to guess wrong."""
+    """Write the three ids of a number, used or not, which saves a branch."""
     ids[p] = (packed >> np.uint64(4)) & ID_MASK
     ids[p + np.uint64(1)] = (packed >> (np.uint64(4) + ID_BITS)) & ID_MASK
     ids[p + np.uint64(2)] = packed >> (np.uint64(4) + ID_BITS + ID_BITS)
 
 
-@register_jitable  # called from Python, it is the plain function: sooner done than handed to a kernel
+@register_jitable  # stays a Python function for Python, which is faster than a kernel call
 def is_full(slots: int, used: int) -> bool:
     """Whether three quarters of the slots are taken."""
     return used >= (slots >> 2) * 3
@@ -110,18 +107,18 @@ def is_full(slots: int, used: int) -> bool:
 def remember(
     words: Words, k0: Any, k1: Any, k2: Any, k3: Any, n_bytes: int, ids: Any, first: Any, last: Any
 ) -> None:
-    """Put a piece that is not there into its table, if it fits and the table is not full.
+    """Add a new piece, if it fits and its table is not full.
 
     Args:
         words: the tables.
         k0: the first number of the key.
-        k1: the second.
-        k2: the third.
-        k3: the fourth.
-        n_bytes: how many bytes the piece has.
-        ids: token ids, of which `ids[first:last]` are the piece's.
-        first: its first id.
-        last: behind its last id; less than `first` for an unknown word.
+        k1: the second number.
+        k2: the third number.
+        k3: the fourth number.
+        n_bytes: the length of the piece in bytes.
+        ids: token ids; the piece has `ids[first:last]`.
+        first: the index of its first id.
+        last: the end of its ids; less than `first` if the word is unknown.
     """
     short, long, used = words
     n_ids = last - first
@@ -157,12 +154,12 @@ def _put_ids(table: Any, at: Any, ids: Any, first: int, last: int) -> None:
 
 @njit(nogil=True, cache=True)
 def remember_tokens(words: Words, keys: Any, lengths: Any, ids: Any) -> None:
-    """Remember pieces that are one token each.
+    """Add pieces that are one token each.
 
     Args:
         words: the tables.
         keys: `(n, 4)` uint64, the pieces' bytes.
-        lengths: `(n,)` int64, how many these are.
+        lengths: `(n,)` int64, their number.
         ids: `(n,)` int32, the token ids.
     """
     for k in range(keys.shape[0]):

@@ -1,4 +1,4 @@
-"""Blobs: the files of versions, stored by the sha256 of their bytes."""
+"""Blobs: the files of versions, named by the sha256 of their bytes."""
 
 import hashlib
 from collections.abc import Callable
@@ -13,25 +13,25 @@ _TRIES = 3
 
 
 def blob_key(sha256: str) -> str:
-    """Where a blob lies."""
+    """The key of a blob."""
     return f"blobs/{sha256}"
 
 
 def mark_key(sha256: str) -> str:
-    """Where prune notes that no version names a blob."""
+    """The key of the mark by which prune remembers that no version names a blob."""
     return f"marks/{sha256}"
 
 
 def claim_blob(objects: Objects, file: File, content: Callable[[File], bytes]) -> None:
-    """Make sure that a blob is there and that prune leaves it there for the grace.
+    """Make sure that a blob exists and that prune keeps it for at least the grace period.
 
     Args:
         objects: the model's root.
-        file: the file, of which sha256 and size count.
-        content: gives the file's bytes; asked only when they must be written.
+        file: the file; its path does not matter.
+        content: returns the file's bytes; called only if they must be written.
 
     Raises:
-        CorruptVersion: the store holds another thing under this name.
+        CorruptVersion: the store holds a blob of another size under this name.
         StoreUnavailable: the storage does not answer.
     """
     key, mark = blob_key(file.sha256), mark_key(file.sha256)
@@ -42,18 +42,20 @@ def claim_blob(objects: Objects, file: File, content: Callable[[File], bytes]) -
                 if objects.create(key, content(file)):
                     return
             except StoreUnavailable:
-                if objects.stat(key) is None:  # else the write succeeded and only its reply was lost
+                if objects.stat(key) is None:  # otherwise only the reply was lost
                     raise
             continue
         if info.size != file.size:
             raise CorruptVersion(
-                f"{objects.uri}/{key} has {info.size} bytes, not {file.size}: remove it, publish again"
+                f"{objects.uri}/{key} has {info.size} bytes, not {file.size}: remove it and publish again"
             )
         if objects.stat(mark) is not None:
-            objects.delete(mark)  # first: a prune that sees no mark does not delete
+            objects.delete(mark)  # before the write: prune deletes no blob without a mark
             objects.overwrite(key, content(file))
         return
-    raise StoreUnavailable(f"{objects.uri}/{key} comes and goes: is a prune with too short a grace running?")
+    raise StoreUnavailable(
+        f"{objects.uri}/{key} keeps disappearing: does a prune with too short a grace run?"
+    )
 
 
 def read_blob(objects: Objects, file: File, write: Callable[[bytes], object]) -> str | None:
@@ -61,11 +63,11 @@ def read_blob(objects: Objects, file: File, write: Callable[[bytes], object]) ->
 
     Args:
         objects: the model's root.
-        file: what its manifest says about it.
-        write: takes each chunk, at most `file.size` bytes in all.
+        file: the blob's entry in a manifest.
+        write: called with each chunk, for at most `file.size` bytes in total.
 
     Returns:
-        What is wrong with it, or None when size and sha256 are right.
+        What is wrong with the blob, or None if size and sha256 match.
     """
     where, size, hasher = f"{objects.uri}/{blob_key(file.sha256)}", 0, hashlib.sha256()
     try:
@@ -85,5 +87,5 @@ def read_blob(objects: Objects, file: File, write: Callable[[bytes], object]) ->
 
 
 def check_blob(objects: Objects, file: File) -> str | None:
-    """Read a whole blob and say what is wrong with it, or None."""
+    """Read a whole blob; what is wrong with it, or None."""
     return read_blob(objects, file, lambda _: None)

@@ -1,11 +1,11 @@
-"""Versions on this machine's disk: fetched once, shared by all processes, memory-mapped by them.
+"""Versions on this machine's disk: fetched once, then memory-mapped by all processes.
 
-    models/<digest>/        a plain model folder, whole or not there at all
-    locks/<digest>.lock     held by the process that fetches it
-    stores/<store>/v/       the manifests that were used here, one folder for each store's URI
+    models/<digest>/        a plain model folder, complete or absent
+    locks/<digest>.lock     held by the process that fetches the version
+    stores/<store>/v/       the manifests used on this machine, one folder for each store
 
 The highest manifest in `stores/<store>/v/` is the highest version that this machine has used. `latest` never
-goes below it by itself: a store that offers less has lost versions, or is not the store that it was.
+goes below it: a store that offers less has lost versions, or was replaced.
 """
 
 import hashlib
@@ -30,34 +30,34 @@ from encoder.user_cache import cache_folder
 __all__ = ["cached_model"]
 
 LOCK_SECONDS = 1800.0
-"""How long a process waits for another one that fetches the same version."""
+"""How long a process waits for another that fetches the same version."""
 
 
 def cached_model(
     ref: Reference, cache: Path | None = None, *, offline_ok: bool = False
 ) -> tuple[Path, Manifest]:
-    """Give the folder of the version that a REF means, fetching it if it is not on this machine.
+    """Resolve a reference and return its version's folder, fetched if this machine does not have it yet.
 
-    The store is always asked first. When it does not answer, a number or a digest that was used here before
-    is served from the cache.
+    The store is always asked first. If it does not answer, the cache serves a number or a digest that was
+    used before.
 
     Args:
         ref: a reference to a store.
         cache: where to keep versions; `cache_folder()` by default.
-        offline_ok: serve the last version that was used here when `latest` cannot be asked for.
+        offline_ok: if the store does not answer for `latest`, serve the last version used on this machine.
 
     Returns:
-        The model folder, which must not be changed, and the version's manifest.
+        The model folder, which is read-only by convention, and the version's manifest.
 
     Raises:
         NotInStore: there is no such version.
-        StoreUnavailable: the store does not answer and the cache does not help.
-        CorruptVersion: what the store gives does not match the manifest; nothing is kept of it.
-        VersionRegression: `latest` is below a version that was used here before.
+        StoreUnavailable: the store does not answer and the cache does not have the version.
+        CorruptVersion: the store's bytes do not match the manifest; nothing is kept.
+        VersionRegression: `latest` is below a version used on this machine.
     """
     if ref.kind != "store":
         raise ConfigurationError(
-            f"{ref.location} is a model folder, not a version in a store: use it as it is"
+            f"{ref.location} is a model folder, not a version in a store: load it directly"
         )
     root = cache or cache_folder()
     store = ModelStore.open(ref.location)
@@ -80,7 +80,7 @@ def cached_model(
 
 
 class _Used:
-    """The manifests of one store that were used on this machine, kept as a store of their own."""
+    """The manifests of one store that this machine has used, in a local store of their own."""
 
     def __init__(self, root: Path, uri: str) -> None:
         self._folder = root / "stores" / hashlib.sha256(uri.encode()).hexdigest()[:32]
@@ -89,7 +89,7 @@ class _Used:
         self._uri = uri
 
     def find(self, ref: Reference, root: Path) -> tuple[Path, Manifest] | None:
-        """The version that a selector means among those that are whole on this disk, or None."""
+        """The version that a selector means, if it is complete on this disk."""
         try:
             manifest = self._manifests.manifest(ref.selector)
         except NotInStore:
@@ -98,13 +98,13 @@ class _Used:
         return None if _damage(folder, manifest) else (folder, manifest)
 
     def check(self, ref: Reference, manifest: Manifest) -> None:
-        """Refuse a `latest` below what was used here, and a number that means something else now."""
+        """Refuse a `latest` below the highest version used, and a number whose manifest has changed."""
         highest = max(self._manifests.versions(), default=0)
-        anew = f"remove {self._folder} if the store was made anew"
+        replaced = f"remove {self._folder} if the store was replaced"
         if ref.selector == "latest" and manifest.version < highest:
             raise VersionRegression(
                 f"the latest version of {self._uri} is {manifest.version}, but {highest} was used here: "
-                f"pin {self._uri}@{manifest.version}, or publish a rollback, or {anew}"
+                f"pin {self._uri}@{manifest.version}, or publish a rollback, or {replaced}"
             )
         try:
             before = self._manifests.manifest(manifest.version)
@@ -113,11 +113,11 @@ class _Used:
         if before != manifest:
             raise CorruptVersion(
                 f"version {manifest.version} of {self._uri} is not the one that was used here before, "
-                f"and a version never changes: publish a new one, or {anew}"
+                f"and a version never changes: publish a new one, or {replaced}"
             )
 
     def remember(self, manifest: Manifest) -> None:
-        """Keep a version's manifest; a cache that cannot be written is left as it is."""
+        """Keep a version's manifest, if the cache is writable."""
         if self._uri.startswith("memory:") or self._objects.stat(key_of(manifest.version)):
             return
         try:
@@ -132,7 +132,7 @@ def _folder(root: Path, manifest: Manifest) -> Path:
 
 
 def _damage(folder: Path, manifest: Manifest) -> bool:
-    """Whether a file is missing or has another size; the sha256 was checked when it was fetched."""
+    """Whether a file is missing or has another size; fetching has checked the sha256."""
     for file in manifest.files:
         try:
             if (folder / file.path).stat().st_size != file.size:
@@ -143,7 +143,7 @@ def _damage(folder: Path, manifest: Manifest) -> bool:
 
 
 def _fill(root: Path, folder: Path, store: ModelStore, manifest: Manifest) -> None:
-    """Fetch a version into the cache; one process does, the others wait for it."""
+    """Fetch a version into the cache; other processes that need it wait."""
     try:
         (root / "models").mkdir(parents=True, exist_ok=True)
         (root / "locks").mkdir(exist_ok=True)
@@ -154,16 +154,18 @@ def _fill(root: Path, folder: Path, store: ModelStore, manifest: Manifest) -> No
             store.fetch(manifest, folder)
     except Timeout:
         raise StoreUnavailable(
-            f"another process fetches version {manifest.version} of {store.uri} into {root} for too long"
+            f"another process has been fetching version {manifest.version} of {store.uri} into {root} for "
+            f"{LOCK_SECONDS:.0f} s: stop it if it hangs, or try again"
         ) from None
     except OSError as error:
         raise ConfigurationError(
-            f"cannot write the cache {root} ({error.strerror or error}): set MILLSTREAM_CACHE to another"
+            f"cannot write the cache {root} ({error.strerror or error}): set MILLSTREAM_CACHE to another "
+            "folder"
         ) from error
 
 
 def _clear(folder: Path) -> None:
-    """Remove a damaged folder and what killed processes left; whoever has mapped its files keeps them."""
+    """Remove a damaged folder and leftovers of killed processes; mapped files stay mapped."""
     for left in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(left, ignore_errors=True)
     if folder.exists():

@@ -1,4 +1,4 @@
-"""Buckets behind the store's port: S3, Google Cloud Storage, Azure, and memory for tests, over obstore.
+"""Objects in S3, Google Cloud Storage, Azure and, for tests, memory, through obstore.
 
 Credentials, regions and endpoints come from each cloud's own environment (`AWS_ACCESS_KEY_ID`,
 `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, …); obstore reads them.
@@ -42,9 +42,9 @@ __all__ = ["CloudObjects", "open_cloud"]
 
 _STORES: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 _CHUNK = 4 << 20
-_SMALL = 1 << 20  # bytes; above, a write gets the time of a transfer
+_SMALL = 1 << 20  # bytes; a larger write has the time limit of a transfer
 
-# A dead endpoint fails within 20 s: no try starts after 12 s, and none lasts longer than 8 s.
+# A dead endpoint fails within 20 s: no attempt starts after 12 s or lasts longer than 8 s.
 _RETRIES: "RetryConfig" = {
     "max_retries": 6,
     "retry_timeout": timedelta(seconds=12),
@@ -56,22 +56,22 @@ _TRANSFER = {"connect_timeout": "5s", "timeout": "15m"}
 _memory: dict[str, MemoryStore] = {}
 _memory_lock = threading.Lock()
 
-# obstore's threads do not survive a fork: a request in a forked process would wait for ever.
+# obstore's threads do not survive a fork, so a request in the child would hang.
 _connected, _forked = threading.Event(), threading.Event()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _forked.set() if _connected.is_set() else None)
 
 
 def open_cloud(uri: str, location: Location) -> "CloudObjects":
-    """Open a root; nothing is read or written.
+    """Open a root without reading or writing anything.
 
     Args:
         uri: the root, for messages.
-        location: what `uri` says.
+        location: the parsed `uri`.
 
     Raises:
         InvalidReference: the URI has a query.
-        ConfigurationError: the environment lacks what the cloud needs.
+        ConfigurationError: the environment lacks a setting that the cloud needs.
     """
     if query := split_query(uri)[1]:
         raise InvalidReference(
@@ -98,9 +98,9 @@ class CloudObjects:
 
     Args:
         uri: the root, for messages.
-        small: obstore's store for requests, which fails soon.
-        large: the same one for transfers, which may take minutes.
-        prefix: what all keys begin with, where the stores do not add it themselves.
+        small: obstore's store for requests, which fails within seconds.
+        large: the same store for transfers, which may take minutes.
+        prefix: the prefix of all keys, if the stores do not add it themselves.
     """
 
     def __init__(self, uri: str, small: "ObjectStore", large: "ObjectStore", prefix: str = "") -> None:
@@ -126,14 +126,14 @@ class CloudObjects:
         try:
             obstore.put(store, self._prefix + key, data, mode=mode, use_multipart=False)
         except FileNotFoundError:
-            raise NotInStore(f"there is no bucket for {self.uri}: make it first") from None
+            raise NotInStore(f"there is no bucket for {self.uri}: create it first") from None
 
     def read(self, key: str) -> bytes:
         with _translated(self.uri, key):
             return obstore.get(self._small, self._prefix + key).bytes().to_bytes()
 
     def read_end(self, key: str, n_bytes: int) -> bytes:
-        with _translated(self.uri, key):  # not a suffix range: Azure has none
+        with _translated(self.uri, key):  # Azure has no suffix ranges
             size = obstore.head(self._small, self._prefix + key)["size"]
             start = max(0, size - n_bytes)
             return obstore.get_range(self._small, self._prefix + key, start=start, end=size).to_bytes()
@@ -176,7 +176,7 @@ class CloudObjects:
 
 @contextmanager
 def _translated(uri: str, key: str = "") -> Iterator[None]:
-    """Turn obstore's errors into ours; without a cause, since a cause may show signed addresses."""
+    """Raise obstore's errors as ours, without a cause, which might show signed URLs."""
     if _forked.is_set():
         raise ConfigurationError(
             f"{uri} was used before this process was forked: start processes with 'spawn' instead"
@@ -190,42 +190,46 @@ def _translated(uri: str, key: str = "") -> Iterator[None]:
         raise _our_error(error, uri) from None
 
 
-def _our_error(error: Exception, uri: str) -> MillstreamError:  # noqa: PLR0911 - one line a kind of error
-    """The error of ours that says what to do about obstore's; its message is one line and names the URI."""
+def _our_error(error: Exception, uri: str) -> MillstreamError:  # noqa: PLR0911 - one return per kind of error
+    """The Millstream error for one of obstore's, which mostly differ in their text only."""
     text = str(error)
     status, reason = _status(text), _reason(text)
     variables = credentials_of(uri)
     if isinstance(error, NotSupportedError) or status == 501:
-        return UnsafeStore(f"{uri} cannot write an object only if it is absent: use another store ({reason})")
+        return UnsafeStore(
+            f"{uri} lacks create-only writes, which versions need: use another store ({reason})"
+        )
     if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
         return ConfigurationError(
             f"{uri} refuses access: check {variables} and the bucket's rules ({reason})"
         )
-    if "169.254.169.254" in text or "Account must be specified" in text:  # the clouds' own machines have it
+    if (
+        "169.254.169.254" in text or "Account must be specified" in text
+    ):  # the metadata service of cloud machines
         return ConfigurationError(f"no credentials for {uri}: set {variables}")
     if isinstance(error, ValueError | InvalidPathError | UnknownConfigurationKeyError):
         return ConfigurationError(f"cannot open {uri}: {reason}")
-    if "without LOCATION" in text:  # what S3 answers to a request for another region
+    if "without LOCATION" in text:  # S3's answer to a request for another region
         return ConfigurationError(f"the bucket of {uri} is in another region: set AWS_REGION")
     if "builder error" in text:
         return ConfigurationError(
-            f"the endpoint of {uri} is not HTTPS: set AWS_ALLOW_HTTP=true if it may be plain HTTP"
+            f"the endpoint of {uri} is not HTTPS: set AWS_ALLOW_HTTP=true to allow plain HTTP"
         )
     if status == 404:
         return NotInStore(f"there is no bucket for {uri}: {reason}")
     if status is None or status >= 500 or status in (408, 409, 425, 429):
         return StoreUnavailable(f"{uri} does not answer: {reason}")
-    return ConfigurationError(f"{uri} does not understand the request: {reason}")
+    return ConfigurationError(f"{uri} rejects the request: {reason}")
 
 
 def _status(text: str) -> int | None:
-    """The HTTP status in obstore's message, or None where there was no answer."""
+    """The HTTP status in obstore's message, or None without an answer."""
     match = re.search(r"non-2xx status code: ([0-9]{3})", text)
     return int(match[1]) if match else None
 
 
 def _reason(text: str) -> str:
-    """The shortest true words of obstore's message: never its address, which may carry a signature."""
+    """The essence of obstore's message, without URLs, which may carry signatures."""
     code, message = (re.search(rf"<{tag}>([^<]*)</{tag}>", text) for tag in ("Code", "Message"))
     if code:
         return f"{code[1]}: {message[1]}" if message else code[1]

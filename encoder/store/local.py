@@ -1,4 +1,4 @@
-"""A local folder behind the store's port; what it writes survives a power cut."""
+"""Objects in a local folder; writes survive a power cut."""
 
 import errno
 import os
@@ -22,9 +22,9 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 class FolderObjects:
-    """Objects as files under a folder, which is made at the first write.
+    """Objects as files in a folder, which the first write creates.
 
-    A file is written and synced under `_staging/`, then linked to its name, which must be free.
+    A file is written and synced in `_staging/` and then linked to its name, which fails if the name exists.
     """
 
     def __init__(self, root: str | os.PathLike[str], uri: str | None = None) -> None:
@@ -52,7 +52,7 @@ class FolderObjects:
             for tries_left in reversed(range(_TRIES)):
                 try:
                     self._replace(key, data)
-                except FileNotFoundError:  # somebody swept the staged file away: write it again
+                except FileNotFoundError:  # prune removed the staged file: write it again
                     if not tries_left:
                         raise
                 else:
@@ -95,9 +95,7 @@ class FolderObjects:
                 keys = sorted(prefix + path.name for path in (self.root / folder).iterdir())
             except (FileNotFoundError, NotADirectoryError):
                 return []
-        return [
-            info for key in keys if key > after and (info := self.stat(key))
-        ]  # a file may go while we look
+        return [info for key in keys if key > after and (info := self.stat(key))]  # unless just deleted
 
     def folders(self) -> list[str]:
         with self._translated(""):
@@ -136,4 +134,4 @@ class FolderObjects:
             where = f"{self.uri}/{key}"
             if error.errno in _REFUSED:
                 raise ConfigurationError(f"no permission for {where}: {error.strerror}") from error
-            raise StoreUnavailable(f"cannot use {where}: {error.strerror or error}") from error
+            raise StoreUnavailable(f"cannot access {where}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""The manifest of a version: what it holds, how it is written, and how a selector finds it. No I/O here."""
+"""The manifest of a version: its fields, its JSON, and how a selector finds it. No I/O."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 FORMAT = 1
-"""The manifest's format; it grows whenever a reader of the old one would misread the new one."""
+"""The manifest's format; it increases whenever an older reader would misread a manifest."""
 
 HIGHEST_NUMBER = 99_999_999
 
@@ -53,14 +53,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         format: `FORMAT`.
         name: the model's name, the last part of its URI.
         version: the version's number, from 1.
-        digest: `sha256:` and the hash of the files (`digest_of`): the same files have the same digest.
+        digest: `sha256:` and the hash of the files (`digest_of`); equal files have equal digests.
         files: the files, sorted by path.
-        teacher: what it was distilled from, or None.
-        parameters: how it was made; any JSON.
-        quality: how well it does; any JSON.
+        teacher: the model that it was distilled from, or None.
+        parameters: the parameters of its distillation; any JSON.
+        quality: its measured quality; any JSON.
         created_at: when it was published, UTC.
-        write_id: the publisher's own mark, different for each publication.
-        rolls_back_to: the number of the version whose files these are, or None.
+        write_id: an id that is unique to this publication.
+        rolls_back_to: the version that a rollback published again, or None.
         created_by: the program that published it.
     """
 
@@ -97,30 +97,30 @@ def digest_of(files: Iterable[File]) -> str:
 
 
 def key_of(number: int) -> str:
-    """The key of a version's manifest, as `v/00000007.json`."""
+    """The key of a version's manifest, such as `v/00000007.json`."""
     return f"v/{number:08d}.json"
 
 
 def number_of(key: str) -> int | None:
-    """The version's number of a manifest's key or URI, or None for any other key."""
+    """The version number in a manifest's key or URI, or None for any other key."""
     match = _KEY.search(key)
     return int(match[1]) if match else None
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The bytes of a manifest: indented JSON, so that a person can read a store."""
+    """The manifest as indented JSON, which people can read in the store."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 
 def decode(data: bytes, key: str) -> Manifest:
-    """Read a manifest and check all that can be checked without its blobs.
+    """Parse a manifest and check everything that needs no blobs.
 
     Args:
         data: the manifest's bytes.
-        key: its key or its whole URI, which ends in `v/<number>.json`; named in the error.
+        key: its key or its URI, which ends in `v/<number>.json`; for error messages.
 
     Raises:
-        CorruptVersion: the bytes are no manifest of this format, or contradict themselves or the key.
+        CorruptVersion: the bytes are not a manifest of this format, or contradict themselves or the key.
     """
     try:
         found = msgspec.json.decode(data, type=_Format).format
@@ -130,15 +130,15 @@ def decode(data: bytes, key: str) -> Manifest:
             )
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptVersion(f"{key} is no manifest: {error}") from error
+        raise CorruptVersion(f"{key} is not a manifest: {error}") from error
     problem = _contradiction(manifest, number_of(key))
     if problem:
-        raise CorruptVersion(f"{key} is no valid manifest: {problem}")
+        raise CorruptVersion(f"{key} is not a valid manifest: {problem}")
     return manifest
 
 
 def _contradiction(manifest: Manifest, number: int | None) -> str | None:
-    """What is wrong with a manifest that has the right types, or None."""
+    """What is wrong with a manifest whose types are right, or None."""
     if manifest.version != number:
         return f"it says version {manifest.version}"
     paths = [file.path for file in manifest.files]
@@ -149,7 +149,7 @@ def _contradiction(manifest: Manifest, number: int | None) -> str | None:
     if len(set(paths)) < len(paths) or folders.intersection(paths):
         return "two files have the same path"
     if manifest.digest != digest_of(manifest.files):
-        return "its digest is not the one of its files"
+        return "its digest does not match its files"
     return None
 
 
@@ -162,28 +162,28 @@ def _is_plain(path: str) -> bool:
 
 
 def check_name(name: str) -> str:
-    """Return the model's name if it can stand in a URI and in a REF.
+    """Return a model's name if URIs and references can contain it.
 
     Raises:
-        InvalidReference: it cannot.
+        InvalidReference: they cannot.
     """
     if not _NAME.match(name):
         raise InvalidReference(
-            f"{name!r} is no model name: use letters, digits, '.', '_' and '-', as in minilm-fraud"
+            f"{name!r} is not a model name: use letters, digits, '.', '_' and '-', such as minilm-fraud"
         )
     return name
 
 
 def select(selector: Selector, numbers: Sequence[int], read: Callable[[int], Manifest]) -> int | None:
-    """The number that a selector means, or None when no version fits.
+    """The version number that a selector means.
 
     Args:
         selector: `latest`, a number, or `sha256:` and the digest's first digits.
-        numbers: the versions that there are, in any order.
-        read: gives the manifest of a number; asked for digests only, from the highest number down.
+        numbers: the existing versions, in any order.
+        read: returns the manifest of a number; called for digests only, from the highest number down.
 
     Returns:
-        The number; for a digest the highest one that has it.
+        The number, for a digest the highest one that has it, or None if no version matches.
     """
     if selector == "latest":
         return max(numbers, default=None)

@@ -1,8 +1,4 @@
-"""Open a bucket or a folder behind the port.
-
-Behind it are `encoder.store.cloud` (obstore: S3, Google, Azure, memory) and `encoder.store.local` (a folder).
-Every error that leaves it is one of `encoder.errors`.
-"""
+"""Open a bucket (`encoder.store.cloud`) or a folder (`encoder.store.local`) as `Objects`."""
 
 from encoder.reference import store_uri
 from encoder.store.port import ObjectInfo, Objects
@@ -12,11 +8,11 @@ __all__ = ["ObjectInfo", "Objects", "open_objects"]
 
 
 def open_objects(uri: str) -> Objects:
-    """Open the root of a model, or of a store of models, by URI or local path; nothing is read or written.
+    """Open the root of a model, or of a store of models, without reading or writing anything.
 
     Raises:
-        InvalidReference: the URI cannot be understood.
-        ConfigurationError: the environment lacks what the cloud needs.
+        InvalidReference: the URI is invalid.
+        ConfigurationError: the environment lacks a setting that the cloud needs.
     """
     root = store_uri(uri)
     location = locate_uri(root)

@@ -1,4 +1,4 @@
-"""The port to storage: what the store needs of a bucket or a folder, and no more."""
+"""`Objects`: what the store needs of a bucket or a folder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ __all__ = ["ObjectInfo", "Objects"]
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object in a store: its key, its size in bytes, and when it was written (UTC)."""
+    """An object: its key, its size in bytes, and when it was last written (UTC)."""
 
     key: str
     size: int
@@ -20,15 +20,15 @@ class ObjectInfo:
 class Objects(Protocol):
     """Objects under one root.
 
-    Every method raises `StoreUnavailable` when the storage does not answer, `ConfigurationError` when it
-    refuses the credentials, and `NotInStore` where a key that must exist does not.
+    Every method raises `StoreUnavailable` if the storage does not answer, `ConfigurationError` if it refuses
+    the credentials, and `NotInStore` if a key does not exist that must. No other error leaves it.
     """
 
     uri: str
-    """The root, without a slash at its end."""
+    """The root, without a trailing slash."""
 
     def create(self, key: str, data: bytes | memoryview) -> bool:
-        """Write an object that does not exist yet, whole or not at all; False if the key exists."""
+        """Write an object, whole or not at all, unless the key exists; whether it was written."""
 
     def overwrite(self, key: str, data: bytes | memoryview) -> None:
         """Write an object, whole or not at all, whether it exists or not."""
@@ -43,13 +43,13 @@ class Objects(Protocol):
         """The bytes of an object, a few megabytes at a time."""
 
     def stat(self, key: str) -> ObjectInfo | None:
-        """Size and time of an object, or None if there is none."""
+        """The size and time of an object, or None if it does not exist."""
 
     def scan(self, folder: str, after: str = "") -> list[ObjectInfo]:
-        """The objects directly in a folder, sorted by key; those after the key `after`, if given."""
+        """The objects directly in a folder with keys above `after`, sorted by key."""
 
     def folders(self) -> list[str]:
         """The names of the folders directly under the root, sorted."""
 
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens if there is none."""
+        """Remove an object, if it exists."""

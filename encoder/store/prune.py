@@ -1,16 +1,16 @@
-"""Prune: mark what no version needs, wait for the grace, delete.
+"""Prune: mark blobs that no version needs, wait for a grace period, then delete them.
 
-Nobody locks the store, so a publisher may be about to name a blob that looks unused. Three rules hold:
+Nobody locks the store, so a publisher may be about to name a blob that looks unused. Three rules protect it:
 
-- a blob younger than the grace is left alone, so a publisher's new blobs are;
-- an unused blob is first only marked, with the time, and deleted by a run that comes a grace later;
-- a publisher that finds a mark on a blob it needs removes the mark and writes the blob anew (`claim_blob`).
+- prune leaves a blob alone that is younger than the grace period, such as a publisher's new blobs;
+- prune first only marks an unused blob with the time; a run at least a grace period later deletes it;
+- a publisher that needs a marked blob removes the mark and writes the blob again (`claim_blob`).
 
-What remains is one request: a publisher that claims a blob between prune's last look and its delete.
+One race remains: a publisher claims a blob between prune's last check of the mark and its delete request.
 
-A version goes only when it was replaced longer ago than the grace, from the lowest number up, so that the
-numbers that stay have no gap; its blobs stay for another grace, for those who are reading them. The highest
-number always stays: it is what keeps numbers from being given twice.
+Prune removes a version only if its successor is older than the grace period, from the lowest number up, so
+that the remaining numbers have no gap. Its blobs stay for another grace period, for those who still read
+them. The highest number always stays, or it would be given again.
 """
 
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ class Pruned:
     """What a run of prune did, or would do.
 
     Attributes:
-        versions: the numbers of the versions that were removed.
-        marked: sha256 of the blobs that the next run after the grace will delete.
-        deleted: sha256 of the blobs that were deleted.
+        versions: the numbers of the removed versions.
+        marked: sha256 of the blobs that a run after the grace period will delete.
+        deleted: sha256 of the deleted blobs.
         freed: the size of the deleted blobs, in bytes.
-        litter: the keys that stopped processes had left behind.
+        litter: the keys of removed leftovers of killed processes.
     """
 
     versions: list[int]
@@ -56,14 +56,14 @@ class Plan:
 def plan(
     blobs: dict[str, datetime], marks: dict[str, datetime], used: set[str], *, now: datetime, grace: timedelta
 ) -> Plan:
-    """Decide about blobs, without I/O.
+    """Decide what to do with each blob, without I/O.
 
     Args:
         blobs: when each blob was written.
-        marks: since when each marked blob is unused.
-        used: the blobs that a remaining version names.
-        now: the time.
-        grace: how old a blob and a mark must be.
+        marks: when each marked blob was found unused.
+        used: the blobs that the remaining versions name.
+        now: the current time.
+        grace: the age from which a blob is marked and a marked blob deleted.
     """
     idle = {sha for sha, written in blobs.items() if sha not in used and written <= now - grace}
     return Plan(
@@ -74,7 +74,7 @@ def plan(
 
 
 def removable(manifests: list[ObjectInfo], *, keep: int | None, now: datetime, grace: timedelta) -> list[int]:
-    """The numbers to remove, rising: before the last `keep`, and replaced longer ago than the grace."""
+    """The numbers to remove, ascending: before the last `keep`, with a successor older than the grace."""
     numbers: list[int] = []
     for info, successor in pairwise(manifests):
         if keep is None or len(manifests) - len(numbers) <= keep or successor.modified > now - grace:
@@ -84,14 +84,14 @@ def removable(manifests: list[ObjectInfo], *, keep: int | None, now: datetime, g
 
 
 def prune(objects: Objects, *, keep: int | None, grace: timedelta, now: datetime, dry_run: bool) -> Pruned:
-    """Mark, remove and delete; `ModelStore.prune` says what and when."""
+    """Mark, remove and delete; `ModelStore.prune` documents the arguments."""
     if keep is not None and keep < 1:
         raise ConfigurationError(
-            f"cannot keep {keep} versions: keep at least 1, so that no number is given twice"
+            f"cannot keep {keep} versions: keep at least 1, so that no number is used twice"
         )
     if grace < timedelta(0):
         raise ConfigurationError(f"the grace must not be negative: {grace}")
-    # Manifests last: what a publisher commits meanwhile counts as used.
+    # Manifests last, so that blobs count as used that a publisher commits in the meantime.
     blobs = {info.key.rpartition("/")[2]: info for info in objects.scan("blobs")}
     marks = _marks(objects)
     manifests = [info for info in objects.scan("v") if number_of(info.key) is not None]
@@ -120,7 +120,7 @@ def prune(objects: Objects, *, keep: int | None, grace: timedelta, now: datetime
 def _number(info: ObjectInfo) -> int:
     number = number_of(info.key)
     if number is None:
-        raise CorruptVersion(f"{info.key} is no manifest's key")
+        raise CorruptVersion(f"{info.key} is not the key of a manifest")
     return number
 
 
@@ -137,15 +137,15 @@ def _marks(objects: Objects) -> dict[str, datetime]:
     for info in objects.scan("marks"):
         try:
             marks[info.key.rpartition("/")[2]] = datetime.fromisoformat(objects.read(info.key).decode())
-        except NotInStore:  # a publisher has just claimed the blob
+        except NotInStore:  # a publisher just claimed the blob
             continue
         except ValueError as error:
-            raise CorruptVersion(f"{objects.uri}/{info.key} holds no time: remove it") from error
+            raise CorruptVersion(f"{objects.uri}/{info.key} does not hold a time: remove it") from error
     return marks
 
 
 def _delete(objects: Objects, sha: str) -> bool:
-    """Delete a blob unless it was claimed since we looked; the mark goes last, to make up for a stop."""
+    """Delete a blob unless a publisher just claimed it; its mark last, so that a killed run is repeated."""
     if objects.stat(mark_key(sha)) is None:
         return False
     objects.delete(blob_key(sha))

@@ -1,4 +1,4 @@
-"""Publishing: the blobs, then the manifest. Creating the manifest under the next number is the commit."""
+"""Publishing: write the blobs, then create the manifest under the next number, which is the commit."""
 
 import hashlib
 import os
@@ -18,20 +18,20 @@ from encoder.store.objects import Objects
 __all__ = ["commit", "prove_create_only", "store_bytes", "upload"]
 
 _RACES = 1000
-"""Numbers that others may take before we give up; each one is a version that somebody published."""
+"""Attempts to get a number; each one that fails is a version that somebody else published."""
 
 _TRIES = 3
-"""Times that a manifest is written when the storage does not say what became of it."""
+"""Attempts to write a manifest if the storage does not say whether it was written."""
 
 _proven: set[str] = set()
 _proven_lock = threading.Lock()
 
 
 def prove_create_only(objects: Objects) -> None:
-    """Check, once a process and root, that a key can be created only once.
+    """Check, once per process and root, that creating a key twice fails.
 
     Raises:
-        UnsafeStore: the storage ignores the condition, so versions in it could be overwritten.
+        UnsafeStore: the storage ignores the condition, so its versions could be overwritten.
     """
     with _proven_lock:
         if objects.uri in _proven:
@@ -44,7 +44,7 @@ def prove_create_only(objects: Objects) -> None:
         _clean_up(objects, key)
     if overwritten:
         raise UnsafeStore(
-            f"{objects.uri} overwrites what must be created only once (it ignores If-None-Match): use S3, "
+            f"{objects.uri} overwrites objects despite If-None-Match, so versions could change: use S3, "
             "Google Cloud Storage, Azure, SeaweedFS, a recent MinIO, or a local folder"
         )
     with _proven_lock:
@@ -52,20 +52,20 @@ def prove_create_only(objects: Objects) -> None:
 
 
 def _clean_up(objects: Objects, key: str) -> None:
-    with suppress(MillstreamError):  # publishers need no right to delete; prune removes old probes
+    with suppress(MillstreamError):  # publishers may lack the right to delete; prune removes old probes
         objects.delete(key)
 
 
 def upload(objects: Objects, folder: Path, made: Mapping[str, bytes] | None = None) -> list[File]:
-    """Store the files of a model folder, those whose names begin with a dot left out.
+    """Store the files of a model folder, without those whose names begin with a dot.
 
     Args:
-        objects: where to.
-        folder: where from.
-        made: more files, by their paths; they stand before those of the folder.
+        objects: the model's root.
+        folder: the model folder.
+        made: the bytes of more files by path; they override those of the folder.
 
     Returns:
-        The files, sorted by path. Each blob holds exactly the bytes that its entry was made from.
+        The files, sorted by path.
     """
     made = made or {}
     paths = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
@@ -76,7 +76,7 @@ def upload(objects: Objects, folder: Path, made: Mapping[str, bytes] | None = No
 
 
 def store_bytes(objects: Objects, data: bytes, name: str) -> File:
-    """Store the bytes of one file under their sha256; the file, as a manifest has it."""
+    """Store the bytes of one file under their sha256 and return its entry for a manifest."""
     file = File(name, hashlib.sha256(data).hexdigest(), len(data))
     claim_blob(objects, file, lambda _: data)
     return file
@@ -92,17 +92,17 @@ def commit(objects: Objects, draft: Manifest, highest: int, *, next_only: bool =
     """Create the draft's manifest under the first free number above `highest`.
 
     Args:
-        objects: where to.
-        draft: the manifest; its number does not matter.
-        highest: the highest number that is taken.
-        next_only: give up where the number after `highest` is taken by now.
+        objects: the model's root.
+        draft: the manifest, with any number.
+        highest: the highest existing number.
+        next_only: fail if the number after `highest` is taken.
 
     Returns:
-        The manifest as it was stored.
+        The stored manifest.
 
     Raises:
         PublishedMeanwhile: with `next_only`, the number is taken.
-        StoreUnavailable: the storage does not say whether the manifest was stored.
+        StoreUnavailable: the storage does not say whether it stored the manifest.
     """
     for number in range(highest + 1, highest + 1 + (1 if next_only else _RACES)):
         manifest = msgspec.structs.replace(draft, version=number)
@@ -110,16 +110,16 @@ def commit(objects: Objects, draft: Manifest, highest: int, *, next_only: bool =
             return manifest
     if next_only:
         raise PublishedMeanwhile(
-            f"version {highest + 1} of {objects.uri} was published meanwhile: nothing was done, try again"
+            f"version {highest + 1} of {objects.uri} was just published: nothing was done, try again"
         )
-    raise StoreUnavailable(f"{_RACES} other versions of {objects.uri} were published meanwhile: try again")
+    raise StoreUnavailable(f"{_RACES} other versions of {objects.uri} were published just now: try again")
 
 
 def _create(objects: Objects, manifest: Manifest) -> bool:
-    """Create a manifest; True if this number is ours, False if it is somebody else's.
+    """Create a manifest; whether the number is ours now, not somebody else's.
 
-    A reply may be lost after the write, and a retry then finds its own manifest. So no answer but a plain yes
-    is believed: what the store holds decides. The write_id in it makes our bytes different from all others.
+    If a reply is lost after the write, a retry finds its own manifest. So after any answer but a clear yes,
+    the bytes in the store decide; the write_id makes ours unique.
     """
     key, body = key_of(manifest.version), encode(manifest)
     for _ in range(_TRIES):
@@ -134,9 +134,9 @@ def _create(objects: Objects, manifest: Manifest) -> bool:
             continue
         except StoreUnavailable as error:
             raise StoreUnavailable(
-                f"version {manifest.version} of {objects.uri} may or may not be published: look before you "
+                f"version {manifest.version} of {objects.uri} may or may not be published: check before you "
                 f"publish again ({error})"
             ) from error
     raise StoreUnavailable(
-        f"{objects.uri} does not take version {manifest.version}: nothing was published, try again"
+        f"{objects.uri} does not store version {manifest.version}: nothing was published, try again"
     )

@@ -1,7 +1,7 @@
-"""The store of one model: read versions and publish them."""
+"""`ModelStore` reads and publishes the versions of one model."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as installed_version
 from os import PathLike
@@ -33,7 +33,7 @@ from encoder.store.publish import commit, prove_create_only, store_bytes, upload
 __all__ = ["DEFAULT_GRACE", "ModelStore", "list_models"]
 
 DEFAULT_GRACE = timedelta(days=7)
-"""How long prune waits before it deletes: longer than any publication and any download lasts."""
+"""How long prune waits before it deletes: longer than any publication or download takes."""
 
 
 def _now() -> datetime:
@@ -47,13 +47,13 @@ def _new_id() -> str:
 class ModelStore:
     """The versions of one model under one root.
 
-    Every method raises `StoreUnavailable` when the storage does not answer and `ConfigurationError` when it
+    Every method raises `StoreUnavailable` if the storage does not answer and `ConfigurationError` if it
     refuses the credentials.
 
     Args:
         objects: the root, from `open_objects`.
-        clock: gives the time that manifests carry.
-        new_id: gives a write_id that was never used before.
+        clock: returns the current time.
+        new_id: returns a unique write_id.
     """
 
     def __init__(
@@ -65,20 +65,20 @@ class ModelStore:
 
     @classmethod
     def open(cls, uri: str) -> "ModelStore":
-        """Open a model's root by its URI or local path; nothing is read yet.
+        """Open a model's root by its URI or local path, without reading anything.
 
         Raises:
-            InvalidReference: the URI cannot be understood.
+            InvalidReference: the URI is invalid.
         """
         return cls(open_objects(uri))
 
     @property
     def uri(self) -> str:
-        """The model's root."""
+        """The URI of the model's root."""
         return self._objects.uri
 
     def versions(self, after: int = 0) -> list[int]:
-        """The numbers of the versions above `after`, rising: what a worker polls."""
+        """The version numbers above `after`, ascending."""
         infos = self._objects.scan("v", after=key_of(after))
         return sorted(number for info in infos if (number := number_of(info.key)) is not None)
 
@@ -86,14 +86,14 @@ class ModelStore:
         """The manifest of the version that a selector means.
 
         Raises:
-            NotInStore: there is none.
-            CorruptVersion: a manifest on the way to it is damaged.
+            NotInStore: there is no such version.
+            CorruptVersion: a manifest that had to be read is damaged.
         """
         if isinstance(selector, int):
             try:
                 return self._read(selector)
             except NotInStore:
-                pass  # the answer below says which versions there are
+                pass  # the error below lists the versions
         numbers = self.versions()
         number = select(selector, numbers, self._read)
         if number is not None:
@@ -119,22 +119,24 @@ class ModelStore:
         """Publish a model folder as the next version; readers see all of it or nothing.
 
         Args:
-            folder: a static model; files whose names begin with a dot are left out. The compiled tokenizer
-                is added if it is not there, or made of another `tokenizer.json`.
-            name: the model's name; by default the last part of the root.
-            teacher: what it was distilled from.
-            parameters: how it was made; any JSON.
-            quality: how well it does; any JSON.
+            folder: a static model. Files whose names begin with a dot are skipped; the compiled tokenizer is
+                added if it is missing or does not match `tokenizer.json`.
+            name: the model's name; by default the last part of the root's URI.
+            teacher: the model that it was distilled from.
+            parameters: the parameters of its distillation; any JSON.
+            quality: its measured quality; any JSON.
 
         Raises:
-            ModelFormatError: the folder is no static model.
-            UnsafeStore: the storage cannot keep a version from being overwritten.
+            ModelFormatError: the folder is not a static model.
+            UnsafeStore: the storage has no create-only writes, so a version could be overwritten.
         """
         model = load_model(folder)
         name = check_name(name or self.uri.rpartition("/")[2])
         prove_create_only(self._objects)
         files = upload(self._objects, Path(folder), packed_tables(model))
-        draft = self._draft(name, files, teacher=teacher, parameters=parameters or {}, quality=quality or {})
+        draft = self._draft(
+            name=name, files=files, teacher=teacher, parameters=parameters or {}, quality=quality or {}
+        )
         return commit(self._objects, draft, max(self.versions(), default=0))
 
     def extend(
@@ -146,20 +148,19 @@ class ModelStore:
         quality: dict[str, Any] | None = None,
         next_only: bool = False,
     ) -> Manifest:
-        """Publish a version's files again with more files beside them, as the next version.
+        """Publish a version's files with additional files, as the next version.
 
         Args:
             base: the version.
-            files: more files by their paths; they stand before those of the base.
-            parameters: what is different in how it was made; the base's, and the base itself as `based_on`,
-                are kept beside.
-            quality: more about how well it does.
-            next_only: publish only while the base is the latest version, so that nobody's version is undone.
+            files: the bytes of additional files by path; they override those of the base.
+            parameters: added to the base's parameters, together with `based_on`, the base's number.
+            quality: added to the base's quality.
+            next_only: fail unless the base is the latest version, so that no other version is undone.
 
         Raises:
-            PublishedMeanwhile: with `next_only`, another version came after the base; nothing is published.
+            PublishedMeanwhile: with `next_only`, the base is not the latest version; nothing is published.
             CorruptVersion: one of the base's blobs is damaged or missing; nothing is published.
-            UnsafeStore: the storage cannot keep a version from being overwritten.
+            UnsafeStore: the storage has no create-only writes, so a version could be overwritten.
         """
         prove_create_only(self._objects)
         kept = [file for file in base.files if file.path not in files]
@@ -167,8 +168,8 @@ class ModelStore:
             claim_blob(self._objects, file, self._bytes)
         made = [store_bytes(self._objects, data, path) for path, data in files.items()]
         draft = self._draft(
-            base.name,
-            sorted([*kept, *made], key=lambda file: file.path),
+            name=base.name,
+            files=sorted([*kept, *made], key=lambda file: file.path),
             teacher=base.teacher,
             parameters={**base.parameters, "based_on": base.version, **(parameters or {})},
             quality={**base.quality, **(quality or {})},
@@ -182,7 +183,7 @@ class ModelStore:
         return commit(self._objects, draft, highest, next_only=next_only)
 
     def rollback(self, version: int) -> Manifest:
-        """Publish an old version's files again, as the next version: numbers never go back.
+        """Publish an old version's files again, as the next version.
 
         Raises:
             NotInStore: there is no such version.
@@ -192,39 +193,21 @@ class ModelStore:
         prove_create_only(self._objects)
         for file in old.files:
             claim_blob(self._objects, file, self._bytes)
-        draft = self._draft(
-            old.name,
-            old.files,
-            teacher=old.teacher,
-            parameters=old.parameters,
-            quality=old.quality,
-            back_to=version,
-        )
+        kept = {name: getattr(old, name) for name in ("name", "files", "teacher", "parameters", "quality")}
+        draft = self._draft(**kept, rolls_back_to=version)
         return commit(self._objects, draft, max(self.versions(), default=0))
 
-    def _draft(
-        self,
-        name: str,
-        files: list[File] | tuple[File, ...],
-        *,
-        teacher: str | None,
-        parameters: dict[str, Any],
-        quality: dict[str, Any],
-        back_to: int | None = None,
-    ) -> Manifest:
+    def _draft(self, *, files: Sequence[File], rolls_back_to: int | None = None, **fields: Any) -> Manifest:
         draft = Manifest(
             format=FORMAT,
-            name=name,
             version=1,
             digest=digest_of(files),
             files=tuple(files),
-            teacher=teacher,
-            parameters=parameters,
-            quality=quality,
             created_at=self._clock().astimezone(UTC),
             write_id=self._new_id(),
-            rolls_back_to=back_to,
+            rolls_back_to=rolls_back_to,
             created_by=f"millstream {installed_version('millstream')}",
+            **fields,
         )
         try:
             msgspec.json.encode(draft)
@@ -233,13 +216,13 @@ class ModelStore:
         return draft
 
     def fetch(self, manifest: Manifest, folder: str | PathLike[str]) -> Path:
-        """Read a version into a new folder, verified; the folder appears whole or not at all.
+        """Download a version into a new folder and verify it; the folder appears whole or not at all.
 
         Returns:
-            The folder: a plain model2vec model.
+            The folder, a model2vec model.
 
         Raises:
-            CorruptVersion: a blob is missing, or its size or sha256 is not the manifest's.
+            CorruptVersion: a blob is missing or does not match the manifest.
             OutputConflict: the folder exists and is not empty.
         """
         with new_folder(Path(folder)) as staging:
@@ -253,7 +236,7 @@ class ModelStore:
         return Path(folder)
 
     def verify(self, manifest: Manifest) -> list[str]:
-        """Read and hash every blob of a version; what is wrong, one line each, or nothing."""
+        """Read and hash every blob of a version; one line for each problem."""
         return [problem for file in manifest.files if (problem := check_blob(self._objects, file))]
 
     def prune(
@@ -264,17 +247,17 @@ class ModelStore:
         now: datetime | None = None,
         dry_run: bool = False,
     ) -> Pruned:
-        """Delete what no version needs any more; see `encoder.store.prune`.
+        """Delete old versions and blobs that no version needs, by the rules of `encoder.store.prune`.
 
         Args:
             keep: remove the versions before the last `keep`; None removes no version.
-            grace: how long a version has been replaced, and a blob unused, before it goes.
-            now: the time; the clock's by default.
-            dry_run: say what would go, and change nothing.
+            grace: how long ago a version must have been replaced, or a blob become unused.
+            now: the current time; the clock's by default.
+            dry_run: change nothing and return what would be removed.
 
         Raises:
-            ConfigurationError: `keep` is below 1: the highest number must stay, or it would be given again.
-            CorruptVersion: a manifest cannot be read, so nobody knows which blobs it needs.
+            ConfigurationError: `keep` is below 1, or `grace` is negative.
+            CorruptVersion: a manifest cannot be read, so the blobs it needs are unknown.
         """
         return prune(self._objects, keep=keep, grace=grace, now=now or self._clock(), dry_run=dry_run)
 
@@ -287,7 +270,7 @@ class ModelStore:
 
 
 def list_models(uri: str) -> dict[str, ModelStore]:
-    """The models in a store, `STORE/NAME` each, by name: the folders that hold at least one version."""
+    """The models in a store by name: its folders that hold at least one version."""
     objects = open_objects(uri)
     stores = {name: ModelStore.open(f"{objects.uri}/{name}") for name in objects.folders()}
     return {name: store for name, store in stores.items() if store.versions()}

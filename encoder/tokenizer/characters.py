@@ -1,4 +1,4 @@
-"""What each character is to a tokenizer, asked of its own parts, 256 code points at a time."""
+"""Classify characters by asking the tokenizer itself, 256 code points (a page) at a time."""
 
 import unicodedata
 
@@ -17,24 +17,24 @@ _CLASSES = {
     for kind, pattern in ((LETTER, r"\p{L}"), (NUMBER, r"\p{N}"), (SPACE, r"\s"))
 }
 _JAMO = (range(0x1100, 0x1200), range(0xA960, 0xA980), range(0xD7B0, 0xD800))
-# Letters that Unicode's grapheme clusters hold together with what is before or behind them (UAX 29): Extend,
-# SpacingMark and Prepend outside the categories M and C; emoji modifiers and regional indicators with them.
+# Letters that form grapheme clusters with their neighbours (UAX 29): Extend, SpacingMark and Prepend outside
+# the categories M and C, emoji modifiers and regional indicators.
 _CLUSTERS = (
     *(range(0x0E33, 0x0E34), range(0x0EB3, 0x0EB4), range(0x0D4E, 0x0D4F), range(0xFF9E, 0xFFA0)),
     *(range(0x111C2, 0x111C4), range(0x1193F, 0x11942), range(0x11A00, 0x11B00), range(0x11D00, 0x11E00)),
     *(range(0x11F00, 0x12000), range(0x1F1E6, 0x1F200), range(0x1F3FB, 0x1F400)),
 )
-_LONG_S = 0x17F  # an s to a pattern that ignores case
+_LONG_S = 0x17F  # matches "s" in a pattern that ignores case
 
 
 def page_of_characters(recipe: Recipe, tokenizer: Tokenizer, replaced: str, number: int) -> NDArray[np.uint8]:
-    """What the code points `256 * number` and following are; see `encoder.kernels.boundaries`.
+    """The classes of one page's code points, as `encoder.kernels.boundaries` defines them.
 
     Args:
-        recipe: how the tokenizer is done.
-        tokenizer: the one that is right for pieces.
+        recipe: how the tokenizer is done piece by piece.
+        tokenizer: the tokenizer for single pieces.
         replaced: characters that the normaliser may replace together with others.
-        number: of the page.
+        number: the page's number: its first code point is `256 * number`.
 
     Returns:
         `(256,)` uint8.
@@ -44,7 +44,7 @@ def page_of_characters(recipe: Recipe, tokenizer: Tokenizer, replaced: str, numb
     normalise = tokenizer.normalizer.normalize_str if tokenizer.normalizer else str
     for low, code in enumerate(codes):
         char = chr(code)
-        if unicodedata.category(char) != "Cs":  # half of a character: no text holds one
+        if unicodedata.category(char) != "Cs":  # surrogates: no text holds one
             of = _of_regex if recipe.regex else _of_spaces
             page[low] = of(char, normalise(char), replaced, contextual=recipe.contextual)
     return page
@@ -70,6 +70,6 @@ def _of_spaces(char: str, normalised: str, replaced: str, *, contextual: bool) -
 
 
 def _joins(char: str) -> bool:
-    """Whether normal forms may join the character with others, or nobody can say yet."""
+    """Whether normalisation may join the character with others, now or in a later Unicode version."""
     category = unicodedata.category(char)
     return category[0] == "M" or category in ("Cn", "Cf", "Co") or any(ord(char) in jamo for jamo in _JAMO)

@@ -1,7 +1,7 @@
-"""Whether arrays that were read from a file keep the WordPiece kernel inside them.
+"""Check that arrays from a file cannot lead the WordPiece kernel out of bounds.
 
-Their checksum shows what has changed by accident; here it is shown that even arrays which somebody made up
-lead no kernel astray. So this module knows the layouts of `encoder.kernels.trie` and `encoder.kernels.words`.
+A checksum detects accidental changes; these checks cover forged files as well. So this module knows the
+layouts of `encoder.kernels.trie` and `encoder.kernels.words`.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _BYTES = 256
 
 
 def vocabulary_fits(arrays: Mapping[str, NDArray[Any]], n_tokens: int) -> bool:
-    """Whether there are no arrays, or those of `compile_vocabulary` with ids below `n_tokens`."""
+    """Whether the arrays have the layout of `compile_vocabulary`, and ids below `n_tokens`; or are none."""
     if not arrays:
         return True
     if set(arrays) != {"cells", *Words._fields} or any(arrays[name].ndim != 1 for name in Words._fields):
@@ -28,7 +28,7 @@ def vocabulary_fits(arrays: Mapping[str, NDArray[Any]], n_tokens: int) -> bool:
 
 
 def _cells_fit(cells: NDArray[Any], n_tokens: int) -> bool:
-    """Every base leads to 256 cells of the array; so do all steps of `cut_word`, from the roots on."""
+    """Whether every base has 256 cells after it, so that no step of `cut_word` leaves the array."""
     if cells.dtype != np.int32 or cells.ndim != 2 or cells.shape[1] != 3 or len(cells) <= _BYTES:
         return False
     base, _, token = cells.T
@@ -38,7 +38,7 @@ def _cells_fit(cells: NDArray[Any], n_tokens: int) -> bool:
 
 
 def _words_fit(words: Words, n_tokens: int) -> bool:
-    """The tables have room, and each piece in them one id, that of a token."""
+    """Whether the tables have free slots, and each piece one id, that of a token."""
     if words.used.dtype != np.int64 or len(words.used) != 2:
         return False
     tables = (words.short, SHORT_SLOT, 2, (1, ADDED)), (words.long, LONG_SLOT, 4, (1,))
@@ -51,7 +51,7 @@ def _words_fit(words: Words, n_tokens: int) -> bool:
 def _slots_fit(
     table: NDArray[Any], size: int, first_id: int, codes: tuple[int, ...], used: int, n_tokens: int
 ) -> bool:
-    """A power of two of slots, a quarter of them free."""
+    """Whether the number of slots is a power of two and a quarter of them are free."""
     n_slots = len(table) // size
     if table.dtype != np.uint64 or n_slots < 4 or n_slots & (n_slots - 1) or len(table) % size:
         return False

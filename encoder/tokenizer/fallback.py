@@ -1,4 +1,4 @@
-"""Token ids by the `tokenizers` library, for what the kernels do not do."""
+"""Tokenise with the `tokenizers` library what the kernels do not support."""
 
 import json
 from functools import cached_property
@@ -14,7 +14,7 @@ __all__ = ["LibraryTokenizer", "median_token_length", "unknown_id"]
 
 
 def unknown_id(tokenizer: Tokenizer, spec: dict[str, Any]) -> int | None:
-    """The id that means "unknown", which pooling leaves out, or None."""
+    """The id of the unknown token, which pooling skips, or None."""
     model = spec["model"]
     if model.get("unk_token") is not None:
         found: int | None = tokenizer.token_to_id(model["unk_token"])
@@ -24,14 +24,14 @@ def unknown_id(tokenizer: Tokenizer, spec: dict[str, Any]) -> int | None:
 
 
 def median_token_length(tokenizer: Tokenizer) -> int:
-    """The median number of characters of the vocabulary's entries (model2vec cuts texts by it)."""
+    """The median length of the vocabulary's entries in characters; model2vec truncates texts by it."""
     return int(np.median([len(token) for token in tokenizer.get_vocab()]))
 
 
 class LibraryTokenizer:
-    """`tokenizers` with model2vec's meaning: cut, tokenised without special tokens, unknown ids left out.
+    """`tokenizers` as model2vec uses it: truncated texts, no special tokens, unknown ids removed.
 
-    The library reads the vocabulary when the first text comes; most streams have none for it.
+    The library loads the vocabulary when the first text arrives; most streams never need it.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class LibraryTokenizer:
 
     @cached_property
     def _ready(self) -> tuple[Tokenizer, int | None]:
-        """The tokenizer, and the id that it gives to what it does not know."""
+        """The tokenizer and the id of its unknown token."""
         tokenizer = Tokenizer.from_str(self._json)
         if max(tokenizer.get_vocab().values(), default=-1) >= self._n_tokens:
             raise ModelFormatError("the compiled tokenizer is not that of tokenizer.json: remove its file")
@@ -56,7 +56,7 @@ class LibraryTokenizer:
         return tokenizer, unknown_id(tokenizer, json.loads(self._json))
 
     def tokenise(self, texts: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Token ids of all texts, one text behind the other, and `(n_texts,)` where each one's end."""
+        """The token ids of texts, concatenated, and `(n_texts,)` the end of each text in them."""
         tokenizer, unknown = self._ready
         cut = texts if self._max_chars is None else [text[: self._max_chars] for text in texts]
         encodings = tokenizer.encode_batch_fast(cut, add_special_tokens=False)

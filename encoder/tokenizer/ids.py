@@ -1,4 +1,4 @@
-"""Blocks of texts to token ids: by the kernel as far as it goes, the rest by `tokenizers`."""
+"""Tokenise blocks of texts: by a kernel where possible, otherwise by `tokenizers`."""
 
 import json
 
@@ -11,29 +11,29 @@ from encoder.tokenizer.fallback import LibraryTokenizer
 from encoder.tokenizer.pretokens import pretoken_tokenizer
 from encoder.tokenizer.tables import TokenizerTables, compile_tokenizer
 from encoder.tokenizer.vocabulary import is_wordpiece
-from encoder.tokenizer.word_cache import WordMemos
+from encoder.tokenizer.word_cache import WordCaches
 from encoder.tokenizer.wordpiece import WordPieceCompiler
 
 __all__ = ["BlockTokenizer"]
 
-_NO_LIMIT = 1 << 60  # above any text, and the kernel's sums with it do not overflow
+_NO_LIMIT = 1 << 60  # above any text's length, without overflow in the kernel's sums
 
 Ids = tuple[NDArray[np.int32], NDArray[np.int64]]
-"""The token ids of texts, one text behind the other, and `(n_texts,)` where each text's end."""
+"""The token ids of texts, concatenated, and `(n_texts,)` the end of each text in them."""
 
 
 class BlockTokenizer:
-    """Tokenises blocks of texts, in any number of threads at a time."""
+    """Tokenises blocks of texts; any number of threads may share it."""
 
     def __init__(
         self, tokenizer_json: str, max_tokens: int | None, tables: TokenizerTables | None = None
     ) -> None:
         spec = json.loads(tokenizer_json)
         tables = tables or compile_tokenizer(tokenizer_json)
-        # model2vec's two limits: characters before, tokens while tokenising.
+        # model2vec limits first the characters, then the tokens.
         max_chars = None if max_tokens is None else max_tokens * tables.median_token_length
         self._compiler = WordPieceCompiler(spec, tables) if is_wordpiece(spec) else None
-        self._memos = WordMemos()
+        self._caches = WordCaches()
         self._max_tokens = _NO_LIMIT if max_tokens is None else max_tokens
         self._max_chars = _NO_LIMIT if max_chars is None else max_chars
         self._library = LibraryTokenizer(tokenizer_json, max_tokens, max_chars, tables.n_tokens)
@@ -59,11 +59,11 @@ class BlockTokenizer:
 
     def _by_kernel(self, compiler: WordPieceCompiler, texts: TextBuffers) -> Ids:
         found, status, n_pending = self._run_kernel(compiler, texts)
-        if not n_pending:  # as nearly always; to look for them takes longer than a short text
+        if not n_pending:  # nearly always; looking for them takes longer than a short text
             return found
         rows = np.flatnonzero(status != DONE)
         while len(unknown := status[rows][status[rows] % 8 == NEEDS_PAGE]):
-            # Rare: a script that this process has not met. Learn its characters, then do its texts again.
+            # Rare: a script new to this process. Learn its characters, then repeat its texts.
             compiler.add_pages(set((unknown // 8).tolist()))
             more, status[rows], _ = self._run_kernel(compiler, texts.take(rows))
             found = _with_rows(found, more, rows)
@@ -73,14 +73,14 @@ class BlockTokenizer:
     def _run_kernel(
         self, compiler: WordPieceCompiler, texts: TextBuffers
     ) -> tuple[Ids, NDArray[np.int32], int]:
-        """Ids, what became of each text, and how many are not done."""
+        """The ids, the status of each text, and the number of texts that are not done."""
         n_texts = len(texts.offsets) - 1
         ids = np.empty(texts.offsets.item(-1) - texts.offsets.item(0) + 16, np.int32)
         ends, status = np.empty(n_texts, np.int64), np.empty(n_texts, np.int32)
-        memo = self._memos.take(compiler.tables.words)
+        cache = self._caches.take(compiler.tables.words)
         limits = self._max_tokens, self._max_chars
-        n_pending = tokenise(*texts, compiler.tables, memo, *limits, ids, ends, status)
-        self._memos.give_back(memo)
+        n_pending = tokenise(*texts, compiler.tables, cache, *limits, ids, ends, status)
+        self._caches.give_back(cache)
         return (ids, ends), status, n_pending
 
     def _by_library(self, found: Ids, texts: TextBuffers, rows: NDArray[np.int64]) -> Ids:
@@ -90,7 +90,7 @@ class BlockTokenizer:
 
 
 def _with_rows(found: Ids, more: Ids, rows: NDArray[np.int64]) -> Ids:
-    """Put the ids of some rows, which have none as yet, between the others."""
+    """Insert the ids of rows that have none yet."""
     ends, lengths = found[1], np.diff(more[1], prepend=0)
     shifts = np.zeros(len(ends), np.int64)
     shifts[rows] = lengths

@@ -1,4 +1,4 @@
-"""Token ids piece by piece, for the tokenizers that `encoder.tokenizer.recipes` knows."""
+"""Tokenise piece by piece with the tokenizers that `encoder.tokenizer.recipes` supports."""
 
 import json
 import threading
@@ -31,18 +31,20 @@ from encoder.tokenizer.subwords import subword_tables
 __all__ = ["PretokenTokenizer", "pretoken_tokenizer"]
 
 _SLOTS = 1 << 17
-_NUMBERS_A_SLOT = 8  # of the arena: bytes and ids of pieces
+_NUMBERS_PER_SLOT = 8  # of the arena, which holds the bytes and ids of pieces
 _FULL = 0.75
-_MISSES = 1 << 14  # reported at a time
+_MISSES = 1 << 14  # reported by one call of the kernel
 _LAST_PAGE = 0x1100
+# Fields that a recipe and the kernel's tables share; the model is decided later.
+_SHARED = ("regex", "digits", "blanks", "prefix", "spaced", "strict", "parted", "margin")
 
 
 @dataclass
-class _Memo:
-    """A table of pieces that one thread fills; see `encoder.kernels.piece_table`. Its memory is 12 MB."""
+class _PieceCache:
+    """A table of pieces (`encoder.kernels.piece_table`) that one thread fills; 10 MB of memory."""
 
     slots: NDArray[np.uint64] = field(default_factory=lambda: np.zeros((_SLOTS, 2), np.uint64))
-    arena: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(_SLOTS * _NUMBERS_A_SLOT, np.uint64))
+    arena: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(_SLOTS * _NUMBERS_PER_SLOT, np.uint64))
     used: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
 
     def is_full(self) -> bool:
@@ -52,7 +54,7 @@ class _Memo:
 def pretoken_tokenizer(
     tokenizer_json: str, spec: dict[str, Any], library: LibraryTokenizer, max_tokens: int, max_chars: int
 ) -> "PretokenTokenizer | None":
-    """The way piece by piece for this tokenizer, or None where only the library is right."""
+    """A tokenizer that works piece by piece, or None if only the library is exact."""
     found = recipe(spec)
     if found is None:
         return None
@@ -60,7 +62,7 @@ def pretoken_tokenizer(
 
 
 class PretokenTokenizer:
-    """Gives the ids of `LibraryTokenizer`, remembering pieces of texts that were met before."""
+    """Returns the ids of `LibraryTokenizer`, and remembers pieces of texts and their ids."""
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class PretokenTokenizer:
         self._resolver = _resolver(tokenizer, recipe)
         self._replaced = _replaced(spec.get("normalizer"))
         self._lock = threading.Lock()
-        self._free: list[_Memo] = []
+        self._free: list[_PieceCache] = []
         self._max_tokens, self._max_chars = max_tokens, max_chars
         self._tables = _tables(tokenizer, spec, recipe)
         self._add_pages({0})
@@ -84,21 +86,21 @@ class PretokenTokenizer:
     def tokenise(
         self, texts: TextBuffers, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Token ids of some of the texts, one behind the other, and `(n_rows,)` where each one's end.
+        """The token ids of some of the texts, concatenated, and `(n_rows,)` the end of each text in them.
 
         Raises:
             InputError: a text is not valid UTF-8.
         """
         try:
-            memo = self._free.pop()  # no other thread has it
+            cache = self._free.pop()  # atomic, so no other thread has it
         except IndexError:
-            memo = _Memo()
+            cache = _PieceCache()
         first, lengths = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         parts: list[NDArray[np.int32]] = []
         pending, base, more = np.arange(len(rows)), 0, True
         to_library = np.zeros(0, np.int64)
         while len(pending) and more:
-            ids, ends, status, missing = self._run(texts, rows[pending], memo)
+            ids, ends, status, missing = self._run(texts, rows[pending], cache)
             done = status == DONE
             begins = np.concatenate([[0], ends[:-1]])
             first[pending[done]] = base + begins[done]
@@ -108,11 +110,11 @@ class PretokenTokenizer:
             to_library = np.concatenate([to_library, pending[status == FALLBACK]])
             again = (status == MISSES) | (status % 4 == NEEDS_PAGE)
             pages = set((status[status % 4 == NEEDS_PAGE] // 4).tolist())
-            more = self._add_pages(pages) | self._resolve(texts, missing, memo)
+            more = self._add_pages(pages) | self._resolve(texts, missing, cache)
             pending = pending[again]
         to_library = np.concatenate([to_library, pending])
-        if not memo.is_full():  # a full one is dropped, so that memos follow the stream
-            self._free.append(memo)
+        if not cache.is_full():  # drop a full one, so that caches follow the stream
+            self._free.append(cache)
         if len(parts) == 1 and not len(to_library):
             return parts[0], ends
         if len(to_library):
@@ -122,7 +124,7 @@ class PretokenTokenizer:
             parts.append(ids)
         return gather(np.concatenate([*parts, np.zeros(0, np.int32)]), first, lengths)
 
-    def _run(self, texts: TextBuffers, rows: NDArray[np.int64], memo: _Memo) -> Any:
+    def _run(self, texts: TextBuffers, rows: NDArray[np.int64], cache: _PieceCache) -> Any:
         n_bytes = int((texts.offsets[rows + 1] - texts.offsets[rows]).sum())
         ids = np.empty(2 * n_bytes + 4096, np.int32)
         ends, status = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
@@ -132,9 +134,9 @@ class PretokenTokenizer:
             texts.offsets,
             rows,
             self._tables,
-            memo.slots,
-            memo.arena,
-            memo.used,
+            cache.slots,
+            cache.arena,
+            cache.used,
             self._max_tokens,
             self._max_chars,
             ids,
@@ -145,7 +147,7 @@ class PretokenTokenizer:
         return ids, ends, status, missing[:n_missing]
 
     def _add_pages(self, numbers: set[int]) -> bool:
-        """Ask for these pages of characters; whether there were any."""
+        """Classify the characters of these pages; whether there were any."""
         with self._lock:
             for number in sorted(numbers):
                 tables = self._tables
@@ -158,8 +160,8 @@ class PretokenTokenizer:
                         self._tables.ascii[:128] = page[:128]
         return bool(numbers)
 
-    def _resolve(self, texts: TextBuffers, missing: NDArray[np.int64], memo: _Memo) -> bool:
-        """Ask the library for pieces, once for each, and remember them; whether there were any, and room."""
+    def _resolve(self, texts: TextBuffers, missing: NDArray[np.int64], cache: _PieceCache) -> bool:
+        """Tokenise each missing piece once and remember it; False if there were none or the cache is full."""
         if not len(missing):
             return False
         whole = texts.data
@@ -177,14 +179,14 @@ class PretokenTokenizer:
                 np.array([lead for _, lead in found]),
                 np.array([i for row in ids for i in row], np.int32),
                 np.cumsum([len(row) for row in ids]),
-                memo.slots,
-                memo.arena,
-                memo.used,
+                cache.slots,
+                cache.arena,
+                cache.used,
             )
         )
 
     def _best_path(self, piece: str) -> list[int]:
-        """The ids of a piece of what Unigram takes as one, or that it is unsure."""
+        """The ids of a piece of a text that Unigram does not split, or `UNSURE`."""
         form = self._resolver.normalizer.normalize_str(piece) if self._resolver.normalizer else piece
         parts = self._resolver.pre_tokenizer.pre_tokenize_str(form)
         text = np.frombuffer("".join(part for part, _ in parts).encode(), np.uint8)
@@ -196,7 +198,7 @@ class PretokenTokenizer:
 
 
 def _resolver(tokenizer: Tokenizer, recipe: Recipe) -> Tokenizer:
-    """The tokenizer that is right for a piece by itself; it shares the model."""
+    """The tokenizer for single pieces, which shares the model."""
     parts = {"normalizer": recipe.normalizer, "pre_tokenizer": recipe.pre_tokenizer}
     empty = {"type": "BPE", "vocab": {}, "merges": []}
     small = Tokenizer.from_str(json.dumps({"version": "1.0", "added_tokens": [], "model": empty, **parts}))
@@ -222,20 +224,13 @@ def _tables(tokenizer: Tokenizer, spec: dict[str, Any], recipe: Recipe) -> Piece
     width = max((len(token) for token in added), default=1)
     unknown = unknown_id(tokenizer, spec)
     return PieceTables(
-        regex=recipe.regex,
-        digits=recipe.digits,
-        blanks=recipe.blanks,
-        prefix=recipe.prefix,
-        spaced=recipe.spaced,
-        strict=recipe.strict,
+        **{name: getattr(recipe, name) for name in _SHARED},
         unknown=-1 if unknown is None else unknown,
         ascii=np.full(256, DOUBT, np.uint8),
         page_of=np.full(_LAST_PAGE, -1, np.int32),
         pages=np.zeros((0, 256), np.uint8),
         added=np.array([list(token.ljust(width, b"\xff")) for token in added], np.uint8).reshape(-1, width),
         added_ids=np.array([token["id"] for token in spec.get("added_tokens", [])], np.int32),
-        parted=recipe.parted,
-        margin=recipe.margin,
         added_first=np.isin(np.arange(256), [token[0] for token in added]),
-        **subword_tables(model, recipe.model)._asdict(),
+        **subword_tables(model, recipe.model),
     )

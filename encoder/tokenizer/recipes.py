@@ -1,16 +1,16 @@
-r"""Which tokenizers can be done piece by piece, read from `tokenizer.json` alone.
+r"""Decide from `tokenizer.json` which tokenizers can work piece by piece.
 
-What is not recognised here is left to `tokenizers`, so this module is strict: each setting that it lets pass
-keeps the promise that the ids of a text are those of its pieces, one behind the other. Why they are:
+`tokenizers` handles everything that this module does not recognise. So it is strict: it accepts a setting
+only if the ids of a text are always the concatenated ids of its pieces. The reasons why they are:
 
-- Byte-level BPE cuts by a pattern whose every match ends before a space that follows no white space, whatever
-  stands there. NFC never changes a character because of an ASCII one behind it.
-- Metaspace cuts before each space, and `WhitespaceSplit` at it. Normalisers work on single characters and the
-  marks that follow them, so a border between a visible character and a space stays where it is.
-- Unigram behind `Metaspace` that does not split finds the best path through a whole text. No token reaches
-  across the border before a space, so it is made of the best paths of pieces; where another path comes so
-  near that rounding might decide, the text is for the library.
-- BPE without pre-tokens never merges across a border where no token holds a space behind another character.
+- Byte-level BPE splits by a pattern whose matches never extend over a space that follows a visible character.
+  NFC never changes a character because of an ASCII character after it.
+- Metaspace splits before each space, and `WhitespaceSplit` at it. Normalisers work on single characters and
+  the marks after them, so they keep a boundary between a visible character and a space.
+- Unigram after a `Metaspace` that does not split finds the best path through the whole text. No token crosses
+  the boundary before a space, so that path consists of the best paths of the pieces. If another path comes so
+  close that rounding might decide, the library tokenises the text.
+- BPE without pre-tokens never merges across a boundary if no token has a space after another character.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from typing import Any
 
 __all__ = ["META", "Recipe", "recipe"]
 
-META = "\u2581"  # Metaspace's sign for a space
+META = "\u2581"  # Metaspace's symbol for a space
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _NEWER = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*|"
@@ -26,49 +26,50 @@ _NEWER = (
 )
 _DIGITS = {_NEWER % r"\p{N}": 1, _NEWER % r"\p{N}{1,3}": 3}
 _ALL = 1 << 30
-_MARGIN = 1e-5  # sums of 65,536 bytes are rounded by less than 1e-6
+_MARGIN = 1e-5  # the rounding error of scores is below 1e-6 for texts of up to 65,536 bytes
 _SPACES = ({"Regex": " {2,}"}, {"String": " "})
 _FORMS = {"NFC", "NFD", "NFKC", "NFKD"}
-_ALONE = {"Lowercase", "Replace", "Prepend", "Strip"}  # these do not look at a character's neighbours
+_ALONE = {"Lowercase", "Replace", "Prepend", "Strip"}  # these ignore a character's neighbours
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a tokenizer is done piece by piece.
+    """How to tokenise piece by piece.
 
     Attributes:
-        regex: 0 to cut at spaces, 1 at GPT-2's pattern, 2 at its successors'.
+        regex: where to split: 0 at spaces, 1 by GPT-2's pattern, 2 by its successors'.
         digits: how many digits stay together.
-        blanks: what several blanks before a plain piece are: 0 for the library, 1 as one, 2 each a sign.
-        prefix: 0 where nothing is put before a text, 1 a space where there is none, 2 a space in any case.
-        spaced: whether a space is put before each pre-token that begins with none.
-        model: 0 for the library, 1 BPE of bytes, 2 BPE of characters, 3 Unigram, for plain pieces.
-        margin: how near two paths of a piece may come in score for it to be sure, or 0 where pieces are whole
-            pre-tokens.
+        blanks: how to treat several blanks before a plain piece: 0 leave it to the library, 1 as one blank,
+            2 as one symbol each.
+        prefix: what to put before a text: 0 nothing, 1 a space unless it has one, 2 always a space.
+        spaced: whether to put a space before each pre-token that does not start with one.
+        model: the model for plain pieces: 0 the library, 1 BPE of bytes, 2 BPE of characters, 3 Unigram.
+        margin: the difference in score below which two paths of a piece are too close to decide; 0 if pieces
+            are whole pre-tokens.
         contextual: whether the normaliser looks at a character's neighbours.
-        parted: whether what stands between two added tokens is cut as a text by itself.
-        strict: whether only plain characters are for the kernel, because an added token is looked for in the
+        parted: whether the text between two added tokens is tokenised as a text of its own.
+        strict: whether the kernel handles plain characters only, because added tokens are matched in the
             normalised text.
-        normalizer: the part of `tokenizer.json` that is right for a piece by itself.
-        pre_tokenizer: likewise.
+        normalizer: the normaliser for single pieces, as in `tokenizer.json`.
+        pre_tokenizer: the pre-tokeniser for single pieces.
     """
 
-    regex: int
-    digits: int
-    blanks: int
     prefix: int
-    spaced: bool
     model: int
-    margin: float
-    contextual: bool
     parted: bool
     strict: bool
     normalizer: dict[str, Any] | None
     pre_tokenizer: dict[str, Any] | None
+    regex: int = 0
+    digits: int = 0
+    blanks: int = 0
+    spaced: bool = False
+    margin: float = 0.0
+    contextual: bool = False
 
 
 def recipe(spec: dict[str, Any]) -> Recipe | None:
-    """How to do the tokenizer of a parsed `tokenizer.json`, or None where that is for the library."""
+    """The recipe for a parsed `tokenizer.json`, or None if only the library is exact."""
     normalizers = _parts(spec.get("normalizer"), "normalizers")
     splitters = _parts(spec.get("pre_tokenizer"), "pretokenizers")
     model = spec["model"]
@@ -87,7 +88,7 @@ def recipe(spec: dict[str, Any]) -> Recipe | None:
 
 
 def _parts(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    """The members of a sequence, nested or not."""
+    """The members of a sequence, flattened."""
     if part is None:
         return []
     if part["type"] != "Sequence":
@@ -96,14 +97,14 @@ def _parts(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
 
 
 def _known(normalizers: list[dict[str, Any]]) -> bool:
-    """Whether all normalisers leave borders before spaces where they are."""
+    """Whether all normalisers keep boundaries before spaces."""
     for place, part in enumerate(normalizers):
         kind = part["type"]
         if kind == "Replace":
             if not _keeps_borders(part):
                 return False
         elif kind == "Precompiled":
-            if place:  # it works on grapheme clusters, and these are known of the text as it stands alone
+            if place:  # it works on grapheme clusters, which are known for the original text only
                 return False
         elif kind == "Prepend":
             if place or part["prepend"] != META:
@@ -114,7 +115,7 @@ def _known(normalizers: list[dict[str, Any]]) -> bool:
 
 
 def _keeps_borders(part: dict[str, Any]) -> bool:
-    """Whether a replacement touches no space, or runs of spaces alone."""
+    """Whether a replacement involves no spaces, or only runs of spaces."""
     pattern, content = part["pattern"], part["content"]
     if pattern in _SPACES:
         return content in (" ", META) if "Regex" in pattern else content == META
@@ -123,7 +124,7 @@ def _keeps_borders(part: dict[str, Any]) -> bool:
 
 
 def _strictness(spec: dict[str, Any], normalizers: list[dict[str, Any]]) -> bool | None:
-    """Whether an added token makes the kernel strict; None where one cannot be done at all."""
+    """Whether added tokens make the kernel strict; None if it cannot support one of them."""
     added = spec.get("added_tokens", [])
     if any(not token["content"] for token in added):
         return None
@@ -131,13 +132,13 @@ def _strictness(spec: dict[str, Any], normalizers: list[dict[str, Any]]) -> bool
     if not normalized or not normalizers:
         return False
     visible = all(token.isascii() and token.isprintable() and " " not in token for token in normalized)
-    # These leave visible ASCII as it is: what is found in the normalised text stands in the text.
+    # These keep visible ASCII, so a token in the normalised text is also in the original one.
     kept = all(part["type"] in (*_FORMS, "Prepend") or _is_for_spaces(part) for part in normalizers)
     return True if visible and kept else None
 
 
 def _parted(spec: dict[str, Any]) -> bool:
-    """Whether added tokens are found in the text as it stands, and take nothing from what is around them."""
+    """Whether added tokens are matched in the original text and leave their neighbours alone."""
     flags = ("normalized", "lstrip", "rstrip", "single_word")
     return not any(token[flag] for token in spec.get("added_tokens", []) for flag in flags)
 
@@ -147,7 +148,7 @@ def _is_for_spaces(part: dict[str, Any]) -> bool:
 
 
 def _splits(spec: dict[str, Any], metaspace: dict[str, Any]) -> bool:
-    """Whether there is a border before each space: Metaspace's, or no token of Unigram reaches across."""
+    """Whether there is a boundary before each space: Metaspace splits, or no token of Unigram crosses it."""
     if metaspace["replacement"] != META:
         return False
     model = spec["model"]
@@ -158,7 +159,7 @@ def _splits(spec: dict[str, Any], metaspace: dict[str, Any]) -> bool:
 
 
 def _is_plain_bpe(model: dict[str, Any]) -> bool:
-    """Whether the model is BPE whose merges are all there is to know."""
+    """Whether the model is BPE without prefixes and suffixes."""
     return (
         model["type"] == "BPE"
         and not model.get("continuing_subword_prefix")
@@ -191,11 +192,9 @@ def _byte_level(
     return Recipe(
         regex=regex,
         digits=digits,
-        blanks=0,
         prefix=prefix,
         spaced=spaced,
         model=1,
-        margin=0.0,
         contextual=bool(normalizers),
         parted=_parted(spec),
         strict=strict,
@@ -223,11 +222,8 @@ def _metaspace(
         native = 0
     prefix = 0 if scheme == "never" else 1
     return Recipe(
-        regex=0,
-        digits=0,
         blanks=int(at_white_space or collapsed),
         prefix=prefix,
-        spaced=False,
         model=native,
         margin=0.0 if splitters[-1].get("split", True) else _MARGIN,
         contextual=not kinds <= _ALONE,
@@ -239,7 +235,7 @@ def _metaspace(
 
 
 def _scheme(metaspace: dict[str, Any]) -> str:
-    """When Metaspace puts its sign in front, in older files too."""
+    """When Metaspace puts its symbol before a text; older files write it differently."""
     before = "always" if metaspace.get("add_prefix_space", True) else "never"
     return str(metaspace.get("prepend_scheme", before))
 
@@ -269,14 +265,9 @@ def _whole(
         kept = [part for part in normalizers if part["type"] != "Prepend"]
         normalizer = {"type": "Sequence", "normalizers": kept}
     return Recipe(
-        regex=0,
-        digits=0,
         blanks=2,
         prefix=prefix,
-        spaced=False,
         model=2,
-        margin=0.0,
-        contextual=False,
         parted=_parted(spec) and not (splitters and _scheme(splitters[0]) == "first"),
         strict=strict,
         normalizer=normalizer,
@@ -285,6 +276,6 @@ def _whole(
 
 
 def _merged(model: dict[str, Any]) -> list[str]:
-    """What the merges make, without the spaces at its beginning."""
+    """The results of all merges, without leading spaces."""
     pairs = [pair.split(" ", 1) if isinstance(pair, str) else pair for pair in model["merges"]]
     return [(left + right).lstrip(META) for left, right in pairs]

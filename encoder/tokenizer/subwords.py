@@ -1,7 +1,7 @@
-"""A model's vocabulary and merges as the arrays that `encoder.kernels.subwords` reads."""
+"""A model's vocabulary and merges as the arrays that kernels read."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,34 +10,20 @@ from encoder.kernels.piece_table import remember_pieces
 from encoder.kernels.subwords import pair_table
 from encoder.kernels.unigram import token_trie
 
-__all__ = ["SubwordTables", "subword_tables"]
+__all__ = ["subword_tables"]
 
-_UNKNOWN_PENALTY = 10.0  # of an unknown character, below the worst token (SentencePiece)
+_UNKNOWN_PENALTY = 10.0  # how far an unknown character scores below the worst token, as in SentencePiece
 _LIBRARY, _BYTES, _CHARACTERS, _UNIGRAM = 0, 1, 2, 3
 _ASCII = 128
 
 
-class SubwordTables(NamedTuple):
-    """The fields of `PieceTables` that hold the model."""
-
-    model: int
-    byte_ids: NDArray[np.int32]
-    pairs: NDArray[np.int32]
-    slots: NDArray[np.uint64]
-    arena: NDArray[np.uint64]
-    edges: NDArray[np.int64]
-    tokens: NDArray[np.int32]
-    scores: NDArray[np.float64]
-    unknown_score: float
-
-
-def subword_tables(model: dict[str, Any], kind: int) -> SubwordTables:
-    """The arrays of a model, empty where its kind does not need them.
+def subword_tables(model: dict[str, Any], kind: int) -> dict[str, Any]:
+    """The fields of `PieceTables` that hold the model; arrays are empty if its kind does not need them.
 
     Args:
-        model: of a parsed `tokenizer.json`.
-        kind: 0 for none, 1 BPE of bytes, 2 BPE of characters, 3 Unigram. BPE whose vocabulary lacks a byte
-            becomes 0.
+        model: the model of a parsed `tokenizer.json`.
+        kind: 0 the library, 1 BPE of bytes, 2 BPE of characters, 3 Unigram. BPE whose vocabulary lacks a
+            byte becomes 0.
     """
     byte_ids, words, scores = np.full(256, -1, np.int32), {}, np.zeros(0)
     edges, tokens = np.zeros((1, 2), np.int64), np.zeros(1, np.int32)
@@ -55,21 +41,21 @@ def subword_tables(model: dict[str, Any], kind: int) -> SubwordTables:
         scores = np.array([score for _, score in model["vocab"]], np.float64)
         edges, tokens = _trie({token: i for i, (token, _) in enumerate(model["vocab"])})
     slots, arena = _word_table(words)
-    return SubwordTables(
-        model=kind,
-        byte_ids=byte_ids,
-        pairs=_pairs(model) if kind in (_BYTES, _CHARACTERS) else np.full((1, 4), -1, np.int32),
-        slots=slots,
-        arena=arena,
-        edges=edges,
-        tokens=tokens,
-        scores=scores,
-        unknown_score=float(scores.min(initial=0.0)) - _UNKNOWN_PENALTY,
-    )
+    return {
+        "model": kind,
+        "byte_ids": byte_ids,
+        "pairs": _pairs(model) if kind in (_BYTES, _CHARACTERS) else np.full((1, 4), -1, np.int32),
+        "slots": slots,
+        "arena": arena,
+        "edges": edges,
+        "tokens": tokens,
+        "scores": scores,
+        "unknown_score": float(scores.min(initial=0.0)) - _UNKNOWN_PENALTY,
+    }
 
 
 def _byte_letters() -> list[str]:
-    """How GPT-2 writes each byte: printable ones as they are, the others from 256 on."""
+    """The letter by which GPT-2 writes each byte: itself if printable, otherwise one from 256 on."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {byte: chr(byte) for byte in printable} | {byte: chr(256 + k) for k, byte in enumerate(others)}
@@ -77,7 +63,7 @@ def _byte_letters() -> list[str]:
 
 
 def _spelled(vocabulary: Mapping[str, int], letters: list[str]) -> dict[bytes, int]:
-    """The tokens of bytes as these bytes."""
+    """The ids of byte-level tokens by their bytes."""
     byte_of = {letter: byte for byte, letter in enumerate(letters)}
     return {
         bytes(byte_of[letter] for letter in token): i

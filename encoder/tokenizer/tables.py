@@ -1,10 +1,9 @@
-"""The compiled tokenizer as a file: made once, when a model is written or published, and mapped from then on.
+"""The compiled tokenizer: compiled when a model is written or published, then memory-mapped from a file.
 
-`tokenizer_tables.safetensors` stands in the model folder, where model2vec and sentence-transformers do not
-look for it. It holds the arrays that the vocabulary decides (`encoder.tokenizer.vocabulary`); rows of zeros,
-most of a hash table, are left out. Its metadata names the layout's number, the sha256 of the `tokenizer.json`
-that it was made of, and that of all the rest. A file that does not match in all three, or whose numbers would
-lead a kernel out of its arrays, is as good as none: all is made anew, in memory.
+`tokenizer_tables.safetensors` lies in the model folder; model2vec and sentence-transformers ignore it. It
+holds the arrays of `encoder.tokenizer.vocabulary`, without the rows of zeros that fill most of a hash table.
+Its metadata holds the format's number, the sha256 of the `tokenizer.json` and that of all the rest. If one of
+them does not match, or a number would lead a kernel out of bounds, the tokenizer is compiled in memory.
 """
 
 import hashlib
@@ -33,20 +32,20 @@ TABLES_FILE = "tokenizer_tables.safetensors"
 """The file's name in a model folder."""
 
 FORMAT = 1
-"""The number of the arrays' layout; whoever changes what an array means gives it a new one."""
+"""The file's format; increase it whenever the meaning of an array changes."""
 
 _ROWS = ".rows"
-_MOST_ZEROS = 64  # so many rows of zeros for each that is kept, or the file is no file of ours
+_MOST_ZEROS = 64  # rows of zeros per kept row; a file with more is not ours
 
 
 @dataclass(frozen=True)
 class TokenizerTables:
-    """What is to be known of a tokenizer before the first text.
+    """What the encoder needs to know of a tokenizer.
 
     Attributes:
         n_tokens: one more than the highest token id.
-        median_token_length: of the vocabulary's entries, in characters.
-        arrays: what `compile_vocabulary` made, by name; none for a tokenizer that has no kernel.
+        median_token_length: the median length of the vocabulary's entries, in characters.
+        arrays: the arrays of `compile_vocabulary` by name; empty unless it is WordPiece.
     """
 
     n_tokens: int
@@ -55,10 +54,10 @@ class TokenizerTables:
 
 
 def compile_tokenizer(tokenizer_json: str) -> TokenizerTables:
-    """Make the tables of a tokenizer.
+    """Compile the tables of a tokenizer.
 
     Raises:
-        ModelFormatError: `tokenizers` cannot read the text.
+        ModelFormatError: `tokenizers` cannot parse the text.
     """
     try:
         tokenizer = Tokenizer.from_str(tokenizer_json)
@@ -73,7 +72,7 @@ def compile_tokenizer(tokenizer_json: str) -> TokenizerTables:
 
 
 def pack_tables(tables: TokenizerTables, tokenizer_json: str) -> bytes:
-    """The tables as the bytes of a safetensors file; the same tables give the same bytes."""
+    """The tables as the bytes of a safetensors file; equal tables give equal bytes."""
     tensors: dict[str, NDArray[Any]] = {}
     lengths: dict[str, int] = {}
     for name, array in tables.arrays.items():
@@ -90,12 +89,12 @@ def pack_tables(tables: TokenizerTables, tokenizer_json: str) -> bytes:
         "lengths": lengths,
     }
     facts["sha256"] = _digest(tensors, facts)
-    # One entry: safetensors writes several in no order.
+    # One entry, because safetensors writes several in random order.
     return save(tensors, {"millstream": json.dumps(facts, sort_keys=True)})
 
 
 def read_tables(path: Path, tokenizer_json: str) -> TokenizerTables | None:
-    """The tables from a file, or None unless it is whole, in this format and of this `tokenizer.json`."""
+    """Read the tables; None unless the file is intact, in this format and made of this `tokenizer.json`."""
     if not path.is_file():
         return None
     try:
@@ -128,16 +127,16 @@ def read_tables(path: Path, tokenizer_json: str) -> TokenizerTables | None:
 
 
 def _with_zeros(kept: NDArray[Any], rows: NDArray[np.int32], length: int) -> NDArray[Any]:
-    """The array of which some rows were kept, at the beginning of a cache line."""
+    """The whole array, aligned, from the rows that were kept."""
     if not 0 <= length <= _MOST_ZEROS * (len(kept) + _MOST_ZEROS**2) or (rows.size and rows.min() < 0):
-        raise ValueError("rows that do not fit")
+        raise ValueError("invalid rows")
     array = aligned.zeros((length, *kept.shape[1:]), kept.dtype)
     array[rows] = kept
     return array
 
 
 def _digest(tensors: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> str:
-    """The sha256 of facts and arrays, their names, types and shapes."""
+    """The sha256 of the facts and of the arrays with their names, types and shapes."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(tensors):
         array = tensors[name]

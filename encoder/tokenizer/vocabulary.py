@@ -1,4 +1,4 @@
-"""The arrays that WordPiece's vocabulary decides: a trie of its tokens and hash tables of whole words."""
+"""Compile WordPiece's vocabulary: a trie of its tokens and hash tables of whole words."""
 
 import string
 from typing import Any
@@ -12,20 +12,20 @@ from encoder.tokenizer.word_cache import new_words
 
 __all__ = ["compile_vocabulary", "is_wordpiece"]
 
-_WORD_CHARS = 128  # of up to 4 bytes each
+_WORD_CHARS = 128  # of up to 4 bytes each, which the kernel has room for
 _PUNCTUATION = frozenset(string.punctuation)
 
 
 def is_wordpiece(spec: dict[str, Any]) -> bool:
-    """Whether a parsed `tokenizer.json` is one that the kernel does exactly.
+    """Whether the kernel supports a parsed `tokenizer.json` exactly.
 
-    That is BERT's normaliser, pre-tokeniser and WordPiece, where
+    It supports BERT's normaliser and pre-tokeniser with WordPiece if
 
-    - control characters are removed, so that no word holds a NUL;
-    - the prefix of continuing pieces and the unknown token begin with an ASCII character that BERT splits at,
-      so that no word of a text is taken for them;
-    - every added token is matched in the text as it stands (not normalised) and begins with such a character;
-    - a word of the longest length fits into the kernel's room for one.
+    - control characters are removed, so that no word contains a NUL;
+    - the prefix of continuing pieces and the unknown token start with ASCII punctuation, at which BERT
+      splits, so that no word of a text equals them;
+    - every added token is matched in the original text and starts with ASCII punctuation;
+    - the longest word fits into the kernel's buffer.
     """
     model, normalizer, splitter = (spec.get(part) or {} for part in ("model", "normalizer", "pre_tokenizer"))
     prefix, unknown = model.get("continuing_subword_prefix", ""), model.get("unk_token", "")
@@ -47,12 +47,12 @@ def is_wordpiece(spec: dict[str, Any]) -> bool:
 
 
 def _is_split_at(text: str) -> bool:
-    """Whether the text begins with ASCII punctuation."""
+    """Whether the text starts with ASCII punctuation."""
     return text[:1] in _PUNCTUATION
 
 
 def compile_vocabulary(spec: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """The arrays of `WordPieceTables` that the vocabulary decides, by name; they take longest to make."""
+    """The arrays of `WordPieceTables` that depend on the vocabulary alone, by name; the slow part."""
     model = spec["model"]
     vocabulary, prefix = model["vocab"], model["continuing_subword_prefix"]
     added_first = {token["content"][:1].encode() for token in spec.get("added_tokens", [])}
@@ -64,13 +64,13 @@ def compile_vocabulary(spec: dict[str, Any]) -> dict[str, NDArray[Any]]:
 def _words(
     vocabulary: dict[str, int], prefix: str, max_chars: int, added_first: set[bytes], *, lower: bool
 ) -> Words:
-    """Hash tables of the ASCII words that are one token and of punctuation, with room for as many again."""
+    """Hash tables of ASCII words that are one token, and of punctuation, with room for as many again."""
     ids = {
         token.encode(): i
         for token, i in vocabulary.items()
         if token.isascii() and (token.isalnum() or token in _PUNCTUATION)
         if not token.startswith(prefix) and 0 < len(token) <= min(LONG_BYTES, max_chars)
-        if not (lower and token != token.lower())  # no word is, and "A" would be found for "A\0"
+        if not (lower and token != token.lower())  # no word has capitals, and "A" would be found for "A\0"
     }
     n_slots = 1 << max(12, (3 * len(ids)).bit_length())
     words = new_words(n_slots, n_slots // 4)
@@ -84,7 +84,7 @@ def _words(
 
 
 def _trie(vocabulary: dict[str, int], prefix: str) -> NDArray[np.int32]:
-    """Double-array trie with root 0 for the beginnings of words and root 1 for what continues them."""
+    """A double-array trie with root 0 for the starts of words and root 1 for their continuations."""
     inside = [token.startswith(prefix) and len(token) > len(prefix) for token in vocabulary]
     keys = [token[len(prefix) * more :].encode() for token, more in zip(vocabulary, inside, strict=True)]
     first, byte, token = _nodes(
@@ -99,13 +99,13 @@ def _trie(vocabulary: dict[str, int], prefix: str) -> NDArray[np.int32]:
 def _nodes(
     node: NDArray[np.int64], keys: list[bytes], tokens: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """A trie's nodes, numbered breadth first: where the edges of each begin, the edges' bytes, the tokens.
+    """Number a trie's nodes breadth first: the first edge of each node, the edges' bytes, the nodes' tokens.
 
-    All keys go one step down together; those that take the same edge meet in the same node.
+    All keys descend one level at a time; those that take the same edge meet in the same node.
 
     Args:
         node: `(n_keys,)` each key's root, 0 or 1; overwritten.
-        keys: what leads to the tokens.
+        keys: the tokens' bytes, without the prefix of continuing pieces.
         tokens: `(n_keys,)` the token ids.
     """
     data = np.frombuffer(b"".join(keys) or b"\0", np.uint8)

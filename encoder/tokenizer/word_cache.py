@@ -1,38 +1,38 @@
-"""Words that were met before, with their token ids: one set of hash tables for each thread at work."""
+"""Caches of words and their token ids, one for each working thread."""
 
 import numpy as np
 
 from encoder import aligned
 from encoder.kernels.words import LONG_SLOT, SHORT_SLOT, Words, is_full
 
-__all__ = ["WordMemos", "new_words"]
+__all__ = ["WordCaches", "new_words"]
 
 
-class WordMemos:
-    """Memos that are free; a thread takes one, fills it and gives it back, so that no two write to one."""
+class WordCaches:
+    """The idle caches: a thread takes one, fills it and gives it back, so that no two threads share one."""
 
     def __init__(self) -> None:
         self._free: list[Words] = []
 
     def take(self, words: Words) -> Words:
-        """A memo for one thread, made of the vocabulary's `words` if none is free."""
+        """An idle cache, or a new one that holds the vocabulary's `words`."""
         try:
             return self._free.pop()
         except IndexError:
-            memo = new_words(len(words.short) // SHORT_SLOT, len(words.long) // LONG_SLOT)
-            for mine, vocabulary in zip(memo, words, strict=True):
+            cache = new_words(len(words.short) // SHORT_SLOT, len(words.long) // LONG_SLOT)
+            for mine, vocabulary in zip(cache, words, strict=True):
                 mine[:] = vocabulary
-            return memo
+            return cache
 
-    def give_back(self, memo: Words) -> None:
-        """Keep a memo for the next one; a full one is dropped, so that memos follow the stream."""
-        short, long = memo.used.tolist()
-        if is_full(len(memo.short) // SHORT_SLOT, short) or is_full(len(memo.long) // LONG_SLOT, long):
+    def give_back(self, cache: Words) -> None:
+        """Keep a cache for later, unless it is full: new caches follow the stream."""
+        short, long = cache.used.tolist()
+        if is_full(len(cache.short) // SHORT_SLOT, short) or is_full(len(cache.long) // LONG_SLOT, long):
             return
-        self._free.append(memo)
+        self._free.append(cache)
 
 
 def new_words(n_short: int, n_long: int) -> Words:
-    """Empty tables with so many slots, powers of two; no slot lies in two cache lines."""
+    """Empty tables with these powers of two of slots, none of which straddles two cache lines."""
     short, long = (aligned.zeros((n,), np.uint64) for n in (SHORT_SLOT * n_short, LONG_SLOT * n_long))
     return Words(short, long, np.zeros(2, np.int64))

@@ -1,8 +1,8 @@
-"""The tables of the WordPiece kernel, asked of the tokenizer itself.
+"""The tables of the WordPiece kernel, extended as texts need new characters.
 
-Which characters are removed, split at, lowered or stripped of accents is BERT's business (Devlin et al. 2019)
-and changes with Unicode's version, so it is not written down here: each character is shown once to the
-tokenizer's own normaliser and pre-tokeniser, 256 code points at a time, when a text first needs them.
+BERT (Devlin et al. 2019) decides which characters are removed, split at, lowercased or stripped of accents,
+and that changes with Unicode's version. So this module asks the tokenizer's own normaliser and pre-tokeniser
+about each character, 256 code points (a page) at a time, when a text first needs them.
 """
 
 import json
@@ -33,11 +33,11 @@ _ASCII = 128
 _PAGE = 256
 _LAST_CODE_POINT = 0x110000
 _SURROGATES = range(0xD800, 0xE000)
-_BORDER = "|"  # no normaliser changes it, or marks behind it
+_SEPARATOR = "|"  # normalisers change neither it nor marks after it
 
 
 def _without_vocabulary(spec: dict[str, Any]) -> Tokenizer:
-    """The tokenizer's normaliser and pre-tokeniser; to read its vocabulary would take a tenth of a second."""
+    """The tokenizer without its vocabulary, whose loading takes a tenth of a second."""
     model = {**spec["model"], "vocab": {}}
     return Tokenizer.from_str(
         json.dumps({**spec, "model": model, "added_tokens": [], "post_processor": None})
@@ -45,13 +45,13 @@ def _without_vocabulary(spec: dict[str, Any]) -> Tokenizer:
 
 
 class WordPieceCompiler:
-    """Builds `WordPieceTables` and extends them by the pages that texts need.
+    """Builds `WordPieceTables` and adds the pages that texts need.
 
-    `tables` is replaced, never changed, so a thread that holds it can go on with it.
+    `tables` is replaced and never changed, so a thread may keep using the object that it holds.
     """
 
     def __init__(self, spec: dict[str, Any], tables: TokenizerTables) -> None:
-        """Begin with a parsed `tokenizer.json` and what was compiled of it."""
+        """Start with a parsed `tokenizer.json` and its compiled tables."""
         tokenizer = _without_vocabulary(spec)
         self._normalizer = tokenizer.normalizer
         self._splitter = tokenizer.pre_tokenizer
@@ -61,7 +61,7 @@ class WordPieceCompiler:
         if max(vocabulary.values(), default=-1) >= tables.n_tokens:
             raise ModelFormatError("the compiled tokenizer is not that of tokenizer.json: remove its file")
         for array in tables.arrays.values():
-            array.flags.writeable = False  # as a memory map is: Numba compiles anew for arrays to write to
+            array.flags.writeable = False  # as a memory map is: Numba compiles another variant for others
         added = sorted(token["content"] for token in spec.get("added_tokens", []))
         ascii_table, isolated = self._ascii(vocabulary)
         lower = bool(ascii_table[ord("A")] == ord("a"))
@@ -83,10 +83,10 @@ class WordPieceCompiler:
         )
 
     def add_pages(self, numbers: set[int]) -> None:
-        """Ask for the code points of these pages (a page is 256 code points).
+        """Add the code points of these pages.
 
-        There is no lock, which a fork could leave locked: of two threads that learn at once one may undo
-        what the other did, and the other asks again.
+        There is no lock, because a fork could leave it locked: if two threads add pages at once, one may
+        undo the other's work, and the kernel asks again.
         """
         for number in sorted(numbers):
             if self.tables.page_of[number] < 0:
@@ -122,7 +122,7 @@ class WordPieceCompiler:
         table = np.full(256, MULTIBYTE, np.uint8)
         isolated = np.full(_ASCII, -1, np.int32)
         for code in range(_ASCII):
-            # One by one, because the border is among them.
+            # One by one, because the separator is among them.
             [(kind, text)] = _classify([chr(code)], self._normalizer, self._splitter)
             table[code] = ord(text) if kind == MULTIBYTE else kind
             if kind == ISOLATED:
@@ -131,7 +131,7 @@ class WordPieceCompiler:
 
 
 def _is_plain(table: NDArray[np.uint8]) -> bool:
-    """Whether ASCII is what `encoder.kernels.intrinsics` takes it for."""
+    """Whether ASCII characters have the classes that `encoder.kernels.intrinsics.classes` assumes."""
     kinds = dict(enumerate(table[:_ASCII].tolist()))
     expected = {
         **dict.fromkeys(range(_ASCII), REMOVED),
@@ -144,34 +144,33 @@ def _is_plain(table: NDArray[np.uint8]) -> bool:
 
 
 def _second_bytes(added: list[str]) -> NDArray[np.bool_]:
-    """Which bytes stand second in an added token; all, if one is a single byte."""
+    """The second bytes of added tokens; all bytes, if a token is a single byte."""
     seconds = [ord(token[1]) for token in added if len(token) > 1]
     return np.isin(np.arange(256), seconds) | any(len(token) == 1 for token in added)
 
 
 def _padded(texts: list[bytes]) -> NDArray[np.uint8]:
-    """One row a text, padded with zeros."""
+    """One row per text, padded with zeros."""
     width = max((len(text) for text in texts), default=1)
     return np.array([list(text.ljust(width, b"\0")) for text in texts], np.uint8).reshape(-1, width)
 
 
 def _classify(chars: Sequence[str], normalizer: Any, splitter: Any) -> list[tuple[int, str]]:
-    """The kind of each character and, for a part of a word or one that stands alone, its normalised form.
+    """The kind of each character and, for parts of words and isolated characters, its normalised form.
 
-    All are shown at once, with characters between them that keep them apart, which is sooner done than
-    showing each by itself.
+    All characters are classified in one call, separated by `|`, which is faster than one by one.
 
     Args:
-        chars: characters, not the border itself among several.
-        normalizer: of `tokenizers`.
-        splitter: the pre-tokeniser, likewise.
+        chars: one character, or several without the separator.
+        normalizer: the normaliser, of `tokenizers`.
+        splitter: the pre-tokeniser, of `tokenizers`.
     """
-    forms = normalizer.normalize_str(_BORDER.join(chars)).split(_BORDER) if len(chars) > 1 else []
-    if len(forms) != len(chars):  # a character became the border, or is it
+    forms = normalizer.normalize_str(_SEPARATOR.join(chars)).split(_SEPARATOR) if len(chars) > 1 else []
+    if len(forms) != len(chars):  # a character became the separator, or is it
         forms = [normalizer.normalize_str(char) for char in chars]
     groups: list[list[str]] = []
-    for piece, _ in splitter.pre_tokenize_str(" ".join(f"{_BORDER}a{form}a" for form in forms)):
-        if piece == _BORDER:
+    for piece, _ in splitter.pre_tokenize_str(" ".join(f"{_SEPARATOR}a{form}a" for form in forms)):
+        if piece == _SEPARATOR:
             groups.append([])
         else:
             groups[-1].append(piece)
@@ -183,7 +182,7 @@ def _classify(chars: Sequence[str], normalizer: Any, splitter: Any) -> list[tupl
 def _kind(form: str, pieces: list[str]) -> tuple[int, str]:
     if not form:
         return REMOVED, ""
-    # Marks are put into canonical order when accents are stripped, so these depend on their neighbours.
+    # Stripping accents sorts marks into canonical order, so they depend on their neighbours.
     if any(unicodedata.combining(c) or unicodedata.category(c) == "Cn" for c in form):
         return UNSURE, ""
     text = form.strip()

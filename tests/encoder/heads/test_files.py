@@ -110,12 +110,12 @@ def rewritten(data, **changes):
         ({"format": 2}, "it has format 2, this Millstream reads 1: upgrade Millstream"),
         ({"kind": "oracle"}, "Invalid enum value 'oracle'"),
         ({"name": "other"}, "it holds a head 'other'"),
-        ({"labels": ["a", "b", "c"]}, "do not fit 3 labels or axes and 8 dimensions"),
-        ({"directions": floats(2, DIM + 1)}, "do not fit 2 labels or axes and 8 dimensions"),
+        ({"labels": ["a", "b", "c"]}, "do not have 3 labels or axes and 8 dimensions"),
+        ({"directions": floats(2, DIM + 1)}, "do not have 2 labels or axes and 8 dimensions"),
         ({"directions": floats(2, DIM).astype(np.float64)}, "'directions' must be finite float32 numbers"),
         ({"offsets": np.array([1, np.nan], np.float32)}, "'offsets' must be finite float32 numbers"),
-        ({"link": "isotonic"}, "its curves do not fit its labels"),
-        ({"several": True}, "several labels and softmax do not go together"),
+        ({"link": "isotonic"}, "its curves do not match its labels"),
+        ({"several": True}, "softmax cannot give several labels"),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(changes, reason, folder):
@@ -123,7 +123,7 @@ def test_a_file_that_contradicts_itself_is_refused(changes, reason, folder):
     path.write_bytes(rewritten(path.read_bytes(), **changes))
     with pytest.raises(ModelFormatError) as caught:
         load_model(folder)
-    assert str(caught.value).startswith(f"{path} is no head: ")
+    assert str(caught.value).startswith(f"{path} is not a head: ")
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -132,19 +132,19 @@ def test_a_file_that_contradicts_itself_is_refused(changes, reason, folder):
 def test_a_file_that_is_cut_off_is_refused(length, folder):
     path = folder / head_path("odd")
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(ModelFormatError, match=r"odd.safetensors is no head: "):
+    with pytest.raises(ModelFormatError, match=r"odd.safetensors is not a head: "):
         load_model(folder)
 
 
 def test_a_safetensors_file_of_somebody_else_is_no_head(folder):
     (folder / head_path("other")).write_bytes(save({"x": floats(2)}))
-    with pytest.raises(ModelFormatError, match=r"other.safetensors is no head: "):
+    with pytest.raises(ModelFormatError, match=r"other.safetensors is not a head: "):
         load_model(folder)
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a-b", "a b", "a/b", "é", "a" * 51, "_a", "a\n"])
 def test_names_that_no_column_can_begin_with_are_refused(name):
-    with pytest.raises(ConfigurationError, match="no name for a head"):
+    with pytest.raises(ConfigurationError, match="not a name for a head"):
         check_head_name(name)
 
 

@@ -220,7 +220,7 @@ def test_a_read_only_cache_serves_what_it_holds(make_model):
             Path(parent).chmod(0o755)
     version, error = result.stdout.splitlines()
     assert version == "1"
-    assert "set MILLSTREAM_CACHE to another" in error
+    assert "set MILLSTREAM_CACHE to another folder" in error
 
 
 FETCH = """

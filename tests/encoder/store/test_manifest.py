@@ -170,5 +170,5 @@ def test_no_versions_means_none_is_selected():
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", ".hidden", "é", "a@1", "x" * 101, "a\n"])
 def test_names_that_no_uri_could_hold_are_refused(name):
-    with pytest.raises(InvalidReference, match="no model name"):
+    with pytest.raises(InvalidReference, match="not a model name"):
         check_name(name)

@@ -209,7 +209,7 @@ def test_a_full_memo_is_dropped_and_ids_stay_right(monkeypatch):
         right = _lists(*library.tokenise(lines))
         for _ in range(2):
             assert _lists(*ours.tokenise(_buffers(pa.array(lines)), np.arange(300))) == right
-        assert all(not memo.is_full() for memo in ours._free)
+        assert all(not cache.is_full() for cache in ours._free)
 
 
 def test_threads_share_one_tokenizer():

@@ -363,7 +363,7 @@ def test_a_folder_with_something_in_it_is_left_alone(teacher, tmp_path):
 
 
 def test_names_and_stores_that_cannot_be_are_refused(teacher, tmp_path):
-    with pytest.raises(InvalidReference, match="no model name"):
+    with pytest.raises(InvalidReference, match="not a model name"):
         run(teacher, "--store", tmp_path, "--name", "../x")
     with pytest.raises(InvalidReference, match="unknown scheme"):
         run(teacher, "--store", "ftp://host/models", "--name", "x")

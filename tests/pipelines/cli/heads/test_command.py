@@ -193,7 +193,7 @@ def test_novelty_is_measured_on_what_is_normal_and_on_what_is_named(millstream, 
         (("--label", "share", "--publish"), "the label 'share' is double"),
         (("--label", "id", "--publish"), "only 1 distinct texts have the label '0': give at least 5"),
         (("--label", "null", "--publish"), "has a text and the label 'null'"),
-        (("--label", "kind", "--name", "a-b", "--publish"), "'a-b' is no name for a head"),
+        (("--label", "kind", "--name", "a-b", "--publish"), "'a-b' is not a name for a head"),
         (("--label", "tags", "--calibration", "temperature", "--publish"), "is for one label a record"),
     ],
 )

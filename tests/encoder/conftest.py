@@ -1,4 +1,4 @@
-"""Texts that the encoder is compared on."""
+"""Real texts."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Arrays that begin with a cache line."""
+"""Arrays that start at a cache line."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Texts in, vectors out: those of model2vec, whatever the texts come in."""
+"""Vectors equal model2vec's for texts of any type."""
 
 import dataclasses
 import functools
@@ -120,7 +120,7 @@ def test_null_empty_and_unknown_texts_are_zeros(encoder):
     assert vectors[-1].any()
 
 
-def test_a_null_is_zeros_whatever_its_bytes_are(encoder):
+def test_a_null_gives_zeros_even_if_it_has_bytes(encoder):
     offsets = pa.py_buffer(np.array([0, 4, 8, 12], np.int32))
     buffers = [pa.py_buffer(b"\x05"), offsets, pa.py_buffer(b"cardcardcard")]
     vectors = encoder.encode(pa.Array.from_buffers(pa.string(), 3, buffers))
@@ -220,7 +220,7 @@ def test_texts_of_10_megabytes_are_encoded(part, max_length):
     [[1], [b"bytes"], 5, None, pa.array([1]), ["\ud800"]],
     ids=["numbers", "bytes", "a number", "None", "Arrow integers", "a lone surrogate"],
 )
-def test_what_is_no_text_is_an_input_error(encoder, wrong):
+def test_other_types_than_text_are_an_input_error(encoder, wrong):
     with pytest.raises(InputError):
         encoder.encode(wrong)
 

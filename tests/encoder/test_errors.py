@@ -1,4 +1,4 @@
-"""The tree of errors is what its docstring draws."""
+"""The classes of errors match the tree in the docstring."""
 
 import inspect
 import re

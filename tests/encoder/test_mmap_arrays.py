@@ -1,4 +1,4 @@
-"""Arrays of files are mapped: processes share their pages."""
+"""Arrays of files are memory-mapped, so processes share their pages."""
 
 import subprocess
 import sys

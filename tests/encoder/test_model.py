@@ -56,7 +56,7 @@ def _same(one, other):
 
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_saved_is_loaded(kind, normalize, tmp_path):
+def test_a_saved_model_loads_unchanged(kind, normalize, tmp_path):
     model = _model(kind, normalize=normalize, max_length=77, language=["en"])
     loaded = load_model(save_model(model, tmp_path / "a"))
     assert _same(loaded.table, model.table)
@@ -294,7 +294,7 @@ def test_settings_say_what_was_saved(tmp_path):
 
 @pytest.mark.parametrize("exists", [False, True])
 @pytest.mark.parametrize("step", ["write_tensors", "write_text", "rename"])
-def test_a_failing_write_leaves_nothing_behind(step, exists, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_nothing(step, exists, tmp_path, monkeypatch):
     target = tmp_path / "minilm"
     if exists:
         target.mkdir()
@@ -316,7 +316,7 @@ def test_a_failing_write_leaves_nothing_behind(step, exists, tmp_path, monkeypat
     assert load_model(save_model(_model(), target)).dim == DIM
 
 
-def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*_args, **_options):
         raise KeyboardInterrupt
 
@@ -326,7 +326,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_empty_is_refused(tmp_path):
     (tmp_path / "minilm").mkdir()
     (tmp_path / "minilm" / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")

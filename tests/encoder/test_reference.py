@@ -1,4 +1,4 @@
-"""What a REF means."""
+"""Model references."""
 
 from pathlib import Path
 

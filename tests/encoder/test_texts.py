@@ -1,4 +1,4 @@
-"""Texts of every kind become the arrays that the kernels read."""
+"""Texts of every type become the arrays that kernels read."""
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +84,7 @@ def test_arrow_nulls_hold_no_texts():
     assert [text or "" for text in _read(pa.nulls(4))] == [""] * 4
 
 
-def test_bytes_behind_a_null_are_hidden():
+def test_bytes_of_a_null_are_hidden():
     data = pa.py_buffer(b"seensecretseen")
     offsets = pa.py_buffer(np.array([0, 4, 10, 14], np.int32))
     array = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(b"\x05"), offsets, data])
@@ -118,7 +118,7 @@ def test_texts_of_numpy_are_texts():
     ],
     ids=str,
 )
-def test_what_is_no_text_is_refused_in_one_line(texts):
+def test_other_types_than_text_are_refused_in_one_line(texts):
     with pytest.raises(InputError, match="texts must be str or None") as caught:
         read_texts(texts)
     assert "\n" not in str(caught.value)

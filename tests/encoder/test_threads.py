@@ -1,4 +1,4 @@
-"""Work shared out among the threads of a process."""
+"""Work shared among the threads of a process."""
 
 import multiprocessing
 import os
@@ -37,7 +37,7 @@ def three_threads(monkeypatch):
 
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_so_many_threads_work_at_once_and_no_more(threads):
+def test_no_more_threads_work_at_once_than_allowed(threads):
     barrier, seen = threading.Barrier(threads), set()
 
     def work(_):
@@ -73,7 +73,7 @@ def test_a_call_from_a_thread_of_the_pool_ends():
 
 @pytest.mark.usefixtures("three_threads")
 @pytest.mark.parametrize("threads", [1, 3])
-def test_an_error_is_raised_and_what_has_not_begun_is_left(threads):
+def test_after_an_error_no_further_items_start(threads):
     done = []
 
     def work(k):

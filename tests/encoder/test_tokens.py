@@ -1,4 +1,4 @@
-"""Token ids and token vectors: those that `encode` takes the mean of."""
+"""The token ids and token vectors that `encode` averages."""
 
 import dataclasses
 
@@ -124,6 +124,6 @@ def test_one_str_is_one_text():
 
 
 @pytest.mark.parametrize("wrong", [5, [b"bytes"], ["\ud800"]], ids=["number", "bytes", "lone surrogate"])
-def test_what_is_no_text_is_an_input_error(wrong):
+def test_other_types_than_text_are_an_input_error(wrong):
     with pytest.raises(InputError):
         tiny_tokenizers.encoder("uncased").tokenise(wrong)

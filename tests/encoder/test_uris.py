@@ -97,7 +97,7 @@ def test_options_are_for_inputs():
         ("/tmp/x?a=b", ("/tmp/x?a=b", "")),
     ],
 )
-def test_a_query_is_told_from_a_wildcard(uri, parts):
+def test_a_query_is_not_taken_for_a_wildcard(uri, parts):
     assert split_query(uri) == parts
 
 

@@ -1,4 +1,4 @@
-"""Vectors in another type are those that the encoder would have given at once."""
+"""Converted vectors equal those that the encoder returns in that type."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""What is warmed is all that there is to compile."""
+"""Warming compiles every kernel."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Heads in a model folder: what is written is read, what is damaged or another model's is refused."""
+"""Heads in a model folder are read as written; damaged ones and those of another model are refused."""
 
 import json
 import subprocess
@@ -136,7 +136,7 @@ def test_a_file_that_is_cut_off_is_refused(length, folder):
         load_model(folder)
 
 
-def test_a_safetensors_file_of_somebody_else_is_no_head(folder):
+def test_another_safetensors_file_is_not_a_head(folder):
     (folder / head_path("other")).write_bytes(save({"x": floats(2)}))
     with pytest.raises(ModelFormatError, match=r"other.safetensors is not a head: "):
         load_model(folder)

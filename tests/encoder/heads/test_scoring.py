@@ -1,4 +1,4 @@
-"""Scoring: the same probabilities as scikit-learn's, and each head by itself as among others."""
+"""Scores equal scikit-learn's, and a head scores the same alone and among others."""
 
 from dataclasses import replace
 
@@ -132,7 +132,7 @@ def test_no_texts_have_no_scores():
     assert Heads()(np.zeros((3, 8), np.float32)) == []
 
 
-def test_what_is_not_there_or_does_not_fit_is_named():
+def test_errors_name_missing_heads_and_wrong_vectors():
     heads = Heads([classifier()])
     with pytest.raises(ConfigurationError, match="no head 'fraud': it has kind"):
         heads.only(["fraud"])

@@ -1,4 +1,4 @@
-"""Compiled code on disk, each time in fresh processes that use a copy of the package."""
+"""The cache of compiled code, in fresh processes that use a copy of the package."""
 
 import os
 import resource
@@ -83,7 +83,7 @@ def test_a_full_or_read_only_disk_is_no_error(package):
 
 
 @pytest.mark.slow
-def test_code_goes_to_the_users_cache_where_the_package_cannot_be_written(package):
+def test_code_goes_to_the_users_cache_if_the_package_is_not_writeable(package):
     (package / "kernels/__pycache__").touch()
     folder = [str(package.parent / "cache/kernels")]
     assert _run(package)[1:] == (folder, "")
@@ -110,7 +110,7 @@ def test_a_change_of_any_kernel_is_a_change_of_all(package):
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"])
 @pytest.mark.parametrize("keep", [0, 100])
-def test_code_that_is_cut_off_is_compiled_anew(package, suffix, keep):
+def test_truncated_code_is_compiled_again(package, suffix, keep):
     _run(package)
     for path in package.glob(f"kernels/__pycache__/*.{suffix}"):
         path.write_bytes(path.read_bytes()[:keep])

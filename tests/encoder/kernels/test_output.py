@@ -1,4 +1,4 @@
-"""Vectors as they come out."""
+"""Conversion of vectors."""
 
 import numpy as np
 import pytest

@@ -85,7 +85,7 @@ def test_long_texts_keep_their_precision(kind, n_tokens):
 
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("kind", ["int8", "float32"])
-def test_a_text_without_tokens_gives_zeros_over_whatever_was_there(kind, normalize):
+def test_a_text_without_tokens_overwrites_out_with_zeros(kind, normalize):
     np.testing.assert_array_equal(_pooled([], _table(kind, 3, 5), normalize), np.zeros(5))
 
 

@@ -16,7 +16,7 @@ S3 = pytest.param("s3", marks=pytest.mark.server)
 
 @pytest.fixture
 def new_root(request, tmp_path):
-    """Give the root of a model in a new store of a kind; the folder's path has a space."""
+    """The root of a model in a new store of a kind; the folder's path has a space."""
 
     def new(kind: str) -> str:
         if kind == "folder":

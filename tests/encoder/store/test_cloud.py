@@ -13,7 +13,7 @@ SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 
 @pytest.fixture
 def dead_endpoint(monkeypatch):
-    """Credentials and an endpoint of which nobody listens."""
+    """Credentials and an endpoint where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")

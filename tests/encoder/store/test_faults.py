@@ -1,4 +1,4 @@
-"""Publishers beside each other, killed publishers, lost replies, and a server that breaks its promise."""
+"""Concurrent and killed publishers, lost replies, and a server that ignores conditions."""
 
 import os
 import subprocess
@@ -177,7 +177,7 @@ os.waitpid(pid, 0)
 """
 
 
-def test_a_forked_process_is_told_instead_of_waiting_for_ever():
+def test_a_forked_process_gets_an_error_instead_of_hanging():
     result = subprocess.run(
         [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=PATIENCE, check=True
     )

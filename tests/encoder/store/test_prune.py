@@ -49,7 +49,7 @@ def test_old_versions_go_and_their_blobs_a_grace_later(versions, objects, clock,
     assert objects.scan("marks") == []
 
 
-def test_without_keep_no_version_goes(versions, clock, make_model):
+def test_without_keep_no_version_is_removed(versions, clock, make_model):
     for value in (1.0, 2.0):
         versions.publish(make_model(value))
     clock.advance(days=100)
@@ -158,7 +158,7 @@ def test_a_blob_deleted_while_it_is_claimed_is_written_again(
     assert versions.verify(manifest) == []
 
 
-def test_a_mark_on_a_blob_that_is_used_again_goes(versions, objects, clock, make_model):
+def test_the_mark_of_a_blob_that_is_used_again_is_removed(versions, objects, clock, make_model):
     upload(objects, make_model(1.0))  # a publisher that was killed
     clock.advance(days=8)
     upload(objects, make_model(1.0))  # one that has claimed its blobs and will commit
@@ -184,7 +184,7 @@ def test_a_manifest_that_cannot_be_read_stops_the_prune(versions, objects, clock
     assert objects.content == before
 
 
-def test_what_killed_processes_left_goes_after_the_grace(versions, objects, clock, make_model):
+def test_leftovers_of_killed_processes_are_removed_after_the_grace(versions, objects, clock, make_model):
     versions.publish(make_model())
     objects.create("probe/x", b"1")
     objects.create("_staging/y", b"1")

@@ -1,4 +1,4 @@
-"""What a store does, the same on a folder, in memory and on a real S3 server."""
+"""A store behaves the same in a folder, in memory and on a real S3 server."""
 
 import msgspec
 import pytest
@@ -57,7 +57,7 @@ def test_a_rollback_is_a_new_version_with_the_old_digest(store, make_model):
     assert store.manifest(first.digest) == back
 
 
-def test_what_is_not_there_is_said_with_what_is(store, make_model):
+def test_an_error_about_a_missing_version_names_the_existing_ones(store, make_model):
     with pytest.raises(NotInStore, match="there is no model at"):
         store.manifest()
     store.publish(make_model())
@@ -150,13 +150,13 @@ def test_the_models_of_a_store_are_its_folders_with_versions(uri, make_model):
     assert list_models(f"{parent}/nothing-here") == {}
 
 
-def test_a_store_that_is_only_read_is_not_made(tmp_path):
+def test_reading_creates_no_store(tmp_path):
     with pytest.raises(NotInStore):
         ModelStore.open(str(tmp_path / "typo")).manifest()
     assert not (tmp_path / "typo").exists()
 
 
-def test_what_is_no_json_is_refused_before_anything_is_published(store, make_model):
+def test_metadata_that_is_not_json_is_refused_before_anything_is_published(store, make_model):
     with pytest.raises(ConfigurationError, match="must be JSON"):
         store.publish(make_model(), parameters={"x": object()})
     assert store.versions() == []
@@ -184,7 +184,7 @@ def test_a_lost_reply_gives_exactly_one_version(make_model, fault):
     assert store.manifest() == manifest
 
 
-def test_a_number_that_somebody_else_took_is_left_to_them(make_model):
+def test_a_number_that_another_publisher_took_is_skipped(make_model):
     objects = LossyObjects(Clock(), ["taken", "written, no reply"])
     other = ModelStore(DictObjects(Clock())).publish(make_model(2.0))
     objects.theirs = encode(other)
@@ -202,14 +202,14 @@ def test_a_store_that_takes_nothing_publishes_nothing(make_model):
     assert ModelStore(objects).versions() == []
 
 
-def test_time_and_write_id_come_from_what_is_passed_in(make_model):
+def test_time_and_write_id_come_from_the_arguments(make_model):
     clock = Clock()
     store = ModelStore(DictObjects(clock), clock=clock, new_id=lambda: "fixed")
     manifest = store.publish(make_model())
     assert (manifest.created_at, manifest.write_id) == (clock.now, "fixed")
 
 
-def test_numbers_above_the_gap_that_somebody_made_are_kept(make_model):
+def test_numbers_above_a_gap_are_kept(make_model):
     objects = DictObjects(Clock())
     store = ModelStore(objects)
     first = store.publish(make_model())

@@ -1,4 +1,4 @@
-"""Tokens by the library, with model2vec's meaning."""
+"""Tokens by the library, as model2vec uses it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Ids piece by piece are those of `tokenizers`, for every tokenizer that is recognised and every text."""
+"""Ids piece by piece equal those of `tokenizers`, for every tokenizer with a recipe and every text."""
 
 import gzip
 import json
@@ -118,7 +118,7 @@ def _different(name, lines, max_tokens=None, max_chars=None):
 
 
 @pytest.mark.parametrize("name", list(pretokenizers.LIBRARY))
-def test_what_is_not_exact_piece_by_piece_is_not_recognised(name):
+def test_tokenizers_that_are_not_exact_piece_by_piece_have_no_recipe(name):
     assert recipe(json.loads(pretokenizers.named(name).to_str())) is None
 
 

@@ -1,4 +1,4 @@
-"""The compiled tokenizer as a file: used when it fits, made anew when it does not, and never believed."""
+"""The compiled tokenizer's file is used if it matches, ignored otherwise, and never trusted."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ def _model(text=TEXT):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_is_packed_is_read_bit_by_bit(name, tmp_path):
+def test_packed_tables_are_read_bit_by_bit(name, tmp_path):
     text = tiny_tokenizers.named(name).to_str()
     made, read = compile_tokenizer(text), read_tables(_written(tmp_path / TABLES_FILE, text), text)
     assert (read.n_tokens, read.median_token_length) == (made.n_tokens, made.median_token_length)
@@ -100,7 +100,7 @@ def test_a_damaged_file_is_not_used(data, tmp_path_factory):
 
 
 def _forge(path, change):
-    """Change arrays or facts, with checksums that fit: what only somebody on purpose would do."""
+    """Change arrays or facts and the checksums with them, as an attacker would."""
     tables = compile_tokenizer(TEXT)
     arrays = {name: array.copy() for name, array in tables.arrays.items()}
     facts = {}
@@ -221,7 +221,7 @@ def count_compilations(monkeypatch):
     return done
 
 
-def test_a_saved_model_is_loaded_without_compiling_and_gives_the_same_vectors(tmp_path, count_compilations):
+def test_a_saved_model_loads_without_compiling_and_gives_the_same_vectors(tmp_path, count_compilations):
     folder = save_model(_model(), tmp_path / "model")
     count_compilations.clear()
     lines = [*tiny_tokenizers.SAMPLE, "zqxj [MASK] ☃"]
@@ -232,7 +232,7 @@ def test_a_saved_model_is_loaded_without_compiling_and_gives_the_same_vectors(tm
     assert count_compilations == [1]
 
 
-def test_a_tokenizer_that_was_changed_after_the_file_gives_its_own_ids(tmp_path):
+def test_a_tokenizer_changed_after_the_file_gives_its_own_ids(tmp_path):
     folder = save_model(_model(), tmp_path / "model")
     (folder / "tokenizer.json").write_text(OTHER, encoding="utf-8")
     other = save_model(_model(OTHER), tmp_path / "other")

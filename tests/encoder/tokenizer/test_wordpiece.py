@@ -1,4 +1,4 @@
-"""The kernel's tokens are those of `tokenizers`, for every tokenizer that it says it does and every text."""
+"""The kernel's tokens equal those of `tokenizers`, for every tokenizer that it supports and every text."""
 
 import itertools
 import json
@@ -129,7 +129,7 @@ def test_texts_are_cut_by_characters_then_by_tokens(name, limit):
 
 
 @pytest.mark.parametrize("behind", ["", " ", "   ", "\0", " \u200b", " card"])
-def test_a_word_beyond_the_limit_is_cut_whatever_comes_behind_it(behind):
+def test_a_word_beyond_the_limit_is_cut_whatever_follows_it(behind):
     words = ["休rofooWuzepfaqdsk", "买侉伇rofooWuzepfaqdsk休侪仍仆", "zqxjzqxj" * 5, "zqxj" * 3]
     for limit in range(1, 14):
         assert tiny_tokenizers.different("uncased", [word + behind for word in words], limit) == []
@@ -208,7 +208,7 @@ def test_entries_in_capitals_are_not_found_by_words_with_removed_characters(word
     assert _differ(vocabulary, forms) == []
 
 
-def test_words_of_every_length_are_told_apart():
+def test_words_of_every_length_are_distinguished():
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     words = [letters[:n] for n in range(1, 30)] + [letters[:n] + "z" for n in range(30)]
     words += [f"{a}{b}" * n for a in "ab" for b in "xy" for n in range(1, 12)]
@@ -236,7 +236,7 @@ def test_ids_of_more_than_20_bits_are_kept():
     )
 
 
-def test_pages_are_asked_for_once_and_old_tables_stay_as_they_were():
+def test_pages_are_added_once_and_old_tables_do_not_change():
     compiled = compile_tokenizer(tiny_tokenizers.named("uncased").to_str())
     compiler = WordPieceCompiler(_spec("uncased"), compiled)
     before = compiler.tables

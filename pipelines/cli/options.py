@@ -120,7 +120,7 @@ Detach = Annotated[
 ]
 BeamOptions = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[-- BEAM OPTIONS]", help="Beam runner and its options, after --."),
+    typer.Argument(metavar="-- BEAM OPTIONS", help="Beam runner and its options, after --."),
 ]
 Text = Annotated[
     str,

@@ -15,7 +15,7 @@ def warm(
     ref: Annotated[
         str | None,
         typer.Argument(
-            metavar="[REF]",
+            metavar="REF",
             help="Model version to download and check as well, such as s3://bucket/models/minilm@7.",
         ),
     ] = None,

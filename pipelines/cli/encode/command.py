@@ -29,8 +29,8 @@ def encode(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILE]...",
-            help="Files, folders or globs, one text per line; also .gz and .zst. - is standard input.",
+            metavar="FILE",
+            help="Files, folders or globs, one text per line; .gz and .zst too. None or - is standard input.",
         ),
     ] = None,
     invalid_utf8: Annotated[
@@ -93,7 +93,7 @@ def encode(
     """Encode lines of text as vectors, or find the lines nearest to a text.
 
     Row N of the output is the vector of line N. Lines end in LF or CRLF. A line without tokens, such as an
-    empty one, gets a vector of zeros.
+    empty one, gets a vector of zeros. With --neighbours, a repeated line is printed once.
 
     For example:
 

@@ -96,7 +96,7 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, report: Callable[[C
     if state not in (None, PipelineState.DONE) or not complete:  # a job may end well and have lost work
         raise IntegrityError(
             f"the Beam job ended as {state} and its output is not complete: "
-            "look into its log, then run the same command again"
+            "check its log, then run the same command again"
         )
     parts.sweep()
     return found
@@ -120,7 +120,7 @@ def run_stream(job: StreamJob, options: PipelineOptions) -> None:
     except Exception as error:
         raise _cause(error) from error
     if state not in (None, PipelineState.DONE):
-        raise IntegrityError(f"the Beam job ended as {state}: look into its log, then start it again")
+        raise IntegrityError(f"the Beam job ended as {state}: check its log, then start it again")
     job.sink.finish()
 
 

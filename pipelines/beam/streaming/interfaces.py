@@ -2,11 +2,17 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.io.unbounded_source import ReadFromUnboundedSource, UnboundedReader, UnboundedSource
+from apache_beam.coders import Coder, PickleCoder
+from apache_beam.io.unbounded_source import (
+    CheckpointMark,
+    ReadFromUnboundedSource,
+    UnboundedReader,
+    UnboundedSource,
+)
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from encoder.errors import MillstreamError
@@ -43,9 +49,29 @@ class PolledSource(Source, UnboundedSource):
         """Seconds until Beam polls a reader again that found nothing."""
         return 0.05
 
+    @abstractmethod
+    def divide(self) -> list[Self]:
+        """One source for each parallel reader."""
+
+    @abstractmethod
+    def reader(self, checkpoint: CheckpointMark | None) -> "BatchReader":
+        """A reader that continues from a checkpoint, or starts at the beginning."""
+
     def read(self, pipeline: beam.Pipeline) -> Any:
         """Add Beam's read of an unbounded source."""
         return pipeline | "Read" >> ReadFromUnboundedSource(self, poll_interval=self.poll_interval)
+
+    def split(self, desired_num_splits: int, options: Any = None) -> list[Self]:  # noqa: ARG002 - Beam's
+        """`divide`, however many sources Beam wants."""
+        return self.divide()
+
+    def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> "BatchReader":  # noqa: ARG002 - Beam's
+        """`reader`, whatever Beam's options."""
+        return self.reader(checkpoint_mark)
+
+    def get_checkpoint_mark_coder(self) -> Coder:
+        """Checkpoints are pickled."""
+        return PickleCoder()
 
 
 class BatchReader(UnboundedReader):

@@ -52,7 +52,7 @@ class Embed(ErrorHandling):
         super().__init__()
         self._template = TextTemplate.parse(text)
         self._batch_size = batch_size
-        self._heads = None if heads is None else tuple(heads)
+        self._heads = None if heads is None else tuple(sorted(set(heads)))
         self._model = resolve_model(model)
 
     def expand(self, elements: Any) -> Any:
@@ -136,7 +136,7 @@ def _texts(elements: Sequence[Any], template: TextTemplate) -> tuple[pa.Array, d
     """`(n,)` the text of each element, null where it has none; and the errors of unreadable elements."""
     try:
         return _texts_together(elements, template), {}
-    except _UNREADABLE:  # a field has values of several types, or an element is no record: one by one
+    except _UNREADABLE:  # a field has several types, or an element is not a record: one by one
         texts: list[str | None] = []
         bad: dict[int, InputError] = {}
         for row, element in enumerate(elements):

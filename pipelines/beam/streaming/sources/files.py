@@ -8,11 +8,9 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from apache_beam import coders
 from apache_beam.io.unbounded_source import CheckpointMark
 
 from encoder.errors import InputError
@@ -67,17 +65,13 @@ class FileSource(PolledSource):
         """Half of `poll_seconds`: polling more often finds nothing."""
         return self.poll_seconds / 2
 
-    def split(self, desired_num_splits: int, options: Any = None) -> list["FileSource"]:  # noqa: ARG002 - Beam's
-        """One source for each reader."""
+    def divide(self) -> list["FileSource"]:
+        """One source for each parallel reader."""
         return [replace(self, part=part) for part in range(self.parts)]
 
-    def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> "_Reader":  # noqa: ARG002 - Beam's
-        """A reader that continues from a checkpoint, if there is one."""
-        return _Reader(self, checkpoint_mark if isinstance(checkpoint_mark, FilesRead) else FilesRead())
-
-    def get_checkpoint_mark_coder(self) -> coders.Coder:
-        """Checkpoints are pickled."""
-        return coders.PickleCoder()
+    def reader(self, checkpoint: CheckpointMark | None) -> "_Reader":
+        """A reader that continues from a checkpoint, or starts at the beginning."""
+        return _Reader(self, checkpoint if isinstance(checkpoint, FilesRead) else FilesRead())
 
 
 @dataclass(frozen=True)

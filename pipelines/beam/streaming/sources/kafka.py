@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from apache_beam import coders
 from apache_beam.io.unbounded_source import CheckpointMark
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, TopicPartition
 
@@ -73,20 +72,16 @@ class KafkaSource(PolledSource):
         """`kafka:TOPIC`."""
         return f"kafka:{self.topic}"
 
-    def split(self, desired_num_splits: int, options: Any = None) -> list["KafkaSource"]:  # noqa: ARG002 - Beam's
-        """One source for each reader."""
+    def divide(self) -> list["KafkaSource"]:
+        """One source for each parallel reader."""
         n = min(self.readers or len(self.partitions), len(self.partitions))
         return [replace(self, partitions=self.partitions[k::n]) for k in range(n)]
 
-    def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> "_Reader":  # noqa: ARG002 - Beam's
-        """A reader that continues from a checkpoint, if there is one."""
-        if isinstance(checkpoint_mark, TopicRead):
-            return _Reader(self, checkpoint_mark.partitions)
+    def reader(self, checkpoint: CheckpointMark | None) -> "_Reader":
+        """A reader that continues from a checkpoint, or starts at the beginning."""
+        if isinstance(checkpoint, TopicRead):
+            return _Reader(self, checkpoint.partitions)
         return _Reader(self, [PartitionRead() for _ in self.partitions])
-
-    def get_checkpoint_mark_coder(self) -> coders.Coder:
-        """Checkpoints are pickled."""
-        return coders.PickleCoder()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from encoder.errors import TransientError
 from encoder.store.objects import Objects
 from pipelines.sinks.memory import FileMemory
-from pipelines.sinks.open_files import OpenFile, Partition, Piece, Rotation, ranges
+from pipelines.sinks.open_files import OffsetBatch, OpenFile, Partition, Rotation, ranges
 from pipelines.sinks.parquet import file_metadata, parquet_writer
 
 __all__ = ["OffsetFiles"]
@@ -93,19 +93,19 @@ class OffsetFiles:
         offsets, batch = offsets[n_old:], batch.slice(n_old)
         mine.begin = int(offsets[-1]) + 1
         for number, first, last in ranges(offsets, self._rotation.rows):
-            piece = Piece(offsets[first:last], batch.slice(first, last - first))
+            part = OffsetBatch(offsets[first:last], batch.slice(first, last - first))
             open_ = mine.files[-1] if mine.files else None
             fits = (
                 open_ is not None
                 and open_.range == number
                 and open_.n_bytes < self._rotation.n_bytes
-                and open_.pieces[0].batch.schema == batch.schema
+                and open_.parts[0].batch.schema == batch.schema
                 and not (mine.upload is not None and len(mine.files) == 1)  # it is being written
             )
             if open_ is None or not fits:
                 open_ = OpenFile(number, self._clock())
                 mine.files.append(open_)
-            open_.add(piece)
+            open_.add(part)
 
     def durable(self, partition: int, position: int) -> int:
         """The offset before which everything is written, if all records before `position` were added."""
@@ -185,7 +185,7 @@ class OffsetFiles:
 
     def _write(self, partition: int, file: OpenFile) -> int:
         """Write a file; gives the last offset of the file with that name, whoever has written it."""
-        table = pa.Table.from_batches([piece.batch for piece in file.pieces])
+        table = pa.Table.from_batches([part.batch for part in file.parts])
         topic, number = self._place(partition)
         source = {"millstream.topic": topic, "millstream.partition": str(number)}
         spans = {"millstream.start": str(file.first), _END: str(file.last)}

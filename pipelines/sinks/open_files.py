@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["OpenFile", "Partition", "Piece", "Rotation", "ranges"]
+__all__ = ["OffsetBatch", "OpenFile", "Partition", "Rotation", "ranges"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Rotation:
 
 
 @dataclass
-class Piece:
+class OffsetBatch:
     """Records that arrived together.
 
     Attributes:
@@ -47,38 +47,38 @@ class OpenFile:
     Attributes:
         range: the number of the range of offsets that it covers, as in `ranges`.
         since: when its first record arrived, in seconds of the caller's clock.
-        pieces: its records, in order.
+        parts: its records, in order.
         n_bytes: bytes of Arrow data in them.
     """
 
     range: int
     since: float
-    pieces: list[Piece] = field(default_factory=list)
+    parts: list[OffsetBatch] = field(default_factory=list)
     n_bytes: int = 0
 
     @property
     def first(self) -> int:
         """The offset of its first record."""
-        return int(self.pieces[0].offsets[0])
+        return int(self.parts[0].offsets[0])
 
     @property
     def last(self) -> int:
         """The offset of its last record."""
-        return int(self.pieces[-1].offsets[-1])
+        return int(self.parts[-1].offsets[-1])
 
-    def add(self, piece: Piece) -> None:
+    def add(self, part: OffsetBatch) -> None:
         """Append records."""
-        self.pieces.append(piece)
-        self.n_bytes += piece.batch.nbytes
+        self.parts.append(part)
+        self.n_bytes += part.batch.nbytes
 
     def behind(self, offset: int) -> "OpenFile | None":
         """The records after an offset, or None if there are none."""
         rest = OpenFile(self.range, self.since)
-        for piece in self.pieces:
-            n = int(piece.offsets.searchsorted(offset, "right"))
-            if n < len(piece.offsets):
-                rest.add(Piece(piece.offsets[n:], piece.batch.slice(n)))
-        return rest if rest.pieces else None
+        for part in self.parts:
+            n = int(part.offsets.searchsorted(offset, "right"))
+            if n < len(part.offsets):
+                rest.add(OffsetBatch(part.offsets[n:], part.batch.slice(n)))
+        return rest if rest.parts else None
 
 
 @dataclass

@@ -16,7 +16,7 @@ from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.texts import (
     LabelField,
     LabelledText,
-    is_several,
+    is_multi_label,
     iterate_labelled,
     labelled_schema,
 )
@@ -86,7 +86,7 @@ class LabelledRecords:
         template, field = TextTemplate.parse(text), LabelField(label, separator)
         files = find_inputs(pattern, input_format)
         schema = labelled_schema(files, template, field)
-        return cls(pattern, template, field, is_several(schema, field), files, schema)
+        return cls(pattern, template, field, is_multi_label(schema, field), files, schema)
 
     def read(self, stages: Stages, most: int) -> tuple[list[str], list[tuple[str, ...]]]:
         """The texts and the labels of the records that have both; of a record without labels there are none.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.records.bad_rows import BadRow
 
-__all__ = ["CHUNK_BYTES", "Chunk", "Piece", "join_pieces"]
+__all__ = ["CHUNK_BYTES", "Chunk", "ChunkPart", "join_parts"]
 
 CHUNK_BYTES = 128 << 20
 """A chunk ends with the row that brings it to this size, to bound memory."""
@@ -36,7 +36,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChunkPart:
     """A part of a chunk.
 
     Attributes:
@@ -54,24 +54,24 @@ class Piece:
     closes: bool
 
 
-def join_pieces(pieces: Iterator[Piece], schema: pa.Schema, start: int, end: int) -> Iterator[Chunk]:
+def join_parts(parts: Iterator[ChunkPart], schema: pa.Schema, start: int, end: int) -> Iterator[Chunk]:
     """Join parts to chunks that together cover the bytes from `start` to `end`."""
-    parts: list[Piece] = []
+    joined: list[ChunkPart] = []
     done = start
-    piece = next(pieces, None)
-    while piece is not None:
-        following = next(pieces, None)
-        parts.append(piece)
-        if piece.closes or following is None:
-            position = end if following is None else piece.position
-            yield _chunk(parts, schema, position - done)
-            parts, done = [], position
-        piece = following
+    part = next(parts, None)
+    while part is not None:
+        following = next(parts, None)
+        joined.append(part)
+        if part.closes or following is None:
+            position = end if following is None else part.position
+            yield _chunk(joined, schema, position - done)
+            joined, done = [], position
+        part = following
     if done < end:  # no rows: only a header, or an empty archive
         yield _chunk([], schema, end - done)
 
 
-def _chunk(parts: list[Piece], schema: pa.Schema, n_bytes: int) -> Chunk:
+def _chunk(parts: list[ChunkPart], schema: pa.Schema, n_bytes: int) -> Chunk:
     bad = tuple(chain.from_iterable(part.bad for part in parts))
     if len(parts) == 1:
         batch, rows = parts[0].batch, parts[0].rows

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipelines.records.fields import conform
-from pipelines.sources.files.chunks import CHUNK_BYTES, Piece
+from pipelines.sources.files.chunks import CHUNK_BYTES, ChunkPart
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import REMOTE_BUFFER, is_remote, open_file
 
@@ -51,7 +51,7 @@ def read_row_groups(
     *,
     schema: pa.Schema,
     chunk_rows: int,
-) -> Iterator[Piece]:
+) -> Iterator[ChunkPart]:
     """Read the rows of some row groups.
 
     Raises:
@@ -72,7 +72,7 @@ def read_row_groups(
             numbers = np.arange(first_row + done, first_row + done + part.num_rows)
             done, in_chunk, n_bytes = done + part.num_rows, in_chunk + part.num_rows, n_bytes + batch.nbytes
             closes = in_chunk == chunk_rows or n_bytes >= CHUNK_BYTES
-            yield Piece(batch, numbers, (), start + (end - start) * done // n_rows, closes)
+            yield ChunkPart(batch, numbers, (), start + (end - start) * done // n_rows, closes)
             if closes:
                 in_chunk = n_bytes = 0
 

@@ -13,7 +13,7 @@ from pipelines.formats.text import TextDecoder
 from pipelines.records.bad_rows import BadRow
 from pipelines.records.utf8 import BOM
 from pipelines.sources.files.byte_stream import ByteRange
-from pipelines.sources.files.chunks import CHUNK_BYTES, Chunk, Piece, join_pieces
+from pipelines.sources.files.chunks import CHUNK_BYTES, Chunk, ChunkPart, join_parts
 from pipelines.sources.files.csv_header import read_header
 from pipelines.sources.files.filesystem import reading
 from pipelines.sources.files.parquet import byte_edges, open_parquet, read_row_groups
@@ -48,15 +48,15 @@ def read_split(split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS) ->
             with open_parquet(file) as source:
                 groups = range(split.start, split.end)
                 sizes = byte_edges(source.metadata, file.size)
-                pieces = read_row_groups(
+                parts = read_row_groups(
                     source, file, groups, split.first_row, schema=schema, chunk_rows=chunk_rows
                 )
-                yield from join_pieces(pieces, schema, int(sizes[split.start]), int(sizes[split.end]))
+                yield from join_parts(parts, schema, int(sizes[split.start]), int(sizes[split.end]))
         else:
-            yield from join_pieces(_pieces(split, schema, chunk_rows), schema, split.start, split.end)
+            yield from join_parts(_parts(split, schema, chunk_rows), schema, split.start, split.end)
 
 
-def _pieces(split: Split, schema: pa.Schema, chunk_rows: int) -> Iterator[Piece]:
+def _parts(split: Split, schema: pa.Schema, chunk_rows: int) -> Iterator[ChunkPart]:
     """Decode the rows of a split of lines or CSV records."""
     file = split.file
     decode, n_head = _decoder(split, schema)
@@ -67,7 +67,7 @@ def _pieces(split: Split, schema: pa.Schema, chunk_rows: int) -> Iterator[Piece]
             batch, good, reasons = decode(block)
             rows = good + first_row
             bad = _bad_rows(block, reasons, file.path, first_row) if reasons else ()
-            yield Piece(batch, rows, bad, data.position, closes)
+            yield ChunkPart(batch, rows, bad, data.position, closes)
             first_row += len(block)
 
 

@@ -18,7 +18,7 @@ __all__ = [
     "LabelField",
     "LabelledText",
     "OnChunk",
-    "is_several",
+    "is_multi_label",
     "iterate_labelled",
     "iterate_rows",
     "iterate_texts",
@@ -116,7 +116,7 @@ def _is_label(kind: pa.DataType) -> bool:
     return any(check(kind) for check in checks)
 
 
-def is_several(schema: pa.Schema, label: LabelField) -> bool:
+def is_multi_label(schema: pa.Schema, label: LabelField) -> bool:
     """Whether a record may have any number of labels."""
     path = None if label.name is None else field_path(schema, label.name)
     return path is not None and (label.separator is not None or _is_list(field_type(schema, path)))

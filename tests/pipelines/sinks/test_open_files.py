@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sinks.open_files import OpenFile, Piece, ranges
+from pipelines.sinks.open_files import OffsetBatch, OpenFile, ranges
 
 OFFSETS = st.lists(st.integers(0, 100), unique=True).map(sorted)
 
@@ -21,9 +21,9 @@ def test_ranges_hold_every_record_in_the_range_of_its_offset(offsets, size):
 def offsets_of(file):
     if file is None:
         return []
-    for piece in file.pieces:
-        assert piece.batch["offset"].to_pylist() == piece.offsets.tolist()
-    return [offset for piece in file.pieces for offset in piece.offsets.tolist()]
+    for part in file.parts:
+        assert part.batch["offset"].to_pylist() == part.offsets.tolist()
+    return [offset for part in file.parts for offset in part.offsets.tolist()]
 
 
 @given(OFFSETS.filter(len), st.integers(1, 10), st.integers(-1, 101))
@@ -31,7 +31,7 @@ def test_what_lies_behind_an_offset(offsets, size, end):
     file = OpenFile(range=0, since=5.0)
     for first in range(0, len(offsets), size):
         part = np.array(offsets[first : first + size], np.int64)
-        file.add(Piece(part, pa.record_batch({"offset": part})))
+        file.add(OffsetBatch(part, pa.record_batch({"offset": part})))
     assert (file.first, file.last, file.n_bytes) == (offsets[0], offsets[-1], 8 * len(offsets))
     rest = file.behind(end)
     assert offsets_of(rest) == [offset for offset in offsets if offset > end]

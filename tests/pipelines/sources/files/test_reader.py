@@ -348,11 +348,11 @@ def test_a_row_without_an_end_is_refused(tmp_path, monkeypatch):
         read(file, target_bytes=1 << 30)
 
 
-def test_a_chunk_is_the_same_whatever_way_its_pieces_were_joined():
+def test_a_chunk_is_the_same_whatever_way_its_parts_were_joined():
     empty = pa.RecordBatch.from_pylist([], SCHEMA)
-    parts = chunks.join_pieces(iter([]), SCHEMA, 3, 7)
+    parts = chunks.join_parts(iter([]), SCHEMA, 3, 7)
     assert [(part.n_bytes, part.n_read, part.batch) for part in parts] == [(4, 0, empty)]
-    assert list(chunks.join_pieces(iter([]), SCHEMA, 7, 7)) == []
+    assert list(chunks.join_parts(iter([]), SCHEMA, 7, 7)) == []
 
 
 def test_a_file_that_is_gone_is_named(tmp_path):

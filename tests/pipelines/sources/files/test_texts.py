@@ -14,7 +14,7 @@ from pipelines.sources.files.schema import infer_schema
 from pipelines.sources.files.texts import (
     LabelField,
     LabelledText,
-    is_several,
+    is_multi_label,
     iterate_labelled,
     iterate_texts,
     labelled_schema,
@@ -78,7 +78,7 @@ def read(path, label="label", separator=None, text="text"):
     told = []
     found = list(iterate_labelled(files, schema, template, field, lambda *chunk: told.append(chunk)))
     assert sum(chunk[0] for chunk in told) == sum(file.size for file in files)
-    return found, is_several(schema, field)
+    return found, is_multi_label(schema, field)
 
 
 def write(path, *rows):

@@ -1,16 +1,17 @@
-"""Distillation: a sentence transformer becomes a static model.
+"""Distillation: turn a sentence transformer into a static embedding model.
 
     from distill import distill
+    from encoder import Encoder
     from encoder.model import save_model
 
-    save_model(distill("sentence-transformers/all-MiniLM-L6-v2"), "./minilm")
+    result = distill("sentence-transformers/all-MiniLM-L6-v2", dims=256)
+    save_model(result.model, "minilm")
+    vectors = Encoder.load("minilm").encode(["card declined", "payment refused"])
 
-The way: the vocabulary's entries (`vocabulary.py`) go through the teacher (`teacher.py`, `forward.py`), their
-vectors become the table (`table.py`), all of it a `StaticModel` (`distillation.py`) with a card (`card.py`).
-
-With a corpus (`corpus.py`), the teacher embeds its texts too (`sentences.py`, `teacher_vectors.py`), and the
-table is the one that follows them best (`corpus_fit.py`: `targets.py`, `pooling.py`, `fit.py`, `refine.py`,
-`blend.py`).
+`distill()` runs these steps: `vocabulary` chooses the tokens, `teacher` embeds each of them, and `table`
+reduces and weights the vectors. With a corpus, `corpus_fit` then fits the table to the teacher's vectors of
+the texts. `evaluation` measures a model, `report` writes the model card and the HTML report, and `heads` fits
+classifiers.
 """
 
 from importlib.util import find_spec
@@ -21,9 +22,10 @@ for _module in ("torch", "transformers", "sentence_transformers", "skeletoken", 
     if find_spec(_module) is None:
         raise MissingExtra(_module, "distill")
 
-from distill.corpus_fit.fit import CorpusReport  # noqa: E402 - as above
-from distill.distillation import SAMPLE, distill  # noqa: E402 - as above
-from distill.report.model_card import model_card  # noqa: E402 - a missing extra is named before it is imported
-from distill.teacher.loading import teacher_bytes  # noqa: E402 - as above
+# ruff: noqa: E402 - a missing extra is reported before anything imports it
+from distill.corpus_fit.fit import CorpusReport
+from distill.distillation import SAMPLE, DistillationResult, distill
+from distill.report.model_card import model_card
+from distill.teacher.loading import teacher_bytes
 
-__all__ = ["SAMPLE", "CorpusReport", "distill", "model_card", "teacher_bytes"]
+__all__ = ["SAMPLE", "CorpusReport", "DistillationResult", "distill", "model_card", "teacher_bytes"]

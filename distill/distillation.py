@@ -1,15 +1,16 @@
-"""The whole of a distillation."""
+"""Distillation from end to end: vocabulary, teacher, table, and the fit to a corpus."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.corpus_fit.fit import CorpusReport, OnProgress, fit_to_corpus
+from distill.corpus_fit.fit import CorpusReport, Progress, fit_to_corpus
 from distill.corpus_fit.sample import sample_texts
 from distill.parameters import DROP_PATTERN, Parameters, Pooling, Precision
 from distill.table import as_dtype, cluster, principal_components, sif_weights
@@ -24,12 +25,27 @@ from encoder.model import StaticModel
 from encoder.tokenizer.tables import compile_tokenizer
 from encoder.user_cache import cache_folder
 
-__all__ = ["SAMPLE", "distill"]
+__all__ = ["SAMPLE", "DistillationResult", "distill"]
 
 SAMPLE = 200_000
-"""Texts of a corpus that are used by default."""
+"""The default sample size: distinct texts of the corpus."""
 
-_SEQ_LENGTH = 1_000_000  # what model2vec writes: a mean has no limit of its own
+_SEQ_LENGTH = 1_000_000  # model2vec's value: a mean has no maximum length
+
+
+@dataclass(frozen=True)
+class DistillationResult:
+    """A distilled model.
+
+    Attributes:
+        model: the static model; `encoder.model.save_model` writes it to a folder.
+        report: how the fit to the corpus went; None without a corpus.
+        held_out: the texts of the corpus that the table was not fitted to; empty without a corpus.
+    """
+
+    model: StaticModel
+    report: CorpusReport | None = None
+    held_out: tuple[str, ...] = ()
 
 
 def distill(
@@ -50,53 +66,54 @@ def distill(
     sample: int = SAMPLE,
     refine: bool = True,
     blend: float | None = None,
+    min_held_out: int = 1,
     seed: int = 0,
     cache: str | os.PathLike[str] | None = None,
-    on_progress: OnProgress | None = None,
-    on_report: Callable[[CorpusReport], None] | None = None,
-    on_held_out: Callable[[list[str]], None] | None = None,
-) -> StaticModel:
-    r"""Distil a sentence transformer into a static model, by the method of model2vec or fitted to a corpus.
+    progress: Progress | None = None,
+) -> DistillationResult:
+    r"""Distil a sentence transformer into a static model.
 
-    Every entry of the vocabulary goes through the teacher by itself, as `[bos] id [eos]`; the vectors are
-    reduced by PCA and weighted by the rank of their tokens. The same call gives the same bytes on
-    the same kind of processor; with `precision="float32"` tables of different kinds differ by rounding alone.
+    Without a corpus, this is model2vec's method: the teacher embeds every vocabulary entry by itself, as
+    `[bos] id [eos]`; PCA reduces the vectors, and SIF weights scale them by the frequency rank of their
+    tokens.
 
-    With a corpus, the teacher embeds a sample of its texts as well, and the table becomes the one that
-    follows these vectors best (`distill.corpus_fit`): much nearer to the teacher, in minutes instead of
-    seconds. An interrupted call goes on where it was when it is made again.
+    With a corpus, the teacher also embeds a sample of its texts, and the table is fitted to these vectors
+    (`distill.corpus_fit`). The model then follows the teacher much more closely, and distillation takes
+    minutes instead of seconds. If it is interrupted, the same call resumes it.
+
+    The same call gives the same bytes on the same type of processor. With `precision="float32"`, tables from
+    different types of processors differ only by rounding.
 
     Args:
         teacher: a Hugging Face id, or a folder with a transformer and a fast tokenizer.
-        vocabulary: own words to add; what the tokenizer splits becomes an added token.
-        dims: dimensions of a vector; a float below 1 is the share of the variance to keep; None for no PCA.
-        sif: the constant of the SIF weights, between 0 and 1, or None for no weights.
-        drop_pattern: vocabulary entries whose beginning matches this regular expression are left out.
-        pooling: how the teacher's last hidden states become a vector: their `mean`, the `first`, the `last`,
-            or the model's own `pooler`.
-        dtype: the table's numbers: `float32`, `float16` or `int8`.
-        clusters: share this many vectors among all tokens (k-means), each token keeping its own weight.
-        device: `auto` (the GPU when there is one), `cpu`, `cuda`, `mps` or any other device of torch.
-        precision: `float32` for Model2Vec's table to 1e-6; `bfloat16` for faster matrix products (the table
-            is then the same up to a rotation of components with near-equal variances, and an error of a few
-            0.001 in the cosines of texts); `auto` is bfloat16 where the device has instructions for it.
+        vocabulary: words to add. A word that the tokenizer would split becomes an added token.
+        dims: dimensions of a vector; a float below 1 is the share of the variance to keep; None disables PCA.
+        sif: the constant of the SIF weights, between 0 and 1; None disables the weights.
+        drop_pattern: a regular expression; vocabulary entries that begin with a match are dropped.
+        pooling: how the teacher's last hidden states become one vector: their `mean`, the `first`, the
+            `last`, or the model's own `pooler`.
+        dtype: the table's number format: `float32`, `float16` or `int8`.
+        clusters: replace the token vectors by this many k-means centres; each token keeps its own weight.
+        device: `auto` (a CUDA GPU if there is one, else the CPU), `cpu`, `cuda`, `mps` or any torch device.
+        precision: `float32` reproduces model2vec's table to 1e-6; `bfloat16` makes matrix products faster and
+            changes the cosine of two texts by a few 0.001 (components with nearly equal variances may also
+            rotate); `auto` uses bfloat16 if the device has instructions for it.
         revision: the teacher's branch, tag or commit on the Hub.
         trust_remote_code: run code that comes with the teacher.
-        corpus: texts like those that the model is for; read once, before all else.
-        sample: use this many distinct texts of the corpus, drawn at random.
-        refine: whether gradient steps follow the fit to the corpus.
-        blend: how long plain distillation's vectors are put beside the fitted ones
-            (`distill.corpus_fit.blend`); 0 for none of them; None for the more the fewer texts there are.
-        seed: of the sample and of the refinement.
+        corpus: texts like those you will embed; read once, after the teacher has loaded.
+        sample: how many distinct texts of the corpus to use, drawn at random.
+        refine: whether to refine the fitted table by gradient descent on text similarities.
+        blend: the length of the plain distillation's vectors relative to the fitted ones
+            (`distill.corpus_fit.blend`); 0 leaves them out; None picks it from the number of texts.
+        min_held_out: fail before the fit if fewer texts than this can be held out.
+        seed: random seed for sampling and refinement.
         cache: folder for the teacher's vectors of texts, which are computed once; by default in the user's
             cache.
-        on_progress: called now and then with what is counted (`tokens`, `texts`, `fitting steps`, `refining
-            steps`), the number done, and of all.
-        on_report: called with what the fit to the corpus came to.
-        on_held_out: called with the texts of the corpus that were not fitted to.
+        progress: called with what is counted (`tokens`, `texts`, `fitting steps`, `refining steps`), the
+            number done, and the total.
 
     Raises:
-        ConfigurationError: a parameter is out of its range, or the teacher cannot be loaded or used.
+        ConfigurationError: a parameter is out of range, or the teacher cannot be loaded or used.
         InputError: the corpus has too few texts.
     """
     parameters = Parameters(
@@ -110,83 +127,93 @@ def distill(
         blend=blend,
     )
     if corpus is not None and clusters is not None:
-        raise ConfigurationError("clusters cannot be fitted to a corpus: leave one of the two out")
-    place: dict[str, Any] = {
+        raise ConfigurationError("`clusters` cannot be combined with `corpus`: leave one of them out")
+    loading: dict[str, Any] = {
         "device": device,
         "precision": precision,
         "revision": revision,
         "trust_remote_code": trust_remote_code,
     }
-    folder = Path(cache).expanduser() if cache is not None else cache_folder() / "teachers"
-    loaded = load_teacher(teacher, **place)  # what is wrong with it is said before the corpus is read
-    if corpus is not None:
-        check_cache(folder)
-        corpus = sample_texts(corpus, sample, seed=seed)
-    vectors, tokenizer_json, name = _tokens(loaded, vocabulary, parameters, on_progress)
-    del loaded  # it may be large, and the one of sentences follows
+    token_teacher = load_teacher(teacher, **loading)  # fails before the corpus is read
     if corpus is None:
-        return _static_model(vectors, tokenizer_json, parameters, name)
-    table, report = fit_to_corpus(
-        vectors,
-        tokenizer_json,
-        load_sentence_teacher(teacher, **place),
-        corpus,
+        return DistillationResult(
+            _plain_model(_embed_tokens(token_teacher, vocabulary, parameters, progress), parameters)
+        )
+    folder = Path(cache).expanduser() if cache is not None else cache_folder() / "teachers"
+    check_cache(folder)
+    texts = sample_texts(corpus, sample, seed=seed)
+    tokens = _embed_tokens(token_teacher, vocabulary, parameters, progress)
+    del token_teacher  # frees its memory for the sentence teacher
+    fit = fit_to_corpus(
+        tokens.vectors,
+        tokens.tokenizer_json,
+        load_sentence_teacher(teacher, **loading),
+        texts,
         dims=dims,
         sif=sif,
         refine=refine,
         blend=blend,
+        min_held_out=min_held_out,
         seed=seed,
         cache=folder,
-        on_progress=on_progress,
-        on_held_out=on_held_out,
+        progress=progress,
     )
-    if on_report:
-        on_report(report)
-    config = _config(table, parameters, name)
-    return StaticModel(
-        as_dtype(table, dtype), tokenizer_json, config, tables=compile_tokenizer(tokenizer_json)
-    )
+    return DistillationResult(_model(fit.table, tokens, parameters), fit.report, fit.held_out)
 
 
-def _tokens(
-    teacher: Teacher, words: Iterable[str], parameters: Parameters, on_progress: OnProgress | None
-) -> tuple[NDArray[np.float32], str, str]:
-    """The vectors of the vocabulary, `(n_tokens, hidden_size)`, the tokenizer, the teacher's name."""
+class _Tokens(NamedTuple):
+    """What the teacher makes of the vocabulary.
+
+    Attributes:
+        vectors: `(n_tokens, hidden_size)` float32.
+        tokenizer_json: the static model's tokenizer.
+        teacher: the teacher's name.
+    """
+
+    vectors: NDArray[np.float32]
+    tokenizer_json: str
+    teacher: str
+
+
+def _embed_tokens(
+    teacher: Teacher, words: Iterable[str], parameters: Parameters, progress: Progress | None
+) -> _Tokens:
+    """Build the vocabulary and embed its entries."""
     entries = build_vocabulary(teacher.tokenizer, drop_pattern=parameters.drop_pattern, words=words)
     n_tokens, clusters = len(entries.tokens), parameters.clusters
     if clusters is not None and clusters > n_tokens:
-        raise ConfigurationError(f"clusters is {clusters}, and there are only {n_tokens} tokens")
-    tell = None if on_progress is None else partial(on_progress, "tokens")
-    vectors = embed_sequences(teacher, entries.sequences, pooling=parameters.pooling, on_progress=tell)
-    return vectors, entries.tokenizer_json, teacher.name
+        raise ConfigurationError(f"`clusters` is {clusters}, but there are only {n_tokens} tokens")
+    vectors = embed_sequences(
+        teacher,
+        entries.sequences,
+        pooling=parameters.pooling,
+        progress=progress and partial(progress, "tokens"),
+    )
+    return _Tokens(vectors, entries.tokenizer_json, teacher.name)
 
 
-def _static_model(
-    vectors: NDArray[np.float32], tokenizer_json: str, parameters: Parameters, teacher: str
-) -> StaticModel:
-    """Make the model from the teacher's vectors, `(n_tokens, hidden_size)`."""
-    factors = sif_weights(len(vectors), parameters.sif)
-    table: NDArray[np.floating[Any]]
+def _plain_model(tokens: _Tokens, parameters: Parameters) -> StaticModel:
+    """Reduce and weight the token vectors, or their cluster centres."""
+    weights = sif_weights(len(tokens.vectors), parameters.sif)
     if parameters.clusters is None:
-        table, weights, mapping = (
-            principal_components(vectors, parameters.dims) * factors[:, None],
-            None,
-            None,
-        )
-    else:
-        centres, mapping = cluster(vectors, parameters.clusters)
-        table, weights = principal_components(centres, parameters.dims), factors
-    config = _config(table, parameters, teacher)
-    stored, tables = as_dtype(table, parameters.dtype), compile_tokenizer(tokenizer_json)
-    return StaticModel(stored, tokenizer_json, config, weights, mapping, tables)
+        table = principal_components(tokens.vectors, parameters.dims) * weights[:, None]
+        return _model(table, tokens, parameters)
+    centres, mapping = cluster(tokens.vectors, parameters.clusters)
+    return _model(principal_components(centres, parameters.dims), tokens, parameters, weights, mapping)
 
 
-def _config(table: NDArray[np.floating[Any]], parameters: Parameters, teacher: str) -> dict[str, Any]:
-    """The settings that model2vec writes."""
-    return {
+def _model(
+    table: NDArray[np.floating[Any]],
+    tokens: _Tokens,
+    parameters: Parameters,
+    weights: NDArray[np.float64] | None = None,
+    mapping: NDArray[np.int32] | None = None,
+) -> StaticModel:
+    """Put the model together, with the configuration that model2vec writes."""
+    config = {
         "model_type": "model2vec",
         "architectures": ["StaticModel"],
-        "tokenizer_name": teacher,
+        "tokenizer_name": tokens.teacher,
         "apply_pca": parameters.dims,
         "sif_coefficient": parameters.sif,
         "hidden_dim": table.shape[1],
@@ -194,3 +221,5 @@ def _config(table: NDArray[np.floating[Any]], parameters: Parameters, teacher: s
         "normalize": True,
         "pooling": parameters.pooling,
     }
+    stored, tables = as_dtype(table, parameters.dtype), compile_tokenizer(tokens.tokenizer_json)
+    return StaticModel(stored, tokens.tokenizer_json, config, weights, mapping, tables)

@@ -1,4 +1,4 @@
-"""The parameters of a distillation, checked before anything is loaded."""
+"""The parameters of a distillation, validated before anything is loaded."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from encoder.errors import ConfigurationError
 __all__ = ["DROP_PATTERN", "Parameters", "Pooling", "Precision"]
 
 DROP_PATTERN = r"\[unused\d+\]"
-"""Vocabulary entries that are left out by default: BERT's placeholders."""
+"""The vocabulary entries to drop by default: BERT's placeholders."""
 
 Pooling = Literal["mean", "first", "last", "pooler"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -19,10 +19,10 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters:
-    """What shapes the table; `distill.distill` describes each.
+    """The parameters of the table; `distill.distill` describes them.
 
     Raises:
-        ConfigurationError: a value is out of its range.
+        ConfigurationError: a value is out of range.
     """
 
     dims: int | float | None = 256
@@ -35,24 +35,25 @@ class Parameters:
     blend: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
         _check_dims(self.dims)
         if self.sif is not None and not 0 < self.sif < 1:
-            raise ConfigurationError(f"sif is {self.sif}: it must lie between 0 and 1, as 1e-4, or be none")
+            raise ConfigurationError(
+                f"`sif` is {self.sif}: it must be between 0 and 1, such as 1e-4, or none"
+            )
         if self.clusters is not None and self.clusters < 1:
-            raise ConfigurationError(f"clusters is {self.clusters}: it must be 1 or more, or be left out")
+            raise ConfigurationError(f"`clusters` is {self.clusters}: it must be 1 or more")
         if self.blend is not None and not 0 <= self.blend < math.inf:
-            raise ConfigurationError(f"blend is {self.blend}: it must be 0, for none, or more, as 0.5")
+            raise ConfigurationError(f"`blend` is {self.blend}: it must be 0 (no blend) or more, such as 0.5")
         try:
             re.compile(self.drop_pattern or "")
         except re.error as error:
             raise ConfigurationError(
-                f"the drop pattern {self.drop_pattern!r} is no regular expression: {error}"
+                f"`drop_pattern` is {self.drop_pattern!r}, which is not a regular expression: {error}"
             ) from error
         for name, kind in (("pooling", Pooling), ("dtype", Dtype), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
                 raise ConfigurationError(
-                    f"{name} is {getattr(self, name)!r}: it must be one of {', '.join(get_args(kind))}"
+                    f"`{name}` is {getattr(self, name)!r}: it must be one of {', '.join(get_args(kind))}"
                 )
 
 
@@ -61,6 +62,6 @@ def _check_dims(dims: float | None) -> None:
     share = isinstance(dims, float) and 0 < dims < 1
     if dims is not None and not whole and not share:
         raise ConfigurationError(
-            f"dims is {dims}: it must be a number of dimensions, as 256, a share of the variance between 0 "
-            "and 1, as 0.95, or none"
+            f"`dims` is {dims}: it must be a number of dimensions, such as 256, a share of the variance, "
+            "such as 0.95, or none"
         )

@@ -1,4 +1,4 @@
-"""From the teacher's vectors to the table: principal components, weights, clusters, number format."""
+"""The table: PCA, SIF weights, clusters and number format of the teacher's token vectors."""
 
 from typing import Any
 
@@ -11,22 +11,22 @@ __all__ = ["as_dtype", "cluster", "principal_components", "sif_weights"]
 
 Floats = NDArray[np.floating[Any]]
 
-_BLOCK = 8192  # rows that are copied as float64 at a time
+_BLOCK = 8192  # rows copied to float64 at a time
 _INT8_MAX = 127
 _INT8_QUANTILE = 0.9999
 
 
 def principal_components(vectors: NDArray[np.float32], dims: float | None) -> NDArray[np.float32]:
-    """Turn vectors into their scores on the principal components, without whitening.
+    """Project vectors onto their principal components, without whitening.
 
-    The sign of a component is the one that makes its largest score by magnitude positive.
+    The sign of a component makes its largest score by magnitude positive.
 
     Args:
         vectors: `(n_rows, n_features)` float32.
-        dims: how many components; below 1, as many as explain that share of the variance; None for none.
+        dims: the number of components; below 1, the share of the variance to explain; None returns `vectors`.
 
     Returns:
-        `(n_rows, k)` float32, k at most `n_features`; `vectors` themselves where there are too few rows.
+        `(n_rows, k)` float32 with k at most `n_features`; `vectors` themselves if there are too few rows.
     """
     n_rows, n_features = vectors.shape
     if dims is None or min(dims, n_features) >= n_rows:
@@ -44,7 +44,7 @@ def principal_components(vectors: NDArray[np.float32], dims: float | None) -> ND
 
 
 def _covariance(vectors: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`(n_features, n_features)`, in float64: components whose variances lie close together depend on it."""
+    """Compute `(n_features, n_features)` in float64: components of close variances need the precision."""
     total = np.zeros((vectors.shape[1], vectors.shape[1]))
     for block in _blocks(vectors):
         centred = block - mean
@@ -57,12 +57,12 @@ def _blocks(vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
 
 
 def sif_weights(n_tokens: int, a: float | None) -> NDArray[np.float64]:
-    """Smooth inverse frequencies, `a / (a + p)`, the rarer the heavier (Arora et al., 2017).
+    """Compute smooth inverse frequency weights, `a / (a + p)` (Arora et al., 2017).
 
-    The frequency p of a token is taken from its id alone, by Zipf's law: `p ~ 1 / (id + 2)`.
+    The frequency p of a token is estimated from its id by Zipf's law: `p ~ 1 / (id + 2)`.
 
     Returns:
-        `(n_tokens,)` float64; ones where `a` is None.
+        `(n_tokens,)` float64; ones if `a` is None.
     """
     if a is None:
         return np.ones(n_tokens)
@@ -72,10 +72,10 @@ def sif_weights(n_tokens: int, a: float | None) -> NDArray[np.float64]:
 
 
 def cluster(vectors: NDArray[np.float32], n_clusters: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Group vectors by k-means; one thread, so that the same vectors give the same clusters.
+    """Cluster vectors by k-means, on one thread, so that the same vectors give the same clusters.
 
     Returns:
-        The centres, `(n_clusters, n_features)` float32, and each row's centre, `(n_rows,)` int32.
+        The centres, `(n_clusters, n_features)` float32, and the centre of each row, `(n_rows,)` int32.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
@@ -86,10 +86,11 @@ def cluster(vectors: NDArray[np.float32], n_clusters: int) -> tuple[NDArray[np.f
 
 
 def as_dtype(table: Floats, dtype: Dtype) -> NDArray[Any]:
-    """Write a table as float32, float16 or int8.
+    """Convert a table to float32, float16 or int8.
 
-    int8 has one scale for the whole table, which drops out when vectors are normalised and is not kept. It
-    is set by the 99.99th percentile of the magnitudes: few entries are clipped, and all others are finer.
+    int8 uses one scale for the whole table. Vectors are normalised, so the scale cancels and is not stored.
+    It maps the 99.99th percentile of the magnitudes to 127: few entries are clipped, and the rest get a finer
+    step.
     """
     if dtype != "int8":
         return table.astype(dtype)

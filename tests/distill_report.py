@@ -30,8 +30,8 @@ def small_model(random):
 def make_word_report():
     """The page of a model that nothing was measured on."""
     model = small_model(np.random.default_rng(0))
-    facts, parameters = {"teacher": "all-MiniLM-L6-v2"}, {"dims": 12}
-    return render_word_report(model, "events@7", facts=facts, parameters=parameters)
+    metadata, parameters = {"teacher": "all-MiniLM-L6-v2"}, {"dims": 12}
+    return render_word_report(model, "events@7", metadata=metadata, parameters=parameters)
 
 
 def make_report(shown, *, hostile=False, labels=True):
@@ -55,7 +55,7 @@ def make_report(shown, *, hostile=False, labels=True):
     noisy = vectors @ random.standard_normal((12, 20)).astype(np.float32)
     teacher = Evaluation("teacher", "teacher", 20, None, 400.0, None, figures[1:], noisy)
     before = Evaluation("events@6", "static", 12, 9_000_000, 1e6, "teacher", figures[:1])
-    facts = {"teacher": HOSTILE if hostile else "all-MiniLM-L6-v2"}
+    metadata = {"teacher": HOSTILE if hostile else "all-MiniLM-L6-v2"}
     parameters = {"text": HOSTILE if hostile else "{merchant}", "dims": 12}
     return render_report(
         model,
@@ -63,6 +63,6 @@ def make_report(shown, *, hostile=False, labels=True):
         texts=texts,
         records=records,
         shown=shown,
-        facts=facts,
+        metadata=metadata,
         parameters=parameters,
     )

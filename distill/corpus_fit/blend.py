@@ -1,10 +1,10 @@
-"""The blend: a table that follows the teacher on texts, and keeps some of what its tokens say by themselves.
+"""The blend: a fitted table that keeps part of the plain distillation.
 
-A teacher passes over words that tell some texts apart (spam shows by its words), and so does a table that
-follows it. So the vectors of plain distillation are put beside the fitted ones, shorter: the product of two
-texts' vectors is then a weighted sum of both tables' products. Of all these dimensions those are kept along
-which texts' vectors are longest. The fewer texts a table was fitted to, the less it knows of its tokens, and
-the more is kept of what they say by themselves.
+A teacher ignores words that distinguish some texts (single words give spam away), and so does a table fitted
+to it. The blend concatenates the plain distillation's vectors, scaled down, to the fitted ones. The dot
+product of two texts is then a weighted sum of both tables' dot products. Of the concatenated dimensions, the
+blend keeps the axes along which the texts' vectors are longest. The fewer texts a table was fitted to, the
+less it knows about its tokens, and the more of the plain distillation it keeps.
 """
 
 import math
@@ -15,33 +15,33 @@ from numpy.typing import NDArray
 from distill.corpus_fit.pooling import MeanPooling
 from distill.corpus_fit.targets import blocks, longest_axes, second_moment
 
-__all__ = ["blend_tables", "default_share"]
+__all__ = ["blend_tables", "default_blend"]
 
-_HALVED = 6_000  # texts after which what tokens say by themselves weighs half as much as the fit
+_HALF_WEIGHT = 6_000  # texts at which the plain distillation weighs half as much as the fit
 Floats = NDArray[np.float32]
 
 
-def default_share(n_texts: int) -> float:
-    """How long plain distillation's vectors are beside those of a table fitted to so many texts.
+def default_blend(n_texts: int) -> float:
+    """Return the relative length of the plain distillation's vectors for a fit to `n_texts` texts.
 
-    Products of vectors go by the square of their lengths: those of plain distillation weigh as much as the
-    fit's to no texts at all, half as much at 6,000 and a tenth at 54,000.
-    docs/notes/distillation.md has figures.
+    Dot products grow with the square of the lengths. The plain distillation therefore weighs as much as the
+    fit for no texts, half as much for 6,000, and a tenth for 54,000.
+    docs/notes/distillation.md has the figures.
     """
-    return math.sqrt(_HALVED / (_HALVED + n_texts))
+    return math.sqrt(_HALF_WEIGHT / (_HALF_WEIGHT + n_texts))
 
 
-def blend_tables(fitted: Floats, plain: Floats, share: float, pooling: MeanPooling) -> Floats:
-    """Put two tables side by side, and keep as many dimensions as the first one has.
+def blend_tables(fitted: Floats, plain: Floats, blend: float, pooling: MeanPooling) -> Floats:
+    """Blend two tables into one with the dimensions of the first.
 
     Args:
         fitted: `(n_tokens, dim)` float32.
         plain: `(n_tokens, any)` float32.
-        share: how long texts' vectors of `plain` are to be beside those of `fitted`, in the root mean square.
-        pooling: the texts that say how long vectors are.
+        blend: the root mean square length of the texts' vectors in `plain`, relative to `fitted`.
+        pooling: the texts on which lengths are measured.
 
     Returns:
-        `(n_tokens, dim)` float32; the dimension along which texts' vectors are longest is the first.
+        `(n_tokens, dim)` float32; dimensions are sorted by the length of the texts' vectors along them.
     """
     dim = fitted.shape[1]
     both = np.hstack([fitted, plain])
@@ -49,7 +49,7 @@ def blend_tables(fitted: Floats, plain: Floats, share: float, pooling: MeanPooli
     moment = second_moment(vectors, both.shape[1])
     squares = np.diag(moment)
     scales = np.ones(len(squares))
-    scales[dim:] = share * math.sqrt(squares[:dim].sum() / max(squares[dim:].sum(), 1e-12))
+    scales[dim:] = blend * math.sqrt(squares[:dim].sum() / max(squares[dim:].sum(), 1e-12))
     axes = longest_axes(moment * np.outer(scales, scales), dim)
     blended: Floats = (both * scales.astype(np.float32)) @ axes
     return blended

@@ -1,54 +1,54 @@
-"""From the teacher's token vectors and a corpus to a table: sample, embed, align, fit, refine, blend."""
+"""The corpus fit from start to end: tokenise, embed, align, fit, refine, blend."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from distill.corpus_fit.blend import blend_tables, default_share
-from distill.corpus_fit.pooling import MeanPooling
+from distill.corpus_fit.blend import blend_tables, default_blend
+from distill.corpus_fit.pooling import pooling_on
 from distill.corpus_fit.refine import Refined, Texts, refine_table
 from distill.corpus_fit.ridge import Fit, HeldOut, align, fit_table
-from distill.corpus_fit.sample import FEWEST_TEXTS
+from distill.corpus_fit.sample import MIN_TEXTS
 from distill.corpus_fit.targets import Targets, principal_axes
-from distill.corpus_fit.torch_pooling import pooling_on
 from distill.table import principal_components, sif_weights
 from distill.teacher.sentences import SentenceTeacher
-from distill.teacher.vector_cache import vectors_of
+from distill.teacher.vector_cache import embed_cached
 from encoder.encoder import Encoder
 from encoder.errors import InputError
 from encoder.model import StaticModel
 from encoder.tokens import TokenIds
 
-__all__ = ["CorpusReport", "OnProgress", "fit_to_corpus"]
+__all__ = ["CorpusFit", "CorpusReport", "Progress", "fit_to_corpus"]
 
-OnProgress = Callable[[str, int, int], None]
-"""Called now and then with what is counted, the number done, and of all."""
+Progress = Callable[[str, int, int], None]
+"""Called with what is counted, the number done, and the total."""
 
-_HELD_OUT_SHARE, _MOST_HELD_OUT = 20, 4096
+_HELD_OUT_SHARE, _MAX_HELD_OUT = 20, 4096  # one text in 20
 _SPECIAL = 2  # tokens that the teacher puts around a text
 
 
 @dataclass(frozen=True)
 class CorpusReport:
-    """What a fit to a corpus came to, all figures on texts that were held out.
+    """How the fit to a corpus went; all scores are on the held-out texts.
 
     Attributes:
-        texts: the texts that were fitted to.
-        held_out: the texts that were held out.
-        weights: of the token vectors that the fit began with, those that were best: `sif` or `none`.
-        penalty: the λ that was best; None where none was better than the aligned vectors alone.
+        texts: the number of texts that the table was fitted to.
+        held_out: the number of held-out texts.
+        weights: the token weights that the fit started from, `sif` or `none`, whichever scored better.
+        penalty: the best λ; None if no λ improved on the aligned vectors.
         steps: steps of conjugate gradients.
-        cosine_aligned: mean cosine with the teacher's vectors when only aligned.
-        cosine_fitted: the same after the fit.
-        loss_fitted: how far similarities are from the teacher's after the fit; None without refinement.
-        loss_refined: the same after the refinement.
-        blend: how long plain distillation's vectors are beside the fitted ones.
+        cosine_aligned: mean cosine with the teacher's vectors after alignment.
+        cosine_fitted: mean cosine with the teacher's vectors after the fit.
+        loss_fitted: similarity loss after the fit; None without refinement.
+        loss_refined: similarity loss after the refinement; None without refinement.
+        blend: the length of the plain distillation's vectors relative to the fitted ones.
     """
 
     texts: int
@@ -63,6 +63,20 @@ class CorpusReport:
     blend: float
 
 
+class CorpusFit(NamedTuple):
+    """A fitted table.
+
+    Attributes:
+        table: `(n_tokens, dim)` float32.
+        report: how the fit went.
+        held_out: the texts that the table was not fitted to.
+    """
+
+    table: NDArray[np.float32]
+    report: CorpusReport
+    held_out: tuple[str, ...]
+
+
 def fit_to_corpus(
     tokens: NDArray[np.float32],
     tokenizer_json: str,
@@ -75,68 +89,131 @@ def fit_to_corpus(
     blend: float | None,
     seed: int,
     cache: Path,
-    on_progress: OnProgress | None = None,
-    on_held_out: Callable[[list[str]], None] | None = None,
-) -> tuple[NDArray[np.float32], CorpusReport]:
-    """Make the table of a static model that follows its teacher on a corpus.
+    min_held_out: int = 1,
+    progress: Progress | None = None,
+) -> CorpusFit:
+    """Fit the table of a static model to its teacher's vectors of a corpus.
 
     Args:
-        tokens: the teacher's vectors of the vocabulary's entries, `(n_tokens, hidden_size)` float32.
+        tokens: the teacher's vectors of the vocabulary entries, `(n_tokens, hidden_size)` float32.
         tokenizer_json: the static model's tokenizer.
-        teacher: gives the sentence vectors to follow.
+        teacher: the teacher of sentence vectors.
         texts: distinct texts in random order; the first ones are held out.
-        dims: dimensions of the table; below 1, the share of the squared lengths to keep; None for all.
-        sif: the constant of the SIF weights that the fit may start from, or None for none.
+        dims: dimensions of the table; below 1, the share of the squared lengths to keep; None keeps all.
+        sif: the constant of the SIF weights that the fit may start from; None for no weights.
         refine: whether to refine the fitted table.
-        blend: how long plain distillation's vectors are put beside the fitted ones; 0 for none of them, None
-            for `default_share` of the number of texts.
-        seed: of the refinement.
-        cache: folder for the teacher's vectors and for what an interruption must not lose.
-        on_progress: see `OnProgress`.
-        on_held_out: called with the texts that are held out.
-
-    Returns:
-        The table, `(n_tokens, dim)` float32, and what it came to.
+        blend: the length of the plain distillation's vectors relative to the fitted ones; 0 leaves them out,
+            None is `default_blend`.
+        seed: random seed of the refinement.
+        cache: folder for the teacher's vectors and the state of an interrupted refinement.
+        min_held_out: the least number of held-out texts.
+        progress: see `Progress`.
 
     Raises:
-        InputError: hardly any text has a token.
-        ConfigurationError: see `vectors_of`.
+        InputError: too few texts have a token.
+        ConfigurationError: the teacher's vectors cannot be computed or stored; see `embed_cached`.
     """
 
-    def tell(unit: str) -> Callable[[int, int], None] | None:
-        return partial(on_progress, unit) if on_progress else None
+    def stage(unit: str) -> Callable[[int, int], None] | None:
+        return progress and partial(progress, unit)
 
-    # Of the devices that a teacher may be on, CUDA's have all that a fit needs.
+    # A fit needs operations that MPS and other devices lack.
     device = teacher.device if teacher.device.type == "cuda" else torch.device("cpu")
-    ids, kept = _tokenised(tokenizer_json, len(tokens), teacher.max_tokens - _SPECIAL, texts)
-    n_held_out = min(max(len(kept) // _HELD_OUT_SHARE, 1), _MOST_HELD_OUT)
-    if on_held_out:
-        on_held_out([texts[row] for row in kept[:n_held_out]])
-    vectors = vectors_of(teacher, [texts[row] for row in kept], cache, tell("texts"))
-    whole = pooling_on(device, ids, len(tokens))
-    held = Texts(whole.part(0, n_held_out), vectors.part(slice(n_held_out)))
-    learned = Texts(whole.part(n_held_out, len(kept)), vectors.part(slice(n_held_out, None)))
+    ids, rows = _tokenise(tokenizer_json, len(tokens), teacher.max_tokens - _SPECIAL, texts)
+    texts = [texts[row] for row in rows]
+    n_held_out = _n_held_out(len(texts), min_held_out)
+    vectors = embed_cached(teacher, texts, cache, stage("texts"))
+    pooling = pooling_on(device, ids, len(tokens))
+    held_out = Texts(pooling.part(0, n_held_out), vectors.part(slice(n_held_out)))
+    train = Texts(pooling.part(n_held_out, len(texts)), vectors.part(slice(n_held_out, None)))
 
-    axes = principal_axes(learned.vectors, dims)
-    targets = Targets(learned.vectors, axes)
-    held_out = HeldOut(held.pooling, Targets(held.vectors, axes)[:])
-    weights, fit = _best_fit(tokens, sif, learned.pooling, targets, held_out, tell("fitting steps"))
-    refined: Refined | None = None
+    weights, fit = _best_fit(tokens, sif, dims, train, held_out, stage("fitting steps"))
+    refined = None
     if refine:
         refined = refine_table(
             fit.table,
-            learned,
-            held,
+            train,
+            held_out,
             seed=seed,
             device=device,
             folder=cache,
-            on_progress=tell("refining steps"),
+            progress=stage("refining steps"),
         )
+    table = refined.table if refined else fit.table
     if blend is None:
-        blend = default_share(len(learned))
-    report = CorpusReport(
-        texts=len(learned),
-        held_out=len(held),
+        blend = default_blend(len(train))
+    if blend:
+        plain = _weighted(principal_components(tokens, table.shape[1]), sif)
+        table = blend_tables(table, plain, blend, train.pooling)
+    report = _report(len(train), n_held_out, weights, fit, refined, blend)
+    return CorpusFit(table, report, tuple(texts[:n_held_out]))
+
+
+def _tokenise(
+    tokenizer_json: str, n_tokens: int, max_tokens: int, texts: Sequence[str]
+) -> tuple[TokenIds, NDArray[np.int64]]:
+    """Tokenise texts up to the teacher's maximum length; also return which texts have any token."""
+    config = {"max_length": max(max_tokens, 1)}
+    encoder = Encoder(StaticModel(np.zeros((n_tokens, 1), np.float32), tokenizer_json, config))
+    ids, offsets = encoder.tokenise(texts)
+    lengths = np.diff(offsets)
+    rows = np.flatnonzero(lengths)
+    if len(rows) < MIN_TEXTS:
+        raise InputError(
+            f"only {len(rows)} texts of the corpus have a token that the teacher knows: is it the right text?"
+        )
+    return TokenIds(ids, np.concatenate([[0], np.cumsum(lengths[rows])])), rows
+
+
+def _n_held_out(n_texts: int, minimum: int) -> int:
+    n_held_out = min(max(n_texts // _HELD_OUT_SHARE, 1), _MAX_HELD_OUT)
+    if n_held_out < minimum:
+        raise InputError(
+            f"the corpus is too small: {n_held_out} of its {n_texts:,} texts are held out, and {minimum} are "
+            f"needed (`min_held_out`): give about {minimum * _HELD_OUT_SHARE:,} distinct texts"
+        )
+    return n_held_out
+
+
+def _best_fit(
+    tokens: NDArray[np.float32],
+    sif: float | None,
+    dims: float | None,
+    train: Texts,
+    held_out: Texts,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[str, Fit]:
+    """Fit from token vectors with and without SIF weights; return the better fit and its weights' name.
+
+    Tokens that the corpus lacks keep their initial vectors, so the weights matter most for a small corpus.
+    """
+    axes = principal_axes(train.vectors, dims)
+    targets = Targets(train.vectors, axes)
+    validation = HeldOut(held_out.pooling, Targets(held_out.vectors, axes)[:])
+    starts = {"none": None} if sif is None else {"sif": sif, "none": None}
+    fits = {}
+    for number, (name, constant) in enumerate(starts.items()):
+
+        def report(done: int, total: int, before: int = number) -> None:
+            if progress:
+                progress(before * total + done, len(starts) * total)
+
+        start = align(_weighted(tokens, constant), train.pooling, targets, validation)
+        fits[name] = fit_table(start, train.pooling, targets, validation, report)
+    best = max(fits, key=lambda name: fits[name].cosine)
+    return best, fits[best]
+
+
+def _weighted(vectors: NDArray[np.float32], sif: float | None) -> NDArray[np.float32]:
+    return vectors * sif_weights(len(vectors), sif)[:, None].astype(np.float32)
+
+
+def _report(
+    n_train: int, n_held_out: int, weights: str, fit: Fit, refined: Refined | None, blend: float
+) -> CorpusReport:
+    return CorpusReport(
+        texts=n_train,
+        held_out=n_held_out,
         weights=weights,
         penalty=fit.penalty if math.isfinite(fit.penalty) else None,
         steps=fit.steps,
@@ -146,55 +223,3 @@ def fit_to_corpus(
         loss_refined=refined.after if refined else None,
         blend=blend,
     )
-    table = refined.table if refined else fit.table
-    if blend:
-        plain = _weighted(principal_components(tokens, table.shape[1]), sif)
-        table = blend_tables(table, plain, blend, learned.pooling)
-    return table, report
-
-
-def _weighted(vectors: NDArray[np.float32], sif: float | None) -> NDArray[np.float32]:
-    """Token vectors with SIF weights."""
-    return vectors * sif_weights(len(vectors), sif)[:, None].astype(np.float32)
-
-
-def _best_fit(
-    tokens: NDArray[np.float32],
-    sif: float | None,
-    pooling: MeanPooling,
-    targets: Targets,
-    held_out: HeldOut,
-    on_progress: Callable[[int, int], None] | None,
-) -> tuple[str, Fit]:
-    """Fit from token vectors with SIF weights and without; the one that is best on held-out texts, by name.
-
-    The tokens that a corpus lacks keep what they began with, so it matters most where a corpus is small.
-    """
-    ways = {"none": None} if sif is None else {"sif": sif, "none": None}
-    fits = {}
-    for number, (name, a) in enumerate(ways.items()):
-
-        def tell(done: int, most: int, before: int = number) -> None:
-            if on_progress:
-                on_progress(before * most + done, len(ways) * most)
-
-        start = align(_weighted(tokens, a), pooling, targets, held_out)
-        fits[name] = fit_table(start, pooling, targets, held_out, tell)
-    best = max(fits, key=lambda name: fits[name].cosine)
-    return best, fits[best]
-
-
-def _tokenised(
-    tokenizer_json: str, n_tokens: int, max_tokens: int, texts: Sequence[str]
-) -> tuple[TokenIds, NDArray[np.int64]]:
-    """The tokens of the texts that have any, as far as the teacher reads, and the numbers of these texts."""
-    config = {"max_length": max(max_tokens, 1)}
-    encoder = Encoder(StaticModel(np.zeros((n_tokens, 1), np.float32), tokenizer_json, config))
-    ids, offsets = encoder.tokenise(texts)
-    lengths = np.diff(offsets)
-    kept = np.flatnonzero(lengths)
-    if len(kept) < FEWEST_TEXTS:
-        raise InputError(
-            f"only {len(kept)} texts of the corpus have a token that the teacher knows: is it the right text?"
-        )
-    return TokenIds(ids, np.concatenate([[0], np.cumsum(lengths[kept])])), kept

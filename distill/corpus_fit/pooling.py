@@ -1,33 +1,44 @@
-"""Mean pooling as a linear map: texts by vocabulary, its transpose, and the product of the two.
+"""Mean pooling as a linear map A: `means` is A, `scatter` its transpose, `gram` the product of the two.
 
-The matrix A has the entry (number of times that token v is in text t) / (number of tokens of t). It is never
-built: token ids and offsets say it all, so it takes four bytes a token.
+A has one row a text and one column a token; an entry is the number of times the token occurs in the text,
+divided by the number of tokens of the text. On a CPU the matrix is never built: kernels read the token ids,
+at four bytes a token. On a GPU it is a sparse matrix of torch.
 """
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from encoder.threads import default_threads, share_out
 from encoder.tokens import TokenIds
 
-__all__ = ["MeanPooling"]
+__all__ = ["MeanPooling", "TorchPooling", "pooling_on"]
 
-_FEWEST_COLUMNS = 64  # of a thread: of shorter rows the processor reads fewer bytes in one go
-_SUMMED_TOGETHER = 1 << 18  # texts
+_MIN_COLUMNS = 64  # a thread's share: the processor fetches shorter rows less efficiently
+_GRAM_TEXTS = (
+    1 << 18
+)  # texts summed in float32 before the sums are added: small terms would vanish in one large sum
+_GPU_COLUMNS = 64  # with these, 10 M texts take 2.5 GB between the two products, and each matrix twice that
 Floats = NDArray[np.float32]
 
 
+def pooling_on(device: torch.device, tokens: TokenIds, n_tokens: int) -> "MeanPooling":
+    """Return the pooling of some texts for a device: torch's on CUDA, our kernels elsewhere."""
+    return TorchPooling(tokens, n_tokens, device) if device.type == "cuda" else MeanPooling(tokens, n_tokens)
+
+
 class MeanPooling:
-    """The map A of some texts. The results do not depend on the number of threads.
+    """The map A of some texts, on the CPU. Results do not depend on the number of threads.
 
     Args:
         tokens: the texts' token ids; every text has at least one.
         n_tokens: the size of the vocabulary.
-        threads: how many to use; by default `MILLSTREAM_THREADS`, or all cores.
+        threads: the number of threads; by default `MILLSTREAM_THREADS`, or one per core.
     """
 
     def __init__(self, tokens: TokenIds, n_tokens: int, *, threads: int | None = None) -> None:
@@ -39,34 +50,33 @@ class MeanPooling:
         return len(self.tokens.offsets) - 1
 
     def part(self, first: int, last: int) -> "MeanPooling":
-        """The map of some of the texts."""
+        """Return the map of the texts `first` to `last - 1`."""
+        return MeanPooling(self._tokens_of(first, last), self.n_tokens, threads=self._threads)
+
+    def _tokens_of(self, first: int, last: int) -> TokenIds:
         ids, offsets = self.tokens
-        some = TokenIds(ids[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first])
-        return MeanPooling(some, self.n_tokens, threads=self._threads)
+        return TokenIds(ids[offsets[first] : offsets[last]], offsets[first : last + 1] - offsets[first])
 
     def means(self, table: Floats) -> Floats:
         """A · table: the texts' vectors, `(n_texts, dim)` float32, for a table of `(n_tokens, dim)`."""
         return self._by_columns(_means, table, len(self))
 
-    def spread(self, values: Floats) -> Floats:
+    def scatter(self, values: Floats) -> Floats:
         """Aᵀ · values: `(n_tokens, dim)` float32, for values of `(n_texts, dim)`."""
-        return self._by_columns(_spread, values, self.n_tokens)
+        return self._by_columns(_scatter, values, self.n_tokens)
 
     def gram(self, table: Floats) -> Floats:
-        """AᵀA · table, `(n_tokens, dim)` float32, without the texts' vectors in between.
-
-        It is summed over some hundred thousand texts at a time: float32 loses what is far smaller than a sum.
-        """
-        if len(self) <= _SUMMED_TOGETHER:
+        """AᵀA · table: `(n_tokens, dim)` float32, without the texts' vectors in between."""
+        if len(self) <= _GRAM_TEXTS:
             return self._by_columns(_gram, table, self.n_tokens)
-        firsts = range(0, len(self), _SUMMED_TOGETHER)
-        parts = (self.part(first, min(first + _SUMMED_TOGETHER, len(self))) for first in firsts)
+        firsts = range(0, len(self), _GRAM_TEXTS)
+        parts = (self.part(first, min(first + _GRAM_TEXTS, len(self))) for first in firsts)
         return sum((part.gram(table) for part in parts), np.zeros_like(table))
 
     def _by_columns(self, kernel: Callable[..., None], source: Floats, n_rows: int) -> Floats:
         dim = source.shape[1]
         out = np.empty((n_rows, dim), np.float32)
-        width = max(math.ceil(dim / self._threads), _FEWEST_COLUMNS)
+        width = max(math.ceil(dim / self._threads), _MIN_COLUMNS)
 
         def work(first: int) -> None:
             columns = slice(first, first + width)
@@ -79,9 +89,66 @@ class MeanPooling:
         return out
 
 
-# No cache of the compiled code: a fit takes minutes, and these are compiled in a second. Rows are added by a
-# function of their own: the compiler then knows that they do not move, and takes several numbers at once,
-# which is four times as fast.
+class TorchPooling(MeanPooling):
+    """The map A as a sparse matrix on a GPU; equal to `MeanPooling` up to rounding.
+
+    Tables and results stay in host memory: copying them takes a few milliseconds.
+
+    Args:
+        tokens: the texts' token ids; every text has at least one.
+        n_tokens: the size of the vocabulary.
+        device: the device that computes the products.
+    """
+
+    def __init__(self, tokens: TokenIds, n_tokens: int, device: torch.device) -> None:
+        super().__init__(tokens, n_tokens)
+        self._device = device
+
+    def part(self, first: int, last: int) -> "TorchPooling":
+        return TorchPooling(self._tokens_of(first, last), self.n_tokens, self._device)
+
+    def means(self, table: Floats) -> Floats:
+        return self._product(table, self._map)
+
+    def scatter(self, values: Floats) -> Floats:
+        return self._product(values, self._transposed)
+
+    def gram(self, table: Floats) -> Floats:
+        return self._product(table, self._map, self._transposed)
+
+    @cached_property
+    def _map(self) -> torch.Tensor:
+        ids, offsets = self.tokens
+        lengths = np.diff(offsets)
+        indices = torch.from_numpy(np.stack([np.repeat(np.arange(len(self)), lengths), ids]))
+        weights = torch.from_numpy(np.repeat((1 / lengths).astype(np.float32), lengths))
+        # A token that occurs twice in a text has two entries, which `coalesce` adds up.
+        return torch.sparse_coo_tensor(
+            indices.to(self._device),
+            weights.to(self._device),
+            (len(self), self.n_tokens),
+            check_invariants=True,
+        ).coalesce()
+
+    @cached_property
+    def _transposed(self) -> torch.Tensor:
+        return self._map.t().coalesce()
+
+    def _product(self, source: Floats, *maps: torch.Tensor) -> Floats:
+        found = []
+        for first in range(0, source.shape[1], _GPU_COLUMNS):
+            columns = torch.from_numpy(np.ascontiguousarray(source[:, first : first + _GPU_COLUMNS]))
+            columns = columns.to(self._device)
+            for matrix in maps:
+                columns = matrix @ columns
+            found.append(columns.cpu())
+        product: Floats = torch.cat(found, dim=1).numpy()
+        return product
+
+
+# The kernels are not cached on disk: they compile in a second, and a fit takes minutes. `_add` and `_scale`
+# are functions of their own so that the compiler knows the rows do not alias and vectorises: four times as
+# fast.
 @numba.njit(nogil=True)
 def _add(row: Floats, values: Floats) -> None:
     for column in range(len(row)):
@@ -104,7 +171,7 @@ def _means(ids: NDArray[np.int32], offsets: NDArray[np.int64], table: Floats, ou
 
 
 @numba.njit(nogil=True)
-def _spread(ids: NDArray[np.int32], offsets: NDArray[np.int64], values: Floats, out: Floats) -> None:
+def _scatter(ids: NDArray[np.int32], offsets: NDArray[np.int64], values: Floats, out: Floats) -> None:
     share = np.empty(values.shape[1], np.float32)
     for text in range(len(offsets) - 1):
         tokens = ids[offsets[text] : offsets[text + 1]]

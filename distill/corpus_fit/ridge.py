@@ -1,10 +1,10 @@
-"""The corpus fit: the table whose mean-pooled vectors come nearest to the teacher's on a corpus.
+"""The regression: the table whose mean-pooled vectors come closest to the teacher's on a corpus.
 
 A static model's vector of a text is linear in the table, so this is ridge regression: minimise
 |A W - Y|² + λ |W - W₀|², where A is mean pooling, Y the teacher's vectors of the texts, and W₀ the
-weighted token vectors aligned to Y by least squares. Conjugate gradients solve it for every dimension
-at once, without a learning rate (Hestenes and Stiefel, 1952). λ and the number of steps are those that
-come nearest on texts that were held out.
+weighted token vectors, aligned to Y by least squares. Conjugate gradients solve it for all dimensions
+at once, without a learning rate (Hestenes and Stiefel, 1952). The held-out texts choose λ and the number
+of steps.
 """
 
 from collections.abc import Callable
@@ -19,24 +19,24 @@ from distill.corpus_fit.targets import Targets, blocks
 
 __all__ = ["Fit", "HeldOut", "align", "fit_table"]
 
-_SHARES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # of the mean square, added to each in the alignment
-_PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # λ, tried from the strictest
-_STEPS, _MOST_STEPS = 4, 40  # between two looks at the held-out texts; for one λ
-_GAIN = 2e-4  # of the cosine: less is not worth more steps
-_PATIENCE = 2  # λ without a gain, after one with, that are the last
+_ALIGN_PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)  # shares of the mean square
+_PENALTIES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)  # λ, the strongest first
+_STEPS, _MAX_STEPS = 4, 40  # between two evaluations; for one λ
+_MIN_GAIN = 2e-4  # of the cosine: less is not worth more steps
+_PATIENCE = 2  # values of λ without a gain, after one with a gain, before it stops
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Texts that no table was fitted to: they say which table is best."""
+    """The texts on which tables are compared."""
 
     pooling: MeanPooling
     targets: Floats
 
     def cosine(self, table: Floats) -> float:
-        """The mean cosine between a table's vectors and the teacher's."""
+        """Return the mean cosine between a table's vectors and the teacher's."""
         means = self.pooling.means(table)
         lengths = np.linalg.norm(means, axis=1)
         return float(np.mean((means * self.targets).sum(axis=1) / np.maximum(lengths, 1e-12)))
@@ -44,12 +44,12 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted table and how it came about.
+    """A fitted table.
 
     Attributes:
         table: `(n_tokens, dim)` float32.
-        penalty: the λ that was best; infinity for W₀ itself.
-        steps: steps of conjugate gradients, over all λ tried.
+        penalty: the best λ; infinity if W₀ itself is best.
+        steps: steps of conjugate gradients up to this table, for all λ together.
         aligned: the held-out cosine of W₀.
         cosine: the held-out cosine of the table.
     """
@@ -62,13 +62,16 @@ class Fit:
 
 
 def align(tokens: Floats, pooling: MeanPooling, targets: Targets, held_out: HeldOut) -> Floats:
-    """Map token vectors linearly such that pooled ones come nearest to the targets: W₀, `(n_tokens, dim)`.
+    """Map token vectors linearly so that their means over texts come closest to the targets.
 
     Args:
-        tokens: `(n_tokens, hidden_size)` float32, weighted.
+        tokens: the weighted token vectors, `(n_tokens, hidden_size)` float32.
         pooling: the texts that the map is fitted to.
-        targets: what the teacher makes of them.
-        held_out: the texts that say how strongly the map is held small.
+        targets: the teacher's vectors of these texts.
+        held_out: the texts that choose the penalty.
+
+    Returns:
+        W₀, `(n_tokens, dim)` float32.
     """
     size = tokens.shape[1]
     gram, product = np.zeros((size, size)), np.zeros((size, targets.dim))
@@ -78,7 +81,8 @@ def align(tokens: Floats, pooling: MeanPooling, targets: Targets, held_out: Held
         product += means.T @ targets[some]
     unit = np.trace(gram) / size * np.eye(size)
     tables = (
-        (tokens @ np.linalg.solve(gram + share * unit, product)).astype(np.float32) for share in _SHARES
+        (tokens @ np.linalg.solve(gram + share * unit, product)).astype(np.float32)
+        for share in _ALIGN_PENALTIES
     )
     return max(tables, key=held_out.cosine)
 
@@ -88,42 +92,42 @@ def fit_table(
     pooling: MeanPooling,
     targets: Targets,
     held_out: HeldOut,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Fit:
-    """Fit a table to the targets, starting from and held near to `start`.
+    """Fit a table to the targets, penalising its distance from `start`.
 
-    Solutions for one λ are the start for the next smaller one, until the held-out texts gain no more. The
-    longer the texts, the less each token weighs in them and the smaller the λ at which they begin to gain.
+    Each λ starts from the solution of the one before, until the held-out texts gain no more. The longer the
+    texts, the less each token weighs in them, and the smaller the λ at which they begin to gain.
 
     Args:
         start: W₀, `(n_tokens, dim)` float32.
         pooling: the texts.
-        targets: what the teacher makes of them.
+        targets: the teacher's vectors of the texts.
         held_out: the texts that choose λ and the number of steps.
-        on_progress: called after some steps with the number done, and the most that there may be.
+        progress: called after every few steps with the number done and the maximum.
     """
     pulled = sum(
-        (pooling.part(s.start, s.stop).spread(targets[s]) for s in blocks(len(pooling))),
+        (pooling.part(s.start, s.stop).scatter(targets[s]) for s in blocks(len(pooling))),
         np.zeros_like(start),
     )
     aligned = held_out.cosine(start)
     best = Fit(start, np.inf, 0, aligned, aligned)
-    current, steps, waited = start, 0, -len(_PENALTIES)  # the strictest may change nothing
+    current, steps, waited = start, 0, -len(_PENALTIES)  # a strong λ may change nothing
     for number, penalty in enumerate(_PENALTIES):
         solver = _ConjugateGradients(pooling, penalty, pulled + penalty * start, current)
         reached, before = best.cosine, -np.inf
-        for done in range(_STEPS, _MOST_STEPS + 1, _STEPS):
+        for done in range(_STEPS, _MAX_STEPS + 1, _STEPS):
             solver.step(_STEPS)
             steps += _STEPS
             cosine = held_out.cosine(solver.solution)
             if cosine > best.cosine:
                 best = Fit(solver.solution.copy(), penalty, steps, aligned, cosine)
-            if on_progress:
-                on_progress(number * _MOST_STEPS + done, len(_PENALTIES) * _MOST_STEPS)
-            if cosine < before + _GAIN:
+            if progress:
+                progress(number * _MAX_STEPS + done, len(_PENALTIES) * _MAX_STEPS)
+            if cosine < before + _MIN_GAIN:
                 break
             before = cosine
-        waited = 0 if best.cosine >= reached + _GAIN else waited + 1
+        waited = 0 if best.cosine >= reached + _MIN_GAIN else waited + 1
         if waited == _PATIENCE:
             break
         current = solver.solution
@@ -131,7 +135,7 @@ def fit_table(
 
 
 class _ConjugateGradients:
-    """Solves (AᵀA + λ) W = B, every column by its own conjugate gradient."""
+    """Solves (AᵀA + λ) W = B by conjugate gradients, each column independently."""
 
     def __init__(self, pooling: MeanPooling, penalty: float, right: Floats, start: Floats) -> None:
         self.solution = start.copy()

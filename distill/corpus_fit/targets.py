@@ -1,4 +1,4 @@
-"""What a fit aims at: the teacher's vectors in fewer dimensions, at length 1."""
+"""The targets of the fit: the teacher's vectors in fewer dimensions, normalised to length 1."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,22 +10,22 @@ from distill.teacher.vector_cache import TeacherVectors
 __all__ = ["BLOCK", "Targets", "blocks", "longest_axes", "principal_axes", "second_moment"]
 
 BLOCK = 8192
-"""Texts whose vectors are in memory at a time."""
+"""The number of texts whose vectors are in memory at a time."""
 
 
 def blocks(n_texts: int) -> Iterator[slice]:
-    """All texts, `BLOCK` at a time."""
+    """Yield slices of `BLOCK` texts."""
     return (slice(first, min(first + BLOCK, n_texts)) for first in range(0, n_texts, BLOCK))
 
 
 def principal_axes(vectors: TeacherVectors, dims: float | None) -> NDArray[np.float32]:
-    """The axes along which the teacher's vectors are longest: `longest_axes` of them."""
+    """Return the `longest_axes` of the teacher's vectors."""
     moment = second_moment((vectors[some] for some in blocks(len(vectors))), vectors.dim)
     return longest_axes(moment, dims)
 
 
 def second_moment(rows: Iterable[NDArray[np.float32]], dim: int) -> NDArray[np.float64]:
-    """The sum of vectors' outer products with themselves, `(dim, dim)`, of blocks of vectors `(n, dim)`."""
+    """Return the sum of the vectors' outer products, `(dim, dim)`, over blocks of vectors `(n, dim)`."""
     moment = np.zeros((dim, dim))
     for block in rows:
         exact = block.astype(np.float64)
@@ -34,14 +34,14 @@ def second_moment(rows: Iterable[NDArray[np.float32]], dim: int) -> NDArray[np.f
 
 
 def longest_axes(moment: NDArray[np.float64], dims: float | None) -> NDArray[np.float32]:
-    """The axes along which vectors are long, the longest first, `(dim, k)` float32, orthonormal.
+    """Return the axes along which vectors are longest, in descending order, `(dim, k)` float32, orthonormal.
 
-    They are not centred: cosines are measured from the origin, so that is what is to be kept. The sign of an
-    axis is the one that makes its largest entry by magnitude positive.
+    This is PCA without centring, because cosines are measured from the origin. The sign of an axis makes its
+    largest entry by magnitude positive.
 
     Args:
         moment: the vectors' `second_moment`, `(dim, dim)`.
-        dims: how many axes; below 1, as many as hold that share of the squared lengths; None for all.
+        dims: the number of axes; below 1, the share of the squared lengths to keep; None for all axes.
     """
     squares, axes = np.linalg.eigh(moment)
     squares, axes = squares[::-1].clip(min=0), axes[:, ::-1]  # the largest first
@@ -54,10 +54,10 @@ def longest_axes(moment: NDArray[np.float64], dims: float | None) -> NDArray[np.
 
 
 class Targets:
-    """The teacher's vectors along some axes, at length 1, computed when they are asked for.
+    """The teacher's vectors along some axes, normalised to length 1, computed on access.
 
     Attributes:
-        dim: their dimensions.
+        dim: the number of axes.
     """
 
     def __init__(self, vectors: TeacherVectors, axes: NDArray[np.float32]) -> None:
@@ -68,7 +68,7 @@ class Targets:
         return len(self._vectors)
 
     def __getitem__(self, texts: slice) -> NDArray[np.float32]:
-        """Some of the targets, `(n, dim)` float32."""
+        """Return the targets of some texts, `(n, dim)` float32."""
         rows = self._vectors[texts] @ self._axes
         found: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
         return found

@@ -1,22 +1,19 @@
-"""Evaluation: how good a model's vectors are, beside its teacher, an earlier version or word vectors.
+"""Evaluation: how good a model's vectors are, compared with its teacher, an earlier version, or word vectors.
 
     from distill.evaluation import Pairs, Sets, evaluate, open_model
 
-    sets = Sets(pairs=(Pairs("sts", ["a cat"], ["a kitten"], [4.5]),))
+    sets = Sets(pairs=(Pairs("sts", ["a cat", "a dog"], ["a kitten", "a train"], [4.5, 0.5]),))
     print(evaluate(open_model("./minilm"), sets).figures)
 
-The sets (`sets.py`) go through each model (`models.py`), and each measure, one a module, gives a figure with
-its interval (`figures.py`, `bootstrap.py`): `agreement.py` needs a reference and no label, `labelled.py`
-the labels of the user's own records; `sts.py`, `classification.py` and `retrieval.py` are MTEB's protocol on
-sets that people know. `requirements.py` says whether figures are good enough to publish,
-`checks.py`, before all, whether the sets give any.
+Every figure has a bootstrap interval. `agreement` compares with a reference model and needs no labels,
+`labelled` uses the labels of your own records, and `sts`, `classification` and `retrieval` follow MTEB's
+protocol on standard sets. `requirements` checks figures before a model is published.
 """
 
-from distill.evaluation.checks import check_sets
-from distill.evaluation.evaluate import Evaluation, evaluate
+from distill.evaluation.evaluate import Evaluation, FigureRow, evaluate, evaluate_all, side_by_side
 from distill.evaluation.figures import METRICS, Figure
 from distill.evaluation.models import EmbeddingModel, open_model, static_model
-from distill.evaluation.requirements import Requirement, check_measurable, unmet
+from distill.evaluation.requirements import Requirement, check_measurable, check_sets, unmet
 from distill.evaluation.sets import Classification, Labelled, Pairs, Records, Retrieval, Sets
 
 __all__ = [
@@ -25,6 +22,7 @@ __all__ = [
     "EmbeddingModel",
     "Evaluation",
     "Figure",
+    "FigureRow",
     "Labelled",
     "Pairs",
     "Records",
@@ -34,7 +32,9 @@ __all__ = [
     "check_measurable",
     "check_sets",
     "evaluate",
+    "evaluate_all",
     "open_model",
+    "side_by_side",
     "static_model",
     "unmet",
 ]

@@ -1,4 +1,4 @@
-"""The bootstrap: how far a figure would move if other records of the same kind had been drawn."""
+"""The bootstrap: how much a figure would vary with other records of the same kind."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 __all__ = ["CONFIDENCE", "ROUNDS", "Estimate", "bootstrap", "bootstrap_error", "bootstrap_mean"]
 
 CONFIDENCE = 0.95
-"""The share of resamples that an interval holds."""
+"""The share of the resamples inside an interval."""
 
 ROUNDS = 1000
 
@@ -19,13 +19,13 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and how sure it is.
+    """A figure with its confidence interval.
 
     Attributes:
-        value: the figure on all records; of `bootstrap_error`, without its bias.
-        low: the lower end of its interval of `CONFIDENCE`.
-        high: the upper end.
-        n: the records, pairs or queries that it was measured on.
+        value: the figure on all records; `bootstrap_error` subtracts its bias.
+        low: the lower end of the interval.
+        high: the upper end of the interval.
+        n: the number of records, pairs or queries.
     """
 
     value: float
@@ -34,22 +34,21 @@ class Estimate:
     n: int
 
     def scaled(self, factor: float) -> "Estimate":
-        """The same in another unit, as of 100 instead of 1."""
+        """Convert the figure to another unit, such as percent."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor, self.n)
 
 
 def bootstrap(statistic: Callable[[Rows], float], n: int, *, rounds: int = ROUNDS, seed: int = 0) -> Estimate:
-    """Estimate a figure with its interval by the percentile bootstrap (Efron, 1979).
+    """Estimate a figure and its interval by the percentile bootstrap (Efron, 1979).
 
-    The interval is about which records were drawn, and about nothing else: not about the seed of a training,
-    for one.
+    The interval covers the choice of records only, not other sources of variation such as a training seed.
 
     Args:
-        statistic: the figure of some rows, `(n,)` int64, among which a row may stand several times; NaN where
-            they have none, which is then left out.
+        statistic: computes the figure for some rows, `(n,)` int64, which may repeat; resamples for which it
+            returns NaN are ignored.
         n: the number of rows.
-        rounds: resamples.
-        seed: of the drawing.
+        rounds: the number of resamples.
+        seed: random seed.
     """
     value, drawn = _draw(statistic, n, rounds, seed)
     low, high = _ends(drawn)
@@ -59,19 +58,19 @@ def bootstrap(statistic: Callable[[Rows], float], n: int, *, rounds: int = ROUND
 def bootstrap_error(
     statistic: Callable[[Rows], float], n: int, *, rounds: int = ROUNDS, seed: int = 0
 ) -> Estimate:
-    """Estimate an error that chance alone makes larger, 0 at best, as a mean of absolute differences is.
+    """Estimate a non-negative error that sampling noise biases upwards, such as a mean absolute difference.
 
-    Resamples are larger than the records' own figure by about as much as this is larger than the truth. So
-    that much is taken off the figure (Efron and Tibshirani, 1993, chapter 10), and the interval is the basic
-    one (Davison and Hinkley, 1997, equation 5.6): the percentiles, mirrored at the records' figure. Nothing
-    is below 0. Where the truth is 0, the bias is larger than what is taken off: such an error is still shown
-    as a little above 0, and its interval holds 0 in about half of the cases.
+    Resamples exceed the figure by about as much as the figure exceeds the truth, so this bias is subtracted
+    (Efron and Tibshirani, 1993, chapter 10). The interval is the basic one (Davison and Hinkley, 1997,
+    equation 5.6), the percentiles mirrored at the figure; nothing goes below 0. If the true error is 0, the
+    bias is larger than the correction: the estimate is slightly above 0, and the interval contains 0 about
+    half the time.
 
     Args:
-        statistic: as for `bootstrap`.
-        n: as for `bootstrap`.
-        rounds: as for `bootstrap`.
-        seed: as for `bootstrap`.
+        statistic: see `bootstrap`.
+        n: the number of rows.
+        rounds: the number of resamples.
+        seed: random seed.
     """
     value, drawn = _draw(statistic, n, rounds, seed)
     low, high = _ends(drawn)
@@ -83,7 +82,7 @@ def bootstrap_error(
 def _draw(
     statistic: Callable[[Rows], float], n: int, rounds: int, seed: int
 ) -> tuple[float, NDArray[np.float64]]:
-    """The figure of all rows, and those of resamples that have one."""
+    """Return the figure of all rows and those of the resamples, without NaN."""
     random = np.random.default_rng(seed)
     value = float(statistic(np.arange(n)))
     drawn = np.array([statistic(random.integers(n, size=n)) for _ in range(rounds)], np.float64)
@@ -91,7 +90,7 @@ def _draw(
 
 
 def _ends(drawn: NDArray[np.float64]) -> tuple[float, float]:
-    """What `CONFIDENCE` of the figures lie between."""
+    """Return the percentiles that enclose `CONFIDENCE` of the figures."""
     if not len(drawn):
         return float("nan"), float("nan")
     low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
@@ -99,6 +98,6 @@ def _ends(drawn: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def bootstrap_mean(values: NDArray[Any], *, rounds: int = ROUNDS, seed: int = 0) -> Estimate:
-    """Estimate the mean of one value a record, `(n,)`, as `bootstrap`."""
+    """Estimate the mean of one value per record, `(n,)`, with `bootstrap`."""
     numbers = np.asarray(values, np.float64)
     return bootstrap(lambda rows: float(numbers[rows].mean()), len(numbers), rounds=rounds, seed=seed)

@@ -1,4 +1,4 @@
-"""Classification from few examples, by MTEB's protocol: ten logistic regressions on texts of each label."""
+"""Few-shot classification by MTEB's protocol: ten logistic regressions on a few texts of each label."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ _EXPERIMENTS, _SEED, _MOST_ITERATIONS = 10, 42, 100
 
 
 def few_shot_draws(labels: Sequence[str], per_label: int) -> list[list[int]]:
-    """Numbers of the texts that each of the ten experiments learns from, up to `per_label` of every label.
+    """Draw the training texts of the ten experiments, up to `per_label` of every label.
 
-    They are MTEB's: each draw shuffles the order that the draw before left, always by the same seed.
+    The draws are MTEB's: each one shuffles the order that the previous draw left, with the same seed.
     """
     order = list(range(len(labels)))
     draws = []
@@ -36,31 +36,31 @@ def few_shot_draws(labels: Sequence[str], per_label: int) -> list[list[int]]:
 
 
 def few_shot_accuracy(task: Classification, embed: Callable[[Sequence[str]], NDArray[Any]]) -> Estimate:
-    """Mean accuracy of the ten classifiers on the test texts.
+    """Estimate the mean accuracy of the ten classifiers on the test texts.
 
-    Its interval is about both: which test texts there are, and which training texts were drawn.
+    The interval covers the choice of both the test texts and the training texts.
     """
     labels = task.train.labels
     draws = few_shot_draws(labels, task.per_label)
     needed = sorted(set().union(*draws))
     vectors = dict(zip(needed, np.asarray(embed([task.train.texts[i] for i in needed])), strict=True))
-    asked, truth = np.asarray(embed(task.test.texts)), np.array(list(task.test.labels))
+    test, truth = np.asarray(embed(task.test.texts)), np.array(list(task.test.labels))
     hits = []
     for drawn in draws:
         classifier = LogisticRegression(random_state=_SEED, max_iter=_MOST_ITERATIONS)
         classifier.fit(np.stack([vectors[i] for i in drawn]), [labels[i] for i in drawn])
-        hits.append(classifier.predict(asked) == truth)
-    return _over_draws_and_texts(np.array(hits))
+        hits.append(classifier.predict(test) == truth)
+    return _mean_over_draws_and_texts(np.array(hits))
 
 
-def _over_draws_and_texts(hits: NDArray[np.bool_]) -> Estimate:
-    """The mean of `(n_draws, n_texts)`, both resampled."""
+def _mean_over_draws_and_texts(hits: NDArray[np.bool_]) -> Estimate:
+    """Estimate the mean of `(n_draws, n_texts)`, resampling both axes."""
     n_draws, n_texts = hits.shape
     random = np.random.default_rng(0)
 
-    def of(rows: NDArray[np.int64]) -> float:
+    def resampled(rows: NDArray[np.int64]) -> float:
         draws = random.integers(n_draws, size=n_draws)
         return float(hits[draws].mean(axis=0)[rows].mean())
 
-    around = bootstrap(of, n_texts)
-    return Estimate(float(hits.mean()), around.low, around.high, n_texts)
+    interval = bootstrap(resampled, n_texts)
+    return Estimate(float(hits.mean()), interval.low, interval.high, n_texts)

@@ -1,15 +1,15 @@
-"""All measures of one model on all sets."""
+"""Evaluate models on sets, and put their figures side by side."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distill.evaluation.agreement import neighbour_overlap, rank_correlation
 from distill.evaluation.classification import few_shot_accuracy
-from distill.evaluation.figures import Figure, figure
+from distill.evaluation.figures import METRICS, Figure, figure, json_values
 from distill.evaluation.labelled import label_quality
 from distill.evaluation.models import EmbeddingModel
 from distill.evaluation.retrieval import search_quality
@@ -17,22 +17,22 @@ from distill.evaluation.sets import Records, Sets
 from distill.evaluation.speed import texts_per_second
 from distill.evaluation.sts import similarity_correlation
 
-__all__ = ["Evaluation", "evaluate"]
+__all__ = ["Evaluation", "FigureRow", "evaluate", "evaluate_all", "side_by_side"]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model came to.
+    """The results of one model.
 
     Attributes:
-        model: its name.
+        model: the model's name.
         kind: `static`, `teacher` or `word vectors`.
         dim: its dimensions.
-        n_bytes: its size, or None where it is not known.
-        texts_per_second: on this machine, with all threads that the process may use; 0 if not measured.
-        reference: the name of the model that agreement is with, or None.
-        figures: what was measured.
-        vectors: of the records, `(n_records, dim)`, or None without records; not written.
+        n_bytes: its size; None if unknown.
+        texts_per_second: its speed on this machine with all threads of the process; 0 if not measured.
+        reference: the name of the model that agreement is measured with, or None.
+        figures: the figures.
+        vectors: its vectors of the records, `(n_records, dim)`; None without records; not in `to_json`.
     """
 
     model: str
@@ -45,13 +45,9 @@ class Evaluation:
     vectors: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """All but the vectors; NaN, which is no JSON, is None."""
-        plain = asdict(self)
+        """Return everything but the vectors as JSON values."""
+        plain: dict[str, Any] = json_values(asdict(self))
         del plain["vectors"]
-        plain["figures"] = [
-            {key: None if value != value else value for key, value in each.items()}  # noqa: PLR0124 - NaN
-            for each in plain["figures"]
-        ]
         return plain
 
 
@@ -60,32 +56,32 @@ def evaluate(
     sets: Sets,
     *,
     against: Evaluation | None = None,
-    on_progress: Callable[[str], None] | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Measure a model.
+    """Evaluate a model on all sets.
 
     Args:
-        model: to be measured.
-        sets: on what.
-        against: the reference, measured on the same sets; agreement is with its vectors of the records.
-        on_progress: called with the name of the model and of each set before its turn.
+        model: the model.
+        sets: the sets.
+        against: the reference's results on the same sets; agreement compares the vectors of the records.
+        progress: called with the model's name and the set's name before each set.
 
     Raises:
-        InputError: a set has too little for its measure.
+        InputError: a set is too small for its metric.
     """
 
-    def tell(dataset: str) -> None:
-        if on_progress:
-            on_progress(f"{model.name}: {dataset}")
+    def start(dataset: str) -> None:
+        if progress:
+            progress(f"{model.name}: {dataset}")
 
     vectors = None
     found: list[Figure] = []
     if sets.records:
-        tell(sets.records.name)
+        start(sets.records.name)
         vectors = np.asarray(model.embed(sets.records.texts), np.float32)
         found += _on_records(sets.records, vectors, against)
-    found += _on_known_sets(model, sets, tell)
-    tell("speed")
+    found += _on_standard_sets(model, sets, start)
+    start("speed")
     return Evaluation(
         model=model.name,
         kind=model.kind,
@@ -96,6 +92,45 @@ def evaluate(
         figures=tuple(found),
         vectors=vectors,
     )
+
+
+def evaluate_all(
+    models: Sequence[EmbeddingModel], sets: Sets, *, progress: Callable[[str], None] | None = None
+) -> tuple[Evaluation, ...]:
+    """Evaluate a model and others on the same sets; the second model is the reference of all."""
+    model, *others = models
+    found: list[Evaluation] = []
+    for other in others:
+        found.append(evaluate(other, sets, against=found[0] if found else None, progress=progress))
+    return evaluate(model, sets, against=found[0] if found else None, progress=progress), *found
+
+
+class FigureRow(NamedTuple):
+    """One metric on one set.
+
+    Attributes:
+        metric: one of `METRICS`.
+        dataset: the name of the set.
+        n: the records, pairs, texts or queries that it was measured on.
+        figures: the figure of each model; None where it was not measured.
+    """
+
+    metric: str
+    dataset: str
+    n: int
+    figures: list[Figure | None]
+
+
+def side_by_side(evaluations: Sequence[Evaluation]) -> list[FigureRow]:
+    """Line up the figures of several models, in the order of `METRICS`."""
+    by_name = [{(each.metric, each.dataset): each for each in one.figures} for one in evaluations]
+    keys = dict.fromkeys(key for figures in by_name for key in figures)
+    rows = []
+    for metric, dataset in sorted(keys, key=lambda key: list(METRICS).index(key[0])):
+        figures = [found.get((metric, dataset)) for found in by_name]
+        n = next(each.n for each in figures if each is not None)
+        rows.append(FigureRow(metric, dataset, n, figures))
+    return rows
 
 
 def _on_records(
@@ -111,15 +146,15 @@ def _on_records(
         yield figure("average-precision", records.name, quality.average_precision)
 
 
-def _on_known_sets(model: EmbeddingModel, sets: Sets, tell: Callable[[str], None]) -> Iterator[Figure]:
+def _on_standard_sets(model: EmbeddingModel, sets: Sets, start: Callable[[str], None]) -> Iterator[Figure]:
     for pairs in sets.pairs:
-        tell(pairs.name)
+        start(pairs.name)
         yield figure("sts", pairs.name, similarity_correlation(pairs, model.embed))
     for task in sets.classifications:
-        tell(task.name)
+        start(task.name)
         yield figure("classification", task.name, few_shot_accuracy(task, model.embed))
     for search in sets.retrievals:
-        tell(search.name)
+        start(search.name)
         gain, recall = search_quality(search, model.embed)
         yield figure("ndcg@10", search.name, gain)
         yield figure("recall@10", search.name, recall)

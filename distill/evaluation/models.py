@@ -1,4 +1,4 @@
-"""What can be measured, by one name: a static model, a teacher, a file of word vectors."""
+"""Models to evaluate: static models, teachers, and files of word vectors."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -24,12 +24,12 @@ class EmbeddingModel:
     """A model that embeds texts.
 
     Attributes:
-        name: how it is shown.
+        name: its name in reports.
         kind: `static`, `teacher` or `word vectors`.
         dim: the dimensions of a vector.
-        n_bytes: the size of its weights and its tokenizer, or None where it is not known.
-        embed: gives `(n_texts, dim)` float32 for a list of texts.
-        static: the static model itself, where it is one.
+        n_bytes: the size of its weights and tokenizer; None if unknown.
+        embed: maps a list of texts to `(n_texts, dim)` float32.
+        static: the static model, if it is one.
     """
 
     name: str
@@ -41,7 +41,7 @@ class EmbeddingModel:
 
 
 def static_model(model: StaticModel, name: str) -> EmbeddingModel:
-    """A static model in memory, under the name that it is to be shown by."""
+    """Wrap a static model that is in memory."""
     arrays = (model.table, model.weights, model.mapping)
     n_bytes = sum(array.nbytes for array in arrays if array is not None) + len(model.tokenizer_json.encode())
     return EmbeddingModel(name, "static", model.dim, n_bytes, Encoder(model).encode, model)
@@ -56,15 +56,15 @@ def open_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> EmbeddingModel:
-    """Open what a name means.
+    """Open a model by its reference.
 
     Args:
-        ref: a static model (a REF: a folder or a version in a store), a file of word vectors (`.vec`, or
-            GloVe's `.txt`, `.gz` too), or a teacher (a folder or a Hugging Face id), tried in this order.
-        texts: gives the texts that will be embedded: of word vectors, only their words are loaded.
-        device: where a teacher runs, as in `distill.distill`; the others run on the CPU.
-        precision: of a teacher.
-        revision: of a teacher on the Hub.
+        ref: a file of word vectors (`.vec`, or GloVe's `.txt`, optionally `.gz`), a static model (a folder or
+            a version in a store), or a teacher (a folder or a Hugging Face id), tried in this order.
+        texts: returns the texts that will be embedded; only their words' vectors are loaded.
+        device: the device of a teacher, see `distill.distill`; other models run on the CPU.
+        precision: the precision of a teacher.
+        revision: the branch, tag or commit of a teacher on the Hub.
         trust_remote_code: run code that comes with a teacher.
 
     Raises:
@@ -87,7 +87,7 @@ def open_model(
 
 
 def _static(ref: str) -> EmbeddingModel | None:
-    """The static model that a REF means, or None where it is the name of a teacher."""
+    """Open a static model; return None if the reference is that of a teacher."""
     reference = parse(ref)
     if reference.kind == "store":
         from encoder.store.cache import cached_model
@@ -96,10 +96,10 @@ def _static(ref: str) -> EmbeddingModel | None:
         return static_model(load_model(folder), f"{manifest.name}@{manifest.version}")
     if not Path(reference.location).is_dir():
         return None
-    root = Path(os.path.abspath(reference.location))  # noqa: PTH100 - the folder's own name, not a link's
+    root = Path(os.path.abspath(reference.location))  # noqa: PTH100 - a link keeps its own name
     try:
         return static_model(load_model(root), root.name)
     except ModelFormatError:
         if (root / "modules.json").is_file() and "StaticEmbedding" in (root / "modules.json").read_text():
-            raise  # a static model, but a damaged one
+            raise  # a damaged static model
         return None

@@ -1,4 +1,4 @@
-"""What a model is measured on, in memory: the user's own records, and sets as MTEB has them."""
+"""The sets to evaluate on: your own records, and standard sets in MTEB's formats."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ __all__ = ["Classification", "Labelled", "Pairs", "Records", "Retrieval", "Sets"
 
 @dataclass(frozen=True)
 class Labelled:
-    """Texts and the label of each."""
+    """Texts and their labels."""
 
     texts: Sequence[str]
     labels: Sequence[str]
@@ -17,12 +17,12 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Records:
-    """The user's own records.
+    """Your own records.
 
     Attributes:
-        name: how the set is called in figures.
+        name: the name of the set.
         texts: distinct texts.
-        labels: the label of each, or None where there are none.
+        labels: the label of each text, or None.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Records:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of texts and how similar people find them, in any unit (STS)."""
+    """Pairs of texts with human similarity scores, in any unit (STS)."""
 
     name: str
     first: Sequence[str]
@@ -42,13 +42,13 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Classification:
-    """Labelled texts to learn from and to be asked about.
+    """Labelled texts for training and testing.
 
     Attributes:
-        name: how the set is called in figures.
-        train: what is learnt from.
-        test: what is asked about.
-        per_label: training texts of each label that a classifier learns from; MTEB's default is 8.
+        name: the name of the set.
+        train: the texts to draw training texts from.
+        test: the test texts.
+        per_label: training texts of each label; MTEB's default is 8.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Classification:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Queries, passages, and which passage answers which query.
+    """Queries, passages, and relevance judgements.
 
     Attributes:
-        name: how the set is called in figures.
-        corpus: the passages by their ids.
-        queries: the queries by their ids.
-        relevant: by query id, the gain of each passage that answers it, above 0.
+        name: the name of the set.
+        corpus: the passages by id.
+        queries: the queries by id.
+        relevant: for each query id, the relevant passage ids and their gains above 0.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class Sets:
-    """All that a model is measured on."""
+    """All sets to evaluate on."""
 
     records: Records | None = None
     pairs: tuple[Pairs, ...] = ()
@@ -87,7 +87,7 @@ class Sets:
         return bool(self.records or self.pairs or self.classifications or self.retrievals)
 
     def texts(self) -> Iterator[str]:
-        """Every text of every set, some of them several times."""
+        """Yield every text of every set, with repetitions."""
         if self.records:
             yield from self.records.texts
         for pairs in self.pairs:

@@ -1,4 +1,4 @@
-"""How many texts a second a model embeds here."""
+"""The speed of a model on this machine."""
 
 import time
 from collections.abc import Iterable
@@ -8,22 +8,22 @@ from distill.evaluation.models import EmbeddingModel
 
 __all__ = ["texts_per_second"]
 
-_MOST_TEXTS = {"teacher": 256}  # a transformer takes about as long for these as others for all
+_MAX_TEXTS = {"teacher": 256}  # a transformer takes about as long for these as other models for all
 _TEXTS = 20_000
 _SECONDS = 0.3
 
 
 def texts_per_second(model: EmbeddingModel, texts: Iterable[str]) -> float:
-    """Texts a second, warm, with all threads of the process; the best of rounds that take 0.3 s together.
+    """Measure texts per second with all threads of the process, after a warm-up: the best round within 0.3 s.
 
     Args:
-        model: whose speed.
-        texts: the first 20,000 are used, of a teacher the first 256.
+        model: the model.
+        texts: texts to embed; the first 20,000 are used, or the first 256 for a teacher.
     """
-    some = list(islice(texts, _MOST_TEXTS.get(model.kind, _TEXTS)))
+    some = list(islice(texts, _MAX_TEXTS.get(model.kind, _TEXTS)))
     if not some:
         return 0.0
-    model.embed(some[:64])  # code is compiled, pages are read
+    model.embed(some[:64])  # compiles code and pages in the table
     best, spent = float("inf"), 0.0
     while spent < _SECONDS:
         begin = time.perf_counter()

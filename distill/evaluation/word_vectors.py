@@ -1,7 +1,7 @@
-"""Word vectors in the text format of GloVe and fastText, the baselines that people know.
+"""Word vectors in the text format of GloVe and fastText, as a baseline.
 
-A line is a word and its numbers, with blanks between them. fastText writes `number of words, dimensions` into
-a first line, GloVe does not. A text's vector is the mean of its words' vectors.
+A line holds a word and its numbers, separated by blanks. fastText starts with a line of the number of words
+and dimensions, GloVe does not. A text's vector is the mean of its words' vectors.
 """
 
 import gzip
@@ -23,10 +23,10 @@ _HEADER_FIELDS = 2
 
 
 class WordVectors:
-    """Some words' vectors.
+    """The vectors of some words.
 
     Attributes:
-        dim: their dimensions.
+        dim: the dimensions of a vector.
     """
 
     def __init__(self, rows: dict[str, int], vectors: NDArray[np.float32]) -> None:
@@ -37,7 +37,7 @@ class WordVectors:
         return len(self._rows)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The means of the texts' words, `(n_texts, dim)` float32; zeros where no word is known."""
+        """Average the vectors of each text's known words, `(n_texts, dim)` float32; zeros without any."""
         out = np.zeros((len(texts), self.dim), np.float32)
         for i, text in enumerate(texts):
             rows = [row for word in words_of(text) if (row := self._row(word)) is not None]
@@ -51,23 +51,23 @@ class WordVectors:
 
 
 def words_of(text: str) -> list[str]:
-    """Words and punctuation, in the text's own case."""
+    """Split a text into words and punctuation; case is kept."""
     return _TOKEN.findall(text)
 
 
 def is_word_vectors(ref: str) -> bool:
-    """Whether a name is that of a file of word vectors."""
+    """Whether a reference names a file of word vectors."""
     path = Path(ref)
     return path.is_file() and path.name.removesuffix(".gz").endswith(_SUFFIXES)
 
 
 def load_word_vectors(path: str, texts: Iterable[str]) -> WordVectors:
-    """Read the vectors of the words that occur in some texts, as they are written or in lower case.
+    """Read the vectors of the words in some texts, in their own case or in lower case.
 
-    The file is read once, line by line, so that one of many gigabytes needs little memory.
+    The file is read once, line by line, so a large file needs little memory.
 
     Raises:
-        InputError: a line has other than the first line's number of values, or something that is no number.
+        InputError: a line has a different number of values than the first, or a value is not a number.
     """
     wanted = {form for text in texts for word in words_of(text) for form in (word, word.lower())}
     rows: dict[str, int] = {}
@@ -76,7 +76,7 @@ def load_word_vectors(path: str, texts: Iterable[str]) -> WordVectors:
     for number, line in _lines(path):
         if not dim:
             dim = line.count(" ")
-        word, *values = line.rsplit(" ", dim)  # a few of GloVe's words have blanks in them
+        word, *values = line.rsplit(" ", dim)  # a few of GloVe's words contain blanks
         if len(values) != dim:
             raise InputError(f"line {number} of {path} has {len(values)} values, the first has {dim}")
         if word not in wanted or word in rows:
@@ -84,15 +84,15 @@ def load_word_vectors(path: str, texts: Iterable[str]) -> WordVectors:
         try:
             vectors.append(np.array(values, np.float32))
         except ValueError as error:
-            raise InputError(f"line {number} of {path} has a value that is no number") from error
+            raise InputError(f"line {number} of {path} has a value that is not a number") from error
         rows[word] = len(vectors) - 1
     if not dim:
-        raise InputError(f"{path} holds no word vectors: lines must be a word and its numbers")
+        raise InputError(f"{path} holds no word vectors: each line must be a word and its numbers")
     return WordVectors(rows, np.array(vectors, np.float32).reshape(len(vectors), dim))
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """The numbered lines behind the header, if there is one, and without blanks at their ends."""
+    """Yield the lines after the header, if any, with their numbers and without surrounding blanks."""
     file: IO[str]
     try:
         opened = gzip.open if path.endswith(".gz") else open

@@ -1,13 +1,12 @@
-"""Heads are fitted here, from records with labels: classifiers, named prototypes, novelty.
+"""Heads: small models that predict labels or scores from a record's vector, fitted to labelled records.
 
     from distill.heads import embed, fit_classifier
 
     head, report = fit_classifier("fraud", embed(encoder, texts, [("spam",), ("ham",), ...]))
     save_model(replace(model, heads=(*model.heads, head)), "./with-head")
 
-`examples.py` holds records and holds some of them out, `classifier.py`, `prototypes.py` and `novelty.py` fit,
-`calibration.py` makes probabilities come true, `evaluation.py` measures. `encoder.heads` scores, without
-scikit-learn.
+`classifier`, `prototypes` and `novelty` fit the three kinds of heads to `examples`, `calibration` calibrates
+probabilities, and `evaluation` measures a head. `encoder.heads` computes scores, without scikit-learn.
 """
 
 from distill.heads.classifier import ClassifierReport, ClassWeight, fit_classifier

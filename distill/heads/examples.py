@@ -1,4 +1,4 @@
-"""What heads are fitted to: the vectors of records, their labels, and a way to hold some of them out."""
+"""Examples: the vectors and labels that heads are fitted to, and their cross-validation folds."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from encoder.encoder import Encoder
 from encoder.errors import InputError
 from encoder.heads.scoring import unit_vectors
 
-__all__ = ["FEWEST", "FOLDS", "Examples", "embed", "folds_of"]
+__all__ = ["FOLDS", "MIN_TEXTS", "Examples", "embed", "folds_of"]
 
 FOLDS = 5
-"""Parts that are held out in turn."""
+"""The number of cross-validation folds."""
 
-FEWEST = FOLDS
-"""Distinct texts of a label: with fewer, a part that is held out may have none."""
+MIN_TEXTS = FOLDS
+"""The least number of distinct texts of a label: one in each fold."""
 
 Labels = tuple[str, ...]
 
@@ -28,8 +28,8 @@ class Examples:
 
     Attributes:
         vectors: `(n, dim)` float32 of length 1.
-        labels: of each record: one, or any number of them.
-        texts: `(n,)` int64, the same number for the same text.
+        labels: the labels of each record: one, or any number.
+        texts: `(n,)` int64, a number for each distinct text.
     """
 
     vectors: NDArray[np.float32]
@@ -40,14 +40,14 @@ class Examples:
         return len(self.labels)
 
     def counts(self) -> Counter[str]:
-        """The distinct texts of each label."""
+        """Count the distinct texts of each label."""
         return Counter(label for _, label in {(t, one) for t, some in self._pairs() for one in some})
 
     def _pairs(self) -> list[tuple[int, Labels]]:
         return list(zip(self.texts.tolist(), self.labels, strict=True))
 
     def targets(self, labels: Sequence[str]) -> NDArray[np.bool_]:
-        """`(n, n_labels)` bool: which of the labels each record has."""
+        """Return `(n, n_labels)` bool: which of the labels each record has."""
         found = np.zeros((len(self), len(labels)), np.bool_)
         column = {label: k for k, label in enumerate(labels)}
         for row, some in enumerate(self.labels):
@@ -62,24 +62,24 @@ def embed(encoder: Encoder, texts: Sequence[str], labels: Sequence[Labels]) -> E
 
     Args:
         encoder: the model that the head will belong to.
-        texts: of the records.
-        labels: of the records.
+        texts: the records' texts.
+        labels: the records' labels.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no records.
     """
     if not texts:
-        raise InputError("there are no labelled records: name files that hold some")
+        raise InputError("there are no labelled records")
     numbers: dict[str, int] = {}
     same = np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int64)
     return Examples(unit_vectors(encoder.encode(list(texts))), tuple(map(tuple, labels)), same)
 
 
 def folds_of(examples: Examples, *, seed: int = 0) -> NDArray[np.int64]:
-    """`(n,)` int64: the fold in which each record is held out, each about as large and with all labels in it.
+    """Return the fold of each record, `(n,)` int64, stratified by label.
 
-    Records with the same text are in the same fold: what a head has seen would tell nothing. Of several
-    labels the rarest decides, since the others are everywhere anyhow.
+    Records with the same text share a fold, so that no text is both trained and tested on. A record with
+    several labels is stratified by its rarest label.
     """
     counts = examples.counts()
     n_texts = int(examples.texts.max()) + 1

@@ -1,7 +1,8 @@
-"""Prototypes: a name for a few examples, and how near a text is to the nearest name.
+"""Prototypes: named groups of a few examples, and the similarity of a text to the nearest group.
 
-A prototype is the middle of its examples' vectors, at length 1. The threshold is the cosine that nine of ten
-examples have to the middle of the others of their name: about so many of their like will be found.
+A prototype is the mean of its examples' vectors, scaled to length 1. The threshold is the cosine that 90 % of
+the examples reach with the mean of the other examples of their name, so about 90 % of similar texts are
+matched.
 """
 
 from typing import Any
@@ -15,46 +16,50 @@ from encoder.heads.scoring import Prototypes, unit_vectors
 
 __all__ = ["fit_prototypes"]
 
-_FOUND = 0.9  # of the examples
-_ROUNDING = 1e-5  # of a cosine: the same example once more is near
-_FEWEST = 2  # examples of a name, to leave one out
+_RECALL = 0.9  # share of the examples above the threshold
+_TOLERANCE = 1e-5  # of a cosine, so that an example matches itself despite rounding
+_MIN_EXAMPLES = 2  # of a name, to leave one out
 
 
 def fit_prototypes(
-    name: str, examples: Examples, *, threshold: float | None = None, facts: dict[str, Any] | None = None
+    name: str, examples: Examples, *, threshold: float | None = None, metadata: dict[str, Any] | None = None
 ) -> Prototypes:
     """Fit prototypes.
 
     Args:
-        name: of the head.
+        name: the name of the head.
         examples: a few records of each name; their labels are the names.
-        threshold: the least cosine that counts as near; None finds it.
-        facts: what the head is to remember besides the number of examples.
+        threshold: the least cosine of a match; None estimates it from the examples.
+        metadata: what the head stores besides the number of examples; any JSON.
 
     Raises:
-        InputError: a name has a single example, and no threshold is given; or its texts have no token.
+        InputError: a name has only one example and no threshold is given, or its texts have no known token.
     """
     names = tuple(sorted(examples.counts()))
     if not names:
-        raise InputError("no record has a name: name the field with --label")
-    known = examples.vectors.any(axis=1)  # the others have no token that the model knows
+        raise InputError("no record has a label: is `label` the right field?")
+    known = examples.vectors.any(axis=1)  # the others have no known token
     members = [examples.vectors[mine & known] for mine in examples.targets(names).T]
     for one, vectors in zip(names, members, strict=True):
         if not vectors.any():
-            raise InputError(f"the examples of {one!r} have no token that the model knows: give others")
+            raise InputError(
+                f"the examples of {one!r} have no token that the model knows: give other examples"
+            )
     directions = unit_vectors(np.stack([vectors.mean(axis=0) for vectors in members]))
     left_out = np.concatenate([_left_out(vectors) for vectors in members])
     if threshold is None and len(left_out) < sum(map(len, members)):
-        few = next(one for one, vectors in zip(names, members, strict=True) if len(vectors) < _FEWEST)
-        raise InputError(f"{few!r} has one example: give at least {_FEWEST} of each name, or --threshold")
-    least = float(np.quantile(left_out, 1 - _FOUND)) - _ROUNDING if threshold is None else threshold
-    about = {**(facts or {}), "examples": {one: len(v) for one, v in zip(names, members, strict=True)}}
+        few = next(one for one, vectors in zip(names, members, strict=True) if len(vectors) < _MIN_EXAMPLES)
+        raise InputError(
+            f"{few!r} has one example: give at least {_MIN_EXAMPLES} of each name, or set `threshold`"
+        )
+    least = float(np.quantile(left_out, 1 - _RECALL)) - _TOLERANCE if threshold is None else threshold
+    about = {**(metadata or {}), "examples": {one: len(v) for one, v in zip(names, members, strict=True)}}
     return Prototypes(name, names, directions, least, about)
 
 
 def _left_out(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`(n,)` the cosine of each vector with the middle of the others; none where there are no others."""
-    if len(vectors) < _FEWEST:
+    """Return the cosine of each vector with the mean of the others, `(n,)`; empty for a single vector."""
+    if len(vectors) < _MIN_EXAMPLES:
         return np.zeros(0, np.float32)
     others = unit_vectors(vectors.sum(axis=0) - vectors)
     cosines: NDArray[np.float32] = (others * vectors).sum(axis=1)

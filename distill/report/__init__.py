@@ -1,12 +1,11 @@
-"""The report: one HTML page about one version, published with it, that needs nothing but itself.
+"""The HTML report and the model card of a model version.
 
-`page.py` puts it together from what was measured (`distill.evaluation`): `spread.py` says how vectors spread
-over their dimensions and the tokens' weights over their frequencies, `groups.py` and `projection.py` make the
-map of records, `neighbours.py` the lists side by side, `drawings.py` the coordinates of what is drawn.
-`template.html`, `style.css` and `script.js` are its looks. `words.py` writes the page where there is nothing
-to measure on.
+The report is one self-contained page. `page` renders it from the evaluations: `histogram` computes the
+variance over dimensions and the token weights over frequencies, `groups` and `projection` the map of records,
+`neighbours` the lists of nearest records, and `charts` the coordinates of the drawings. `vocabulary` renders
+the page of a model without evaluations. `head_sections` adds the heads to a report or a model card.
 
-Records are the user's own and the page is published, so it holds none of their text unless it is told to.
+The page is published, so it contains no text of the user's records unless they ask for it.
 """
 
 from distill.report.page import render_report

@@ -1,4 +1,4 @@
-"""Groups of records, which colour the map: their labels, or clusters of their vectors."""
+"""Groups of records for the colours of the map: labels, or clusters of vectors."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ from distill.evaluation.cosines import unit
 __all__ = ["MOST_GROUPS", "Groups", "by_cluster", "by_label"]
 
 MOST_GROUPS = 8
-"""As many as colours that can be told apart; further labels are one group."""
+"""The number of distinguishable colours; further labels share one group."""
 
 _OTHER = "other labels"
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -23,10 +23,10 @@ _WORDS = 3  # of a cluster's name
 
 
 class Groups(NamedTuple):
-    """Groups.
+    """Groups of records.
 
     Attributes:
-        names: of each group, the largest first.
+        names: the groups' names, largest group first.
         numbers: the group of each record, `(n_records,)`.
     """
 
@@ -35,32 +35,33 @@ class Groups(NamedTuple):
 
 
 def by_label(labels: Sequence[str]) -> Groups:
-    """One group a label; of more labels than colours, the rarest share the last one."""
+    """Make one group per label; with more labels than colours, the rarest share the last group."""
     ranked = [label for label, _ in Counter(labels).most_common()]
     names = ranked if len(ranked) <= MOST_GROUPS else [*ranked[: MOST_GROUPS - 1], _OTHER]
-    place = {label: min(i, len(names) - 1) for i, label in enumerate(ranked)}
-    return Groups(names, np.array([place[label] for label in labels]))
+    number = {label: min(i, len(names) - 1) for i, label in enumerate(ranked)}
+    return Groups(names, np.array([number[label] for label in labels]))
 
 
 def by_cluster(vectors: NDArray[Any], texts: Sequence[str] | None = None) -> Groups:
-    """Clusters of vectors (k-means).
+    """Cluster vectors by k-means.
 
     Args:
         vectors: `(n_records, dim)`.
-        texts: of the records: then a cluster is called by the words that set it apart, otherwise by a number.
+        texts: the records' texts, to name clusters by their distinctive words; without texts, they are
+            numbered.
     """
     rows = unit(vectors)
     n_clusters = min(MOST_GROUPS, len(np.unique(rows, axis=0)))
-    with threadpool_limits(1):  # threads wait for one another on busy machines
+    with threadpool_limits(1):  # threads block one another on busy machines
         found = KMeans(n_clusters, n_init=3, random_state=0).fit_predict(rows)
     order = np.argsort(-np.bincount(found, minlength=n_clusters), kind="stable")
     numbers = np.argsort(order)[found]
     names = [f"cluster {i + 1}" for i in range(n_clusters)]
-    return Groups(names if texts is None else _telling_words(texts, numbers, names), numbers)
+    return Groups(names if texts is None else _distinctive_words(texts, numbers, names), numbers)
 
 
-def _telling_words(texts: Sequence[str], numbers: NDArray[np.int64], names: list[str]) -> list[str]:
-    """The words that come in more of a cluster's texts than in those of all; of equal ones, the first."""
+def _distinctive_words(texts: Sequence[str], numbers: NDArray[np.int64], names: list[str]) -> list[str]:
+    """Name each cluster by the words that are more frequent in its texts than overall."""
     words = [dict.fromkeys(_WORD.findall(text.lower())) for text in texts]
     overall = Counter(word for each in words for word in each)
     named = []
@@ -68,6 +69,6 @@ def _telling_words(texts: Sequence[str], numbers: NDArray[np.int64], names: list
         own = np.flatnonzero(numbers == number)
         inside = Counter(word for i in own for word in words[i])
         share = {word: count**2 / overall[word] for word, count in inside.items()}
-        telling = sorted(share, key=share.__getitem__, reverse=True)[:_WORDS]
-        named.append(", ".join(telling) or name)
+        distinctive = sorted(share, key=share.__getitem__, reverse=True)[:_WORDS]
+        named.append(", ".join(distinctive) or name)
     return named

@@ -1,4 +1,4 @@
-"""What a version's report and its model card say of its heads."""
+"""The section about heads in a version's report and model card."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,13 +10,13 @@ from encoder.heads.scoring import Classifier, Head, Prototypes
 
 __all__ = ["card_with_heads", "page_with_heads"]
 
-_COLUMNS = ("head", "kind", "says", "fitted to", "held out")
-_SHOWN = 6  # labels by name
+_COLUMNS = ("head", "kind", "output", "fitted to", "held-out figures")
+_MAX_LABELS = 6  # listed by name
 _HTML = """\
 <section id="heads">
 <h2>Heads</h2>
-<p class="note">What this version says of a record besides its vector; figures are of held-out records.</p>
-<div class="wide">
+<p class="note">A head predicts labels or scores from a record's vector. Figures are from records held out of
+its fit.</p> <div class="wide">
 <table>
 <thead><tr>{% for column in columns %}<th>{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -35,7 +35,7 @@ _NEXT_IN_CARD = "## How it was made\n"
 
 
 def page_with_heads(page: str, heads: Iterable[Head]) -> str:
-    """A report with its section about heads written anew; a page that is no report of ours stays as it is."""
+    """Replace the section about heads in a report; other pages stay unchanged."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
@@ -46,37 +46,37 @@ def page_with_heads(page: str, heads: Iterable[Head]) -> str:
 
 
 def card_with_heads(card: str, heads: Iterable[Head]) -> str:
-    """A model card with its section about heads written anew."""
+    """Replace the section about heads in a model card."""
     table = markdown_table(_COLUMNS, _rows(heads))
-    section = f"## Heads\n\nWhat the worker and the pipelines add to a record:\n\n{table}\n"
+    section = f"## Heads\n\nPipelines and the worker add these outputs to each record:\n\n{table}\n"
     card = _IN_CARD.sub("", card)
     before, mark, after = card.rpartition(_NEXT_IN_CARD)
     return f"{before}{section}{mark}{after}" if mark else f"{card.rstrip()}\n\n{section}".rstrip() + "\n"
 
 
 def _rows(heads: Iterable[Head]) -> list[list[str]]:
-    """A row for each head, sorted by name; a head says itself how it was fitted."""
+    """Return a row for each head, sorted by name."""
     return [
-        [head.name, head.kind, _says(head), *_fitted(head)]
+        [head.name, head.kind, _output(head), *_fitted(head)]
         for head in sorted(heads, key=lambda head: head.name)
     ]
 
 
-def _says(head: Head) -> str:
+def _output(head: Head) -> str:
     if isinstance(head, Classifier):
-        return f"{'any' if head.several else 'one'} of {_some(head.labels)}"
+        return f"{'any' if head.several else 'one'} of {_listed(head.labels)}"
     if isinstance(head, Prototypes):
-        return f"the nearest of {_some(head.names)}, from a cosine of {head.threshold:.3f}"
-    return f"the distance from what was normal, novel above {head.threshold:.3f}"
+        return f"the nearest of {_listed(head.names)}; a match from a cosine of {head.threshold:.3f}"
+    return f"the distance from normal records; novel above {head.threshold:.3f}"
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return f"{len(names):,}: {', '.join(names[:_SHOWN])}{more}"
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_LABELS:,} more" if len(names) > _MAX_LABELS else ""
+    return f"{len(names):,}: {', '.join(names[:_MAX_LABELS])}{more}"
 
 
 def _fitted(head: Head) -> tuple[str, str]:
-    """What it was fitted to, and what that came to."""
+    """Return the records that a head was fitted to, and its held-out figures."""
     facts = head.facts
     if isinstance(head, Prototypes):
         return f"{sum(facts.get('examples', {}).values()):,} examples", "-"
@@ -85,5 +85,5 @@ def _fitted(head: Head) -> tuple[str, str]:
         figures = "accuracy {accuracy:.3f}, log loss {log_loss:.3f}, calibration error {ece:.3f}"
         return records, figures.format(**facts)
     if "alert_rate" in facts:
-        return f"{records}, to call {facts['alert_rate']:.3%} of them novel", "-"
+        return f"{records}, with an alert rate of {facts['alert_rate']:.3%}", "-"
     return records, "-"

@@ -1,4 +1,4 @@
-"""How vectors spread over dimensions, and the lengths of tokens' vectors over their frequencies."""
+"""The variance of vectors over dimensions, and the lengths of token vectors over frequencies."""
 
 from typing import Any, NamedTuple
 
@@ -11,14 +11,14 @@ __all__ = ["LengthClass", "component_shares", "dimension_shares", "length_classe
 
 
 class LengthClass(NamedTuple):
-    """Tokens that are about as frequent.
+    """The lengths of token vectors in a class of similar frequency.
 
     Attributes:
-        frequency: how often the class's tokens come, the geometric middle of its bounds.
-        n_tokens: how many there are.
-        low: the length of a token's vector that 10 % are below.
-        median: the length that half are below.
-        high: the length that 90 % are below.
+        frequency: the geometric mean of the class's bounds.
+        n_tokens: the number of tokens.
+        low: the 10th percentile of the lengths.
+        median: the median length.
+        high: the 90th percentile of the lengths.
     """
 
     frequency: float
@@ -29,14 +29,14 @@ class LengthClass(NamedTuple):
 
 
 def component_shares(vectors: NDArray[Any]) -> NDArray[np.float64]:
-    """The share of the variance that the first principal components hold together, `(dim,)`, rising to 1."""
+    """Return the cumulative share of the variance over principal components, `(dim,)`."""
     centred = np.asarray(vectors, np.float64)
     centred = centred - centred.mean(axis=0)
     return _shares(np.linalg.svd(centred, compute_uv=False) ** 2)
 
 
 def dimension_shares(vectors: NDArray[Any]) -> NDArray[np.float64]:
-    """The share of the variance that the first dimensions hold together, as they stand, `(dim,)`."""
+    """Return the cumulative share of the variance over the dimensions in their order, `(dim,)`."""
     return _shares(np.asarray(vectors, np.float64).var(axis=0))
 
 
@@ -47,7 +47,7 @@ def _shares(variances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def token_lengths(model: StaticModel) -> NDArray[np.float64]:
-    """The lengths of the tokens' vectors, weights included, `(n_tokens,)`, the mean 1."""
+    """Return the lengths of the weighted token vectors, `(n_tokens,)`, scaled to a mean of 1."""
     lengths = np.linalg.norm(model.table.astype(np.float32), axis=1)
     if model.mapping is not None:
         lengths = lengths[model.mapping]
@@ -58,17 +58,17 @@ def token_lengths(model: StaticModel) -> NDArray[np.float64]:
 
 
 def length_classes(lengths: NDArray[np.float64], counts: NDArray[np.int64]) -> list[LengthClass]:
-    """Classes of tokens by how often they come, each twice as often as the one before.
+    """Group tokens into classes of doubling frequency.
 
     Args:
-        lengths: of the tokens' vectors, `(n_tokens,)`.
-        counts: how often each comes; those that never do are left out.
+        lengths: the lengths of the token vectors, `(n_tokens,)`.
+        counts: the frequency of each token, `(n_tokens,)`; tokens with 0 are left out.
     """
-    there = counts > 0
-    classes = np.log2(counts[there]).astype(np.int64)
+    occurs = counts > 0
+    classes = np.log2(counts[occurs]).astype(np.int64)
     found = []
     for number in np.unique(classes):
-        some = lengths[there][classes == number]
+        some = lengths[occurs][classes == number]
         low, median, high = np.quantile(some, [0.1, 0.5, 0.9])
         found.append(LengthClass(2 ** (number + 0.5), len(some), float(low), float(median), float(high)))
     return found

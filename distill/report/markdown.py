@@ -6,19 +6,19 @@ from collections.abc import Sequence
 __all__ = ["markdown_table"]
 
 _MARKS = re.compile(r"[\\`*_\[<&~$|]|(?<=\bhttp):|(?<=\bhttps):|(?<=\bftp):|(?<=\bwww)\.", re.IGNORECASE)
-"""What would begin code, emphasis, a link or an image, HTML, an entity, a deletion, mathematics, the next
-cell, or an address that GitHub makes a link of. A bracket that nothing opens closes nothing."""
+"""The start of code, emphasis, a link or image, HTML, an entity, a deletion, mathematics, the next cell, or
+an address that GitHub turns into a link."""
 
 
 def markdown_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers_from: int | None = None
 ) -> str:
-    """A table; every text is shown as it is, whatever it means in Markdown or HTML, and none ends its cell.
+    """Write a table; texts are escaped, so that none is rendered as Markdown or HTML.
 
     Args:
-        columns: their names.
+        columns: the names of the columns.
         rows: a text for each column.
-        numbers_from: the first of the columns that stand at the right.
+        numbers_from: the index of the first right-aligned column.
     """
     first = len(columns) if numbers_from is None else numbers_from
     rule = ["---"] * first + ["---:"] * (len(columns) - first)

@@ -1,4 +1,4 @@
-"""The model card: the README.md of a model folder, with the metadata that the Hugging Face Hub reads."""
+"""The model card: the README.md of a model folder, with metadata for the Hugging Face Hub."""
 
 import math
 import os
@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, hf_hub_downloa
 from huggingface_hub.errors import HfHubHTTPError
 
 from distill.corpus_fit.fit import CorpusReport
-from distill.evaluation.evaluate import Evaluation
+from distill.evaluation.evaluate import Evaluation, side_by_side
 from distill.report.markdown import markdown_table
 from distill.teacher.loading import teacher_name
 from encoder.model import StaticModel
@@ -25,7 +25,7 @@ _CARD = """---
 # {name}
 
 A static embedding model, distilled from {teacher} by Millstream: {tokens:,} tokens, {dim} dimensions,
-{dtype}. A text's vector is the mean of its tokens' vectors, so it takes microseconds on a CPU.
+{dtype}. A text's vector is the mean of its token vectors, which takes microseconds on a CPU.
 
 ## Use
 
@@ -35,7 +35,7 @@ from encoder import Encoder
 vectors = Encoder.load("path/to/this/folder").encode(["a text", "another"])
 ```
 
-The folder has model2vec's format and loads there too:
+The folder is in model2vec's format, so model2vec loads it too:
 
 ```python
 from model2vec import StaticModel
@@ -46,8 +46,7 @@ vectors = StaticModel.from_pretrained("path/to/this/folder").encode(["a text", "
 {quality}
 ## How it was made
 
-Every entry of the vocabulary went through the teacher by itself; the hidden states were pooled ({pooling}), \
-{made}.
+The teacher embedded every vocabulary entry by itself. {made}
 """
 
 _TASKS = {
@@ -59,23 +58,23 @@ _TASKS = {
     "ndcg@10": "text-retrieval",
     "recall@10": "text-retrieval",
 }
-"""The Hub's names of the tasks; agreement with another model has none of its own."""
+"""The Hub's names of the tasks; it has none for agreement with another model."""
 
-_PLAIN = "reduced by PCA ({pca}), and weighted by smooth inverse frequency ({sif})"
-_WEIGHTED = "weighted by smooth inverse frequency ({sif}), and "
+_POOLED = "Its hidden states were pooled ({pooling})"
+_PLAIN = "{pooled}, reduced by PCA ({pca}), and weighted by smooth inverse frequency ({sif})."
 _FITTED = """\
-{weighted}aligned by least squares to the teacher's vectors of \
-texts, reduced by PCA ({pca}). From there the table was fitted to {texts:,} texts by ridge regression \
-(λ = {strength}){refined}{blended}. On {held_out:,} other texts of that corpus the mean cosine \
-with the teacher was {cosine_fitted:.3f} after this regression ({cosine_aligned:.3f} before)"""
-_REFINED = ", and refined by gradient steps on the similarities between texts"
-
-_BLENDED = """\
-. The vectors of plain distillation (PCA{sif}) were put beside, {blend:.2g} times as long, and the {dim} \
-axes kept along which texts' vectors are longest"""
+{pooled}{weighted}, and aligned by least squares to the teacher's vectors of texts, reduced by PCA ({pca}). \
+The table was then fitted to {texts:,} texts by ridge regression (λ = {strength}){refined}. On {held_out:,} \
+held-out texts of that corpus, the mean cosine with the teacher was {cosine_aligned:.3f} before this \
+regression and {cosine_fitted:.3f} after it.{blended}"""
+_WEIGHTED = ", weighted by smooth inverse frequency ({sif})"
+_REFINED = ", and refined by gradient descent on the similarities between texts"
+_BLENDED = """ \
+Finally, the plain distillation's vectors (PCA{sif}) were concatenated at {blend:.2g} times the length of \
+the fitted ones, and the table keeps the {dim} axes along which the texts' vectors are longest."""
 
 _SENTENCE_TRANSFORMERS = """
-So does sentence-transformers:
+sentence-transformers loads it as well:
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -99,44 +98,50 @@ def model_card(
     Args:
         model: the model.
         name: its name.
-        teacher: its teacher, as it was given to `distill`: licence and language come from the teacher's card.
-        revision: the teacher's revision on the Hub.
-        report: what the fit to a corpus came to, if there was one.
-        quality: what was measured, of the model and then of others beside it.
+        teacher: the teacher as passed to `distill`; its card provides licence and language.
+        revision: the teacher's branch, tag or commit on the Hub.
+        report: how the fit to a corpus went, if there was one.
+        quality: the evaluations of the model and of the models to compare with.
     """
-    folder = Path(teacher).expanduser().is_dir()
-    theirs = _teacher_card(teacher, revision)
-    metadata = ModelCardData(
+    title, dtype = teacher_name(teacher), model.table.dtype.name
+    return _CARD.format(
+        metadata=_metadata(name, teacher, revision, quality).to_yaml(),
+        name=name,
+        teacher=title if _is_folder(teacher) else f"[{title}](https://huggingface.co/{title})",
+        tokens=len(model.table) if model.mapping is None else len(model.mapping),
+        dim=model.dim,
+        dtype=dtype,
+        # torch's embedding lookup needs floats
+        sentence_transformers="" if dtype == "int8" else _SENTENCE_TRANSFORMERS,
+        quality=_table(quality) if quality else "",
+        made=_made(model.config, model.dim, report),
+    )
+
+
+def _is_folder(teacher: str | os.PathLike[str]) -> bool:
+    return Path(teacher).expanduser().is_dir()
+
+
+def _metadata(
+    name: str, teacher: str | os.PathLike[str], revision: str | None, quality: Sequence[Evaluation]
+) -> ModelCardData:
+    """Return the metadata; licence and language are the teacher's."""
+    card = _teacher_card(teacher, revision)
+    return ModelCardData(
         library_name="model2vec",
-        base_model=None if folder else str(teacher),
-        license=theirs.license,
-        license_name=theirs.get("license_name"),
-        license_link=theirs.get("license_link"),
-        language=theirs.language,
+        base_model=None if _is_folder(teacher) else str(teacher),
+        license=card.license,
+        license_name=card.get("license_name"),
+        license_link=card.get("license_link"),
+        language=card.language,
         model_name=name if quality else None,
         eval_results=_results(quality[0]) if quality else None,
         tags=["embeddings", "static-embeddings", "sentence-transformers", "model2vec", "millstream"],
     )
-    shown = teacher_name(teacher)
-    config, dtype = model.config, model.table.dtype.name
-    tokens = len(model.table) if model.mapping is None else len(model.mapping)
-    return _CARD.format(
-        metadata=metadata.to_yaml(),
-        name=name,
-        teacher=shown if folder else f"[{shown}](https://huggingface.co/{shown})",
-        tokens=tokens,
-        dim=model.dim,
-        dtype=dtype,
-        # torch looks vectors up in float tables only
-        sentence_transformers="" if dtype == "int8" else _SENTENCE_TRANSFORMERS,
-        quality=_table(quality) if quality else "",
-        pooling=config["pooling"],
-        made=_made(config, model.dim, report),
-    )
 
 
 def _results(measured: Evaluation) -> list[EvalResult]:
-    """The figures as the Hub's model-index has them."""
+    """Return the figures for the Hub's model-index."""
     return [
         EvalResult(
             task_type=_TASKS.get(figure.metric, "feature-extraction"),
@@ -151,31 +156,38 @@ def _results(measured: Evaluation) -> list[EvalResult]:
 
 
 def _table(quality: Sequence[Evaluation]) -> str:
-    """The figures of all models as a table, with their intervals."""
-    by_name = [{(each.metric, each.dataset): each for each in one.figures} for one in quality]
-    keys = dict.fromkeys(key for figures in by_name for key in figures)
-    rows = [[*key, *(str(figures.get(key, "-")) for figures in by_name)] for key in keys]
-    table = markdown_table(["", "set", *(one.model for one in quality)], rows, numbers_from=2)
-    return f"\n## Quality\n\nWith the intervals that hold 95 % of the bootstrap's resamples.\n\n{table}"
+    """Return the figures of all models as a table."""
+    rows = [
+        [row.metric, row.dataset, *("-" if figure is None else str(figure) for figure in row.figures)]
+        for row in side_by_side(quality)
+    ]
+    table = markdown_table(["metric", "set", *(one.model for one in quality)], rows, numbers_from=2)
+    return f"\n## Quality\n\nFigures with 95 % bootstrap intervals.\n\n{table}"
 
 
 def _made(config: dict[str, Any], dim: int, report: CorpusReport | None) -> str:
-    """How the table came about."""
-    keys = {"pca": "apply_pca", "sif": "sif_coefficient"}
-    shown = {name: "none" if config[key] is None else config[key] for name, key in keys.items()}
+    """Describe how the table was made."""
+    sif = config["sif_coefficient"]
+    values = {
+        "pooled": _POOLED.format(pooling=config["pooling"]),
+        "pca": "none" if config["apply_pca"] is None else config["apply_pca"],
+        "sif": "none" if sif is None else sif,
+    }
     if report is None:
-        return _PLAIN.format(**shown)
-    refined = "" if report.loss_refined is None else _REFINED
-    weighted = _WEIGHTED.format(**shown) if report.weights == "sif" else ""
-    sif = "" if config["sif_coefficient"] is None else ", smooth inverse frequency"
-    blended = _BLENDED.format(blend=report.blend, dim=dim, sif=sif) if report.blend else ""
-    strength = "∞" if report.penalty is None else f"{report.penalty:g}"
-    words = {"weighted": weighted, "refined": refined, "blended": blended, "strength": strength}
-    return _FITTED.format(**shown, **asdict(report), **words)
+        return _PLAIN.format(**values)
+    plain_sif = "" if sif is None else ", smooth inverse frequency"
+    return _FITTED.format(
+        **values,
+        **asdict(report),
+        weighted=_WEIGHTED.format(sif=sif) if report.weights == "sif" else "",
+        refined="" if report.loss_refined is None else _REFINED,
+        strength="∞" if report.penalty is None else f"{report.penalty:g}",
+        blended=_BLENDED.format(blend=report.blend, dim=dim, sif=plain_sif) if report.blend else "",
+    )
 
 
 def _teacher_card(teacher: str | os.PathLike[str], revision: str | None) -> ModelCardData:
-    """The metadata of the teacher's card; empty where there is no card, or none that can be read."""
+    """Read the metadata of the teacher's card; empty if there is no readable card."""
     folder = Path(teacher).expanduser()
     try:
         local = folder / "README.md"

@@ -1,4 +1,4 @@
-"""Nearest records of a few examples, by two models side by side."""
+"""The nearest records of a few examples, by two models side by side."""
 
 from typing import Any, NamedTuple
 
@@ -17,9 +17,9 @@ class Neighbour(NamedTuple):
     """A record near an example.
 
     Attributes:
-        record: its number.
-        cosine: with the example.
-        shared: whether the other model shows it too.
+        record: its index.
+        cosine: its cosine with the example.
+        shared: whether the other model lists it too.
     """
 
     record: int
@@ -28,18 +28,18 @@ class Neighbour(NamedTuple):
 
 
 class Example(NamedTuple):
-    """An example and its neighbours, one list a model."""
+    """An example and its neighbours, one list per model."""
 
     record: int
     lists: list[list[Neighbour]]
 
 
 def examples(models: list[NDArray[Any]], groups: Groups) -> list[Example]:
-    """For the record nearest to the middle of each group, its nearest records.
+    """List the nearest records of the record that is most central in each group.
 
     Args:
-        models: the vectors of the same records by one model or two, `(n_records, dim)` each.
-        groups: the records' groups; the first model says what a middle is.
+        models: the vectors of the same records by one or two models, `(n_records, dim)` each.
+        groups: the records' groups; the first model's vectors decide which record is central.
     """
     rows = unit(models[0])
     found = []

@@ -1,4 +1,4 @@
-"""The page, out of what was measured."""
+"""Render the report page from evaluations."""
 
 import base64
 import hashlib
@@ -24,9 +24,9 @@ from encoder.model import StaticModel
 
 __all__ = ["render_report"]
 
-_ANONYMOUS = 600  # points of a map without texts
-_MOST_CHARS = 300  # of a record's text
-_FEWEST = 3  # records that make a map
+_ANONYMOUS_POINTS = 600  # on a map without texts
+_MAX_CHARS = 300  # of a record's text
+_MIN_POINTS = 3  # on a map
 
 
 def render_report(
@@ -37,46 +37,52 @@ def render_report(
     records: Records | None = None,
     subject: str = "records",
     shown: int = 0,
-    facts: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write the report of a model, as one HTML page without anything to fetch.
+    """Render the report of a model as one self-contained HTML page.
 
     Args:
-        model: what it is about.
-        evaluations: of the model, then of those to compare it with; the second one is the reference.
-        texts: any texts; how often they have each token is the tokens' frequency.
-        records: what the map is made of, the same as in the evaluations.
-        subject: what the page calls them.
-        shown: how many of the records may be written into the page. With 0 the map has points without texts,
-            and there are no lists of neighbours.
-        facts: where the model comes from, by names for people.
+        model: the model.
+        evaluations: of the model, then of the models to compare with; the second one is the reference.
+        texts: texts to count token frequencies in.
+        records: the records of the map, the same as in the evaluations.
+        subject: what the page calls the records.
+        shown: how many records' texts may appear on the page. With 0, the map shows points without texts and
+            there are no lists of neighbours.
+        metadata: where the model comes from, by readable names.
         parameters: how it was made; any JSON.
     """
     own = evaluations[0]
     reference = next((one for one in evaluations[1:] if one.vectors is not None), None)
-    picture = _map(records, own, reference, shown) if records is not None and own.vectors is not None else {}
-    style, script = _file("style.css"), _file("script.js")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page: str = environment.from_string(_file("template.html")).render(
-        style=Markup(style),  # noqa: S704 - files of ours
-        script=Markup(script),  # noqa: S704 - as above
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    return _render(
         name=own.model,
         models=[_model(one) for one in evaluations],
         tokens=len(model.table) if model.mapping is None else len(model.mapping),
         dtype=model.table.dtype.name,
         rows=quality_rows(evaluations),
+        variance=_variance(own, reference),
+        band=band(_length_classes(model, texts)),
+        metadata=metadata or {},
+        parameters={key: json.dumps(value, ensure_ascii=False) for key, value in (parameters or {}).items()},
+        picture=_map(records, own, reference, shown) if records is not None else {},
+        subject=subject,
+    )
+
+
+def _render(**values: Any) -> str:
+    """Fill the template; the page's security policy allows only its own script, by digest."""
+    style, script = _file("style.css"), _file("script.js")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page: str = environment.from_string(_file("template.html")).render(
+        style=Markup(style),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         width=WIDTH,
         height=HEIGHT,
-        variance=_variance(own, reference),
-        band=band(_classes(model, texts)),
-        facts=facts or {},
-        parameters={key: json.dumps(value, ensure_ascii=False) for key, value in (parameters or {}).items()},
-        picture=picture,
-        subject=subject,
+        **values,
     )
     return page
 
@@ -95,49 +101,41 @@ def _model(one: Evaluation) -> dict[str, Any]:
     }
 
 
-def _classes(model: StaticModel, texts: Iterable[str]) -> Any:
+def _length_classes(model: StaticModel, texts: Iterable[str]) -> Any:
     lengths = token_lengths(model)
     ids = Encoder(model).tokenise(list(texts)).ids
     return length_classes(lengths, np.bincount(ids, minlength=len(lengths))[: len(lengths)])
 
 
 def _variance(own: Evaluation, reference: Evaluation | None) -> dict[str, Any]:
-    """The curves of shares of the variance: the model's dimensions, the reference's components."""
+    """Compute the variance curves of the model's dimensions and of the reference's principal components."""
     if own.vectors is None:
         return {}
-    n_most = own.dim
-    lines = [
-        {"name": f"{own.model}, dimension by dimension", "line": _cut(dimension_shares(own.vectors), n_most)}
-    ]
+    curves = {f"{own.model}, dimensions": dimension_shares(own.vectors)}
     kept = None
     if reference is not None and reference.vectors is not None:
         shares = component_shares(reference.vectors)
-        n_most = max(own.dim, len(shares))
         kept = float(shares[min(own.dim, len(shares)) - 1])
-        lines[0]["line"] = _cut(dimension_shares(own.vectors), n_most)
-        lines.append({"name": f"{reference.model}, by principal components", "line": _cut(shares, n_most)})
-    return {"lines": lines, "n_most": n_most, "kept": kept, "dim": own.dim}
-
-
-def _cut(shares: NDArray[np.float64], n_most: int) -> str:
-    return curve(shares, n_most)
+        curves[f"{reference.model}, principal components"] = shares
+    max_dims = max(own.dim, *map(len, curves.values()))
+    lines = [{"name": name, "line": curve(shares, max_dims)} for name, shares in curves.items()]
+    return {"lines": lines, "max_dims": max_dims, "kept": kept, "dim": own.dim}
 
 
 def _map(records: Records, own: Evaluation, reference: Evaluation | None, shown: int) -> dict[str, Any]:
-    """The points of the map, their groups, and the lists of neighbours."""
-    n_points = min(shown or _ANONYMOUS, len(records.texts))
-    vectors = own.vectors[:n_points]  # type: ignore[index] # the caller looked
-    if n_points < _FEWEST:
+    """Compute the points of the map, their groups, and the lists of neighbours."""
+    n_points = min(shown or _ANONYMOUS_POINTS, len(records.texts))
+    if own.vectors is None or n_points < _MIN_POINTS:
         return {}
-    texts = [text[:_MOST_CHARS] for text in records.texts[:n_points]] if shown else None
+    vectors = own.vectors[:n_points]
+    texts = [text[:_MAX_CHARS] for text in records.texts[:n_points]] if shown else None
     if texts is not None and records.labels is not None:
         groups = by_label(records.labels[:n_points])
     else:
         groups = by_cluster(vectors, texts)
-    places = project(vectors)
     points: list[dict[str, Any]] = [
         {"x": round(float(x), 4), "y": round(float(y), 4), "g": int(group)}
-        for (x, y), group in zip(places, groups.numbers, strict=True)
+        for (x, y), group in zip(project(vectors), groups.numbers, strict=True)
     ]
     if texts is None:
         return {"points": points, "groups": groups.names, "texts": False, "examples": [], "names": []}

@@ -1,4 +1,4 @@
-"""The report of a model that nothing was measured on: words of its vocabulary take the place of records."""
+"""The report of a model without evaluations: a map of vocabulary words instead of records."""
 
 import re
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from encoder.model import StaticModel
 
 __all__ = ["frequent_words", "render_word_report"]
 
-_MOST = 500
-_WORD_BEGINS = "▁Ġ"  # the marks of SentencePiece and of byte-level BPE
+_MAX_WORDS = 500
+_WORD_BEGINS = "▁Ġ"  # the markers of SentencePiece and of byte-level BPE
 _WORD = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -25,16 +25,16 @@ def render_word_report(
     model: StaticModel,
     name: str,
     *,
-    facts: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
     parameters: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write the report of a model without figures; the same model gives the same page.
+    """Render the report of a model without figures; the same model gives the same page.
 
     Args:
-        model: what it is about.
+        model: the model.
         name: its name.
-        facts: as `render_report`.
-        parameters: as `render_report`.
+        metadata: where the model comes from; see `render_report`.
+        parameters: how it was made; any JSON.
     """
     words = frequent_words(model)
     own = static_model(model, name)
@@ -55,18 +55,18 @@ def render_word_report(
         records=Records("words", words),
         subject="words",
         shown=len(words),
-        facts=facts,
+        metadata=metadata,
         parameters=parameters,
     )
 
 
 def frequent_words(model: StaticModel) -> list[str]:
-    """The first 500 words that are one token each, in the vocabulary's order, as a rule by frequency."""
+    """Return the first 500 words that are one token, in vocabulary order, which is usually by frequency."""
     tokenizer = Tokenizer.from_str(model.tokenizer_json)
     tokens = (tokenizer.id_to_token(number) for number in range(tokenizer.get_vocab_size()))
     stripped = dict.fromkeys(token.lstrip(_WORD_BEGINS) for token in tokens if token)
     words = [word for word in stripped if _WORD.fullmatch(word)]
     ids, offsets = Encoder(model).tokenise(words)
     lone = np.flatnonzero(np.diff(offsets) == 1)
-    first = {int(ids[offsets[k]]): words[k] for k in lone[::-1]}  # of those that are the same token
-    return [words[k] for k in lone if first[int(ids[offsets[k]])] == words[k]][:_MOST]
+    first = {int(ids[offsets[k]]): words[k] for k in lone[::-1]}  # the first word of each token
+    return [words[k] for k in lone if first[int(ids[offsets[k]])] == words[k]][:_MAX_WORDS]

@@ -1,4 +1,4 @@
-"""The forward pass: what the teacher makes of each entry of the vocabulary."""
+"""The forward pass: the teacher's vector of each vocabulary entry."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -24,53 +24,58 @@ def embed_sequences(
     sequences: Sequence[list[int]],
     *,
     pooling: Pooling = "mean",
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float32]:
     """Embed sequences of token ids.
 
-    Sequences of one length go together, so that nothing is padded and nothing masked: without own words that
-    is the whole vocabulary, three tokens each.
+    A batch holds sequences of one length, so nothing is padded or masked. Vocabulary entries have three
+    tokens each, except for added words.
 
     Args:
         teacher: the teacher.
-        sequences: the ids of each sequence, special tokens included.
+        sequences: the token ids of each sequence, including special tokens.
         pooling: how the hidden states of the last layer become one vector.
-        on_progress: called after each batch with the number of sequences done, and of all.
+        progress: called after each batch with the number of sequences done and the total.
 
     Returns:
-        `(n_sequences, hidden_size)` float32, not normalised; zeros where the teacher gives no number.
+        `(n_sequences, hidden_size)` float32, not normalised; NaN becomes zero.
 
     Raises:
-        ConfigurationError: the teacher has no embedding for an id, or no pooler, or gives no number at all.
+        ConfigurationError: the teacher lacks an embedding for an id, has no pooler, or returns only NaN.
     """
-    n_ids = teacher.model.get_input_embeddings().weight.shape[0]
-    if (highest := max(map(max, sequences))) >= n_ids:
-        raise ConfigurationError(
-            f"the tokenizer of {teacher.name} has the id {highest} and its model only {n_ids} embeddings: "
-            "they do not belong together"
-        )
+    _check_ids(teacher, sequences)
     device = teacher.model.device
     batches = list(_batches(sequences, _CPU_BATCH if device.type == "cpu" else _GPU_BATCH))
     pieces, order = [], []
     with batch_map(device) as each:
-        vectors_of = partial(_embed_batch, teacher, sequences, pooling)
-        for rows, piece in zip(batches, each(vectors_of, batches), strict=True):
+        embed = partial(_embed_batch, teacher, sequences, pooling)
+        for rows, piece in zip(batches, each(embed, batches), strict=True):
             pieces.append(piece)
             order += rows
-            if on_progress:
-                on_progress(len(order), len(sequences))
+            if progress:
+                progress(len(order), len(sequences))
     vectors: NDArray[np.float32] = torch.cat(pieces)[torch.tensor(order).argsort()].numpy()
     if not vectors.any():
         raise ConfigurationError(
-            f"the teacher {teacher.name} gives no number for any token: try --precision float32, --device cpu"
+            f"the teacher {teacher.name} returns NaN for every token: set `precision` to float32, or "
+            "`device` to cpu"
         )
     return vectors
+
+
+def _check_ids(teacher: Teacher, sequences: Sequence[list[int]]) -> None:
+    n_ids = teacher.model.get_input_embeddings().weight.shape[0]
+    if (highest := max(map(max, sequences))) >= n_ids:
+        raise ConfigurationError(
+            f"the tokenizer of {teacher.name} has the id {highest}, but its model has only {n_ids} "
+            "embeddings: they do not belong together"
+        )
 
 
 def _embed_batch(
     teacher: Teacher, sequences: Sequence[list[int]], pooling: Pooling, rows: list[int]
 ) -> torch.Tensor:
-    """The vectors of some sequences of one length, `(n, hidden_size)` float32."""
+    """Embed sequences of one length: `(n, hidden_size)` float32."""
     device = teacher.model.device
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=teacher.bfloat16):
         ids = torch.tensor([sequences[row] for row in rows], device=device)
@@ -79,7 +84,7 @@ def _embed_batch(
 
 
 def _batches(sequences: Sequence[list[int]], size: int) -> Iterator[list[int]]:
-    """The sequences' numbers in batches of one length each."""
+    """Yield the indices of sequences in batches of one length."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for row, sequence in enumerate(sequences):
         by_length[len(sequence)].append(row)
@@ -89,7 +94,7 @@ def _batches(sequences: Sequence[list[int]], size: int) -> Iterator[list[int]]:
 
 
 def _pool(output: Any, pooling: Pooling, name: str) -> torch.Tensor:
-    """`(n, hidden_size)` from the model's output, `(n, length, hidden_size)`."""
+    """Pool the hidden states, `(n, length, hidden_size)`, to `(n, hidden_size)`."""
     hidden: torch.Tensor = output.last_hidden_state
     if pooling == "mean":
         return hidden.float().mean(dim=1)
@@ -99,5 +104,5 @@ def _pool(output: Any, pooling: Pooling, name: str) -> torch.Tensor:
         return hidden[:, -1]
     pooled: torch.Tensor | None = getattr(output, "pooler_output", None)
     if pooled is None:
-        raise ConfigurationError(f"the teacher {name} has no pooler: use the pooling mean, first or last")
+        raise ConfigurationError(f"the teacher {name} has no pooler: set `pooling` to mean, first or last")
     return pooled

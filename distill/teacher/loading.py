@@ -1,4 +1,4 @@
-"""The teacher: a sentence transformer, loaded from a folder or from the Hugging Face Hub."""
+"""Load a teacher, a sentence transformer, from a folder or from the Hugging Face Hub."""
 
 import os
 import re
@@ -20,12 +20,12 @@ from encoder.errors import ConfigurationError
 __all__ = [
     "Teacher",
     "cannot_load",
-    "in_bfloat16",
     "load_teacher",
     "pick_device",
     "quiet",
     "teacher_bytes",
     "teacher_name",
+    "use_bfloat16",
     "without_float16",
 ]
 
@@ -34,13 +34,13 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 @dataclass(frozen=True)
 class Teacher:
-    """A teacher that is ready to embed.
+    """A loaded teacher.
 
     Attributes:
-        name: its Hugging Face id, or the name of its folder.
+        name: its Hugging Face id or the name of its folder.
         model: the transformer, on its device, in evaluation mode.
         tokenizer: its fast tokenizer.
-        bfloat16: whether its matrix products are computed in bfloat16; everything else is float32.
+        bfloat16: whether matrix products use bfloat16; everything else is float32.
     """
 
     name: str
@@ -50,13 +50,13 @@ class Teacher:
 
 
 def teacher_name(teacher: str | os.PathLike[str]) -> str:
-    """The name under which a teacher is recorded: its Hugging Face id or its folder's name, never a path."""
+    """Return a teacher's recorded name: its Hugging Face id or its folder's name, never a path."""
     folder = Path(teacher).expanduser()
     return folder.resolve().name if folder.is_dir() else str(teacher)
 
 
 def teacher_bytes(teacher: str | os.PathLike[str], revision: str | None = None) -> int | None:
-    """The size of a teacher's weights on this machine's disk in bytes, or None where it is not known."""
+    """Return the size of a teacher's weights on disk in bytes, or None if unknown."""
     folder = Path(teacher).expanduser()
     try:
         if not folder.is_dir():
@@ -77,54 +77,56 @@ def load_teacher(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Teacher:
-    """Load a teacher; the parameters are those of `distill.distill`.
+    """Load a teacher for token vectors; see `distill.distill` for the parameters.
 
     Raises:
-        ConfigurationError: the device is not there, or the teacher cannot be found, cannot be loaded, or has
+        ConfigurationError: the device is not available, or the teacher is missing, cannot be loaded, or has
             no fast tokenizer.
     """
-    place = pick_device(device)
+    picked = pick_device(device)
     folder = Path(teacher).expanduser()
     source = str(folder) if folder.is_dir() else str(teacher)
     if not folder.is_dir() and not _HUB_ID.fullmatch(source):
-        raise ConfigurationError(f"no teacher in {source}: name a folder with a model, or a Hugging Face id")
+        raise ConfigurationError(
+            f"there is no teacher at {source}: give a folder with a model, or a Hugging Face id"
+        )
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if revision is not None:
         options["revision"] = revision
     try:
         with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, use_fast=True, **options)
-            model = transformers.AutoModel.from_pretrained(source, dtype="auto", **options)  # as it is stored
+            model = transformers.AutoModel.from_pretrained(source, dtype="auto", **options)
     except Exception as error:  # from four libraries, some of which raise bare Exception
         raise ConfigurationError(cannot_load(str(teacher), error)) from error
     if not getattr(tokenizer, "is_fast", False):
-        raise ConfigurationError(f"the teacher {teacher} has no fast tokenizer: it needs a tokenizer.json")
+        raise ConfigurationError(f"the teacher {teacher} has no fast tokenizer: add its tokenizer.json")
     if model.config.is_encoder_decoder:
         model = model.get_encoder()
-    bfloat16 = in_bfloat16(precision, place)
+    bfloat16 = use_bfloat16(precision, picked)
     model = without_float16(model) if bfloat16 else model.float()
     if bfloat16:
-        model.set_attn_implementation("eager")  # for three tokens much faster than the fused one, in bfloat16
+        model.set_attn_implementation("eager")  # much faster than fused attention for three tokens
         for layer in model.modules():
             if isinstance(layer, torch.nn.Linear):
-                layer.to(torch.bfloat16)  # once, instead of by autocast for each batch
-    return Teacher(teacher_name(teacher), model.to(place).eval(), tokenizer, bfloat16)
+                layer.to(torch.bfloat16)  # once, where autocast would cast for each batch
+    return Teacher(teacher_name(teacher), model.to(picked).eval(), tokenizer, bfloat16)
 
 
 def without_float16(model: Any) -> Any:
-    """A model ready for bfloat16's autocast: stored in float16 it becomes float32, as the two do not mix."""
+    """Convert a float16 model to float32, since autocast to bfloat16 cannot mix the two."""
     halves = any(parameter.dtype == torch.float16 for parameter in model.parameters())
     return model.float() if halves else model
 
 
 def pick_device(device: str) -> torch.device:
-    """The torch device that a name means; `auto` is CUDA when there is a GPU, otherwise the CPU.
+    """Return the torch device of a name; `auto` is CUDA if there is a GPU, otherwise the CPU.
 
     Raises:
-        ConfigurationError: there is no such device here.
+        ConfigurationError: the device is not available.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an old driver is no GPU, which is an answer and not a fault
+        warnings.simplefilter("ignore")  # with an old driver there is no GPU, which is not an error
         if device == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
@@ -132,24 +134,24 @@ def pick_device(device: str) -> torch.device:
             torch.empty(1, device=picked)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ConfigurationError(
-                f"there is no device {device!r} here: use auto, cpu, cuda or mps"
+                f"`device` is {device!r}, which is not available here: use auto, cpu, cuda or mps"
             ) from error
         return picked
 
 
-def in_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """Whether to compute in bfloat16: when asked to, or by itself where the device is fast at it."""
+def use_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Whether to compute in bfloat16; `auto` does if the device has instructions for it."""
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    cpu = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(cpu.get("avx512_bf16") or cpu.get("amx_bf16"))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' progress bars, reports and warnings off the terminal; errors pass."""
+    """Hide the libraries' progress bars, reports and warnings, but not their errors."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -164,12 +166,13 @@ def quiet() -> Iterator[None]:
 
 
 def cannot_load(teacher: str, error: Exception) -> str:
+    """Explain in one line why a teacher cannot be loaded."""
     text = str(error)
     if "trust_remote_code" in text:
-        return f"the teacher {teacher} runs code of its own: --trust-remote-code allows it, if you trust it"
+        return f"the teacher {teacher} runs code of its own: set `trust_remote_code` if you trust it"
     reason = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
     return (
-        f"cannot load the teacher {teacher}: {reason.rstrip('.')}. Name a local folder, or a Hugging Face id "
-        f"with the network at hand{offline}"
+        f"cannot load the teacher {teacher}: {reason.rstrip('.')}. Give a local folder, or a Hugging Face id "
+        f"and a network connection{offline}"
     )

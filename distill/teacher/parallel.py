@@ -1,4 +1,4 @@
-"""A `map` for batches on a CPU: each core takes batches of its own."""
+"""A parallel `map` over batches on a CPU."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,19 +12,19 @@ __all__ = ["batch_map"]
 
 @contextmanager
 def batch_map(device: torch.device) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A `map` that runs torch's operations of different batches at once, each of them on one core.
+    """Yield a `map` that computes each batch on one core, several batches at a time.
 
-    Cores that share each operation mostly wait for one another where operations are small, and a small batch
-    stays in a core's own cache. Elsewhere than on a CPU it is the plain `map`.
+    Small operations that are split over cores spend their time on synchronisation, and a small batch fits the
+    cache of one core. On other devices than a CPU it is the built-in `map`.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
         yield map
         return
-    torch.set_num_threads(1)  # of an operation, in this process and for each thread that begins
+    torch.set_num_threads(1)  # per operation, in this process and in new threads
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
         yield pool.map
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error or an interrupt the rest is not waited for
+        pool.shutdown(cancel_futures=True)  # does not wait for the rest after an error or interrupt
         torch.set_num_threads(threads)

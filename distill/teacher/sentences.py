@@ -1,4 +1,4 @@
-"""The teacher's own sentence embeddings: its pooling, its further layers, its prompt, at length 1."""
+"""The teacher's sentence embeddings, with its own pooling, further layers and prompt, at length 1."""
 
 import hashlib
 import json
@@ -13,27 +13,27 @@ import torch
 from numpy.typing import NDArray
 
 from distill.parameters import Precision
-from distill.teacher.loading import cannot_load, in_bfloat16, pick_device, quiet, without_float16
+from distill.teacher.loading import cannot_load, pick_device, quiet, use_bfloat16, without_float16
 from distill.teacher.parallel import batch_map
 from encoder.errors import ConfigurationError
 
 __all__ = ["SentenceTeacher", "load_sentence_teacher"]
 
-_CPU_BATCH, _GPU_BATCH = 16, 512  # texts; of a CPU's core
-_GPU_CHARS = 1 << 17  # of a batch, padding included: some GB of a GPU's memory
-_NO_LIMIT = 1 << 20  # what some tokenizers have for a length is 1e30
+_CPU_BATCH, _GPU_BATCH = 16, 512  # texts; on a CPU, for one core
+_GPU_CHARS = 1 << 17  # of a batch, with padding: a few GB of GPU memory
+_NO_LIMIT = 1 << 20  # some tokenizers have a maximum length of 1e30
 
 
 @dataclass(frozen=True)
 class SentenceTeacher:
-    """A sentence transformer that is ready to embed.
+    """A loaded sentence transformer.
 
     Attributes:
         model: the `sentence_transformers.SentenceTransformer`.
-        bfloat16: whether matrix products are computed in bfloat16.
+        bfloat16: whether matrix products use bfloat16.
         dim: the dimensions of a vector.
-        max_tokens: tokens of a text that it reads, special ones included.
-        digest: hexadecimal, of all that its vectors depend on.
+        max_tokens: the maximum length of a text in tokens, including special tokens.
+        digest: hexadecimal digest of everything that its vectors depend on.
     """
 
     model: Any
@@ -44,13 +44,13 @@ class SentenceTeacher:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the model."""
         return torch.device(self.model.device)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The texts' vectors, `(n_texts, dim)` float32 of length 1; zeros where the teacher gives no number.
+        """Embed texts: `(n_texts, dim)` float32 of length 1; zeros if the teacher returns NaN.
 
-        Texts of like length go together, so little is padded.
+        Texts of similar length share a batch, which keeps padding small.
         """
         lengths = np.array([len(text) for text in texts], np.int64)
         batches = list(_batches(lengths, on_cpu=self.device.type == "cpu"))
@@ -72,7 +72,7 @@ class SentenceTeacher:
 
 
 def _batches(lengths: NDArray[np.int64], *, on_cpu: bool) -> Iterator[NDArray[np.int64]]:
-    """The numbers of texts that go together, the longest first; of long ones few, as a GPU's memory ends."""
+    """Yield batches of indices, longest texts first; on a GPU, long texts get smaller batches."""
     order = np.argsort(-lengths, kind="stable")
     first = 0
     while first < len(order):
@@ -90,36 +90,36 @@ def load_sentence_teacher(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> SentenceTeacher:
-    """Load a teacher with all that makes its sentence embeddings; the parameters are `distill.distill`'s.
+    """Load a teacher for sentence vectors; see `distill.distill` for the parameters.
 
     Raises:
-        ConfigurationError: the device is not there, or the teacher cannot be found or loaded.
+        ConfigurationError: the device is not available, or the teacher is missing or cannot be loaded.
     """
     from sentence_transformers import SentenceTransformer
 
-    place = pick_device(device)
+    picked = pick_device(device)
     folder = Path(teacher).expanduser()
     try:
         with quiet():
             model = SentenceTransformer(
                 str(folder) if folder.is_dir() else str(teacher),
-                device=str(place),
+                device=str(picked),
                 revision=revision,
                 trust_remote_code=trust_remote_code,
             )
     except Exception as error:  # from five libraries, some of which raise bare Exception
         raise ConfigurationError(cannot_load(str(teacher), error)) from error
-    bfloat16 = in_bfloat16(precision, place)
+    bfloat16 = use_bfloat16(precision, picked)
     model = without_float16(model) if bfloat16 else model.float()
     model.eval()
-    digest = _digest(model, bfloat16)  # before it embeds, which leaves traces in its tokenizer
-    dim = model.encode(["a"], show_progress_bar=False).shape[1]  # the name of the method that says it varies
+    digest = _digest(model, bfloat16)  # before embedding, which changes its tokenizer's settings
+    dim = model.encode(["a"], show_progress_bar=False).shape[1]  # the method that returns it changed its name
     limit = min(model.max_seq_length or _NO_LIMIT, _NO_LIMIT)
     return SentenceTeacher(model, bfloat16, dim, limit, digest)
 
 
 def _digest(model: Any, bfloat16: bool) -> str:
-    """Of weights, layers, tokenizer, prompts, length and precision; the same wherever the teacher lies."""
+    """Digest weights, layers, tokenizer, prompts, length and precision, but not the teacher's location."""
     digest = hashlib.sha256()
     layers = [[type(layer).__name__, _settings(layer)] for layer in model]
     whole = {
@@ -139,7 +139,7 @@ def _digest(model: Any, bfloat16: bool) -> str:
 
 
 def _settings(layer: Any) -> dict[str, Any]:
-    """A layer's settings, those of the transformer included, without the place it was loaded from."""
+    """Return the settings of a layer and its transformer, without the path it was loaded from."""
     settings = dict(layer.get_config_dict()) if hasattr(layer, "get_config_dict") else {}
     config = getattr(getattr(layer, "auto_model", None), "config", None)
     if config is not None:

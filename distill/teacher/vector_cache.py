@@ -1,8 +1,8 @@
-"""The teacher's vectors of a corpus, each computed once and kept on disk by the digest of its text.
+"""A disk cache of the teacher's vectors of texts, by the digest of each text.
 
-A teacher has a folder of its own with two files that only grow: `vectors.f16`, the rows, and `keys.u64`, what
-each row is of. Rows are written before their keys, so a run that was killed leaves at most rows without keys,
-which the next one cuts off; it goes on with the texts that have no key.
+Every teacher has its own folder with two append-only files: `vectors.f16` holds the rows and `keys.u64` their
+texts' digests. Rows are written before their keys. A killed run therefore leaves at most rows without keys,
+which the next run truncates before it continues with the texts that have no key.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -19,17 +18,17 @@ from numpy.typing import NDArray
 from distill.teacher.sentences import SentenceTeacher
 from encoder.errors import ConfigurationError
 
-__all__ = ["TeacherVectors", "VectorCache", "check_cache", "text_keys", "vectors_of"]
+__all__ = ["TeacherVectors", "VectorCache", "check_cache", "embed_cached", "text_keys"]
 
-_SORTED_TOGETHER = 32_768  # texts
-_WRITTEN_TOGETHER = 1_024  # texts: what an interruption costs at most
+_SORT_WINDOW = 32_768  # texts
+_WRITE_BATCH = 1_024  # texts: the most that an interruption loses
 
 
 class TeacherVectors:
-    """Vectors on disk, read when they are asked for.
+    """Vectors on disk, read on access.
 
     Attributes:
-        dim: their dimensions.
+        dim: the dimensions of a vector.
     """
 
     def __init__(self, vectors: NDArray[np.float16], rows: NDArray[np.int64]) -> None:
@@ -40,11 +39,11 @@ class TeacherVectors:
         return len(self._rows)
 
     def __getitem__(self, texts: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        """The vectors of some texts, `(n, dim)` float32 of length 1."""
+        """Read the vectors of some texts, `(n, dim)` float32 of length 1."""
         return self._vectors[self._rows[texts]].astype(np.float32)
 
     def part(self, texts: slice) -> "TeacherVectors":
-        """Some of the vectors, still on disk."""
+        """Return a view of some of the vectors."""
         return TeacherVectors(self._vectors, self._rows[texts])
 
 
@@ -52,8 +51,8 @@ class VectorCache:
     """The two files of a teacher.
 
     Args:
-        folder: where they are; it is made.
-        dim: the dimensions of the vectors.
+        folder: the teacher's folder; created if missing.
+        dim: the dimensions of a vector.
     """
 
     def __init__(self, folder: Path, dim: int) -> None:
@@ -68,28 +67,28 @@ class VectorCache:
         return self._vectors.stat().st_size // (2 * self._dim)
 
     def rows(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The row of each key, -1 where there is none."""
+        """Return the row of each key, -1 if it is not cached."""
         known = np.fromfile(self._keys, np.uint64, self._keys.stat().st_size // 8)[: self._n_rows]
         if not len(known):
             return np.full(len(keys), -1, np.int64)
         order = np.argsort(known, kind="stable")
-        places = np.searchsorted(known, keys, sorter=order).clip(max=len(known) - 1)
-        found: NDArray[np.int64] = np.where(known[order[places]] == keys, order[places], -1)
+        nearest = order[np.searchsorted(known, keys, sorter=order).clip(max=len(known) - 1)]
+        found: NDArray[np.int64] = np.where(known[nearest] == keys, nearest, -1)
         return found
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the files for `append`; what a killed run left half done goes.
+        """Lock the files for `append`, and truncate what a killed run left half written.
 
         Raises:
-            ConfigurationError: another process writes to them.
+            ConfigurationError: another process is writing to them.
         """
         lock = FileLock(self._folder / "lock")
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise ConfigurationError(
-                f"another distillation writes to {self._folder}: wait until it is done, or name another cache"
+                f"another distillation is writing to {self._folder}: wait for it, or set another `cache`"
             ) from error
         try:
             n_rows = min(self._n_rows, self._keys.stat().st_size // 8)
@@ -101,10 +100,10 @@ class VectorCache:
             lock.release()
 
     def append(self, keys: NDArray[np.uint64], vectors: NDArray[np.float32]) -> None:
-        """Add rows; hold `writing` meanwhile.
+        """Append rows; only inside `writing`.
 
         Raises:
-            ConfigurationError: they cannot be written, as when the disk is full.
+            ConfigurationError: the files cannot be written, for example because the disk is full.
         """
         for file, data in ((self._vectors, vectors.astype(np.float16)), (self._keys, keys)):
             try:
@@ -112,21 +111,21 @@ class VectorCache:
                     out.write(np.ascontiguousarray(data).tobytes())
             except OSError as error:
                 raise ConfigurationError(
-                    f"cannot write to {file}: {error.strerror}; make room, {2 * self._dim + 8} bytes a text, "
-                    "or name another cache. What is there stays, and the same command goes on from it"
+                    f"cannot write to {file}: {error.strerror}; free {2 * self._dim + 8} bytes per text, or "
+                    "set another `cache`. The vectors so far are kept, and the next run continues from them"
                 ) from error
 
     def open(self, keys: NDArray[np.uint64]) -> TeacherVectors:
-        """The vectors of keys that are all there."""
+        """Open the vectors of keys that are all cached."""
         vectors = np.memmap(self._vectors, np.float16, "r", shape=(self._n_rows, self._dim))
         return TeacherVectors(vectors, self.rows(keys))
 
 
 def check_cache(folder: Path) -> None:
-    """Make the folder of a cache, and see that it can be written to, before there is work to lose.
+    """Create the folder of a cache and check that it is writable, before there is work to lose.
 
     Raises:
-        ConfigurationError: it cannot.
+        ConfigurationError: it is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,33 +133,33 @@ def check_cache(folder: Path) -> None:
             pass
     except OSError as error:
         raise ConfigurationError(
-            f"cannot write to the cache {folder}: {error.strerror}; name another one"
+            f"cannot write to the cache {folder}: {error.strerror}; set another `cache`"
         ) from error
 
 
 def text_keys(texts: Sequence[str]) -> NDArray[np.uint64]:
-    """The digest of each text, 64 bits of BLAKE2b: among ten million texts two agree once in 300,000 runs."""
+    """Digest each text to 64 bits of BLAKE2b: ten million texts have a collision once in 300,000 runs."""
     digests = (hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest() for text in texts)
     return np.frombuffer(b"".join(digests), np.uint64)
 
 
-def vectors_of(
+def embed_cached(
     teacher: SentenceTeacher,
     texts: Sequence[str],
     cache: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> TeacherVectors:
-    """The teacher's vectors of texts, those that the cache lacks computed and kept there.
+    """Return the teacher's vectors of texts; compute and store those that the cache lacks.
 
     Args:
         teacher: the teacher.
         texts: the texts.
-        cache: the folder under which the teacher has its own.
-        on_progress: called now and then with the number of texts that are done, and of all.
+        cache: the parent folder of all teachers' folders.
+        progress: called after each batch with the number of texts done and the total.
 
     Raises:
-        ConfigurationError: another process computes vectors of this teacher, they cannot be written, or
-            the teacher gives no number for a text.
+        ConfigurationError: another process is computing vectors of this teacher, the cache cannot be written,
+            or the teacher returns NaN for a text.
     """
     keys = text_keys(texts)
     files = VectorCache(cache / teacher.digest[:32], teacher.dim)
@@ -169,31 +168,30 @@ def vectors_of(
             missing = np.flatnonzero(files.rows(keys) < 0)
             done = len(texts) - len(missing)
             for rows in _in_batches(texts, missing):
-                if on_progress:
-                    on_progress(done, len(texts))
+                if progress:
+                    progress(done, len(texts))
                 vectors = teacher.embed([texts[row] for row in rows])
-                given = vectors.any(axis=1)
-                files.append(keys[rows[given]], vectors[given])
-                if not given.all():
-                    _refuse([texts[row] for row in rows[~given]])
+                valid = vectors.any(axis=1)
+                files.append(keys[rows[valid]], vectors[valid])
+                if not valid.all():
+                    raise _nan_error([texts[row] for row in rows[~valid]])
                 done += len(rows)
-    if on_progress:
-        on_progress(len(texts), len(texts))
+    if progress:
+        progress(len(texts), len(texts))
     return files.open(keys)
 
 
-def _refuse(texts: list[str]) -> NoReturn:
-    """A fault that would become a target of the fit, and be kept for the next one, is said."""
-    raise ConfigurationError(
-        f"the teacher gives no number for {len(texts)} of the texts, one of them {texts[0][:80]!r}: try "
-        "--precision float32 or --device cpu, or leave such texts out. The vectors of the others are kept"
+def _nan_error(texts: list[str]) -> ConfigurationError:
+    return ConfigurationError(
+        f"the teacher returns NaN for {len(texts)} texts, such as {texts[0][:80]!r}: set `precision` to "
+        "float32 or `device` to cpu, or leave such texts out. The vectors of the others are kept"
     )
 
 
 def _in_batches(texts: Sequence[str], rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Rows whose texts are about as long, the longest first among some ten thousand."""
-    for start in range(0, len(rows), _SORTED_TOGETHER):
-        some = rows[start : start + _SORTED_TOGETHER]
+    """Yield rows with texts of similar length, sorted longest first within a window."""
+    for start in range(0, len(rows), _SORT_WINDOW):
+        some = rows[start : start + _SORT_WINDOW]
         some = some[np.argsort([-len(texts[row]) for row in some], kind="stable")]
-        for first in range(0, len(some), _WRITTEN_TOGETHER):
-            yield some[first : first + _WRITTEN_TOGETHER]
+        for first in range(0, len(some), _WRITE_BATCH):
+            yield some[first : first + _WRITE_BATCH]

@@ -1,13 +1,25 @@
 """What all commands share: readable help, options from the environment, and flags' old names."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from encoder.errors import MillstreamError
 from pipelines.cli.options import OPERATIONS
 
 __all__ = ["Command", "Group", "by_flag", "with_old_flags"]
+
+_LIBRARY_NAMES = {
+    "classifications": "classification",
+    "labels": "label",
+    "min_held_out": "require",
+    "pairs": "sts",
+    "retrievals": "retrieval",
+    "revision": "teacher_revision",
+}
+"""Parameters of the library whose options have other names."""
 
 
 class Command(TyperCommand):
@@ -51,6 +63,21 @@ class Command(TyperCommand):
             examples = ", ".join(f"{variable} is {named[variable]}" for variable in shown)
             self.epilog = f"Environment variables set options too: {examples}."
         super().format_help(ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Show flags in errors of the library, which name parameters in backticks."""
+        try:
+            return super().invoke(ctx)
+        except MillstreamError as error:
+            error.args = (re.sub(r"`(\w+)`", self._flag, str(error)),)
+            raise
+
+    def _flag(self, parameter: re.Match[str]) -> str:
+        name = _LIBRARY_NAMES.get(parameter[1], parameter[1])
+        found = next((each for each in self.params if each.name == name), None)
+        if found is None:
+            return name
+        return found.opts[0] if isinstance(found, TyperOption) else str(found.metavar or name.upper())
 
     def _renamed(self, word: str) -> str:
         flag, equals, value = word.partition("=")

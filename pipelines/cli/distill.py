@@ -37,10 +37,7 @@ from pipelines.formats import FileFormat
 if TYPE_CHECKING:
     from pyarrow import Schema
 
-    from distill import CorpusReport
-    from distill.evaluation import EmbeddingModel
-    from distill.parameters import Precision
-    from encoder.model import StaticModel
+    from distill import DistillationResult
     from pipelines.records.template import TextTemplate
     from pipelines.sources.files.discovery import InputFile
 
@@ -49,7 +46,7 @@ __all__ = ["distill"]
 
 @dataclass(frozen=True)
 class _Target:
-    """Where the model goes: into the folder `output`, or as `name` into the store, at `uri`."""
+    """The destination of the model: the folder `output`, or the model `name` of a store, at `uri`."""
 
     name: str
     output: Path | None = None
@@ -246,10 +243,9 @@ def distill(
     begin = time.monotonic()
     source = context.get_parameter_source("store")
     target = _target(store, name, output, store_is_given=source is not None and source.name == "COMMANDLINE")
-    words = _words(vocabulary)
     parameters: dict[str, Any] = {
-        "dims": _number("--dims", dims),
-        "sif": _number("--sif", sif),
+        "dims": _number("dims", dims),
+        "sif": _number("sif", sif),
         "drop_pattern": drop_pattern or None,
         "pooling": pooling,
         "dtype": dtype,
@@ -257,90 +253,57 @@ def distill(
         "precision": precision,
         "revision": teacher_revision,
     }
-
+    loading: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}
+    words = _words(vocabulary)
     files = _Corpus.find(corpus, text, input_format) if corpus is not None else None
-    sets = SetFiles(
-        input=records,
-        text=text,
-        label=label,
-        input_format=None if files else input_format,
-        sts=sts or (),
-        classification=classification or (),
-        retrieval=retrieval or (),
-        per_label=per_label,
-        seed=seed,
+    sets = SetFiles.from_options(
+        locals(), sample=SetFiles.sample, input_format=None if files else input_format
     )
-    reports: list[CorpusReport] = []
-    held_out: list[str] = []
-
-    def keep(texts: list[str]) -> None:
-        held_out.extend(texts)
-        plan.has_work(held_out)  # or it raises, before the fit
+    plan = Plan.make(sets, require or (), corpus=files is not None)
+    previous = previous_version(target.uri) if plan.may_measure and output is None else []
 
     from distill import distill as run
-    from distill import model_card, teacher_bytes
-
-    plan = Plan.make(sets, require or (), corpus=files is not None)
-    before = _before(target) if plan.may_have_work else []
+    from distill.evaluation import open_model
 
     with Stages(ErrorConsole()) as stages:
-        model = run(
+        result = run(
             teacher,
             vocabulary=words,
-            device=device,
-            trust_remote_code=trust_remote_code,
             corpus=files.texts(stages) if files else None,
             sample=sample,
             refine=refine,
             blend=blend,
+            min_held_out=plan.min_held_out,
             seed=seed,
             cache=cache,
-            on_progress=stages.tell,
-            on_report=reports.append,
-            on_held_out=keep,
+            progress=stages.tell,
+            **loading,
             **parameters,
         )
-    report = reports[0] if reports else None
-    fitted = {**asdict(report), "text": text, "seed": seed} if report else None
-    parameters |= {"own_words": len(words), "corpus": fitted}
-    about = {"facts": {"teacher": model.config["tokenizer_name"]}, "parameters": parameters}
-    if plan.has_work(held_out):
+    fitted = {**asdict(result.report), "text": text, "seed": seed} if result.report else None
+    recorded = {**parameters, "own_words": len(words), "corpus": fitted}
+    lineage = {"metadata": {"teacher": result.model.config["tokenizer_name"]}, "parameters": recorded}
+    if plan.can_measure(result.held_out):
+        reference = open_model(teacher, precision=precision, revision=teacher_revision, **loading)
         measured = plan.measure(
-            model,
+            result.model,
             target.name,
-            held_out,
-            [_teacher(teacher, device, precision, teacher_revision, trust_remote_code), *before],
+            result.held_out,
+            [reference, *previous],
             sample=sets.sample,
             shown=report_records,
-            **about,
+            **lineage,
         )
     else:
-        measured = unmeasured(model, target.name, **about)
-    card = model_card(
-        model,
-        name=target.name,
-        teacher=teacher,
-        revision=teacher_revision,
-        report=report,
-        quality=measured.evaluations,
-    )
-    outcome = _deliver(model, card, target, parameters, measured)
-    outcome |= {
-        "corpus": fitted,
-        "quality": measured.quality,
-        "teacher": model.config["tokenizer_name"],
-        "teacher_bytes": teacher_bytes(teacher, teacher_revision),
-        "tokens": len(model.table) if model.mapping is None else len(model.mapping),
-        "dim": model.dim,
-        "dtype": model.table.dtype.name,
-        "seconds": round(time.monotonic() - begin, 1),
-    }
-    typer.echo(json.dumps(outcome) if as_json else _in_words(outcome))
+        measured = unmeasured(result.model, target.name, **lineage)
+    outcome = _deliver(result, target, teacher, recorded, measured)
+    outcome["seconds"] = round(time.monotonic() - begin, 1)
+    typer.echo(json.dumps(outcome) if as_json else _summary(outcome))
 
 
 @dataclass(frozen=True)
 class _Corpus:
-    """The records to fit to: they are there, and have the template's fields."""
+    """The records that the model is fitted to; the files exist and have the template's fields."""
 
     files: "list[InputFile]"
     schema: "Schema"
@@ -357,7 +320,7 @@ class _Corpus:
         return cls(files, infer_schema(files, template.fields, ()), template)
 
     def texts(self, stages: Stages) -> Iterator[str | None]:
-        """Read the texts; show how far it is, and how many rows could not be read."""
+        """Read the texts, and show the progress and the number of unreadable rows."""
         from pipelines.sources.files.texts import iterate_texts
 
         with stages.reading(sum(file.size for file in self.files)) as on_chunk:
@@ -365,7 +328,7 @@ class _Corpus:
 
 
 def _target(store: str | None, name: str | None, output: Path | None, *, store_is_given: bool) -> _Target:
-    """Where the model goes, checked: nothing is to fail there after minutes of work."""
+    """Check the destination, so that minutes of work are not lost there."""
     if output is not None:
         if name is not None or store_is_given:
             raise ConfigurationError("give --output, or --store and --name to publish: not both")
@@ -386,25 +349,6 @@ def _target(store: str | None, name: str | None, output: Path | None, *, store_i
     return _Target(name, uri=objects.uri)
 
 
-def _teacher(
-    teacher: str, device: str, precision: "Precision", revision: str | None, trust_remote_code: bool
-) -> "EmbeddingModel":
-    from distill.evaluation import open_model
-
-    return open_model(
-        teacher,
-        device=device,
-        precision=precision,
-        revision=revision,
-        trust_remote_code=trust_remote_code,
-    )
-
-
-def _before(target: _Target) -> "list[EmbeddingModel]":
-    """The version that the new one would replace."""
-    return [] if target.output is not None else previous_version(target.uri)
-
-
 def _number(option: str, text: str) -> int | float | None:
     """Parse a number or `none`."""
     if text.lower() == "none":
@@ -412,11 +356,11 @@ def _number(option: str, text: str) -> int | float | None:
     try:
         return int(text) if text.isdecimal() else float(text)
     except ValueError:
-        raise ConfigurationError(f"{option} is {text!r}: give a number, or none") from None
+        raise ConfigurationError(f"`{option}` is {text!r}: give a number, or none") from None
 
 
 def _words(path: Path | None) -> list[str]:
-    """Read own words, one a line; blanks around them and empty lines do not count."""
+    """Read a file of words, one a line; surrounding blanks and empty lines are ignored."""
     if path is None:
         return []
     try:
@@ -430,27 +374,54 @@ def _words(path: Path | None) -> list[str]:
 
 
 def _deliver(
-    model: "StaticModel", card: str, target: _Target, parameters: dict[str, Any], measured: Measured
+    result: "DistillationResult",
+    target: _Target,
+    teacher: str,
+    parameters: dict[str, Any],
+    measured: Measured,
 ) -> dict[str, Any]:
-    """Write the folder or publish the version; what was made, as JSON."""
+    """Write the folder or publish the version, and return the outcome as JSON."""
+    from distill import model_card, teacher_bytes
     from encoder.model import save_model
+
+    model, revision = result.model, parameters["revision"]
+    card = model_card(
+        model,
+        name=target.name,
+        teacher=teacher,
+        revision=revision,
+        report=result.report,
+        quality=measured.evaluations,
+    )
+    files: dict[str, Any] = {"readme": card, "more": {REPORT_FILE: measured.report}}
+    if target.output is not None:
+        folder = save_model(model, target.output, **files)
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        outcome = {"ref": str(target.output), "model_bytes": size}
+    else:
+        with tempfile.TemporaryDirectory(prefix="millstream-") as work:
+            folder = save_model(model, Path(work) / target.name, **files)
+            outcome = _publish(folder, target, model.config["tokenizer_name"], parameters, measured.quality)
+    return outcome | {
+        "corpus": parameters["corpus"],
+        "quality": measured.quality,
+        "teacher": model.config["tokenizer_name"],
+        "teacher_bytes": teacher_bytes(teacher, revision),
+        "tokens": len(model.table) if model.mapping is None else len(model.mapping),
+        "dim": model.dim,
+        "dtype": model.table.dtype.name,
+    }
+
+
+def _publish(
+    folder: Path, target: _Target, teacher: str, parameters: dict[str, Any], quality: dict[str, Any] | None
+) -> dict[str, Any]:
     from encoder.reference import Reference
     from encoder.store.store import ModelStore
 
-    more = {REPORT_FILE: measured.report}
-    if target.output is not None:
-        folder = save_model(model, target.output, readme=card, more=more)
-        size = sum(file.stat().st_size for file in folder.iterdir())
-        return {"ref": str(target.output), "model_bytes": size}
-    with tempfile.TemporaryDirectory(prefix="millstream-") as work:
-        folder = save_model(model, Path(work) / target.name, readme=card, more=more)
-        manifest = ModelStore.open(target.uri).publish(
-            folder,
-            name=target.name,
-            teacher=model.config["tokenizer_name"],
-            parameters=parameters,
-            quality=measured.quality,
-        )
+    manifest = ModelStore.open(target.uri).publish(
+        folder, name=target.name, teacher=teacher, parameters=parameters, quality=quality
+    )
     return {
         "name": manifest.name,
         "version": manifest.version,
@@ -460,30 +431,21 @@ def _deliver(
     }
 
 
-def _in_words(outcome: dict[str, Any]) -> str:
-    done = f"wrote {outcome['ref']}"
+def _summary(outcome: dict[str, Any]) -> str:
+    lines = [f"wrote {outcome['ref']}"]
     if "version" in outcome:
-        digest = outcome["digest"][: len("sha256:") + 12]  # as much of it as a REF needs
-        done = f"published {outcome['name']}@{outcome['version']} ({digest})"
+        digest = outcome["digest"][: len("sha256:") + 12]  # enough for a REF
+        lines = [f"published {outcome['name']}@{outcome['version']} ({digest})"]
+    lines.append(f"{outcome['tokens']:,} tokens, {outcome['dim']} dimensions, {outcome['dtype']}")
+    if outcome["corpus"]:
+        fit = "fitted to {texts:,} texts; mean cosine with the teacher on {held_out:,} held-out texts: "
+        lines.append(f"{fit}{{cosine_fitted:.3f}}".format(**outcome["corpus"]))
+    lines += [
+        "{metric} on {dataset}: {value:.4g} [{low:.4g}, {high:.4g}]".format(**figure)
+        for figure in (outcome["quality"] or {}).get("figures", ())
+        if figure["value"] is not None
+    ]
     of_teacher = f" (the teacher: {size_text(outcome['teacher_bytes'])})" if outcome["teacher_bytes"] else ""
-    corpus = outcome["corpus"]
-    fitted = ""
-    if corpus:
-        fitted = (
-            f"  fitted to {corpus['texts']:,} texts: the fit's cosine with the teacher "
-            f"{corpus['cosine_fitted']:.3f} on {corpus['held_out']:,} others\n"
-        )
-    figures = (outcome["quality"] or {}).get("figures", ())
-    measured = "".join(
-        "  {metric} on {dataset}: {value:.4g} [{low:.4g}, {high:.4g}]\n".format(**each)
-        for each in figures
-        if each["value"] is not None
-    )
-    return (
-        f"{done}\n"
-        f"  {outcome['tokens']:,} tokens, {outcome['dim']} dimensions, {outcome['dtype']}\n"
-        f"{fitted}"
-        f"{measured}"
-        f"  {size_text(outcome['model_bytes'])}{of_teacher}, {outcome['seconds']} s\n"
-        f"  use it as {outcome['ref']}"
-    )
+    lines.append(f"{size_text(outcome['model_bytes'])}{of_teacher}, {outcome['seconds']} s")
+    lines.append(f"use it as {outcome['ref']}")
+    return "\n  ".join(lines)

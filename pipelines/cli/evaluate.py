@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,7 @@ from pipelines.cli.options import (
     Sts,
     TrustRemoteCode,
 )
+from pipelines.cli.quality_gate import measure_models
 
 if TYPE_CHECKING:
     from distill.evaluation import Evaluation
@@ -78,67 +79,44 @@ def evaluate(
     Every figure has a 95 % bootstrap interval. Give at least one of --input, --sts, --classification and
     --retrieval. With --input, also give --against or --label.
     """
-    files = SetFiles(
-        input=records,
-        text=text,
-        label=label,
-        input_format=input_format,
-        sts=sts or (),
-        classification=classification or (),
-        retrieval=retrieval or (),
-        per_label=per_label,
-        sample=sample,
-        seed=seed,
-    )
+    files = SetFiles.from_options(locals())
     if not files:
         raise ConfigurationError(
-            "what should it be measured on? Give --input, --sts, --classification or --retrieval"
+            "there is nothing to measure on: give --input, --sts, --classification or --retrieval"
         )
     if records is not None and label is None and not against:
-        raise ConfigurationError("--input needs labels (--label) or another model to agree with (--against)")
+        raise ConfigurationError("--input needs labels (--label) or a model to compare with (--against)")
 
-    from distill.evaluation import (
-        Requirement,
-        check_measurable,
-        check_sets,
-        open_model,
-        unmet,
-    )
-    from distill.evaluation import evaluate as measure
+    from distill.evaluation import Requirement, check_measurable, check_sets, open_model, unmet
 
     requirements = [Requirement.parse(each) for each in require or ()]
-    console = ErrorConsole()
-    sets = files.read(console.print)
+    sets = files.read(ErrorConsole().print)
     check_measurable(requirements, sets, reference=bool(against))
     check_sets(sets, reference=bool(against))
-    options: dict[str, Any] = {"texts": sets.texts, "device": device, "trust_remote_code": trust_remote_code}
-    models = [open_model(each, **options) for each in (ref, *(against or ()))]
-    with console.status("") as status:
-        reference: Evaluation | None = None
-        others = []
-        for each in models[1:]:
-            others.append(measure(each, sets, against=reference, on_progress=status.update))
-            reference = others[0]
-        found = measure(models[0], sets, against=reference, on_progress=status.update)
+    models = [
+        open_model(each, texts=sets.texts, device=device, trust_remote_code=trust_remote_code)
+        for each in (ref, *(against or ()))
+    ]
+    found, *others = measure_models(models, sets)
     if as_json:
         typer.echo(json.dumps({**found.to_json(), "against": [other.to_json() for other in others]}))
     else:
         evaluation_table([found, *others])
     if problems := unmet(requirements, found.figures):
-        raise QualityTooLow(f"{found.model} does not reach what is required of it: {'; '.join(problems)}")
+        raise QualityTooLow(f"{found.model} misses its requirements: {'; '.join(problems)}")
 
 
 def evaluation_table(evaluations: "Sequence[Evaluation]") -> None:
-    """Print evaluations side by side: a row a figure, then size and speed."""
-    from distill.evaluation import METRICS
+    """Print evaluations side by side: one row per figure, then size and speed."""
+    from distill.evaluation import side_by_side
 
-    by_name = [{(each.metric, each.dataset): each for each in one.figures} for one in evaluations]
-    keys = dict.fromkeys(key for figures in by_name for key in figures)
-    rows = []
-    for metric, dataset in sorted(keys, key=lambda key: list(METRICS).index(key[0])):
-        cells = [figures.get((metric, dataset)) for figures in by_name]
-        n = next(cell.n for cell in cells if cell is not None)
-        rows.append([metric, dataset, f"{n:,}", *("-" if cell is None else str(cell) for cell in cells)])
+    rows = [
+        [
+            *(row.metric, row.dataset, f"{row.n:,}"),
+            *("-" if figure is None else str(figure) for figure in row.figures),
+        ]
+        for row in side_by_side(evaluations)
+    ]
     for title, values in (
         ("texts/s", [f"{one.texts_per_second:,.0f}" for one in evaluations]),
         ("size", ["-" if one.n_bytes is None else size_text(one.n_bytes) for one in evaluations]),

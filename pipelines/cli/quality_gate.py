@@ -1,10 +1,10 @@
-"""Between a new model and its publication: measure it, hold it to what is required, report."""
+"""The quality gate: measure a new model, check its requirements, and write its report before publication."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from encoder.errors import InputError, NotInStore, QualityTooLow
+from encoder.errors import NotInStore, QualityTooLow
 from pipelines.cli.console import ErrorConsole
 from pipelines.cli.evaluation_sets import SetFiles
 
@@ -12,27 +12,26 @@ if TYPE_CHECKING:
     from distill.evaluation import EmbeddingModel, Evaluation, Requirement, Sets
     from encoder.model import StaticModel
 
-__all__ = ["REPORT_FILE", "Measured", "Plan", "previous_version", "quality_of", "unmeasured"]
+__all__ = ["REPORT_FILE", "Measured", "Plan", "measure_models", "previous_version", "unmeasured"]
 
 REPORT_FILE = "report.html"
 """The report's name among the files of a version."""
 
 HELD_OUT = "held-out"
-"""The name of the set that a corpus leaves over."""
+"""The name of the set of a corpus's held-out texts."""
 
-_FEWEST = 50  # held-out texts that are worth measuring on
+_MIN_HELD_OUT = 50  # with fewer texts, agreement is not measured
 _AGREEMENT = ("overlap@10", "rank-correlation")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A model that may be published.
+    """A model that passed the gate.
 
     Attributes:
-        report: the page.
-        evaluations: of the model, then of its teacher and of the others beside it; none where there was
-            nothing to measure on.
-        quality: the manifest's.
+        report: the HTML page.
+        evaluations: of the model, its teacher, and the other models; empty if nothing could be measured.
+        quality: the manifest's quality figures.
     """
 
     report: str
@@ -42,12 +41,12 @@ class Measured:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be measured, checked and read before the model is made.
+    """What to measure and require, read and checked before the model is made.
 
     Attributes:
-        sets: what the flags name.
+        sets: the sets that the options name.
         requirements: what the model must reach.
-        from_corpus: whether texts that the corpus leaves over are the records.
+        from_corpus: whether the corpus's held-out texts serve as the records.
     """
 
     sets: "Sets"
@@ -59,15 +58,10 @@ class Plan:
         """Read the requirements and the sets.
 
         Raises:
-            ConfigurationError: a requirement cannot be read, or nothing that is given measures it.
+            ConfigurationError: a requirement is invalid, or no set measures it.
             InputError: a set cannot be read, or measures nothing.
         """
-        from distill.evaluation import (
-            Records,
-            Requirement,
-            check_measurable,
-            check_sets,
-        )
+        from distill.evaluation import Records, Requirement, check_measurable, check_sets
 
         requirements = tuple(Requirement.parse(each) for each in require)
         sets = files.read(ErrorConsole().print)
@@ -78,22 +72,19 @@ class Plan:
         return cls(sets, requirements, from_corpus)
 
     @property
-    def may_have_work(self) -> bool:
-        """Whether there may be something to measure on, as far as flags tell."""
+    def min_held_out(self) -> int:
+        """The number of texts that the corpus must hold out for the requirements."""
+        needed = self.from_corpus and any(each.metric in _AGREEMENT for each in self.requirements)
+        return _MIN_HELD_OUT if needed else 1
+
+    @property
+    def may_measure(self) -> bool:
+        """Whether the options may give something to measure on."""
         return bool(self.sets) or self.from_corpus
 
-    def has_work(self, held_out: Sequence[str]) -> bool:
-        """Whether there is something to measure on.
-
-        Raises:
-            InputError: the corpus leaves too few texts to measure what is required.
-        """
-        enough = self.from_corpus and len(held_out) >= _FEWEST
-        if self.from_corpus and not enough and any(each.metric in _AGREEMENT for each in self.requirements):
-            raise InputError(
-                f"the corpus leaves {len(held_out)} texts over, and agreement needs {_FEWEST}: give --input"
-            )
-        return bool(self.sets) or enough
+    def can_measure(self, held_out: Sequence[str]) -> bool:
+        """Whether there is something to measure on."""
+        return bool(self.sets) or (self.from_corpus and len(held_out) >= _MIN_HELD_OUT)
 
     def measure(
         self,
@@ -104,24 +95,24 @@ class Plan:
         *,
         sample: int,
         shown: int,
-        facts: dict[str, Any],
+        metadata: dict[str, Any],
         parameters: dict[str, Any],
     ) -> Measured:
-        """Measure a model and those beside it, the first of which is the reference.
+        """Measure a model beside others, the first of which is the reference.
 
         Raises:
-            QualityTooLow: the model does not reach what is required.
+            QualityTooLow: the model misses a requirement.
         """
         from distill.evaluation import Records, static_model, unmet
         from distill.report import render_report
 
         sets = self.sets
-        if self.from_corpus and len(held_out) >= _FEWEST:
+        if self.from_corpus and len(held_out) >= _MIN_HELD_OUT:
             sets = replace(sets, records=Records(HELD_OUT, held_out[:sample]))
-        evaluations = quality_of(static_model(model, name), others, sets)
+        evaluations = measure_models([static_model(model, name), *others], sets)
         if problems := unmet(self.requirements, evaluations[0].figures):
             raise QualityTooLow(
-                f"{name} is below what is required, so nothing was published: {'; '.join(problems)}"
+                f"{name} misses its requirements, so nothing was published: {'; '.join(problems)}"
             )
         page = render_report(
             model,
@@ -129,39 +120,31 @@ class Plan:
             texts=sets.texts(),
             records=sets.records,
             shown=shown,
-            facts=facts,
+            metadata=metadata,
             parameters=parameters,
         )
         return Measured(page, evaluations, _for_manifest(evaluations))
 
 
 def unmeasured(
-    model: "StaticModel", name: str, *, facts: dict[str, Any], parameters: dict[str, Any]
+    model: "StaticModel", name: str, *, metadata: dict[str, Any], parameters: dict[str, Any]
 ) -> Measured:
-    """A model that there is nothing to measure on, and the page that says so."""
+    """Write the report of a model for which there is nothing to measure on."""
     from distill.report import render_word_report
 
-    return Measured(render_word_report(model, name, facts=facts, parameters=parameters))
+    return Measured(render_word_report(model, name, metadata=metadata, parameters=parameters))
 
 
-def quality_of(
-    model: "EmbeddingModel", others: "Sequence[EmbeddingModel]", sets: "Sets"
-) -> "tuple[Evaluation, ...]":
-    """Measure a model and others on the same sets; agreement is with the first of the others."""
-    from distill.evaluation import evaluate
+def measure_models(models: "Sequence[EmbeddingModel]", sets: "Sets") -> "tuple[Evaluation, ...]":
+    """Evaluate models on the same sets, with the second one as the reference, and show the progress."""
+    from distill.evaluation import evaluate_all
 
     with ErrorConsole().status("") as status:
-        beside: list[Evaluation] = []
-        for other in others:
-            against = beside[0] if beside else None
-            beside.append(evaluate(other, sets, against=against, on_progress=status.update))
-        against = beside[0] if beside else None
-        own = evaluate(model, sets, against=against, on_progress=status.update)
-    return own, *beside
+        return evaluate_all(models, sets, progress=status.update)
 
 
 def previous_version(uri: str) -> "list[EmbeddingModel]":
-    """The latest version in a store, if there is one."""
+    """Open the latest version in a store, if there is one."""
     from distill.evaluation import open_model
     from encoder.store.store import ModelStore
 

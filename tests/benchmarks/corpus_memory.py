@@ -88,9 +88,9 @@ def fit(n_texts, dims):
     with tempfile.TemporaryDirectory(prefix="memory-") as cache:
         teacher = StaticTeacher(theirs, tokenizer.to_str())
         options = {"dims": dims, "sif": 1e-4, "refine": True, "blend": None, "seed": 0}
-        _, report = fit_to_corpus(tokens, tokenizer.to_str(), teacher, texts, cache=Path(cache), **options)
+        fitted = fit_to_corpus(tokens, tokenizer.to_str(), teacher, texts, cache=Path(cache), **options)
     seconds = time.perf_counter() - begin
-    return {"texts": report.texts + report.held_out, "bytes": peak.n_bytes, "seconds": seconds}
+    return {"texts": fitted.report.texts + fitted.report.held_out, "bytes": peak.n_bytes, "seconds": seconds}
 
 
 def main():

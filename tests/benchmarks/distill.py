@@ -31,7 +31,7 @@ begin = time.perf_counter()
 from distill import distill
 from encoder.model import save_model
 imported = time.perf_counter()
-model = distill(sys.argv[1], dtype="float32", precision=sys.argv[3])
+model = distill(sys.argv[1], dtype="float32", precision=sys.argv[3]).model
 done = time.perf_counter()
 save_model(model, sys.argv[2])
 print(json.dumps({"import": imported - begin, "distill": done - imported}))

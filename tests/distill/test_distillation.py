@@ -16,7 +16,6 @@ from encoder.errors import ConfigurationError
 from encoder.model import save_model
 
 SENTENCES = ["card refused", "the server restarted again", "New York, new card!", "", "zzz disk é full", "1"]
-distill_as_reference = partial(distill, precision="float32")  # model2vec always computes in float32
 OWN_WORDS = ["chargeback", "card", "Chargeback", "new york", "pin-code", "terminals"]
 
 
@@ -25,6 +24,13 @@ def _quiet_reference():
     logging.disable(logging.WARNING)  # the reference reports each token it changes
     yield
     logging.disable(logging.NOTSET)
+
+
+def distilled(teacher, **options):
+    return distill(teacher, **options).model
+
+
+distill_as_reference = partial(distilled, precision="float32")  # model2vec always computes in float32
 
 
 def cosines(a, b):
@@ -84,7 +90,7 @@ def test_own_words_equal_model2vec(wordpiece_teacher, tmp_path):
 
 def test_config_has_the_keys_of_model2vec(wordpiece_teacher, tmp_path):
     model2vec_distill(str(wordpiece_teacher), pca_dims=16).save_pretrained(tmp_path / "theirs")
-    save_model(distill(wordpiece_teacher, dims=16), tmp_path / "ours")
+    save_model(distilled(wordpiece_teacher, dims=16), tmp_path / "ours")
     theirs = json.loads((tmp_path / "theirs/config.json").read_text())
     ours = json.loads((tmp_path / "ours/config.json").read_text())
     assert theirs.pop("tokenizer_name") == str(wordpiece_teacher)
@@ -102,7 +108,7 @@ def test_config_has_the_keys_of_model2vec(wordpiece_teacher, tmp_path):
     ids=str,
 )
 def test_model2vec_and_sentence_transformers_load_the_folder(teacher, tmp_path, choice, tolerance):
-    folder = str(save_model(distill(teacher, dims=16, **choice), tmp_path / "model"))
+    folder = str(save_model(distilled(teacher, dims=16, **choice), tmp_path / "model"))
     texts = SENTENCES[:2]  # without unknown tokens, which sentence-transformers does not leave out
     expected = Model2Vec.from_pretrained(folder).encode(texts)
     assert np.linalg.norm(expected.astype(np.float32), axis=1) == pytest.approx(1, abs=2e-3)
@@ -136,20 +142,20 @@ def test_clusters_share_vectors_and_keep_weights(wordpiece_teacher):
     ids=["plain", "words", "clusters"],
 )
 def test_the_same_command_gives_the_same_bytes(teacher, tmp_path, choice):
-    folders = [save_model(distill(teacher, dims=16, **choice), tmp_path / name) for name in "ab"]
+    folders = [save_model(distilled(teacher, dims=16, **choice), tmp_path / name) for name in "ab"]
     first, second = ({file.name: file.read_bytes() for file in folder.iterdir()} for folder in folders)
     assert first == second
     assert len(first) == 5
 
 
 def test_nothing_written_names_a_local_path(teacher, tmp_path):
-    folder = save_model(distill(teacher, dims=16), tmp_path / "model")
+    folder = save_model(distilled(teacher, dims=16), tmp_path / "model")
     assert all(str(teacher.parent).encode() not in file.read_bytes() for file in folder.iterdir())
 
 
 def test_progress_counts_to_the_whole_vocabulary(wordpiece_teacher):
     seen = []
-    model = distill(wordpiece_teacher, dims=16, on_progress=lambda *told: seen.append(told))
+    model = distilled(wordpiece_teacher, dims=16, progress=lambda *told: seen.append(told))
     assert seen[-1] == ("tokens", len(model.table), len(model.table))
 
 
@@ -157,7 +163,7 @@ def test_bfloat16_keeps_the_cosines_of_sentences(wordpiece_teacher, tmp_path):
     exact = save_model(
         distill_as_reference(wordpiece_teacher, dims=None, dtype="float32"), tmp_path / "exact"
     )
-    fast = distill(wordpiece_teacher, dims=None, dtype="float32", precision="bfloat16")
+    fast = distilled(wordpiece_teacher, dims=None, dtype="float32", precision="bfloat16")
     rounded = save_model(fast, tmp_path / "rounded")
     a, b = (Model2Vec.from_pretrained(folder).encode(SENTENCES[:3]) for folder in (exact, rounded))
     assert not np.array_equal(a, b)
@@ -165,5 +171,5 @@ def test_bfloat16_keeps_the_cosines_of_sentences(wordpiece_teacher, tmp_path):
 
 
 def test_more_clusters_than_tokens_are_refused(wordpiece_teacher):
-    with pytest.raises(ConfigurationError, match="clusters is 9999, and there are only"):
-        distill(wordpiece_teacher, clusters=9999)
+    with pytest.raises(ConfigurationError, match="`clusters` is 9999, but there are only"):
+        distilled(wordpiece_teacher, clusters=9999)

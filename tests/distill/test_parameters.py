@@ -8,20 +8,20 @@ from distill.parameters import Parameters
 from encoder.errors import ConfigurationError
 
 WRONG = [
-    ({"dims": 0}, "dims is 0"),
-    ({"dims": -3}, "dims is -3"),
-    ({"dims": 1.0}, "dims is 1.0"),
-    ({"dims": 256.0}, "dims is 256.0"),
-    ({"dims": 0.0}, "dims is 0.0"),
-    ({"dims": float("nan")}, "dims is nan"),
-    ({"sif": 0.0}, "sif is 0.0"),
-    ({"sif": 1.0}, "sif is 1.0"),
-    ({"sif": float("nan")}, "sif is nan"),
-    ({"clusters": 0}, "clusters is 0"),
-    ({"drop_pattern": "["}, r"the drop pattern '\[' is no regular expression"),
-    ({"pooling": "max"}, "pooling is 'max': it must be one of mean, first, last, pooler"),
-    ({"dtype": "int4"}, "dtype is 'int4'"),
-    ({"precision": "float8"}, "precision is 'float8'"),
+    ({"dims": 0}, "`dims` is 0"),
+    ({"dims": -3}, "`dims` is -3"),
+    ({"dims": 1.0}, "`dims` is 1.0"),
+    ({"dims": 256.0}, "`dims` is 256.0"),
+    ({"dims": 0.0}, "`dims` is 0.0"),
+    ({"dims": float("nan")}, "`dims` is nan"),
+    ({"sif": 0.0}, "`sif` is 0.0"),
+    ({"sif": 1.0}, "`sif` is 1.0"),
+    ({"sif": float("nan")}, "`sif` is nan"),
+    ({"clusters": 0}, "`clusters` is 0"),
+    ({"drop_pattern": "["}, r"`drop_pattern` is '\[', which is not a regular expression"),
+    ({"pooling": "max"}, "`pooling` is 'max': it must be one of mean, first, last, pooler"),
+    ({"dtype": "int4"}, "`dtype` is 'int4'"),
+    ({"precision": "float8"}, "`precision` is 'float8'"),
 ]
 
 

@@ -74,5 +74,5 @@ def test_a_pattern_that_leaves_nothing_is_refused(wordpiece_teacher):
 
 def test_a_unigram_without_tokens_is_refused(unigram_teacher):
     tokenizer = AutoTokenizer.from_pretrained(unigram_teacher)
-    with pytest.raises(ConfigurationError, match="leaves no token"):
+    with pytest.raises(ConfigurationError, match="drops every token"):
         build_vocabulary(tokenizer, drop_pattern=".*")

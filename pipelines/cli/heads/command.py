@@ -10,7 +10,7 @@ from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.console import ErrorConsole, Stages, print_table
 from pipelines.cli.heads import fit as head_fit
 from pipelines.cli.heads.labelled_records import (
-    MOST,
+    MAX_RECORDS,
     Inputs,
     LabelledRecords,
     Sample,
@@ -90,7 +90,7 @@ def evaluate(
     ] = None,
     separator: Separator = None,
     input_format: InputFormat = None,
-    sample: Sample = MOST,
+    sample: Sample = MAX_RECORDS,
     as_json: AsJson = False,
 ) -> None:
     """Measure a head on records that it was not fitted to, with 95 % bootstrap intervals."""
@@ -98,9 +98,9 @@ def evaluate(
 
     encoder = Encoder.load(ref)
     (head,) = encoder.heads.only([name]).heads
-    wanted = None if novel is None else [part.strip() for part in novel.split(",") if part.strip()]
-    if label is None and (wanted or head.kind != "novelty"):
-        raise ConfigurationError("which field says the label? Give --label FIELD")
+    novel_labels = None if novel is None else [part.strip() for part in novel.split(",") if part.strip()]
+    if label is None and (novel_labels or head.kind != "novelty"):
+        raise ConfigurationError("which field holds the label? Give --label FIELD")
     template = text or head.facts.get("text", "text")
     records = LabelledRecords.find(inputs, template, label, separator=separator, input_format=input_format)
     from distill.heads import embed
@@ -110,9 +110,9 @@ def evaluate(
     with Stages(console) as stages:
         texts, labels = records.read(stages, sample)
     with console.status("measuring"):
-        quality = evaluate_head(head, embed(encoder, texts, labels), novel=wanted)
+        quality = evaluate_head(head, embed(encoder, texts, labels), novel=novel_labels)
     if as_json:
-        typer.echo(json.dumps({"head": name, "kind": head.kind, **quality.as_json()}))
+        typer.echo(json.dumps({"head": name, "kind": head.kind, **quality.to_json()}))
     else:
         _print_quality(quality)
 
@@ -124,9 +124,9 @@ def _heads(ref: str) -> Any:
 
 
 def _print_quality(quality: "HeadQuality") -> None:
-    n = quality.passed_over
-    passed_over = f"; {n:,} with labels that the head does not know passed over" if n else ""
-    typer.echo(f"{quality.records:,} records{passed_over}")
+    n = quality.skipped
+    skipped = f"; skipped {n:,} with labels that the head does not know" if n else ""
+    typer.echo(f"{quality.records:,} records{skipped}")
     print_table(None, [[name, _interval(one)] for name, one in quality.figures.items()])
     if quality.labels:
         header = ["label", "precision", "recall", "F1", "average precision", "records"]
@@ -140,8 +140,8 @@ def _print_quality(quality: "HeadQuality") -> None:
         ]
         print_table(header, rows)
     if quality.confusions:
-        rows = [[true, said, f"{count:,}"] for true, said, count in quality.confusions[:20]]
-        print_table(["is", "was taken for", "records"], rows)
+        rows = [[true, predicted, f"{count:,}"] for true, predicted, count in quality.confusions[:20]]
+        print_table(["true label", "predicted", "records"], rows)
 
 
 def _interval(one: "Estimate") -> str:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,7 @@ from encoder.errors import ConfigurationError
 from pipelines.cli.command import Group, with_old_flags
 from pipelines.cli.console import ErrorConsole, Stages
 from pipelines.cli.heads.labelled_records import (
-    MOST,
+    MAX_RECORDS,
     Inputs,
     LabelledRecords,
     Sample,
@@ -101,16 +102,16 @@ def classifier(
     output: Output = None,
     replace: Replace = False,
     input_format: InputFormat = None,
-    sample: Sample = MOST,
+    sample: Sample = MAX_RECORDS,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Fit a classifier: one label per record, or several, with their probabilities."""
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
     records = LabelledRecords.find(inputs, text, label, separator=separator, input_format=input_format)
-    if calibration == "temperature" and records.several:
+    if calibration == "temperature" and records.multi_label:
         raise ConfigurationError(
-            "--calibration temperature is for one label a record: give platt or isotonic"
+            "--calibration temperature is for one label per record: give platt or isotonic"
         )
     from distill.heads import fit_classifier
 
@@ -119,12 +120,12 @@ def classifier(
         head, report = fit_classifier(
             name,
             examples,
-            several=records.several,
+            multi_label=records.multi_label,
             class_weight=class_weight,
             calibration=None if calibration == "auto" else calibration,
             seed=seed,
-            facts=_facts(records),
-            on_progress=lambda done, of: stages.tell("fits", done, of),
+            metadata=_metadata(records),
+            progress=partial(stages.tell, "fits"),
         )
     quality = {
         "accuracy": report.accuracy,
@@ -132,12 +133,12 @@ def classifier(
         "calibration_error": report.ece,
     }
     outcome = {**target.deliver(head, quality), **asdict(report), "labels": len(head.labels)}
-    said = (
+    summary = (
         f"  {len(head.labels)} labels, {report.records:,} records ({report.texts:,} distinct texts)\n"
         f"  held out: accuracy {report.accuracy:.3f}, log loss {report.log_loss:.3f}, calibration error "
-        f"{report.ece:.3f} ({report.calibration})"
+        f"{report.ece:.3f} (calibration: {report.calibration})"
     )
-    _tell(outcome, said, as_json=as_json)
+    _print(outcome, summary, as_json=as_json)
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
@@ -172,16 +173,20 @@ def prototypes(
     """Fit prototypes: the nearest of a few named examples, about five per name."""
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
     records = LabelledRecords.find(inputs, text, label, input_format=input_format)
-    if records.several:
-        raise ConfigurationError(f"--label {label} is a list: an example has one name")
+    if records.multi_label:
+        raise ConfigurationError(
+            f"`label` is {label}, a list, but an example has one name: give another field"
+        )
     from distill.heads import fit_prototypes
 
     with Stages(ErrorConsole()) as stages:
-        examples = _embedded(target, records, stages, MOST)
-    head = fit_prototypes(name, examples, threshold=threshold, facts=_facts(records))
+        examples = _embedded(target, records, stages, MAX_RECORDS)
+    head = fit_prototypes(name, examples, threshold=threshold, metadata=_metadata(records))
     outcome = {**target.deliver(head, {}), "names": list(head.names), "threshold": head.threshold}
-    said = f"  {len(head.names)} names, {len(examples)} examples; near from a cosine of {head.threshold:.3f}"
-    _tell(outcome, said, as_json=as_json)
+    summary = (
+        f"  {len(head.names)} names, {len(examples)} examples; a match from a cosine of {head.threshold:.3f}"
+    )
+    _print(outcome, summary, as_json=as_json)
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
@@ -211,7 +216,7 @@ def novelty(
     output: Output = None,
     replace: Replace = False,
     input_format: InputFormat = None,
-    sample: Sample = MOST,
+    sample: Sample = MAX_RECORDS,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -223,10 +228,10 @@ def novelty(
 
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, sample)
-    head = fit_novelty(name, examples, alert_rate=rate, axes=axes, seed=seed, facts=_facts(records))
+    head = fit_novelty(name, examples, alert_rate=rate, axes=axes, seed=seed, metadata=_metadata(records))
     outcome = {**target.deliver(head, {}), "records": len(examples), "threshold": head.threshold}
-    said = f"  {len(examples):,} normal records; novel above a distance of {head.threshold:.3f}"
-    _tell(outcome, said, as_json=as_json)
+    summary = f"  {len(examples):,} normal records; novel above a distance of {head.threshold:.3f}"
+    _print(outcome, summary, as_json=as_json)
 
 
 def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most: int) -> Any:
@@ -237,8 +242,8 @@ def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most
     return embed(Encoder(target.model), texts, labels)
 
 
-def _facts(records: LabelledRecords) -> dict[str, Any]:
-    """What a head remembers of its records; not where they lie, since it is published."""
+def _metadata(records: LabelledRecords) -> dict[str, Any]:
+    """Describe the records that a head is fitted to, without their path, since the head is published."""
     found = {"input": last_part(records.pattern), "text": records.template.source}
     return found if records.label.name is None else {**found, "label": records.label.name}
 
@@ -247,17 +252,17 @@ def _share(text: str) -> float:
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
-        raise ConfigurationError(f"--alert-rate is {text!r}: give a share, as 0.1% or 0.001") from None
+        raise ConfigurationError(f"--alert-rate is {text!r}: give a share, such as 0.1% or 0.001") from None
     percent = text.endswith("%")
     share = number / 100.0 if percent else number
     if 0 < share < 1:
         return share
     is_percent = not percent and 0 < number / 100.0 < 1
-    way_out = f"write {text}% for percent" if is_percent else "give a share, as 0.1% or 0.001"
-    raise ConfigurationError(f"--alert-rate is {text!r}, which is not above 0 and below 1: {way_out}")
+    way_out = f"write {text}% for percent" if is_percent else "give a share, such as 0.1% or 0.001"
+    raise ConfigurationError(f"--alert-rate is {text!r}, which is not between 0 and 1: {way_out}")
 
 
-def _tell(outcome: dict[str, Any], said: str, *, as_json: bool) -> None:
+def _print(outcome: dict[str, Any], summary: str, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(outcome))
         return
@@ -265,4 +270,4 @@ def _tell(outcome: dict[str, Any], said: str, *, as_json: bool) -> None:
     if "version" in outcome:
         name = outcome["name"]
         done = f"published {name}@{outcome['version']}: {name}@{outcome['based_on']} with this head"
-    typer.echo(f"{done}\n{said}\n  use it as {outcome['ref']}")
+    typer.echo(f"{done}\n{summary}\n  use it as {outcome['ref']}")

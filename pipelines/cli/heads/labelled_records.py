@@ -1,4 +1,4 @@
-"""Labelled records as the commands of `millstream head` read them, with progress."""
+"""Read labelled records for the commands of `millstream head`, with progress."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from pipelines.sources.files.texts import (
     labelled_schema,
 )
 
-__all__ = ["MOST", "Inputs", "LabelledRecords", "Sample", "Separator"]
+__all__ = ["MAX_RECORDS", "Inputs", "LabelledRecords", "Sample", "Separator"]
 
-MOST = 200_000
-"""Records that are used by default."""
+MAX_RECORDS = 200_000
+"""The default maximum number of records."""
 
 Inputs = Annotated[
     str,
@@ -51,19 +51,19 @@ Sample = Annotated[
 
 @dataclass(frozen=True)
 class LabelledRecords:
-    """Records that are there, and have the fields that are asked for.
+    """Records whose files exist and have the required fields.
 
     Attributes:
-        pattern: the files, as they were named.
+        pattern: the pattern of the files.
         template: the text of a record.
-        label: where labels stand.
-        several: whether a record may have any number of labels.
+        label: the field of the labels.
+        multi_label: whether a record may have any number of labels.
     """
 
     pattern: str
     template: TextTemplate
     label: LabelField
-    several: bool
+    multi_label: bool
     files: list[InputFile]
     schema: pa.Schema
 
@@ -77,23 +77,23 @@ class LabelledRecords:
         separator: str | None = None,
         input_format: FileFormat | None = None,
     ) -> Self:
-        """Look for files and fields.
+        """Find the files, and check the fields.
 
         Raises:
             TemplateError: no record has one of the fields.
-            InputError: there are no files, or the label's type is none of a label.
+            InputError: there are no files, or the label's type is not supported.
         """
         template, field = TextTemplate.parse(text), LabelField(label, separator)
         files = find_inputs(pattern, input_format)
         schema = labelled_schema(files, template, field)
         return cls(pattern, template, field, is_multi_label(schema, field), files, schema)
 
-    def read(self, stages: Stages, most: int) -> tuple[list[str], list[tuple[str, ...]]]:
-        """The texts and the labels of the records that have both; of a record without labels there are none.
+    def read(self, stages: Stages, max_records: int) -> tuple[list[str], list[tuple[str, ...]]]:
+        """Read the texts and labels of the records that have both.
 
         Args:
-            stages: shows how far it is, and how many records were passed over.
-            most: with more records than this, the first ones are taken.
+            stages: shows the progress and the number of skipped records.
+            max_records: read at most this many records.
 
         Raises:
             InputError: no record has a text and a label.
@@ -105,16 +105,16 @@ class LabelledRecords:
             if self.label.name is not None and one.labels is None:
                 n_without += 1
                 continue
-            if len(texts) == most:
-                stages.print(f"the first {most:,} records are taken; --sample takes more")
+            if len(texts) == max_records:
+                stages.print(f"using the first {max_records:,} records: raise --sample to use more")
                 break
             texts.append(one.text)
             labels.append(one.labels or ())
         if n_without:
-            stages.print(f"{n_without:,} records have no {self.label.name!r} and were passed over")
+            stages.print(f"skipped {n_without:,} records without {self.label.name!r}")
         if not texts:
             what = "a text" if self.label.name is None else f"a text and the label {self.label.name!r}"
-            raise InputError(f"no record of {self.pattern} has {what}: look at --text and --label")
+            raise InputError(f"no record of {self.pattern} has {what}: check --text and --label")
         return texts, labels
 
     def _iterate(self, stages: Stages) -> Iterator[LabelledText]:

@@ -1,4 +1,4 @@
-"""Where a fitted head goes: into a new version of the model's store, or into a new folder."""
+"""Deliver a fitted head: into a new version of the model, or into a new folder."""
 
 import shutil
 from contextlib import suppress
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["HeadTarget"]
 
-_RACES = 20
-"""Times that others may publish a version between a look at the latest one and our publication."""
+_MAX_RACES = 20
+"""How often others may publish a version between our reading of the latest one and our publication."""
 
 
 @dataclass(frozen=True)
 class _Base:
-    """A model on this machine; `manifest` is that of its version, or None for a folder."""
+    """A local copy of a model, and the manifest of its version; a folder has none."""
 
     reference: Reference
     folder: Path
@@ -33,7 +33,7 @@ class _Base:
 
     @classmethod
     def open(cls, reference: Reference) -> Self:
-        """Read what a reference means now."""
+        """Open what a reference resolves to now."""
         if reference.kind == "folder":
             folder = Path(reference.location).absolute()
             return cls(reference, folder, load_model(folder), None)
@@ -46,14 +46,14 @@ class _Base:
 
 @dataclass(frozen=True)
 class HeadTarget:
-    """A model, and where it goes with one more head.
+    """The destination of a head.
 
     Attributes:
-        name: of the head.
+        name: the name of the head.
         base: the model that the head is fitted to.
-        output: the folder to write, or None to publish.
-        replaces: whether the head takes the place of one of the same name.
-        follows: whether the head goes into the latest version, which may be a newer one by then.
+        output: the folder to write; None to publish.
+        replaces: whether the head may replace one of the same name.
+        follows: whether to publish on top of the latest version, which may be newer than `base` by then.
     """
 
     name: str
@@ -64,13 +64,13 @@ class HeadTarget:
 
     @classmethod
     def find(cls, ref: str, name: str, *, publish: bool, output: Path | None, replace: bool) -> Self:
-        """Check everything that can be wrong, before work begins.
+        """Check the destination before the work begins.
 
         Raises:
-            ConfigurationError: the name cannot be a head's or is taken, or it is not clear where to.
-            OutputConflict: the output folder is there.
-            UnsafeStore: the store cannot keep a version from being overwritten.
-            MillstreamError: as `Encoder.load`.
+            ConfigurationError: the name is invalid or taken, or no destination is given.
+            OutputConflict: the output folder exists.
+            UnsafeStore: the store does not protect versions from being overwritten.
+            MillstreamError: the model cannot be loaded.
         """
         check_head_name(name)
         if publish == (output is not None):
@@ -98,11 +98,11 @@ class HeadTarget:
         return self.base.model
 
     def deliver(self, head: "Head", quality: dict[str, Any]) -> dict[str, Any]:
-        """Publish the version or write the folder; what was made, as JSON.
+        """Publish the version or write the folder, and return the outcome as JSON.
 
         Raises:
-            PublishedMeanwhile: the latest version is a newer one by now, with other vectors.
-            ConfigurationError: it is a newer one by now, and has a head of this name.
+            PublishedMeanwhile: a version with other vectors was published in the meantime.
+            ConfigurationError: a version with a head of this name was published in the meantime.
         """
         if self.output is None:
             return self._publish(head, quality)
@@ -119,35 +119,35 @@ class HeadTarget:
     def _check_name(self, base: _Base) -> None:
         if not self.replaces and self.name in (head.name for head in base.model.heads):
             raise ConfigurationError(
-                f"{base.reference} has a head {self.name!r} already: give another --name, or --replace"
+                f"{base.reference} already has a head {self.name!r}: give another `name`, or `replace`"
             )
 
     def _publish(self, head: "Head", quality: dict[str, Any]) -> dict[str, Any]:
         if not self.follows:
             return _extend(self.base, head, quality, next_only=False)
-        for _ in range(_RACES):
+        for _ in range(_MAX_RACES):
             base = self._latest()
             with suppress(PublishedMeanwhile):
                 return _extend(base, head, quality, next_only=True)
         return _extend(self._latest(), head, quality, next_only=True)
 
     def _latest(self) -> _Base:
-        """The latest version, which somebody may have published since the work began."""
+        """Open the latest version, which may have been published since the work began."""
         latest = _Base.open(Reference("store", self.base.reference.location))
         if latest.reference == self.base.reference:
             return self.base
         if latest.model.vectors_digest() != self.base.model.vectors_digest():
             raise PublishedMeanwhile(
-                f"{latest.reference} was published meanwhile, with other vectors than {self.base.reference}, "
-                "so this head does not fit it and nothing was published: fit it again to the new version, or "
-                f"with --model {self.base.reference} to go back to the old one"
+                f"{latest.reference} was published in the meantime, and its vectors differ from those of "
+                f"{self.base.reference}. This head does not fit it, so nothing was published: fit it again "
+                f"to the new version, or with --model {self.base.reference} to return to the old one"
             )
         self._check_name(latest)
         return latest
 
 
 def _files(base: _Base, head: "Head") -> dict[str, bytes]:
-    """The head's file, and the model's report and card, as far as it has them, with all heads in them."""
+    """Return the head's file, and the model's report and card with all heads, if the model has them."""
     from distill.report.head_sections import card_with_heads, page_with_heads
 
     files = {head_path(head.name): pack_head(head, base.model.vectors_digest())}
@@ -159,7 +159,7 @@ def _files(base: _Base, head: "Head") -> dict[str, bytes]:
 
 
 def _extend(base: _Base, head: "Head", quality: dict[str, Any], *, next_only: bool) -> dict[str, Any]:
-    """Publish a version with one more head, what is known of all heads beside it."""
+    """Publish a version with one more head, and the parameters and quality of all heads in its manifest."""
     from encoder.store.store import ModelStore
 
     assert base.manifest is not None

@@ -26,7 +26,7 @@ from pipelines.cli.options import (
     RetrievalSets,
     Sts,
 )
-from pipelines.cli.quality_gate import REPORT_FILE, quality_of
+from pipelines.cli.quality_gate import REPORT_FILE, measure_models
 
 if TYPE_CHECKING:
     from encoder.model import StaticModel
@@ -36,10 +36,10 @@ __all__ = ["report"]
 
 @dataclass(frozen=True)
 class _Version:
-    """A model folder, and what its manifest says if it is a version in a store."""
+    """A model folder, and its manifest's entries if it is a version in a store."""
 
     folder: Path
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     parameters: Mapping[str, Any]
 
 
@@ -87,38 +87,27 @@ def report(
     or a report without figures if there is none.
     """
     _check_output(output)
-    files = SetFiles(
-        input=records,
-        text=text,
-        label=label,
-        input_format=input_format,
-        sts=sts or (),
-        classification=classification or (),
-        retrieval=retrieval or (),
-        per_label=per_label,
-        sample=sample,
-        seed=seed,
-    )
+    files = SetFiles.from_options(locals())
     if not files and (against or report_records):
         raise ConfigurationError(
-            "a new report needs sets: give --input, --sts, --classification or --retrieval"
+            "a new report needs evaluation sets: give --input, --sts, --classification or --retrieval"
         )
     version = _open(ref)
     if not files and (version.folder / REPORT_FILE).is_file():
         page = (version.folder / REPORT_FILE).read_text(encoding="utf-8")
     else:
-        page = _made_anew(ref, version, files, against or [], report_records)
+        page = _render(ref, version, files, against or [], report_records)
     _write(output, page)
     typer.echo(str(output))
 
 
 def _check_output(output: Path) -> None:
-    """See that the page can be written, before the work."""
+    """Check that the page can be written, before the work."""
     if output.exists():
-        raise OutputConflict(f"{output} exists already: name another file by --output")
+        raise OutputConflict(f"{output} already exists: name another file with --output")
     folder = output.absolute().parent
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        what = "cannot be written to" if folder.is_dir() else "is no folder"
+        what = "is not writable" if folder.is_dir() else "is not a folder"
         raise ConfigurationError(f"cannot write {output}: {folder} {what}; make it, or name another --output")
 
 
@@ -137,17 +126,17 @@ def _open(ref: str) -> _Version:
     from encoder.store.cache import cached_model
 
     folder, manifest = cached_model(reference)
-    facts = {
+    metadata = {
         "teacher": manifest.teacher or "-",
         "version": f"{manifest.name}@{manifest.version}",
         "digest": manifest.digest,
         "published": manifest.created_at.isoformat(timespec="seconds"),
         "by": manifest.created_by,
     }
-    return _Version(folder, facts, manifest.parameters)
+    return _Version(folder, metadata, manifest.parameters)
 
 
-def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str], shown: int) -> str:
+def _render(ref: str, version: _Version, files: SetFiles, against: list[str], shown: int) -> str:
     from distill.report import render_report, render_word_report
     from distill.report.head_sections import page_with_heads
     from encoder.model import load_model
@@ -155,21 +144,21 @@ def _made_anew(ref: str, version: _Version, files: SetFiles, against: list[str],
     model = load_model(version.folder)
     lineage = _lineage(version, model)
     if not files:
-        name = version.facts.get("version", Path(ref).absolute().name)
+        name = version.metadata.get("version", Path(ref).absolute().name)
         return page_with_heads(render_word_report(model, name, **lineage), model.heads)
     from distill.evaluation import check_sets, open_model
 
     sets = files.read(ErrorConsole().print)
     check_sets(sets, reference=bool(against))
     models = [open_model(each, texts=sets.texts) for each in (ref, *against)]
-    evaluations = quality_of(models[0], models[1:], sets)
+    evaluations = measure_models(models, sets)
     page = render_report(model, evaluations, texts=sets.texts(), records=sets.records, shown=shown, **lineage)
     return page_with_heads(page, model.heads)
 
 
 def _lineage(version: _Version, model: "StaticModel") -> dict[str, Any]:
-    """What is known of how it was made: of a folder, what its `config.json` says."""
-    if version.facts:
-        return {"facts": version.facts, "parameters": version.parameters}
+    """Return how the version was made; for a folder, its `config.json`."""
+    if version.metadata:
+        return {"metadata": version.metadata, "parameters": version.parameters}
     teacher = model.config.get("tokenizer_name", "-")
-    return {"facts": {"teacher": teacher}, "parameters": model.config}
+    return {"metadata": {"teacher": teacher}, "parameters": model.config}

@@ -16,7 +16,7 @@ def int8_model(folder):
     from encoder.model import save_model
 
     if not folder.exists():
-        save_model(distill(MODEL_DIR, dtype="int8"), folder)
+        save_model(distill(MODEL_DIR, dtype="int8").model, folder)
     return folder
 
 

@@ -23,7 +23,7 @@ def distilled(folder):
 
         from distill import distill
 
-        save_model(distill(MODEL_DIR, dtype="float32"), path)
+        save_model(distill(MODEL_DIR, dtype="float32").model, path)
     return path
 
 

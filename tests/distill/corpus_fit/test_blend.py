@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distill.corpus_fit.blend import blend_tables, default_share
+from distill.corpus_fit.blend import blend_tables, default_blend
 from distill.corpus_fit.pooling import MeanPooling
 from encoder.tokens import TokenIds
 
@@ -57,6 +57,6 @@ def test_a_share_of_0_or_a_plain_table_of_zeros_changes_no_product(pooling):
 
 
 def test_the_fewer_texts_the_more_is_kept_of_plain_distillation():
-    assert default_share(0) == 1
-    assert default_share(6_000) == pytest.approx(0.5**0.5)
-    assert default_share(54_000) == pytest.approx(0.1**0.5)
+    assert default_blend(0) == 1
+    assert default_blend(6_000) == pytest.approx(0.5**0.5)
+    assert default_blend(54_000) == pytest.approx(0.1**0.5)

@@ -49,7 +49,7 @@ def test_conjugate_gradients_solve_the_ridge_regression(planted, penalty):
     start = np.random.default_rng(8).standard_normal((N_TOKENS, DIM), np.float32)
     a, y = dense(learned), targets[:]
     expected = np.linalg.solve(a.T @ a + penalty * np.eye(N_TOKENS), a.T @ y + penalty * start)
-    solver = _ConjugateGradients(learned, penalty, learned.spread(y) + np.float32(penalty) * start, start)
+    solver = _ConjugateGradients(learned, penalty, learned.scatter(y) + np.float32(penalty) * start, start)
     solver.step(60)
     np.testing.assert_allclose(solver.solution, expected, atol=1e-3)
 
@@ -96,7 +96,7 @@ def test_one_penalty_without_a_gain_is_not_the_last(planted, monkeypatch):
     seen = []
     found = fit_table(start, learned, targets, held_out, lambda done, _: seen.append(done))
     assert found.penalty == 0.1
-    assert seen[-1] <= 5 * fit._MOST_STEPS
+    assert seen[-1] <= 5 * fit._MAX_STEPS
 
 
 def test_a_start_that_cannot_be_bettered_is_kept(planted):

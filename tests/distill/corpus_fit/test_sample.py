@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.corpus_fit.sample import FEWEST_TEXTS, MAX_CHARS, sample_texts
+from distill.corpus_fit.sample import MAX_CHARS, MIN_TEXTS, sample_texts
 from encoder.errors import ConfigurationError, InputError
 
 TEXTS = [f"text {i}" for i in range(1000)]
@@ -51,12 +51,12 @@ def test_the_corpus_is_read_as_a_stream():
 
 def test_too_few_texts_are_refused():
     with pytest.raises(InputError, match="the corpus has only 99 distinct texts"):
-        sample_texts(TEXTS[: FEWEST_TEXTS - 1] * 5, 1000)
-    with pytest.raises(ConfigurationError, match="sample is 99"):
+        sample_texts(TEXTS[: MIN_TEXTS - 1] * 5, 1000)
+    with pytest.raises(ConfigurationError, match="`sample` is 99"):
         sample_texts(TEXTS, 99)
 
 
 @pytest.mark.parametrize("seed", [-1, 1 << 64])
 def test_a_seed_that_is_none_is_refused_before_anything_is_read(seed):
-    with pytest.raises(ConfigurationError, match=f"seed is {seed}: it must be 0 or more"):
+    with pytest.raises(ConfigurationError, match=f"`seed` is {seed}: it must be 0 or more"):
         sample_texts(iter(lambda: pytest.fail("it was read"), None), 500, seed=seed)

@@ -50,7 +50,7 @@ def test_the_correlation_of_all_pairs_is_scipys_and_lies_in_its_interval(rows):
 def test_with_many_texts_the_pairs_of_the_first_ones_are_counted(rows, monkeypatch):
     noisy = rows + np.random.default_rng(3).standard_normal(rows.shape)
     expected = rank_correlation(rows[:120], noisy[:120])
-    monkeypatch.setattr(agreement, "_TEXTS", 120)
+    monkeypatch.setattr(agreement, "_MAX_TEXTS", 120)
     assert rank_correlation(rows, noisy) == expected
 
 

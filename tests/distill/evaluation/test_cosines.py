@@ -15,7 +15,7 @@ def test_lengths_become_one_and_zeros_stay():
 
 
 def test_neighbours_are_scikit_learns_over_several_blocks(monkeypatch):
-    monkeypatch.setattr(cosines, "_CELLS", 700 * 2500)
+    monkeypatch.setattr(cosines, "_MAX_COSINES", 700 * 2500)
     rows = np.random.default_rng(0).standard_normal((2500, 12), np.float32)
     theirs = NearestNeighbors(n_neighbors=4, metric="cosine").fit(rows)
     distances, numbers = theirs.kneighbors(rows[:1500])
@@ -26,7 +26,7 @@ def test_neighbours_are_scikit_learns_over_several_blocks(monkeypatch):
 
 def test_a_row_is_not_its_own_neighbour_where_that_is_asked():
     rows = np.random.default_rng(1).standard_normal((1100, 5), np.float32)
-    found, _ = nearest(rows, rows, 1100, itself=False)
+    found, _ = nearest(rows, rows, 1100, exclude_self=True)
     assert found.shape == (1100, 1099)
     assert not (found == np.arange(1100)[:, None]).any()
 

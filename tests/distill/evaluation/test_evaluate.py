@@ -45,14 +45,14 @@ def sets(texts):
 @pytest.fixture(scope="module")
 def folder(wordpiece_teacher, tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "tiny"
-    save_model(distill(wordpiece_teacher, dims=8), path)
+    save_model(distill(wordpiece_teacher, dims=8).model, path)
     return path
 
 
 def test_every_set_has_its_figures_with_intervals_around_them(folder, wordpiece_teacher, sets):
     teacher = evaluate(open_model(str(wordpiece_teacher)), sets)
     said = []
-    found = evaluate(open_model(str(folder)), sets, against=teacher, on_progress=said.append)
+    found = evaluate(open_model(str(folder)), sets, against=teacher, progress=said.append)
     metrics = [(figure.metric, figure.dataset) for figure in found.figures]
     own = ["overlap@10", "rank-correlation", "knn", "logistic", "average-precision"]
     known = [("sts", "pairs"), ("classification", "kinds"), ("ndcg@10", "search"), ("recall@10", "search")]
@@ -83,7 +83,7 @@ def test_a_figure_that_is_no_number_is_null_in_json(folder):
 
 
 def test_a_model_in_memory_is_measured_as_its_folder(folder, sets, wordpiece_teacher):
-    in_memory = evaluate(static_model(distill(wordpiece_teacher, dims=8), "tiny"), sets)
+    in_memory = evaluate(static_model(distill(wordpiece_teacher, dims=8).model, "tiny"), sets)
     assert in_memory.figures == evaluate(open_model(str(folder)), sets).figures
 
 

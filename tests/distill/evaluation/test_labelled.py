@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 
 from distill.evaluation.cosines import unit
-from distill.evaluation.labelled import average_precision, halves, label_quality, neighbours_vote
+from distill.evaluation.labelled import average_precision, label_quality, neighbours_vote, split_half
 from encoder.errors import InputError
 
 
@@ -58,15 +58,15 @@ def test_average_precision_is_scikit_learns_with_equal_scores_and_without():
     assert np.isnan(average_precision(np.ones((3, 1)), np.zeros((3, 1), bool)))
 
 
-def test_halves_hold_half_of_each_label_and_share_nothing():
+def test_split_half_hold_half_of_each_label_and_share_nothing():
     labels = ["a"] * 7 + ["b"] * 4 + ["alone"]
-    known, asked = halves(labels)
+    known, asked = split_half(labels)
     assert sorted([*known, *asked]) == list(range(12))
     assert sorted(labels[i] for i in asked) == ["a"] * 3 + ["b"] * 2
-    assert not np.array_equal(asked, halves(labels, seed=1)[1])
+    assert not np.array_equal(asked, split_half(labels, seed=1)[1])
 
 
 @pytest.mark.parametrize("labels", [["a", "b", "c"], ["a"] * 9])
 def test_labels_that_cannot_be_told_apart_are_refused(labels):
-    with pytest.raises(InputError, match="fewer than two that come twice"):
-        halves(labels)
+    with pytest.raises(InputError, match="fewer than two of them occur twice"):
+        split_half(labels)

@@ -2,8 +2,19 @@
 
 import pytest
 
-from distill.evaluation import Figure, Pairs, Records, Requirement, Sets, check_measurable, unmet
-from encoder.errors import ConfigurationError
+from distill.evaluation import (
+    Classification,
+    Figure,
+    Labelled,
+    Pairs,
+    Records,
+    Requirement,
+    Sets,
+    check_measurable,
+    check_sets,
+    unmet,
+)
+from encoder.errors import ConfigurationError, InputError
 
 STS = Figure("sts", "stsb", 74.2, 72.0, 76.0, 1500)
 OVERLAP = Figure("overlap@10", "records", 0.5, 0.48, 0.52, 900)
@@ -33,10 +44,10 @@ def test_what_can_be_required(text, parts):
         ("sts=75", "write METRIC>=NUMBER"),
         ("sts<=75", "write METRIC>=NUMBER"),
         ("sts>=high", "write METRIC>=NUMBER"),
-        ("accuracy>=75", "names no metric: use one of overlap@10, "),
+        ("accuracy>=75", "names an unknown metric: use one of overlap@10, "),
         ("sts>=101", "can never be met: sts is at most 100"),
         ("overlap@10>=50", "can never be met: overlap@10 is at most 1"),
-        ("sts>=0.75", "sts is of 100, so write sts>=75"),
+        ("sts>=0.75", "sts goes up to 100, so write sts>=75"),
     ],
 )
 def test_what_cannot_is_said_in_one_line(text, message):
@@ -71,10 +82,39 @@ def test_what_will_not_be_measured_is_refused_beforehand():
     check_measurable([Requirement.parse("sts>=75")], sets, reference=False)
     check_measurable([Requirement.parse("overlap@10>=0.5")], sets, reference=True)
     for text, message in [
-        ("overlap@10>=0.5", "cannot be measured: give --against and --input"),
-        ("knn>=50", "cannot be measured: give --input and --label"),
-        ("ndcg@10>=50", "cannot be measured: give --retrieval"),
-        ("sts:x>=50", "names no set: sts is measured on stsb"),
+        ("overlap@10>=0.5", "cannot be measured: give `records` and `against`"),
+        ("knn>=50", "cannot be measured: give `records` and `labels`"),
+        ("ndcg@10>=50", "cannot be measured: give `retrievals`"),
+        ("sts:x>=50", "names an unknown set: sts is measured on stsb"),
     ]:
         with pytest.raises(ConfigurationError, match=message):
             check_measurable([Requirement.parse(text)], sets, reference=False)
+
+
+def texts(n):
+    return [f"text {k}" for k in range(n)]
+
+
+def test_records_for_agreement_are_more_than_neighbours():
+    few = Sets(records=Records("records", texts(10)))
+    with pytest.raises(InputError, match="10 texts are too few for 10 neighbours"):
+        check_sets(few, reference=True)
+    check_sets(few, reference=False)
+    check_sets(Sets(records=Records("records", texts(11))), reference=True)
+
+
+def test_two_labels_come_twice():
+    with pytest.raises(InputError, match="20 records have 20 labels, and fewer than two of them occur twice"):
+        check_sets(Sets(records=Records("records", texts(20), texts(20))), reference=True)
+    check_sets(Sets(records=Records("records", texts(20), ["a", "b"] * 10)), reference=True)
+
+
+def test_texts_to_learn_from_have_two_labels():
+    def task(labels):
+        return Sets(
+            classifications=(Classification("mine", Labelled(texts(2), labels), Labelled(["x"], ["a"])),)
+        )
+
+    with pytest.raises(InputError, match="all training texts of mine have the label 'a'"):
+        check_sets(task(["a", "a"]), reference=False)
+    check_sets(task(["a", "b"]), reference=False)

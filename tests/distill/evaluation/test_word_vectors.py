@@ -48,7 +48,7 @@ def test_what_is_a_file_of_word_vectors(tmp_path):
     ("content", "message"),
     [
         ("card 1 0\nrefused 1\n", "line 2 of .*words.vec has 1 values, the first has 2"),
-        ("card 1 zero\n", "line 1 of .*words.vec has a value that is no number"),
+        ("card 1 zero\n", "line 1 of .*words.vec has a value that is not a number"),
         ("\n", "holds no word vectors"),
     ],
 )

@@ -56,7 +56,7 @@ def test_probabilities_are_those_of_scikit_learns_calibration(n_labels, method, 
 
 def test_the_temperature_is_what_logits_were_multiplied_with():
     logits, targets = drawn(4000, 4, sharpness=3)
-    found = calibrate("temperature", logits, targets, several=False)
+    found = calibrate("temperature", logits, targets, multi_label=False)
     assert found.scale == pytest.approx(1 / 3, rel=0.06)
 
 
@@ -65,12 +65,12 @@ def test_the_temperature_is_what_logits_were_multiplied_with():
 def test_each_way_makes_overconfident_scores_come_true(n_labels, method):
     logits, targets = drawn(6000, n_labels, sharpness=4)
     half = slice(3000, None)
-    before = calibrate("none", logits, targets, several=False)(logits[half], several=False)
-    fitted = calibrate(method, logits[:3000], targets[:3000], several=False)
-    after = fitted(logits[half], several=False)
-    assert ece(before, targets[half], several=False) > 0.1
+    before = calibrate("none", logits, targets, multi_label=False)(logits[half], multi_label=False)
+    fitted = calibrate(method, logits[:3000], targets[:3000], multi_label=False)
+    after = fitted(logits[half], multi_label=False)
+    assert ece(before, targets[half], multi_label=False) > 0.1
     # One label's curve knows nothing of the others' logits, which matters where there are more than two.
-    assert ece(after, targets[half], several=False) < (0.04 if n_labels == 2 else 0.13)
+    assert ece(after, targets[half], multi_label=False) < (0.04 if n_labels == 2 else 0.13)
     np.testing.assert_allclose(after.sum(axis=1), 1, atol=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_several_labels_are_calibrated_one_by_one():
     random = np.random.default_rng(1)
     logits = random.normal(size=(5000, 3)) * [1, 2, 3]
     targets = random.random(logits.shape) < 1 / (1 + np.exp(-logits + 1))
-    found = calibrate("platt", logits * 4, targets, several=True)
+    found = calibrate("platt", logits * 4, targets, multi_label=True)
     np.testing.assert_allclose(found.scale, 1 / 4, rtol=0.1)
     np.testing.assert_allclose(found.shift, -1, atol=0.15)
 
@@ -87,11 +87,11 @@ def test_several_labels_are_calibrated_one_by_one():
 def test_the_way_that_is_needed_is_taken(sharpness, taken):
     logits, targets = drawn(1500, 3, seed=2, sharpness=sharpness)
     folds = np.arange(len(logits)) % 5
-    chosen, judged = choose(logits, targets, folds, several=False)
+    chosen, scores = choose(logits, targets, folds, multi_label=False)
     assert chosen.method in taken
-    assert [one.method for one in judged] == ["none", "temperature", "platt", "isotonic"]
-    assert min(judged, key=lambda one: one.log_loss).method == chosen.method
-    forced, _ = choose(logits, targets, folds, several=False, method="isotonic")
+    assert [one.method for one in scores] == ["none", "temperature", "platt", "isotonic"]
+    assert min(scores, key=lambda one: one.log_loss).method == chosen.method
+    forced, _ = choose(logits, targets, folds, multi_label=False, method="isotonic")
     assert forced.method == "isotonic"
 
 
@@ -100,22 +100,22 @@ def test_the_calibration_error_of_known_scores():
     targets = np.zeros((1000, 2), bool)
     targets[:800, 0], targets[800:, 1] = True, True
     targets = np.random.default_rng(0).permutation(targets)
-    assert ece(probabilities, targets, several=False) < 0.06
-    assert ece(probabilities, ~targets, several=False) == pytest.approx(0.6, abs=0.01)
-    assert log_loss(probabilities, targets, several=False) == pytest.approx(
+    assert ece(probabilities, targets, multi_label=False) < 0.06
+    assert ece(probabilities, ~targets, multi_label=False) == pytest.approx(0.6, abs=0.01)
+    assert log_loss(probabilities, targets, multi_label=False) == pytest.approx(
         -0.8 * np.log(0.8) - 0.2 * np.log(0.2)
     )
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_the_calibration_error_does_not_depend_on_the_order_of_the_records(several):
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_calibration_error_does_not_depend_on_the_order_of_the_records(multi_label):
     random = np.random.default_rng(0)
     sure = random.choice([0.55, 0.7, 0.9], 1000)  # as isotonic regression's steps
     truth = random.random(1000) < sure
     noise = random.uniform(-1e-8, 1e-8, 1000)  # of float32
     probabilities, targets = np.stack([sure + noise, 1 - sure], 1), np.stack([truth, ~truth], 1)
     orders = [np.arange(1000), np.argsort(truth), np.argsort(~truth), random.permutation(1000)]
-    found = [ece(probabilities[rows], targets[rows], several=several) for rows in orders]
+    found = [ece(probabilities[rows], targets[rows], multi_label=multi_label) for rows in orders]
     assert len(set(found)) == 1
     # All that is off is the mean of each step; in a bin with parts of two steps, these may cancel.
     steps = sum((sure == one).mean() * abs(one - truth[sure == one].mean()) for one in np.unique(sure))
@@ -128,9 +128,9 @@ def test_of_distinct_probabilities_each_bin_is_off_by_its_mean():
     truth = random.random(1500) < sure**2
     order = np.argsort(sure).reshape(15, 100)
     bins = np.abs(sure[order].mean(axis=1) - truth[order].mean(axis=1))
-    found = ece(np.stack([sure, 1 - sure], 1), np.stack([truth, ~truth], 1), several=False)
+    found = ece(np.stack([sure, 1 - sure], 1), np.stack([truth, ~truth], 1), multi_label=False)
     assert found == pytest.approx(bins.mean(), abs=1e-5)
 
 
 def test_a_probability_of_zero_for_what_happens_costs_much_and_not_everything():
-    assert 10 < log_loss(np.array([[0.0, 1.0]]), np.array([[True, False]]), several=False) < 20
+    assert 10 < log_loss(np.array([[0.0, 1.0]]), np.array([[True, False]]), multi_label=False) < 20

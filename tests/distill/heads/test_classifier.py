@@ -41,12 +41,12 @@ def test_several_labels_are_found():
     vectors = unit_vectors(random.normal(size=(600, DIM)))
     truth = vectors[:, :3] > 0.1
     labels = tuple(tuple(f"tag {k}" for k in np.flatnonzero(row)) for row in truth)
-    head, report = fit_classifier("tags", Examples(vectors, labels, np.arange(600)), several=True)
+    head, report = fit_classifier("tags", Examples(vectors, labels, np.arange(600)), multi_label=True)
     (found,) = Heads([head])(vectors)
     assert head.labels == ("tag 0", "tag 1", "tag 2")
     assert ((found.scores.T >= 0.5) == truth).mean() > 0.9
     assert report.accuracy > 0.7
-    assert "temperature" not in {one.method for one in report.judged}
+    assert "temperature" not in {one.method for one in report.scores}
 
 
 def test_balanced_weights_find_more_of_a_rare_label():
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_head():
 
 def test_progress_reaches_its_end():
     told = []
-    fit_classifier("kind", clusters(2, 10), on_progress=lambda done, of: told.append((done, of)))
+    fit_classifier("kind", clusters(2, 10), progress=lambda done, of: told.append((done, of)))
     assert told[-1][0] == told[-1][1] == len(told)
 
 
@@ -84,5 +84,5 @@ def test_what_nothing_can_be_learned_from_is_refused():
     with pytest.raises(InputError, match="only 1 distinct texts have"):
         fit_classifier("kind", Examples(same.vectors, same.labels, np.arange(40) // 20))
     always = tuple(("always", *some) for some in clusters(2, 20).labels)
-    with pytest.raises(InputError, match="only 0 distinct texts are without the label 'always'"):
-        fit_classifier("kind", Examples(same.vectors, always, same.texts), several=True)
+    with pytest.raises(InputError, match="only 0 distinct texts lack the label 'always'"):
+        fit_classifier("kind", Examples(same.vectors, always, same.texts), multi_label=True)

@@ -61,9 +61,9 @@ def test_a_calibration_error_is_inside_its_interval(seed):
 def test_labels_that_a_classifier_does_not_know_are_left_out():
     head = Classifier("kind", ("a", "b", "c"), EYE, np.zeros(3, np.float32))
     quality = evaluate_head(head, examples(vectors(4), [("a",), ("z",), ("b",), ("a",)]))
-    assert (quality.records, quality.passed_over) == (3, 1)
-    assert json.loads(json.dumps(quality.as_json()))["labels"][2]["average_precision"] is None
-    with pytest.raises(InputError, match="no record has a label of the head 'kind': it knows a, b, c"):
+    assert (quality.records, quality.skipped) == (3, 1)
+    assert json.loads(json.dumps(quality.to_json()))["labels"][2]["average_precision"] is None
+    with pytest.raises(InputError, match="no record has a label of the head 'kind', which knows a, b, c"):
         evaluate_head(head, examples(vectors(1), [("z",)]))
 
 
@@ -100,5 +100,5 @@ def test_novelty_has_an_alert_rate_and_finds_what_is_named():
     assert quality.figures["detected"].value == pytest.approx(2 / 3)
     assert quality.figures["AUROC"].value == pytest.approx(5 / 6)
     assert list(evaluate_head(head, examples(found, labels)).figures) == ["alert rate"]
-    with pytest.raises(InputError, match="no record has the label 'nope': there is attack, normal"):
+    with pytest.raises(InputError, match="no record has the label 'nope'; there are attack, normal"):
         evaluate_head(head, examples(found, labels), novel=["attack", "nope"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.heads.examples import FEWEST, FOLDS, Examples, embed, folds_of
+from distill.heads.examples import FOLDS, MIN_TEXTS, Examples, embed, folds_of
 from encoder import Encoder
 from encoder.errors import InputError
 from encoder.model import StaticModel
@@ -20,7 +20,7 @@ def examples(labels, texts=None):
 
 
 @given(
-    counts=st.lists(st.integers(FEWEST, 40), min_size=1, max_size=5),
+    counts=st.lists(st.integers(MIN_TEXTS, 40), min_size=1, max_size=5),
     copies=st.integers(1, 3),
     seed=st.integers(0, 99),
 )

@@ -78,7 +78,7 @@ def test_what_cannot_be_promised_is_refused():
     with pytest.raises(InputError, match="99 normal records are too few"):
         fit_novelty("odd", examples(normal(99)), alert_rate=0.5)
     for rate in (0, 1, -1):
-        with pytest.raises(ConfigurationError, match="must be above 0 and below 1"):
+        with pytest.raises(ConfigurationError, match="must be between 0 and 1"):
             fit_novelty("odd", examples(normal(200)), alert_rate=rate)
-    with pytest.raises(ConfigurationError, match="axes is 0: it must be 1 or more"):
+    with pytest.raises(ConfigurationError, match="`axes` is 0: it must be 1 or more"):
         fit_novelty("odd", examples(normal(200)), alert_rate=0.1, axes=0)

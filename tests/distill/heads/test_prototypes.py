@@ -43,7 +43,7 @@ def test_a_prototype_is_the_middle_of_its_examples_at_length_1():
 
 def test_one_example_needs_a_threshold():
     with pytest.raises(
-        InputError, match="'disk' has one example: give at least 2 of each name, or --threshold"
+        InputError, match="'disk' has one example: give at least 2 of each name, or set `threshold`"
     ):
         fit_prototypes("incident", examples(1))
     assert fit_prototypes("incident", examples(1), threshold=0.5).threshold == 0.5

@@ -36,7 +36,13 @@ def rows(page):
 def test_a_page_has_a_row_for_each_head_before_how_it_was_made(pages):
     page = page_with_heads(pages["shown"], HEADS)
     assert rows(page) == [
-        ["incident", "prototypes", "the nearest of 2: disk, pin, from a cosine of 0.750", "11 examples", "-"],
+        [
+            "incident",
+            "prototypes",
+            "the nearest of 2: disk, pin; a match from a cosine of 0.750",
+            "11 examples",
+            "-",
+        ],
         [
             "kind",
             "classifier",
@@ -47,8 +53,8 @@ def test_a_page_has_a_row_for_each_head_before_how_it_was_made(pages):
         [
             "odd",
             "novelty",
-            "the distance from what was normal, novel above 2.500",
-            "5,000 records, to call 0.100% of them novel",
+            "the distance from normal records; novel above 2.500",
+            "5,000 records, with an alert rate of 0.100%",
             "-",
         ],
     ]
@@ -84,7 +90,7 @@ def test_a_card_has_a_table_before_how_it_was_made():
 def test_a_card_of_another_making_has_it_at_its_end():
     card = card_with_heads("# theirs\n\nWords.\n", HEADS[:1])
     assert card.startswith("# theirs\n\nWords.\n\n## Heads\n")
-    assert card.endswith("of them novel | - |\n")
+    assert card.endswith("an alert rate of 0.100% | - |\n")
     assert card_with_heads(card, HEADS) == card_with_heads("# theirs\n\nWords.\n", HEADS)
 
 

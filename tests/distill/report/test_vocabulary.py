@@ -45,7 +45,7 @@ def test_it_says_that_nothing_was_measured_and_maps_words(pages):
     page = pages["words"]
     assert "<h1>events@7</h1>" in page
     assert "Not measured" in page
-    assert "texts a second, where" not in page
+    assert "texts per second" not in page
     points = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["points"]
     words = frequent_words(small_model(np.random.default_rng(0)))
     assert [point["t"] for point in points] == words

@@ -46,12 +46,12 @@ def test_what_is_no_number_becomes_zero(wordpiece_teacher):
 def test_a_teacher_without_a_number_is_refused(wordpiece_teacher):
     teacher = load_teacher(wordpiece_teacher, precision="float32")
     teacher.model.get_input_embeddings().weight.data[:] = float("nan")
-    with pytest.raises(ConfigurationError, match="tiny-bert gives no number for any token: try --precision"):
+    with pytest.raises(ConfigurationError, match="tiny-bert returns NaN for every token: set `precision`"):
         embed_sequences(teacher, SEQUENCES)
 
 
 def test_an_id_without_an_embedding_is_refused(wordpiece_teacher):
-    with pytest.raises(ConfigurationError, match="has the id 99999 and its model only"):
+    with pytest.raises(ConfigurationError, match="has the id 99999, but its model has only"):
         embed_sequences(load_teacher(wordpiece_teacher, precision="float32"), [[5, 99_999, 6]])
 
 

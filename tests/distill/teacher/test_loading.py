@@ -27,7 +27,7 @@ def test_the_size_of_the_weights(wordpiece_teacher):
 
 @pytest.mark.parametrize("missing", ["./not/here", "/not/here/either", "a b", "one/two/three"])
 def test_a_path_without_a_folder_is_refused(missing):
-    with pytest.raises(ConfigurationError, match="name a folder with a model, or a Hugging Face id"):
+    with pytest.raises(ConfigurationError, match="give a folder with a model, or a Hugging Face id"):
         load_teacher(missing)
 
 
@@ -57,7 +57,7 @@ def test_code_that_comes_with_a_teacher_is_not_run_unasked(wordpiece_teacher, tm
     config |= {"model_type": "theirs", "auto_map": {"AutoConfig": "code.Config", "AutoModel": "code.Model"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "code.py").write_text("raise SystemExit('it was run')")
-    with pytest.raises(ConfigurationError, match="--trust-remote-code"):
+    with pytest.raises(ConfigurationError, match="set `trust_remote_code`"):
         load_teacher(folder)
 
 
@@ -96,5 +96,5 @@ def test_devices():
     assert pick_device("cpu").type == "cpu"
     assert pick_device("auto").type in ("cpu", "cuda")
     for missing in ("warp", "cuda:99", "mps"):
-        with pytest.raises(ConfigurationError, match=f"no device '{missing}' here"):
+        with pytest.raises(ConfigurationError, match=f"`device` is '{missing}', which is not available"):
             pick_device(missing)

@@ -153,16 +153,16 @@ def test_what_is_required_and_not_reached_fails_after_the_table(millstream, mode
     assert "sts>=99: pairs has " in ended.err
     assert "texts/s" in ended.out
     assert run(*arguments[1:], "--require", "sts>=-100").exit_code == 0
-    with pytest.raises(QualityTooLow, match="good does not reach what is required of it"):
+    with pytest.raises(QualityTooLow, match="good misses its requirements"):
         run(*arguments[1:], "--require", "sts>=99")
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ([], ConfigurationError, "what should it be measured on"),
+        ([], ConfigurationError, "there is nothing to measure on"),
         (["--input", "{data}/records.jsonl"], ConfigurationError, "--input needs labels"),
-        (["--sts", "{data}/pairs.jsonl", "--label", "kind"], ConfigurationError, "give them by --input"),
+        (["--sts", "{data}/pairs.jsonl", "--label", "kind"], ConfigurationError, "give them with --input"),
         (
             ["--sts", "{data}/pairs.jsonl", "--require", "sts"],
             ConfigurationError,
@@ -172,7 +172,7 @@ def test_what_is_required_and_not_reached_fails_after_the_table(millstream, mode
         (["--sts", "{data}/missing.jsonl"], InputError, "no input files at"),
         (["--sts", "{data}/records.jsonl"], TemplateError, "no record has the field 'sentence1'"),
         (["--sts", "{data}/pairs.jsonl"] * 2, ConfigurationError, "two sets are called 'pairs'"),
-        (["--classification", "a,b,c"], ConfigurationError, "give a folder, a file, or TRAIN,TEST"),
+        (["--classification", "a,b,c"], ConfigurationError, "give a folder, or TRAIN,TEST, or one file"),
         (["--retrieval", "a,b"], ConfigurationError, "give a folder, or CORPUS,QUERIES,QRELS"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -192,7 +192,7 @@ def test_judgements_of_other_queries_are_noticed(models, data, tmp_path):
 
 def test_scores_that_are_no_numbers_are_named(models, tmp_path):
     write(tmp_path / "pairs.jsonl", [{"sentence1": "a", "sentence2": "b", "score": "high"}])
-    with pytest.raises(InputError, match="score 'high' is no number"):
+    with pytest.raises(InputError, match="the score 'high' is not a number"):
         run(models / "good", "--sts", tmp_path / "pairs.jsonl")
 
 

@@ -126,7 +126,7 @@ def test_a_folder_gets_a_head_and_keeps_what_it_has(millstream, model, train, tm
     names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert names == {path.name for path in model.iterdir()} | {"heads/kind.safetensors"}
     taken = millstream("head", "fit", "classifier", "--model", out, *common, "--output", tmp_path / "two")
-    assert "has a head 'kind' already: give another --name, or --replace" in taken.error
+    assert "already has a head 'kind': give another --name, or --replace" in taken.error
     done = millstream(
         "head",
         "fit",
@@ -194,7 +194,7 @@ def test_novelty_is_measured_on_what_is_normal_and_on_what_is_named(millstream, 
         (("--label", "id", "--publish"), "only 1 distinct texts have the label '0': give at least 5"),
         (("--label", "null", "--publish"), "has a text and the label 'null'"),
         (("--label", "kind", "--name", "a-b", "--publish"), "'a-b' is not a name for a head"),
-        (("--label", "tags", "--calibration", "temperature", "--publish"), "is for one label a record"),
+        (("--label", "tags", "--calibration", "temperature", "--publish"), "is for one label per record"),
     ],
 )
 def test_what_cannot_be_fitted_is_said(arguments, said, millstream, store, tmp_path):
@@ -231,13 +231,13 @@ def test_a_folder_is_not_published_and_an_output_that_is_there_is_kept(millstrea
 @pytest.mark.parametrize(
     ("rate", "said"),
     [
-        ("1", "--alert-rate is '1', which is not above 0 and below 1: write 1% for percent"),
+        ("1", "--alert-rate is '1', which is not between 0 and 1: write 1% for percent"),
         ("5", "write 5% for percent"),
-        ("100%", "is not above 0 and below 1: give a share, as 0.1% or 0.001"),
-        ("0", "is not above 0"),
-        ("-0.1", "is not above 0"),
-        ("nan", "is not above 0"),
-        ("some", "give a share, as 0.1% or 0.001"),
+        ("100%", "is not between 0 and 1: give a share, such as 0.1% or 0.001"),
+        ("0", "is not between 0 and 1"),
+        ("-0.1", "is not between 0 and 1"),
+        ("nan", "is not between 0 and 1"),
+        ("some", "give a share, such as 0.1% or 0.001"),
     ],
 )
 def test_an_alert_rate_that_is_none_is_refused_at_once(rate, said, millstream, tmp_path):

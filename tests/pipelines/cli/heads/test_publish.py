@@ -72,7 +72,7 @@ def test_a_newer_version_with_other_vectors_is_not_undone(tiny, other):
     tiny.publish(other)
     with pytest.raises(PublishedMeanwhile) as refused:
         target.deliver(head("one"), {})
-    assert f"{tiny.uri}@2 was published meanwhile, with other vectors" in str(refused.value)
+    assert f"{tiny.uri}@2 was published in the meantime, and its vectors differ" in str(refused.value)
     assert f"fit it again to the new version, or with --model {tiny.uri}@1" in str(refused.value)
     assert tiny.versions() == [1, 2]
 
@@ -91,7 +91,7 @@ def test_a_number_or_a_digest_means_that_version_whatever_comes_after(tiny, othe
 def test_a_head_of_the_same_name_that_came_meanwhile_is_not_replaced_unasked(tiny):
     mine, forced = find(tiny.uri, "one"), find(tiny.uri, "one", replace=True)
     find(tiny.uri, "one").deliver(head("one"), {})
-    with pytest.raises(ConfigurationError, match="@2 has a head 'one' already: give another --name"):
+    with pytest.raises(ConfigurationError, match="@2 already has a head 'one': give another `name`"):
         mine.deliver(head("one", 3), {})
     assert tiny.versions() == [1, 2]
     forced.deliver(head("one", 3), {})

@@ -48,7 +48,7 @@ def test_the_published_page_is_written_out(store, tmp_path):
     result = run(f"{store}@2", "--output", tmp_path / "page.html")
     assert result.stdout.strip() == str(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == "<p>the page"
-    with pytest.raises(OutputConflict, match="exists already"):
+    with pytest.raises(OutputConflict, match="already exists"):
         run(f"{store}@2", "--output", tmp_path / "page.html")
 
 
@@ -90,7 +90,7 @@ def test_a_page_made_anew_has_the_heads(store, tmp_path):
 
 
 def test_a_new_page_needs_sets(store, tmp_path):
-    with pytest.raises(ConfigurationError, match="a new report needs sets"):
+    with pytest.raises(ConfigurationError, match="a new report needs evaluation sets"):
         run(f"{store}@1", "--output", tmp_path / "page.html", "--report-records", 5)
     assert not (tmp_path / "page.html").exists()
 
@@ -99,7 +99,7 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     (tmp_path / "file").write_text("")
     for folder in ("missing", "file"):
         with pytest.raises(
-            ConfigurationError, match=rf"page\.html: .*/{folder} is no folder; make it, or name"
+            ConfigurationError, match=rf"page\.html: .*/{folder} is not a folder; make it, or name"
         ):
             run(tmp_path / "no model", "--output", tmp_path / folder / "page.html")
 

@@ -33,7 +33,7 @@ def test_a_plan_says_all_and_writes_nothing(plan, tmp_path):
     ("options", "error", "says"),
     [
         ({"text": "nope"}, TemplateError, "'nope'.* id, text, n"),
-        ({"text": "{"}, TemplateError, "no partner"),
+        ({"text": "{"}, TemplateError, "unmatched"),
         ({"keep": ["nope"]}, TemplateError, "'nope'"),
         ({"pattern": "b.jsonl"}, InputError, "no input files"),
         ({"output": "ftp://x/y"}, ConfigurationError, "unknown scheme"),

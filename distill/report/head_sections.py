@@ -16,7 +16,8 @@ _HTML = """\
 <section id="heads">
 <h2>Heads</h2>
 <p class="note">A head predicts labels or scores from a record's vector. Figures are from records held out of
-its fit.</p> <div class="wide">
+its fit.</p>
+<div class="wide">
 <table>
 <thead><tr>{% for column in columns %}<th>{{ column }}</th>{% endfor %}</tr></thead>
 <tbody>

@@ -47,7 +47,7 @@ def test_probabilities_are_those_of_scikit_learns_calibration(n_labels, method, 
             curves = [(-x[::-1], 1 - y[::-1]), (x, y)]
     link = "isotonic" if method == "isotonic" else "sigmoid"
     head = Calibration("none", link, scale, shift, tuple(curves)).head(
-        "kind", tuple(map(str, range(n_labels))), weights, bias, several=False
+        "kind", tuple(map(str, range(n_labels))), weights, bias, multi_label=False
     )
     # In float64, since a curve may rise by a step between two float32.
     logits = (weights @ vectors.T + bias[:, None]) * scale[:, None] + shift[:, None]

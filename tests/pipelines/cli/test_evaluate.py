@@ -110,7 +110,7 @@ def test_all_figures_of_all_models_as_json(models, data):
     assert [other["model"] for other in (good, words)] == ["good", "words.vec"]
     assert "overlap@10" not in {figure["metric"] for figure in good["figures"]}
     assert "overlap@10" in {figure["metric"] for figure in words["figures"]}
-    assert "passed over 0 rows that cannot be read and 1 without {message.body} or kind" in result.stderr
+    assert "skipped 0 unreadable rows and 1 without {message.body} or kind" in result.stderr
 
 
 def test_a_table_for_people(models, data):

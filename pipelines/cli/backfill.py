@@ -11,7 +11,6 @@ from encoder.errors import MissingExtra
 from pipelines.cli.beam_jobs import split_names, suppress_output
 from pipelines.cli.console import ErrorConsole, print_table
 from pipelines.cli.options import (
-    INPUT,
     OPERATIONS,
     OUTPUT,
     AsJson,
@@ -20,6 +19,7 @@ from pipelines.cli.options import (
     Dtype,
     Heads,
     InputFormat,
+    Inputs,
     Keep,
     Layout,
     Model,
@@ -36,15 +36,7 @@ __all__ = ["backfill"]
 
 def backfill(
     model: Model,
-    inputs: Annotated[
-        str,
-        typer.Option(
-            "--input",
-            metavar="FILES",
-            help="File, folder or glob of Parquet, JSON lines, CSV or text; also .gz and .zst.",
-            rich_help_panel=INPUT,
-        ),
-    ],
+    inputs: Inputs,
     output: Annotated[
         str,
         typer.Option(metavar="FOLDER", help="Folder or URI for the Parquet files.", rich_help_panel=OUTPUT),

@@ -29,9 +29,13 @@ __all__ = [
     "Device",
     "Dtype",
     "EvaluationFormat",
+    "EvaluationSample",
+    "EvaluationSeed",
+    "EvaluationText",
     "Heads",
     "Input",
     "InputFormat",
+    "Inputs",
     "Keep",
     "Label",
     "Layout",
@@ -44,7 +48,6 @@ __all__ = [
     "Sts",
     "Text",
     "TrustRemoteCode",
-    "__all__",
 ]
 
 INPUT = "Input"
@@ -74,6 +77,15 @@ Model = Annotated[
         rich_help_panel=TEXT_AND_MODEL,
     ),
 ]
+Inputs = Annotated[
+    str,
+    typer.Option(
+        "--input",
+        metavar="FILES",
+        help="File, folder or glob of Parquet, JSON lines, CSV or text; also .gz and .zst.",
+        rich_help_panel=INPUT,
+    ),
+]
 InputFormat = Annotated[
     FileFormat | None,
     typer.Option(
@@ -93,6 +105,26 @@ EvaluationFormat = Annotated[
         show_default="by file extension",
         rich_help_panel=EVALUATION,
     ),
+]
+EvaluationText = Annotated[
+    str,
+    typer.Option(
+        metavar="TEMPLATE",
+        help="Text of a record in --input: a column, or a template such as '{merchant} in {city}'.",
+        rich_help_panel=EVALUATION,
+    ),
+]
+EvaluationSample = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Number of records with distinct texts to draw from --input.",
+        rich_help_panel=EVALUATION,
+    ),
+]
+EvaluationSeed = Annotated[
+    int, typer.Option(metavar="N", help="Random seed for sampling.", rich_help_panel=EVALUATION)
 ]
 Device = Annotated[
     str,

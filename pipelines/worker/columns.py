@@ -6,7 +6,6 @@ import pyarrow as pa
 
 from encoder.errors import ConfigurationError
 from pipelines.enrich.enrichment import ADDED
-from pipelines.formats import PlainFormat
 from pipelines.formats.messages import Value, columns_seen
 from pipelines.formats.schema_registry import FieldTypes
 from pipelines.worker.plan import Plan
@@ -22,8 +21,7 @@ def kept_columns(plan: Plan, schema: pa.Schema) -> tuple[str, ...]:
 
 def fields_seen(plan: Plan, sample: Sequence[Value]) -> FieldTypes:
     """The fields of a sample of JSON or text."""
-    kind: PlainFormat = "text" if plan.settings.input_format == "text" else "json"
-    return {field.name: field.type for field in columns_seen(sample, kind)}
+    return {field.name: field.type for field in columns_seen(sample, plan.plain_format)}
 
 
 def output_schema(plan: Plan, seen: FieldTypes) -> pa.Schema:

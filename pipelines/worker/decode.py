@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from pipelines.enrich.enrichment import EnrichedBatch, Enrichment
 from pipelines.enrich.model_follower import FollowedModel
-from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import Value, decode_columns, decode_objects, object_columns, text_columns
 from pipelines.formats.schema_registry import FramedDecoder
@@ -61,7 +60,7 @@ class PlainValues:
     """
 
     def __init__(self, plan: Plan, schema: pa.Schema | None) -> None:
-        self._kind: PlainFormat = "text" if plan.settings.input_format == "text" else "json"
+        self._kind = plan.plain_format
         self._fields = plan.template.fields
         self._needs_objects = plan.needs_objects
         self._schema = schema

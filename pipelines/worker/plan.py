@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from encoder.errors import ConfigurationError
 from pipelines.enrich.columns import VectorFormat, parse_heads
+from pipelines.formats import PlainFormat
 from pipelines.kafka.config import matches, parse_properties
 from pipelines.records.template import TextTemplate
 from pipelines.worker.settings import WorkerSettings
@@ -180,6 +181,11 @@ class Plan:
     def uses_registry(self) -> bool:
         """Whether input values begin with the id of their schema."""
         return self.settings.input_format in ("avro", "protobuf")
+
+    @property
+    def plain_format(self) -> PlainFormat:
+        """The format of input values that need no schema registry."""
+        return "text" if self.settings.input_format == "text" else "json"
 
     @property
     def avro_messages(self) -> bool:

@@ -11,12 +11,11 @@ from pipelines.cli.console import ErrorConsole, Stages, print_table
 from pipelines.cli.heads import fit as head_fit
 from pipelines.cli.heads.labelled_records import (
     MAX_RECORDS,
-    Inputs,
     LabelledRecords,
     Sample,
     Separator,
 )
-from pipelines.cli.options import INPUT, TEXT_AND_MODEL, AsJson, InputFormat, RefArgument
+from pipelines.cli.options import INPUT, TEXT_AND_MODEL, AsJson, InputFormat, Inputs, RefArgument
 
 if TYPE_CHECKING:
     from distill.evaluation.bootstrap import Estimate

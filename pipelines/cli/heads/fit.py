@@ -13,13 +13,12 @@ from pipelines.cli.command import Group, with_old_flags
 from pipelines.cli.console import ErrorConsole, Stages
 from pipelines.cli.heads.labelled_records import (
     MAX_RECORDS,
-    Inputs,
     LabelledRecords,
     Sample,
     Separator,
 )
 from pipelines.cli.heads.publish import HeadTarget
-from pipelines.cli.options import FIT, INPUT, OUTPUT, AsJson, InputFormat, Model
+from pipelines.cli.options import FIT, INPUT, OUTPUT, AsJson, InputFormat, Inputs, Model
 from pipelines.sources.files.filesystem import last_part
 
 __all__ = ["app"]

@@ -21,20 +21,11 @@ from pipelines.sources.files.texts import (
     labelled_schema,
 )
 
-__all__ = ["MAX_RECORDS", "Inputs", "LabelledRecords", "Sample", "Separator"]
+__all__ = ["MAX_RECORDS", "LabelledRecords", "Sample", "Separator"]
 
 MAX_RECORDS = 200_000
 """The default maximum number of records."""
 
-Inputs = Annotated[
-    str,
-    typer.Option(
-        "--input",
-        metavar="FILES",
-        help="File, folder or glob of Parquet, JSON lines, CSV or text; also .gz and .zst.",
-        rich_help_panel=INPUT,
-    ),
-]
 Separator = Annotated[
     str | None,
     typer.Option(

@@ -13,11 +13,13 @@ from encoder.reference import parse
 from pipelines.cli.console import ErrorConsole
 from pipelines.cli.evaluation_sets import SetFiles
 from pipelines.cli.options import (
-    EVALUATION,
     OUTPUT,
     Against,
     ClassificationSets,
     EvaluationFormat,
+    EvaluationSample,
+    EvaluationSeed,
+    EvaluationText,
     Input,
     Label,
     PerLabel,
@@ -53,28 +55,11 @@ def report(
     ] = Path(REPORT_FILE),
     against: Against = None,
     records: Input = None,
-    text: Annotated[
-        str,
-        typer.Option(
-            metavar="TEMPLATE",
-            help="Text of a record in --input: a column, or a template such as '{merchant} in {city}'.",
-            rich_help_panel=EVALUATION,
-        ),
-    ] = "text",
+    text: EvaluationText = "text",
     label: Label = None,
     input_format: EvaluationFormat = None,
-    sample: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Number of records with distinct texts to draw from --input.",
-            rich_help_panel=EVALUATION,
-        ),
-    ] = 2000,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Random seed for sampling.", rich_help_panel=EVALUATION)
-    ] = 0,
+    sample: EvaluationSample = 2000,
+    seed: EvaluationSeed = 0,
     sts: Sts = None,
     classification: ClassificationSets = None,
     per_label: PerLabel = 8,

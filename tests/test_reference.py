@@ -103,3 +103,11 @@ def test_properties_that_the_worker_sets_itself_are_listed():
 def test_the_page_of_errors_shows_the_module_with_all_of_them():
     assert "::: encoder.errors" in page("errors")
     assert all(name in errors.__doc__ for name in errors.__all__)
+
+
+def test_each_row_of_strange_input_names_a_test():
+    rows = [line for line in page("strange-input").splitlines() if line.startswith("| ")]
+    shown = [row.split("|")[-2].strip() for row in rows if not row.startswith(("| input |", "| ---"))]
+    for name in shown:
+        path, _, test = name.strip("`").partition("::")
+        assert f"def {test}(" in (ROOT / "tests" / path).read_text("utf-8"), name

@@ -107,7 +107,7 @@ def fit_classifier(
     )
     head = chosen.head(name, labels, weights, bias, multi_label=multi_label)
     about = {**(metadata or {}), **asdict(report), "class_weight": class_weight, "seed": seed}
-    return replace(head, facts=about), report
+    return replace(head, metadata=about), report
 
 
 def _best_c(

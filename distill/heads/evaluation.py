@@ -93,7 +93,7 @@ def evaluate_head(head: Head, examples: Examples, *, novel: Sequence[str] | None
 def _classifier(head: Classifier, examples: Examples) -> HeadQuality:
     targets = examples.targets(head.labels)
     known = np.array([set(some) <= set(head.labels) for some in examples.labels]) & (
-        head.several | targets.any(axis=1)
+        head.multi_label | targets.any(axis=1)
     )
     if not known.any():
         raise InputError(
@@ -103,7 +103,7 @@ def _classifier(head: Classifier, examples: Examples) -> HeadQuality:
     logits = head.weights @ vectors.T + head.bias[:, None]
     scores = head.probabilities(logits).T.astype(np.float64)
     best = scores.argmax(axis=1)[:, None] == np.arange(len(head.labels))
-    predicted = scores >= DECISION_THRESHOLD if head.several else best
+    predicted = scores >= DECISION_THRESHOLD if head.multi_label else best
     correct = (predicted == targets).all(axis=1)
     n, rounds = len(targets), _rounds(targets.size)
     figures = {
@@ -111,11 +111,11 @@ def _classifier(head: Classifier, examples: Examples) -> HeadQuality:
         "macro F1": bootstrap(lambda rows: _macro_f1(predicted[rows], targets[rows]), n, rounds=rounds),
         "average precision": bootstrap(_mean_ap(scores, targets), n, rounds=rounds),
         "calibration error": bootstrap_error(
-            lambda rows: ece(scores[rows], targets[rows], multi_label=head.several), n, rounds=rounds
+            lambda rows: ece(scores[rows], targets[rows], multi_label=head.multi_label), n, rounds=rounds
         ),
     }
     labels = [_label(*one) for one in zip(head.labels, predicted.T, targets.T, scores.T, strict=True)]
-    confusions = [] if head.several else _confusions(head.labels, predicted.argmax(1), targets.argmax(1))
+    confusions = [] if head.multi_label else _confusions(head.labels, predicted.argmax(1), targets.argmax(1))
     return HeadQuality(n, figures, labels, confusions, skipped=len(examples) - n)
 
 

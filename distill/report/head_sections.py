@@ -65,7 +65,7 @@ def _rows(heads: Iterable[Head]) -> list[list[str]]:
 
 def _output(head: Head) -> str:
     if isinstance(head, Classifier):
-        return f"{'any' if head.several else 'one'} of {_listed(head.labels)}"
+        return f"{'any' if head.multi_label else 'one'} of {_listed(head.labels)}"
     if isinstance(head, Prototypes):
         return f"the nearest of {_listed(head.names)}; a match from a cosine of {head.threshold:.3f}"
     return f"the distance from normal records; novel above {head.threshold:.3f}"
@@ -78,13 +78,13 @@ def _listed(names: Sequence[str]) -> str:
 
 def _fitted(head: Head) -> tuple[str, str]:
     """Return the records that a head was fitted to, and its held-out figures."""
-    facts = head.facts
+    known = head.metadata
     if isinstance(head, Prototypes):
-        return f"{sum(facts.get('examples', {}).values()):,} examples", "-"
-    records = f"{facts['records']:,} records" if "records" in facts else "-"
-    if isinstance(head, Classifier) and {"accuracy", "log_loss", "ece"} <= set(facts):
+        return f"{sum(known.get('examples', {}).values()):,} examples", "-"
+    records = f"{known['records']:,} records" if "records" in known else "-"
+    if isinstance(head, Classifier) and {"accuracy", "log_loss", "ece"} <= set(known):
         figures = "accuracy {accuracy:.3f}, log loss {log_loss:.3f}, calibration error {ece:.3f}"
-        return records, figures.format(**facts)
-    if "alert_rate" in facts:
-        return f"{records}, with an alert rate of {facts['alert_rate']:.3%}", "-"
+        return records, figures.format(**known)
+    if "alert_rate" in known:
+        return f"{records}, with an alert rate of {known['alert_rate']:.3%}", "-"
     return records, "-"

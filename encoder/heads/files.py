@@ -46,7 +46,9 @@ class _Format(msgspec.Struct):
     format: int
 
 
-class _About(msgspec.Struct, kw_only=True, omit_defaults=True):
+class _About(
+    msgspec.Struct, kw_only=True, omit_defaults=True, rename={"multi_label": "several", "metadata": "facts"}
+):
     """The JSON text of a file; fields that a kind of head does not have are None."""
 
     format: int
@@ -56,9 +58,9 @@ class _About(msgspec.Struct, kw_only=True, omit_defaults=True):
     labels: _Texts | None = None
     names: _Texts | None = None
     link: Literal["softmax", "sigmoid", "isotonic"] | None = None
-    several: bool = False
+    multi_label: bool = False
     threshold: float | None = None
-    facts: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
 
 
 def check_head_name(name: str) -> str:
@@ -109,10 +111,10 @@ def pack_head(head: Head, vectors: str) -> bytes:
         head: the head.
         vectors: `vectors_digest` of the model that it was fitted to.
     """
-    about = _About(format=FORMAT, kind=head.kind, name=head.name, vectors=vectors, facts=head.facts)
+    about = _About(format=FORMAT, kind=head.kind, name=head.name, vectors=vectors, metadata=head.metadata)
     tensors: dict[str, NDArray[Any]] = {"directions": head.directions}
     if isinstance(head, Classifier):
-        about.labels, about.link, about.several = head.labels, head.link, head.several
+        about.labels, about.link, about.multi_label = head.labels, head.link, head.multi_label
         tensors["offsets"] = head.offsets
         for k, (logits, probabilities) in enumerate(head.curves):
             tensors[f"curve.{k}"] = np.stack([logits, probabilities])
@@ -188,16 +190,16 @@ def _head(about: _About, tensors: dict[str, NDArray[Any]]) -> Head:
             directions,
             tensors["offsets"],
             about.link or "softmax",
-            about.several,
+            about.multi_label,
             tuple((tensors[name][0], tensors[name][1]) for name in curves),
-            about.facts,
+            about.metadata,
         )
     if about.threshold is None:
         raise ValueError("it has no threshold")
     if about.kind == "prototypes":
-        return Prototypes(about.name, about.names or (), directions, about.threshold, about.facts)
+        return Prototypes(about.name, about.names or (), directions, about.threshold, about.metadata)
     return Novelty(
-        about.name, directions, tensors["offsets"], tensors["squares"], about.threshold, about.facts
+        about.name, directions, tensors["offsets"], tensors["squares"], about.threshold, about.metadata
     )
 
 
@@ -215,5 +217,5 @@ def _check(head: Head, name: str, dim: int) -> None:
         rising = all(len(x) and (np.diff(x) >= 0).all() for x, _ in head.curves)
         if len(head.curves) != (n_rows if head.link == "isotonic" else 0) or not rising:
             raise ValueError("its curves do not match its labels")
-        if head.several and head.link == "softmax":
-            raise ValueError("softmax cannot give several labels")
+        if head.multi_label and head.link == "softmax":
+            raise ValueError("softmax cannot give more than one label")

@@ -35,7 +35,7 @@ Link = Literal["softmax", "sigmoid", "isotonic"]
 Floats = NDArray[np.float32]
 _LARGE = 80  # larger logits are certain, and their exp overflows
 DECISION_THRESHOLD = 0.5
-"""The probability from which a text gets a label, if it may have several."""
+"""The probability from which a text gets a label, if it may have more than one."""
 
 
 class Labelled(NamedTuple):
@@ -82,9 +82,9 @@ class Classifier:
         weights: `(n_labels, dim)` float32.
         bias: `(n_labels,)` float32.
         link: how logits become probabilities.
-        several: whether a text may have any number of labels.
+        multi_label: whether a text may have any number of labels.
         curves: for `isotonic`, for each label `(n_points,)` ascending logits and their probabilities.
-        facts: how it was fitted; any JSON.
+        metadata: how it was fitted; any JSON.
     """
 
     kind: ClassVar[Literal["classifier"]] = "classifier"
@@ -94,9 +94,9 @@ class Classifier:
     weights: Floats
     bias: Floats
     link: Link = "softmax"
-    several: bool = False
+    multi_label: bool = False
     curves: tuple[tuple[Floats, Floats], ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
     def directions(self) -> Floats:
@@ -117,7 +117,7 @@ class Classifier:
         else:
             curves = zip(logits, self.curves, strict=True)
             found = np.array([np.interp(row, *curve) for row, curve in curves], np.float32)
-        if self.several:
+        if self.multi_label:
             return np.asarray(found, np.float32)
         total = found.sum(axis=0)
         even: Floats = np.full_like(found, 1 / len(found))
@@ -126,7 +126,7 @@ class Classifier:
 
     def outcome(self, logits: Floats) -> Labelled | Tagged:
         """The labels of texts with these logits, `(n_labels, n)`."""
-        if self.several:
+        if self.multi_label:
             return Tagged(self.probabilities(logits))
         if self.link == "softmax":  # the same result, without the other probabilities
             logits = logits - logits.max(axis=0)
@@ -145,7 +145,7 @@ class Prototypes:
         names: the prototypes' names.
         directions: `(n_names, dim)` float32 of length 1, the mean of each prototype's examples.
         threshold: the least cosine that is near enough.
-        facts: how it was fitted; any JSON.
+        metadata: how it was fitted; any JSON.
     """
 
     kind: ClassVar[Literal["prototypes"]] = "prototypes"
@@ -154,7 +154,7 @@ class Prototypes:
     names: tuple[str, ...]
     directions: Floats
     threshold: float
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def offsets(self) -> Floats:
@@ -183,7 +183,7 @@ class Novelty:
         offsets: `(n_axes + 1,)` float32.
         squares: `(n_axes,)` float32.
         threshold: the distance above which a text is novel.
-        facts: how it was fitted; any JSON.
+        metadata: how it was fitted; any JSON.
     """
 
     kind: ClassVar[Literal["novelty"]] = "novelty"
@@ -193,7 +193,7 @@ class Novelty:
     offsets: Floats
     squares: Floats
     threshold: float
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def outcome(self, along: Floats) -> Novel:
         """The distances of texts with these products, `(n_axes + 1, n)`."""

@@ -110,7 +110,7 @@ def score_fields(heads: Heads) -> list[pa.Field]:
 
 def _fields(head: Head) -> list[pa.Field]:
     if isinstance(head, Classifier):
-        if head.several:
+        if head.multi_label:
             scores = pa.struct([pa.field(label, pa.float32(), nullable=False) for label in head.labels])
             labels = pa.list_(pa.field("element", pa.string(), nullable=False))
             return [_field(head, "labels", labels), _field(head, "scores", scores)]

@@ -37,7 +37,7 @@ class OffsetFiles:
         objects: the folder or bucket.
         rotation: when a file is full.
         metadata: written into every file.
-        place: gives the topic and the partition in it for a partition number of the caller's.
+        name_of: gives the topic and the partition in it for a partition number of the caller's.
         max_bytes: files are written early to keep less than this in memory.
         clock: gives seconds.
     """
@@ -47,7 +47,7 @@ class OffsetFiles:
         objects: Objects,
         rotation: Rotation,
         metadata: dict[str, str],
-        place: Callable[[int], tuple[str, int]],
+        name_of: Callable[[int], tuple[str, int]],
         *,
         max_bytes: int = 1 << 30,
         clock: Callable[[], float] = time.monotonic,
@@ -56,7 +56,7 @@ class OffsetFiles:
         self._objects = objects
         self._rotation = rotation
         self._metadata = metadata
-        self._place = place
+        self._name_of = name_of
         self._max_bytes = max_bytes
         self._clock = clock
         self._partitions: dict[int, Partition] = {}
@@ -186,7 +186,7 @@ class OffsetFiles:
     def _write(self, partition: int, file: OpenFile) -> int:
         """Write a file; gives the last offset of the file with that name, whoever has written it."""
         table = pa.Table.from_batches([part.batch for part in file.parts])
-        topic, number = self._place(partition)
+        topic, number = self._name_of(partition)
         source = {"millstream.topic": topic, "millstream.partition": str(number)}
         spans = {"millstream.start": str(file.first), _END: str(file.last)}
 
@@ -205,7 +205,7 @@ class OffsetFiles:
         return end
 
     def _folder(self, partition: int) -> str:
-        topic, number = self._place(partition)
+        topic, number = self._name_of(partition)
         return f"{topic}/p{number}"
 
     def _end_of(self, key: str) -> int:

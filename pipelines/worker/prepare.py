@@ -227,7 +227,7 @@ def check(plan: Plan) -> list[tuple[str, str]]:
         found.append(("schema registry", prepared.schemas.registry.url))
         found += [("input schema", one.about) for one in prepared.known]
     if prepared.messages is not None:
-        looks = prepared.messages.look(one.schema for one in prepared.known)
+        looks = prepared.messages.preview(one.schema for one in prepared.known)
         found += [("output schema", f"subject {subject}, {what}") for subject, what in looks]
     if prepared.columns is not None:
         found.append(("columns", ", ".join(f"{field.name}: {field.type}" for field in prepared.columns)))

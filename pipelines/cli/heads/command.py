@@ -42,7 +42,7 @@ def list_(
 
     heads = _heads(ref)
     rows = [
-        {"name": head.name, "kind": head.kind, "columns": fields, **head.facts}
+        {"name": head.name, "kind": head.kind, "columns": fields, **head.metadata}
         for head in heads.heads
         for fields in [{one.name: str(one.type) for one in score_fields(heads.only([head.name]))}]
     ]
@@ -100,7 +100,7 @@ def evaluate(
     novel_labels = None if novel is None else [part.strip() for part in novel.split(",") if part.strip()]
     if label is None and (novel_labels or head.kind != "novelty"):
         raise ConfigurationError("which field holds the label? Give --label FIELD")
-    template = text or head.facts.get("text", "text")
+    template = text or head.metadata.get("text", "text")
     records = LabelledRecords.find(inputs, template, label, separator=separator, input_format=input_format)
     from distill.heads import embed
     from distill.heads.evaluation import evaluate_head

@@ -164,7 +164,7 @@ def _extend(base: _Base, head: "Head", quality: dict[str, Any], *, next_only: bo
 
     assert base.manifest is not None
     before = base.manifest
-    known = {**before.parameters.get("heads", {}), head.name: {"kind": head.kind, **head.facts}}
+    known = {**before.parameters.get("heads", {}), head.name: {"kind": head.kind, **head.metadata}}
     measured = {name: of for name, of in before.quality.get("heads", {}).items() if name != head.name}
     if quality:
         measured[head.name] = quality

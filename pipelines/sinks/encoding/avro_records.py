@@ -38,7 +38,7 @@ class _Subjects:
         self._registry = registry
         self._subjects = [subject_of(topic) for topic in topics]
 
-    def look(self, schema: Schema) -> list[tuple[str, str]]:
+    def preview(self, schema: Schema) -> list[tuple[str, str]]:
         """What registering a schema would do, by subject; nothing is registered.
 
         Raises:
@@ -104,9 +104,9 @@ class AvroFromAvro:
         self._vectors = vectors
         self._plans: dict[bytes, tuple[bytes, AvroSlices | None]] = {}
 
-    def look(self, known: Iterable[Schema]) -> list[tuple[str, str]]:
+    def preview(self, known: Iterable[Schema]) -> list[tuple[str, str]]:
         """What registering the output's schemas would do, by subject; nothing is registered."""
-        return [found for schema in known for found in self._subjects.look(self._added(schema))]
+        return [found for schema in known for found in self._subjects.preview(self._added(schema))]
 
     def prepare(self, known: Iterable[Schema]) -> None:
         """Register the output's schemas for schemas of the input; raises what a call raises."""
@@ -183,9 +183,9 @@ class AvroFromColumns:
         self._plain = Schema("AVRO", msgspec.json.encode(plain).decode())
         self._header: bytes | None = None
 
-    def look(self, known: Iterable[Schema] = ()) -> list[tuple[str, str]]:  # noqa: ARG002 - the columns are known
+    def preview(self, known: Iterable[Schema] = ()) -> list[tuple[str, str]]:  # noqa: ARG002 - the columns are known
         """What registering the output's schema would do, by subject; nothing is registered."""
-        return self._subjects.look(self._schema())
+        return self._subjects.preview(self._schema())
 
     def prepare(self, known: Iterable[Schema] = ()) -> None:  # noqa: ARG002 - the columns are known
         """Register the output's schema."""

@@ -32,8 +32,8 @@ def test_labels_are_found_with_probabilities_that_come_true(n_labels, calibratio
     assert report.accuracy > 0.9
     assert abs(found.score.mean() - right.mean()) < 0.06
     assert calibration is None or report.calibration == calibration
-    assert head.facts["c"] == report.c
-    assert head.facts["records"] == 60 * n_labels
+    assert head.metadata["c"] == report.c
+    assert head.metadata["records"] == 60 * n_labels
 
 
 def test_several_labels_are_found():
@@ -65,7 +65,7 @@ def test_balanced_weights_find_more_of_a_rare_label():
 def test_the_same_seed_gives_the_same_head():
     first, second = (fit_classifier("kind", clusters(3, 20))[0] for _ in range(2))
     assert np.array_equal(first.weights, second.weights)
-    assert first.facts == second.facts
+    assert first.metadata == second.metadata
 
 
 def test_progress_reaches_its_end():

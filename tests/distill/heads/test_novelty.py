@@ -54,7 +54,7 @@ def test_of_normal_texts_to_come_about_the_wanted_share_is_called_novel(rate):
     head = fit_novelty("odd", examples(normal(2000)), alert_rate=rate, axes=8)
     alerts = Heads([head])(normal(20_000, seed=1))[0].novel.mean()
     assert rate / 2 < alerts < 1.6 * rate
-    assert head.facts["alert_rate"] == rate
+    assert head.metadata["alert_rate"] == rate
 
 
 def test_what_is_somewhere_else_is_novel():

@@ -29,7 +29,7 @@ def test_like_records_are_named_and_others_are_not():
         mine = found.nearest[200 * k : 200 * (k + 1)]
         assert (mine == head.names.index(name)).mean() > 0.6
     assert (found.nearest[400:] == -1).mean() > 0.95
-    assert head.facts["examples"] == {"disk": 5, "fan": 5}
+    assert head.metadata["examples"] == {"disk": 5, "fan": 5}
 
 
 def test_a_prototype_is_the_middle_of_its_examples_at_length_1():

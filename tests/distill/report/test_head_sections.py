@@ -18,7 +18,7 @@ def vectors(n):
 
 
 def classifier(name="kind", labels=("ham", "spam"), **facts):
-    return Classifier(name, labels, vectors(len(labels)), np.zeros(len(labels), np.float32), facts=facts)
+    return Classifier(name, labels, vectors(len(labels)), np.zeros(len(labels), np.float32), metadata=facts)
 
 
 HEADS = [

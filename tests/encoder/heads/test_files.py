@@ -28,7 +28,7 @@ def floats(*shape, seed=0):
 
 CURVE = (np.array([-1, 1], np.float32), np.array([0.1, 0.9], np.float32))
 HEADS = (
-    Classifier("fraud", ("ham", "spam"), floats(2, DIM), floats(2), facts={"records": 10}),
+    Classifier("fraud", ("ham", "spam"), floats(2, DIM), floats(2), metadata={"records": 10}),
     Prototypes("incident", ("fan", "disk", "çelik"), unit_vectors(floats(3, DIM)), 0.5),
     Classifier("isotonic", ("x", "y"), floats(2, DIM), floats(2), "isotonic", False, (CURVE, CURVE)),
     Novelty("odd", floats(4, DIM), floats(4), floats(3), 2.5),
@@ -115,7 +115,7 @@ def rewritten(data, **changes):
         ({"directions": floats(2, DIM).astype(np.float64)}, "'directions' must be finite float32 numbers"),
         ({"offsets": np.array([1, np.nan], np.float32)}, "'offsets' must be finite float32 numbers"),
         ({"link": "isotonic"}, "its curves do not match its labels"),
-        ({"several": True}, "softmax cannot give several labels"),
+        ({"several": True}, "softmax cannot give more than one label"),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(changes, reason, folder):

@@ -50,7 +50,7 @@ def test_probabilities_are_those_of_scikit_learn(n_labels, dim, scale, seed):
 
 def test_sigmoids_of_one_label_are_divided_by_their_sum_and_of_several_are_not():
     vectors = unit(20, 8)
-    one, several = classifier(link="sigmoid"), classifier(link="sigmoid", several=True)
+    one, several = classifier(link="sigmoid"), classifier(link="sigmoid", multi_label=True)
     alone = 1 / (1 + np.exp(-(several.weights @ vectors.T + several.bias[:, None])))
     (tagged,) = Heads([several])(vectors)
     np.testing.assert_allclose(tagged.scores, alone, atol=1e-6)
@@ -75,7 +75,7 @@ def test_where_no_label_has_any_probability_all_have_the_same():
 
 
 def test_logits_without_measure_give_no_warning():
-    head = classifier(2, 1, link="sigmoid", several=True)
+    head = classifier(2, 1, link="sigmoid", multi_label=True)
     assert head.probabilities(np.array([[-1e30], [1e30]], np.float32)).ravel().tolist() == [
         pytest.approx(0, abs=1e-30),
         1,
@@ -126,7 +126,7 @@ def test_vectors_of_any_length_are_scored_at_length_1():
 
 
 def test_no_texts_have_no_scores():
-    several = classifier(several=True, link="sigmoid")
+    several = classifier(multi_label=True, link="sigmoid")
     heads = Heads([classifier(), Prototypes("b", ("x",), unit(1, 8), 0.1), several])
     assert [len(outcome[0].T) for outcome in heads(np.zeros((0, 8), np.float32))] == [0, 0, 0]
     assert Heads()(np.zeros((3, 8), np.float32)) == []

@@ -223,7 +223,7 @@ def test_json_to_avro(mock, followed):
     ]
     columns = output_schema(chosen, fields_seen(chosen, values))
     messages = Schemas(chosen, mock.registry).messages(columns, ())
-    assert messages.look() == [("1.pay-ments-value", "to be registered")]
+    assert messages.preview() == [("1.pay-ments-value", "to be registered")]
     assert mock.client.get_subjects() == []
     made = RecordDecoder(chosen, columns, PlainValues(chosen, columns))(values, followed)
     found = [read(mock, one) for one in messages(made)]
@@ -233,7 +233,7 @@ def test_json_to_avro(mock, followed):
         {"id": 1, "text": "a", "user": {"name": "x"}, "tags": ["y"], "more": None, **added[0]},
         {"id": 2, "text": "b", "user": None, "tags": None, "more": 0.5, **added[1]},
     ]
-    assert messages.look() == [("1.pay-ments-value", f"id {schema_id(messages(made)[0])}")]
+    assert messages.preview() == [("1.pay-ments-value", f"id {schema_id(messages(made)[0])}")]
 
 
 def test_a_model_with_other_heads_waits_for_the_schema_of_its_messages(mock, followed, headed, monkeypatch):

@@ -142,8 +142,9 @@ def test_a_folder_gets_a_head_and_keeps_what_it_has(millstream, model, train, tm
     )
     assert done.code == 0, done.err
     (head,) = Encoder.load(tmp_path / "two").heads.heads
-    assert (head.link, head.facts["class_weight"], head.facts["label"]) == ("isotonic", "balanced", "kind")
-    assert head.facts["input"] == train.name  # not where it lies
+    assert head.link == "isotonic"
+    assert (head.metadata["class_weight"], head.metadata["label"]) == ("balanced", "kind")
+    assert head.metadata["input"] == train.name  # not where it lies
     assert "has no heads" in millstream("head", "list", model).err
 
 

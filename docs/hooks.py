@@ -93,7 +93,7 @@ def _tables(
         if record is None or parameter.name in (*_TYPERS_OWN, *leave_out):
             continue
         if parameter.param_type_name == "argument":
-            panel, name = "Arguments", record[0].partition(" <")[0]
+            panel, name = "Arguments", record[0]
         else:
             panel, name = parameter.rich_help_panel or "Options", shown(record[0])
         row = f"| {_code(name)} | {_meaning(parameter, record, context)} |"

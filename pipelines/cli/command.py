@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from encoder.errors import MillstreamError
 from pipelines.cli.options import OPERATIONS
@@ -113,6 +113,8 @@ def _tidy(parameter: Any) -> None:
     parameter.show_envvar = False
     if isinstance(parameter, TyperOption) and parameter.is_flag:
         parameter.metavar = ""
+    if isinstance(parameter, TyperArgument):
+        vars(parameter)["display_type_rich"] = lambda **_: None  # its name and its help say what it is
 
 
 def _in_group(parameter: Any) -> Any:

@@ -50,7 +50,7 @@ def help_of():
 def test_help_fits_80_columns(path, help_of, millstream, monkeypatch):
     lines = help_of(path, millstream, monkeypatch)
     assert max(map(len, lines)) <= WIDTH
-    assert not [line for line in lines if "…" in line]
+    assert not [line for line in lines if "…" in line or "<list[" in line]
     words = {word for line in lines for word in re.split(r"[\s│,]+", line)}
     for parameter in filter(shown, COMMANDS[path].params):
         assert [flag for flag in parameter.opts if flag.startswith("--") and flag not in words] == []

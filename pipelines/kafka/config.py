@@ -1,7 +1,9 @@
 """librdkafka's properties: our defaults, what the user sets, and what delivery depends on."""
 
+import hashlib
 import os
 import re
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,6 +17,8 @@ __all__ = [
     "parse_properties",
     "producer_properties",
     "shown",
+    "transaction_timeout_ms",
+    "transactional_id",
 ]
 
 REGISTRY_PREFIX = "schema.registry."
@@ -39,6 +43,7 @@ _RESERVED = {
     "schema.registry.url": "use --schema-registry",
 }
 _BATCH_BYTES = 1 << 18
+_TRANSACTION_TIMEOUT_MS = 30_000
 _COOPERATIVE = "cooperative-sticky"
 _CLIENT = (  # of any client
     "security.",
@@ -201,7 +206,7 @@ def producer_properties(
         "linger.ms": "5",
         "batch.size": str(min(_BATCH_BYTES, least_bytes)),
         "partitioner": "murmur2_random",  # Java's: a key goes to the partition that other writers use
-        "transaction.timeout.ms": "30000",
+        "transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS),
     }
     users = _without(properties, _CONSUMER_ONLY)
     fixed = {
@@ -216,8 +221,32 @@ def producer_properties(
         made.pop("transaction.timeout.ms")
         return made
     # A message must fail before its transaction times out.
-    made.setdefault("message.timeout.ms", str(int(int(made["transaction.timeout.ms"]) * 0.8)))
+    made.setdefault("message.timeout.ms", str(int(transaction_timeout_ms(made) * 0.8)))
     return made | {"transactional.id": transactional_id}
+
+
+def transactional_id(group: str, instance: str | None) -> str:
+    """The id under which a replica's transactions are fenced; a permission for the prefix `GROUP-` covers it.
+
+    Two groups never share an id: `g` with the instance `x-0` and `g-x` with `0` differ in the digest.
+    """
+    if instance is None:
+        return f"{group}-{uuid.uuid4().hex}"
+    return f"{group}-{instance}-{hashlib.sha256(group.encode()).hexdigest()[:8]}"
+
+
+def transaction_timeout_ms(properties: Mapping[str, str]) -> int:
+    """After how many milliseconds brokers abort a transaction that is still open.
+
+    Raises:
+        ConfigurationError: the property is not a number.
+    """
+    text = properties.get("transaction.timeout.ms", str(_TRANSACTION_TIMEOUT_MS))
+    if not text.isdecimal():
+        raise ConfigurationError(
+            f"the property transaction.timeout.ms={text} is not a number of milliseconds"
+        )
+    return int(text)
 
 
 def _without(properties: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:

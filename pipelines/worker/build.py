@@ -3,7 +3,6 @@
 import gc
 import logging
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from encoder.errors import ConfigurationError
 from pipelines.enrich.model_follower import ModelFollower
-from pipelines.kafka.config import producer_properties, shown
+from pipelines.kafka.config import producer_properties, shown, transactional_id
 from pipelines.sinks.kafka import TopicSink
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.open_files import Rotation
@@ -103,6 +102,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
             metrics=metrics,
             stopping=stopping,
             commit_seconds=settings.commit_seconds,
+            backlog_commit_seconds=plan.backlog_commit_seconds,
             transaction_records=settings.transaction_records,
             spans=spans,
         )
@@ -134,11 +134,10 @@ def _commits(
     if not plan.written_topics:
         return None, AtLeastOnce(consumer, idle, stopping)
     exact = settings.delivery == "exactly-once"
-    replica = settings.instance or uuid.uuid4().hex
     properties: dict[str, Any] = producer_properties(
         plan.properties,
         brokers=settings.brokers,
-        transactional_id=f"{settings.group}-{replica}" if exact else None,
+        transactional_id=transactional_id(settings.group, settings.instance) if exact else None,
         least_bytes=min(max_bytes.values()),
         most_bytes=max(max_bytes.values()),
     )

@@ -34,7 +34,6 @@ _STOP_SECONDS = 5.0
 _FILES_SECONDS = 1.0  # between commits if only files are written
 _TRANSACTION_BYTES = 64 << 20
 _BEHIND_SECONDS = 0.002  # a full batch that arrives this fast means a backlog
-_BEHIND_FACTOR = 20  # during a backlog commits are rarer, since each one blocks the loop
 _REGISTRY_SECONDS = 1.0  # between two attempts to fetch a schema
 _METADATA = "files="
 
@@ -52,6 +51,7 @@ class Worker:
         metrics: what operators see.
         stopping: set when the worker is to stop.
         commit_seconds: the time between commits.
+        backlog_commit_seconds: the same during a backlog.
         transaction_records: the number of records after which to commit early.
         spans: for tracing.
     """
@@ -68,6 +68,7 @@ class Worker:
         metrics: WorkerMetrics,
         stopping: threading.Event,
         commit_seconds: float,
+        backlog_commit_seconds: float,
         transaction_records: int,
         spans: Spans = OFF,
     ) -> None:
@@ -79,7 +80,9 @@ class Worker:
         self._budget = budget
         self._metrics = metrics
         self._stopping = stopping
-        self._commit_seconds = commit_seconds if outputs.has_topics else max(commit_seconds, _FILES_SECONDS)
+        least = 0.0 if outputs.has_topics else _FILES_SECONDS
+        self._commit_seconds = max(commit_seconds, least)
+        self._backlog_commit_seconds = max(backlog_commit_seconds, least)
         self._transaction_records = transaction_records
         self._spans = spans
         self._topics_from: dict[
@@ -136,7 +139,7 @@ class Worker:
         self._metrics.waiting(len(held), sum(files.n_bytes for files in self._outputs.files))
         age = time.monotonic() - self._last_commit
         if (
-            age >= self._commit_seconds * (_BEHIND_FACTOR if behind else 1)
+            age >= (self._backlog_commit_seconds if behind else self._commit_seconds)
             or self._n_records >= self._transaction_records
             or self._n_bytes >= _TRANSACTION_BYTES
         ):

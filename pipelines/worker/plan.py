@@ -1,5 +1,6 @@
 """A plan: the settings of a worker, parsed and checked. It is data; nothing is connected yet."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
@@ -7,7 +8,7 @@ from typing import Literal, Self
 from encoder.errors import ConfigurationError
 from pipelines.enrich.columns import VectorFormat, parse_heads
 from pipelines.formats import PlainFormat
-from pipelines.kafka.config import matches, parse_properties
+from pipelines.kafka.config import matches, parse_properties, transaction_timeout_ms
 from pipelines.records.template import TextTemplate
 from pipelines.worker.settings import WorkerSettings
 
@@ -15,6 +16,8 @@ __all__ = ["Output", "Plan", "parse_budget", "parse_fields"]
 
 _KINDS = ("topic", "parquet")
 _PERCENT = 100.0
+_OPEN_SHARE = 0.8  # of a transaction's timeout; the rest is for the commit itself
+_BACKLOG_FACTOR = 20
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Plan:
         plan._check_topics()
         plan._check_folders()
         plan._check_formats()
+        plan._check_times()
         return plan
 
     def _check_topics(self) -> None:
@@ -127,6 +131,28 @@ class Plan:
                 else "--output-format avro"
             )
             raise ConfigurationError(f"{needs} needs a schema registry: set --schema-registry URL")
+
+    def _check_times(self) -> None:
+        longest, seconds = _OPEN_SHARE * self.transaction_seconds, self.settings.commit_seconds
+        if seconds > longest:
+            raise ConfigurationError(
+                f"--commit-seconds {seconds:g} is too long: brokers abort a transaction after "
+                f"{self.transaction_seconds:g} s (transaction.timeout.ms); use at most {longest:g}, or raise it "
+                "with --property transaction.timeout.ms=MILLISECONDS"
+            )
+
+    @property
+    def transaction_seconds(self) -> float:
+        """How long a transaction may stay open; infinite without transactions."""
+        if self.settings.delivery != "exactly-once" or not self.written_topics:
+            return math.inf
+        return transaction_timeout_ms(self.properties) / 1000
+
+    @property
+    def backlog_commit_seconds(self) -> float:
+        """The time between commits during a backlog: longer, since each one blocks the loop."""
+        seconds = self.settings.commit_seconds
+        return min(_BACKLOG_FACTOR * seconds, max(seconds, self.transaction_seconds / 2))
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pipelines.kafka.config import (
     parse_properties,
     producer_properties,
     shown,
+    transactional_id,
 )
 
 
@@ -122,3 +123,12 @@ def test_every_client_logs_in_the_same_way():
         users, brokers="b:1", transactional_id=None, least_bytes=500, most_bytes=1000
     )
     assert client.items() <= consumer.items() & producer.items()
+
+
+def test_two_groups_never_share_a_transactional_id():
+    pairs = [("g", "x-0"), ("g-x", "0"), ("g", "x"), ("g-x-0", "1"), ("g-x", "0-1")]
+    ids = [transactional_id(group, instance) for group, instance in pairs]
+    assert len(set(ids)) == len(ids)
+    assert all(one.startswith(f"{group}-") for one, (group, _) in zip(ids, pairs, strict=True))
+    assert ids[0] == transactional_id("g", "x-0"), "a restart finds the transaction of the process before it"
+    assert transactional_id("g", None) != transactional_id("g", None)

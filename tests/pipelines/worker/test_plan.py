@@ -100,3 +100,40 @@ def test_a_plan_shows_no_secret():
     plan = plan_of("topic:a", properties=["sasl.password=hunter2"])
     assert plan.properties == {"sasl.password": "hunter2"}
     assert "hunter2" not in repr(plan)
+
+
+def within(seconds, *properties, **settings):
+    return plan_of("topic:out", commit_seconds=seconds, properties=list(properties), **settings)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "properties", "longest"),
+    [
+        (30, [], "24"),  # librdkafka's own default is 60 s, ours 30
+        (3600, [], "24"),
+        (24.1, [], "24"),
+        (9, ["transaction.timeout.ms=10000"], "8"),
+    ],
+)
+def test_a_commit_must_come_before_brokers_abort_its_transaction(seconds, properties, longest):
+    with pytest.raises(ConfigurationError, match=f"use at most {longest}, or raise it"):
+        within(seconds, *properties)
+
+
+def test_commits_that_come_in_time():
+    assert within(24).transaction_seconds == 30
+    assert within(40, "transaction.timeout.ms=60000").transaction_seconds == 60
+    assert within(3600, delivery="at-least-once")
+    assert plan_of("parquet:out", dead_letters="parquet:dead", commit_seconds=3600)
+
+
+def test_a_backlog_never_holds_a_transaction_open_until_brokers_abort_it():
+    assert within(0.05).backlog_commit_seconds == 1.0
+    assert within(2).backlog_commit_seconds == 15.0  # half of 30 s, not 40 s
+    assert within(20).backlog_commit_seconds == 20.0
+    assert within(2, delivery="at-least-once").backlog_commit_seconds == 40.0
+
+
+def test_a_transaction_timeout_that_is_no_number():
+    with pytest.raises(ConfigurationError, match="=soon is no number of milliseconds"):
+        within(1, "transaction.timeout.ms=soon")

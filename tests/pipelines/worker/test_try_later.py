@@ -121,6 +121,7 @@ def run(monkeypatch):
             metrics=WorkerMetrics(),
             stopping=stopping,
             commit_seconds=1000.0,
+            backlog_commit_seconds=1000.0,
             transaction_records=1000,
         ).run()
         return outputs.sent, commits.offsets

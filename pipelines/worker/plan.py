@@ -136,9 +136,9 @@ class Plan:
         longest, seconds = _OPEN_SHARE * self.transaction_seconds, self.settings.commit_seconds
         if seconds > longest:
             raise ConfigurationError(
-                f"--commit-seconds {seconds:g} is too long: brokers abort a transaction after "
-                f"{self.transaction_seconds:g} s (transaction.timeout.ms); use at most {longest:g}, or raise it "
-                "with --property transaction.timeout.ms=MILLISECONDS"
+                f"--commit-seconds {seconds:g} is too long, as brokers abort a transaction after "
+                f"{self.transaction_seconds:g} s (transaction.timeout.ms): at most {longest:g} works, or "
+                "raise it with --property transaction.timeout.ms=MILLISECONDS"
             )
 
     @property

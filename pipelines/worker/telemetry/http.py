@@ -1,11 +1,14 @@
 """`/healthz`, `/readyz` and `/metrics` over HTTP, for Kubernetes and Prometheus."""
 
 import logging
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -17,15 +20,42 @@ __all__ = ["serve"]
 _log = logging.getLogger(__name__)
 
 _DEAD_SECONDS = 60.0
+_REQUEST_SECONDS = 5.0  # a connection may be silent
+_MAX_CONNECTIONS = 64
 _PORTS = range(1 << 16)
 
 
 class _Server(ThreadingHTTPServer):
+    """Answers however many clients hold connections open: the oldest one makes room for a new one."""
+
     daemon_threads = True
+    request_queue_size = _MAX_CONNECTIONS
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[Any, None] = {}  # sockets, the oldest first
+        self._lock = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own."""
+        with self._lock:
+            while len(self._open) >= _MAX_CONNECTIONS:
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with suppress(OSError):  # it has hung up
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, _request: object, client_address: tuple[str, int]) -> None:
-        """Ignore probes that hang up; log everything else."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """Ignore probes that hang up or fall silent; log everything else."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
             _log.exception("cannot answer the request of %s", client_address[0])
 
 
@@ -54,6 +84,8 @@ def serve(listen: str, metrics: WorkerMetrics, ready: Callable[[], bool]) -> Thr
         return 404, "text/plain", b"/healthz, /readyz, /metrics\n"
 
     class Handler(BaseHTTPRequestHandler):
+        timeout = _REQUEST_SECONDS
+
         def do_GET(self) -> None:
             status, kind, body = answer(self.path.partition("?")[0])
             self.send_response(status)

@@ -7,7 +7,7 @@ import struct
 import time
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 from patience import PATIENCE, wait_for
@@ -89,6 +89,28 @@ def test_what_goes_wrong_goes_to_the_log(metrics, capsys, caplog):
     assert line.message == "cannot answer the request of 127.0.0.1"
     assert line.exc_info[0] is ZeroDivisionError
     assert capsys.readouterr().err == ""
+
+
+def test_idle_connections_never_keep_a_probe_out(server):
+    with ExitStack() as stack:
+        idle = [
+            stack.enter_context(socket.create_connection(server.server_address, PATIENCE)) for _ in range(300)
+        ]
+        assert get(server, "/healthz")[0] == 200
+        for one in idle[:200]:  # made room, long before their time was over
+            assert one.recv(1) == b""
+        idle[-1].sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+        assert b"200 OK" in idle[-1].recv(100)
+
+
+def test_a_silent_connection_ends(metrics, monkeypatch):
+    monkeypatch.setattr(health, "_REQUEST_SECONDS", 0.1)
+    server = health.serve("127.0.0.1:0", metrics, lambda: True)
+    with socket.create_connection(server.server_address, PATIENCE) as idle:
+        idle.sendall(b"GET /met")
+        assert idle.recv(1) == b""
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.parametrize("address", ["nine", "127.0.0.1:-1", "127.0.0.1:65536", ":"])

@@ -114,8 +114,15 @@ class Worker:
                     "stopping before all files were written to %s: their records will be read again",
                     files.uri,
                 )
-        self._commit()
+        self._commit_at_last()
         _log.info("stopped")
+
+    def _commit_at_last(self) -> None:
+        """Commit before the end. A commit that is refused because partitions move waits until they have."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        while not self._commit() and time.monotonic() < deadline:
+            self._source.idle()
+            time.sleep(_WAIT_SECONDS)
 
     def _turn(self) -> None:
         """One round of the loop."""
@@ -193,16 +200,17 @@ class Worker:
             fresh &= (messages.partitions != partition) | (messages.offsets >= offset)
         return fresh
 
-    def _commit(self) -> None:
-        """Commit what is new since the last commit."""
+    def _commit(self) -> bool:
+        """Commit what is new since the last commit; False if the brokers refuse it, as partitions move."""
         begin = time.perf_counter()
         positions = self._source.positions
         moved = {p: positions.next(p) for p in positions.owned}
         state = {p: self._state(p, offset) for p, offset in moved.items()}
         new = {p: at for p, at in state.items() if self._committed.get(p) != at}
         self._last_commit = time.monotonic()
+        done = True
         if not new:
-            return
+            return done
         parts = [self._source.partitions.part(p, offset, metadata) for p, (offset, metadata) in new.items()]
         self._busy = True
         try:
@@ -222,6 +230,7 @@ class Worker:
             self._n_records = self._n_bytes = 0
             self._oldest = 0.0
             self._last_commit = time.monotonic()
+        return done
 
     def _state(self, partition: int, position: int) -> tuple[int, str]:
         """What to commit for a partition: the offset, with the progress of the files as metadata."""

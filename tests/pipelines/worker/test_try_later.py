@@ -41,6 +41,9 @@ class FakeSource:
         batch = batch_of([FakeMessage(b"v", offset_=offset) for offset in range(position, end)])
         return batch.select(self.positions.take(batch.partitions, batch.offsets))
 
+    def idle(self):
+        pass
+
     def give_back(self, messages):
         self.positions.give_back(messages.partitions, messages.offsets)
 
@@ -88,13 +91,19 @@ class FakeOutputs:
 
 
 class FakeCommits:
-    def __init__(self):
+    """Takes commits, after it has refused some as brokers do while partitions move."""
+
+    def __init__(self, refused):
         self.offsets = []
+        self.refused = refused
 
     def begin(self):
         pass
 
     def commit(self, parts):
+        if self.refused:
+            self.refused -= 1
+            return False
         self.offsets += [part.offset for part in parts]
         return True
 
@@ -108,9 +117,9 @@ def decode(values, _model):
 def run(monkeypatch):
     monkeypatch.setattr("pipelines.worker.loop._REGISTRY_SECONDS", 0.02)
 
-    def work(away, start=(0, ""), files=()):
+    def work(away, start=(0, ""), files=(), refused=0):
         stopping = threading.Event()
-        outputs, commits = FakeOutputs([FakeFiles(begin) for begin in files], away), FakeCommits()
+        outputs, commits = FakeOutputs([FakeFiles(begin) for begin in files], away), FakeCommits(refused)
         Worker(
             source=FakeSource(60, 10, start, stopping),
             decoder=decode,
@@ -147,3 +156,9 @@ def test_what_topics_had_before_files_is_not_sent_to_them_again(away, run):
     sent, committed = run(away, start=(35, "files=5"), files=[5])
     assert sent == list(range(35, 60))
     assert committed[-1] == 60
+
+
+def test_a_stop_waits_for_partitions_that_move_and_commits_what_it_sent(run):
+    sent, committed = run([], refused=3)
+    assert sent == list(range(60))
+    assert committed == [60]

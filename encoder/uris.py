@@ -7,6 +7,8 @@ az://container/folder                     Azure, also abfs:// and abfss://, in t
 AZURE_STORAGE_ACCOUNT_NAME
 az://container@account.dfs.core.windows.net/folder
 memory://name/folder                      the memory of this process: models and outputs, not inputs
+
+Characters of a URI may be percent-encoded: `s3://bucket/a%20b` is `a b`. A local path is taken as it is.
 """
 
 import os
@@ -48,7 +50,7 @@ class Location:
     Attributes:
         cloud: the storage, the same for all its schemes.
         bucket: the bucket or container; empty for files.
-        path: the path in the bucket as it is written, or the absolute path of a file.
+        path: the path in the bucket without percent-encoding, or the absolute path of a file.
         account: the Azure storage account, from the URI or else the environment; None if neither has one.
         anonymous: whether requests go unsigned.
     """
@@ -110,4 +112,4 @@ def locate_uri(uri: str) -> Location:
         raise InvalidReference(f"a {scheme}:// URI holds no credentials: set {variables} instead")
     if not bucket:
         raise InvalidReference(f"{uri} names no bucket: write {scheme}://bucket/folder")
-    return Location(cloud, bucket, path, account, anonymous)
+    return Location(cloud, bucket, unquote(path), account, anonymous)

@@ -2,6 +2,7 @@
 
 Credentials, regions and endpoints come from each cloud's own environment (`AWS_ACCESS_KEY_ID`,
 `AWS_ENDPOINT_URL`, `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME`, …); obstore reads them.
+AWS profiles are read too.
 """
 
 import os
@@ -32,6 +33,7 @@ from encoder.errors import (
     StoreUnavailable,
     UnsafeStore,
 )
+from encoder.store.aws_profile import profile_credentials
 from encoder.store.port import ObjectInfo
 from encoder.uris import Location, credentials_of, split_query
 
@@ -84,6 +86,8 @@ def open_cloud(uri: str, location: Location) -> "CloudObjects":
     options: dict[str, Any] = {"prefix": location.path or None, "retry_config": _RETRIES}
     if location.account:
         options["account_name"] = location.account
+    if location.cloud == "s3" and (provider := profile_credentials()) is not None:
+        options["credential_provider"] = provider
     if location.anonymous:
         options["skip_signature"] = True
     with _translated(uri):

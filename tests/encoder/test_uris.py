@@ -30,6 +30,8 @@ def account(monkeypatch):
         ("abfss://bucket@other.dfs.core.windows.net/a/b", Location("az", "bucket", "a/b", "other")),
         ("memory://bucket/a/b", Location("memory", "bucket", "a/b")),
         ("file:///srv/a%20b", Location("file", "", "/srv/a b")),
+        ("s3://bucket/a%20b", Location("s3", "bucket", "a b")),
+        ("az://bucket/a%25b", Location("az", "bucket", "a%b", "account")),
         ("/srv/a%20b", Location("file", "", "/srv/a%20b")),
     ],
 )

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote
 
 import pyarrow as pa
 from pyarrow import fs
@@ -56,7 +56,7 @@ def locate(path: str) -> tuple[fs.FileSystem, str]:
         )
     try:
         if location.cloud == "az":
-            inside = f"{location.bucket}/{unquote(location.path)}".rstrip("/")
+            inside = f"{location.bucket}/{location.path}".rstrip("/")
             return _azure(location, dict(parse_qsl(query[1:]))), inside
         filesystem, inside = fs.FileSystem.from_uri(quote(body, safe=_SAFE_IN_URI) + query)
     except (pa.ArrowException, ValueError, OSError) as error:

@@ -13,12 +13,13 @@ from encoder.atomic_files import sync_folder, write_synced
 from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable, UnsafeStore
 from encoder.store.port import ObjectInfo
 
-__all__ = ["FolderObjects"]
+__all__ = ["NO_LINKS", "FolderObjects"]
 
 _CHUNK = 4 << 20
 _TRIES = 5
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""The error numbers of a file system without hard links."""
 
 
 class FolderObjects:
@@ -39,7 +40,7 @@ class FolderObjects:
             except FileExistsError:
                 return False
             except OSError as error:
-                if error.errno in _NO_LINKS:
+                if error.errno in NO_LINKS:
                     raise UnsafeStore(
                         f"{self.uri} is on a file system without hard links: use another folder"
                     ) from error

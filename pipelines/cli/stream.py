@@ -123,7 +123,7 @@ def stream(
         str,
         typer.Option(
             metavar="TIME",
-            help="How long after its end a window accepts late records; its file is replaced.",
+            help="How long after its end a window accepts late records.",
             rich_help_panel=WINDOWS,
         ),
     ] = "10m",
@@ -136,6 +136,14 @@ def stream(
             rich_help_panel=WINDOWS,
         ),
     ] = "1m",
+    max_ahead: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="How far ahead of the clock the time of a record may be; one beyond is a dead letter.",
+            rich_help_panel=WINDOWS,
+        ),
+    ] = "5m",
     idle: Annotated[
         str,
         typer.Option(
@@ -234,6 +242,7 @@ def stream(
         window=seconds(window, "--window"),
         lateness=seconds(lateness, "--lateness"),
         out_of_orderness=seconds(disorder, "--out-of-orderness"),
+        max_ahead=seconds(max_ahead, "--max-ahead"),
         idle=seconds(idle, "--idle"),
         ends=stop_at_end,
     )

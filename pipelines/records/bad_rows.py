@@ -18,9 +18,13 @@ Stage = Literal["VALUE_CONVERTER", "TRANSFORMATION", "TASK_PUT"]
 """Kafka Connect's names for reading a value, making its text, and writing."""
 
 
+_LONGEST = 1000  # characters of a reason: errors may quote the whole record
+
+
 def one_line(error: BaseException) -> str:
-    """An error's text without line breaks."""
-    return " ".join(str(error).split())
+    """An error's text without line breaks, cut if it is long; what is no Unicode in it is escaped."""
+    text = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,22 @@ def fields_of(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
 
 
 def _value(scalar: pa.Scalar) -> Any:
-    """A value in Python; text that is not UTF-8 is escaped."""
+    """A value in Python; text that is not UTF-8 is escaped, and what Python cannot hold is text."""
     try:
         return scalar.as_py()
     except UnicodeDecodeError:
         if isinstance(scalar, pa.StringScalar):
             return scalar.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
         return "not UTF-8"
+    except (ValueError, OverflowError):  # such as a time beyond the year 9999
+        return _as_text(scalar)
+
+
+def _as_text(scalar: pa.Scalar) -> str:
+    try:
+        return str(scalar.cast(pa.string()))
+    except pa.ArrowException:
+        return f"a value of {scalar.type} that Python cannot hold"
 
 
 class DeadLetter(NamedTuple):
@@ -67,8 +80,10 @@ class DeadLetter(NamedTuple):
         row: its position in the batch of messages.
         stage: where it failed.
         reason: what is wrong, in one line.
+        error: the name of the error's class.
     """
 
     row: int
     stage: Stage
     reason: str
+    error: str = "encoder.errors.InputError"

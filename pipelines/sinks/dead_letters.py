@@ -2,9 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
+from encoder.errors import NotInStore
 from encoder.store.objects import open_objects
 from pipelines.records.bad_rows import BadRow
 
@@ -25,18 +27,43 @@ class DeadLetters:
 
     def write(self, part: str, rows: Iterable[BadRow]) -> None:
         """Write the bad rows of an output file, all or nothing; no rows make no file."""
-        lines = [
-            {
-                "file": bad.file,
-                "row": bad.row,
-                "reason": bad.reason,
-                "record": bad.record.decode("utf-8", "backslashreplace"),
-            }
-            for bad in sorted(rows, key=lambda bad: bad.row)
-        ]
+        self._write(part, [_line(bad) for bad in sorted(rows, key=lambda bad: bad.row)])
+
+    def add(self, part: str, rows: Sequence[BadRow]) -> None:
+        """Write the bad rows of an output file beside those that were written before, each once."""
+        if not rows:
+            return
+        try:
+            written: list[dict[str, Any]] = msgspec.json.Decoder().decode_lines(
+                self._objects.read(_key(part))
+            )
+        except NotInStore:
+            written = []
+        known = {_identity(line) for line in written}
+        new = [line for line in map(_line, rows) if _identity(line) not in known]
+        if new:
+            self._write(part, sorted([*written, *new], key=_identity))
+
+    def _write(self, part: str, lines: list[dict[str, Any]]) -> None:
         if lines:
-            name = part.removesuffix(".parquet")
-            self._objects.overwrite(f"{FOLDER}/_{name}.jsonl", msgspec.json.Encoder().encode_lines(lines))
+            self._objects.overwrite(_key(part), msgspec.json.Encoder().encode_lines(lines))
+
+
+def _key(part: str) -> str:
+    return f"{FOLDER}/_{part.removesuffix('.parquet')}.jsonl"
+
+
+def _line(bad: BadRow) -> dict[str, Any]:
+    return {
+        "file": bad.file,
+        "row": bad.row,
+        "reason": bad.reason,
+        "record": bad.record.decode("utf-8", "backslashreplace"),
+    }
+
+
+def _identity(line: dict[str, Any]) -> tuple[str, int, str]:
+    return line["file"], line["row"], line["record"]
 
 
 def bad_row_id(bad: BadRow) -> str:

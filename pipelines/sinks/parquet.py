@@ -1,5 +1,6 @@
 """Parquet files in a folder or a bucket; each appears whole or not at all."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +12,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoder.reference import store_uri
+from encoder.store.local import NO_LINKS
 from encoder.store.objects import Objects, open_objects
 
-__all__ = ["ParquetParts", "PartWriter", "file_metadata", "parquet_writer"]
+__all__ = ["ParquetParts", "PartExists", "PartWriter", "file_metadata", "parquet_writer"]
 
 _STAGING = "_staging"
 _FOOTER = 1 << 16  # bytes at the end of a file that hold almost any footer
 _PLAIN = {"embedding"}  # vectors do not compress or repeat; plain encoding is three times as fast
+
+
+class PartExists(Exception):
+    """A file that was to be new is there already."""
 
 
 class ParquetParts:
@@ -34,21 +40,29 @@ class ParquetParts:
         self._objects = open_objects(self.uri)
 
     @contextmanager
-    def new(self, name: str, schema: pa.Schema) -> Iterator["PartWriter"]:
+    def new(self, name: str, schema: pa.Schema, *, replace: bool = True) -> Iterator["PartWriter"]:
         """Write one file; it appears at the end of the block, and not after an error.
 
         Args:
             name: of the file under the URI.
             schema: of its rows.
+            replace: whether it may replace a file of this name.
 
         Yields:
             The writer; each batch becomes a row group.
+
+        Raises:
+            PartExists: there is a file of this name, and it may not be replaced.
         """
         if self._folder is None:
             sink = pa.BufferOutputStream()
             with parquet_writer(sink, schema) as writer:
                 yield PartWriter(writer)
-            self._objects.overwrite(name, memoryview(sink.getvalue()).cast("B"))
+            data = memoryview(sink.getvalue()).cast("B")
+            if replace:
+                self._objects.overwrite(name, data)
+            elif not self._objects.create(name, data):
+                raise PartExists(name)
             return
         staging = self._folder / _STAGING
         staging.mkdir(parents=True, exist_ok=True)
@@ -56,15 +70,20 @@ class ParquetParts:
         try:
             with pa.OSFile(str(temporary), "wb") as file, parquet_writer(file, schema) as writer:
                 yield PartWriter(writer)
-            self._publish(temporary, self._folder / name)
+            self._publish(temporary, self._folder / name, replace=replace)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
     @staticmethod
-    def _publish(temporary: Path, target: Path) -> None:
+    def _publish(temporary: Path, target: Path, *, replace: bool) -> None:
         try:
-            temporary.replace(target)
+            if replace:
+                temporary.replace(target)
+            else:
+                _link(temporary, target)
+        except FileExistsError:
+            raise PartExists(target.name) from None
         except FileNotFoundError:
             # Another run of the same job has ended and swept up; it has written this file, too.
             if not target.exists():
@@ -88,6 +107,20 @@ class ParquetParts:
             for path in staging.iterdir():
                 path.unlink(missing_ok=True)
             staging.rmdir()
+
+
+def _link(temporary: Path, target: Path) -> None:
+    """Rename a file unless the target exists."""
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if target.exists():
+            raise FileExistsError(str(target)) from None
+        temporary.replace(target)
+    else:
+        temporary.unlink(missing_ok=True)
 
 
 def file_metadata(objects: Objects, name: str) -> dict[str, str]:

@@ -84,7 +84,7 @@ def check_windows(millstream, store, tmp_path, options):
     """A stream with an end writes the windows that it writes in this process, row for row."""
     (tmp_path / "in").mkdir()
     for k in range(3):
-        records = [{"id": i, "text": f"login failed {i}", "at": 1_800_000_000 + i} for i in range(k, 300, 3)]
+        records = [{"id": i, "text": f"login failed {i}", "at": 1_705_305_600 + i} for i in range(k, 300, 3)]
         (tmp_path / f"in/{k}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
     found = []
     for name, more in (("here", ["--runner=FnApiRunner"]), ("there", options)):

@@ -1,21 +1,34 @@
 """What flows through a streaming pipeline: batches of records of one source, and their slices by window."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.beam.streaming.event_time import NO_TIME, OPEN, event_times
+from pipelines.beam.streaming.event_time import EARLIEST, LATEST, NO_TIME, OPEN, event_times
 from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.records.fields import field_at, field_path
 
-__all__ = ["BAD_ROWS", "ROW", "SOURCE", "SourceBatch", "WindowSlice", "Windows", "bad_batch", "bad_rows"]
+__all__ = [
+    "BAD_ROWS",
+    "ROW",
+    "SOURCE",
+    "SourceBatch",
+    "WindowSlice",
+    "Windows",
+    "bad_batch",
+    "bad_rows",
+    "source_name",
+]
 
 SOURCE, ROW = "_millstream_source", "_millstream_row"
-"""Columns of a slice: the source of a row (a file, or `TOPIC/PARTITION`), and its number there."""
+"""Columns of a slice: the source of a row (a file, or `TOPIC/PARTITION`, and its version), and its number
+there."""
+
+_VERSION = "\0"  # separates a source's name from its version
 
 BAD_ROWS = pa.schema({"source": pa.string(), "row": pa.int64(), "reason": pa.string(), "record": pa.binary()})
 """The schema of bad rows as a batch."""
@@ -34,6 +47,7 @@ class SourceBatch:
         watermark: microseconds since the epoch; the source expects no older records.
         ingestion_time: microseconds since the epoch, when the source received them.
         keys: `(n,)` message keys, or None if the source has none.
+        version: tells apart two sources that had the same name one after the other; may be empty.
     """
 
     source: str
@@ -44,6 +58,7 @@ class SourceBatch:
     watermark: int
     ingestion_time: int
     keys: tuple[bytes | None, ...] | None = None
+    version: str = ""
 
     @property
     def latest(self) -> int:
@@ -55,6 +70,24 @@ class SourceBatch:
         """A time in a window that is still open."""
         known = max(self.latest, self.watermark)
         return known if known > OPEN else self.ingestion_time
+
+    def timely(self, latest: int) -> "SourceBatch":
+        """This batch with the records as bad rows whose event time is after `latest` or before the year 1."""
+        ingested = min(max(self.ingestion_time, EARLIEST), latest)
+        untimely = (self.times > latest) | ((self.times < EARLIEST) & (self.times != NO_TIME))
+        if not untimely.any():
+            return self if ingested == self.ingestion_time else replace(self, ingestion_time=ingested)
+        good = np.flatnonzero(~untimely)
+        bad = [self.bad_row(row, _untimely(self.times[row])) for row in np.flatnonzero(untimely).tolist()]
+        return replace(
+            self,
+            records=self.records.take(pa.array(good)),
+            rows=self.rows[good],
+            times=self.times[good],
+            bad=(*self.bad, *bad),
+            ingestion_time=ingested,
+            keys=None if self.keys is None else tuple(self.keys[row] for row in good.tolist()),
+        )
 
     def bad_row(self, row: int, reason: str) -> BadRow:
         """Record `row` of this batch as a bad row."""
@@ -125,12 +158,25 @@ class Windows:
 
 def _with_positions(batch: SourceBatch) -> pa.RecordBatch:
     records = batch.records
+    source = f"{batch.source}{_VERSION}{batch.version}" if batch.version else batch.source
     columns = [
         *records.columns,
-        pa.repeat(batch.source, records.num_rows),
+        pa.repeat(source, records.num_rows),
         pa.array(batch.rows, pa.int64()),
     ]
     return pa.RecordBatch.from_arrays(columns, names=[*records.schema.names, SOURCE, ROW])
+
+
+def _untimely(micros: int) -> str:
+    if not EARLIEST <= micros <= LATEST:
+        return "the event time is not in the years 1 to 9999"
+    time = np.datetime64(int(micros), "us").item().isoformat()
+    return f"the event time {time}Z is too far ahead of the clock (--max-ahead)"
+
+
+def source_name(source: str) -> str:
+    """The name in a value of the column `SOURCE`."""
+    return source.partition(_VERSION)[0]
 
 
 def _bad(batch: SourceBatch, rows: NDArray[np.bool_], reason: str) -> list[BadRow]:

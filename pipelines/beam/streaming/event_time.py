@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError
 
-__all__ = ["NO_TIME", "OPEN", "Watermark", "WatermarkPolicy", "event_times"]
+__all__ = ["EARLIEST", "LATEST", "NO_TIME", "OPEN", "Watermark", "WatermarkPolicy", "event_times"]
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for an event time that is missing or cannot be parsed."""
@@ -21,11 +21,17 @@ NO_TIME = np.iinfo(np.int64).min
 OPEN = -(1 << 61)
 """Microseconds: the watermark before the first record, earlier than any event time."""
 
+EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Microseconds: the first and the last event time; Python has no dates beyond the years 1 and 9999."""
+
 _POLLS = 4  # without a record, at least, before a source counts as idle
 _MICROS = pa.timestamp("us", "UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT = 2.0**62
 _UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (np.inf, 1e-3))
 """Numbers below the first are in a unit of so many microseconds: seconds, milli-, micro-, nanoseconds."""
+_SCALES = {"s": 10**6, "ms": 1000, "us": 1}
+_DAY = 86_400 * 10**6
 
 
 def event_times(values: pa.Array) -> NDArray[np.int64]:
@@ -37,7 +43,8 @@ def event_times(values: pa.Array) -> NDArray[np.int64]:
             microseconds below 1e17, else nanoseconds.
 
     Returns:
-        `(n,)` int64; `NO_TIME` where a value is null or cannot be parsed.
+        `(n,)` int64; `NO_TIME` where a value is null or cannot be parsed; just outside of `EARLIEST` and
+        `LATEST` where it is outside of them.
 
     Raises:
         InputError: the column has another type.
@@ -45,20 +52,40 @@ def event_times(values: pa.Array) -> NDArray[np.int64]:
     kind = values.type
     if pt.is_dictionary(kind):
         return event_times(values.dictionary_decode())
-    if pt.is_integer(kind) or pt.is_floating(kind):
+    if pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind):
         return _of_numbers(values)
     if pt.is_string(kind) or pt.is_large_string(kind) or pt.is_null(kind):
         return _of_texts(values)
     if pt.is_timestamp(kind):
-        return _of_timestamps(values.cast(pa.timestamp("us", kind.tz), safe=False))
-    if pt.is_date(kind):
-        return _of_timestamps(values.cast(pa.timestamp("us")))
+        return _of_timestamps(values)
+    if pt.is_date32(kind):
+        return _scaled(values.cast(pa.int32()).cast(pa.int64()), _DAY)
+    if pt.is_date64(kind):
+        return _scaled(values.cast(pa.int64()), 1000)
     raise InputError(f"event times cannot be {kind}: name a field of timestamps, ISO 8601 strings or numbers")
 
 
 def _of_timestamps(values: pa.Array) -> NDArray[np.int64]:
-    times: NDArray[np.int64] = values.cast(pa.int64()).fill_null(NO_TIME).to_numpy(zero_copy_only=False)
-    return times
+    numbers, unit = values.cast(pa.int64()), values.type.unit
+    if unit == "ns":  # of a time before 1970, the microsecond that it falls into
+        numbers = pa.array(numbers.fill_null(0).to_numpy() // 1000, mask=_null(numbers))
+    return _scaled(numbers, _SCALES.get(unit, 1))
+
+
+def _scaled(numbers: pa.Array, scale: int) -> NDArray[np.int64]:
+    """Microseconds of whole numbers, each in a unit of `scale` microseconds."""
+    found: NDArray[np.int64] = numbers.fill_null(0).to_numpy()
+    found = _bounded(np.clip(found, EARLIEST // scale - 1, LATEST // scale + 1) * scale)
+    return np.where(_null(numbers), NO_TIME, found)
+
+
+def _null(values: pa.Array) -> NDArray[np.bool_]:
+    nulls: NDArray[np.bool_] = values.is_null().to_numpy(zero_copy_only=False)
+    return nulls
+
+
+def _bounded(micros: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.clip(micros, EARLIEST - 1, LATEST + 1)
 
 
 def _of_numbers(values: pa.Array) -> NDArray[np.int64]:
@@ -66,7 +93,7 @@ def _of_numbers(values: pa.Array) -> NDArray[np.int64]:
     scale = np.select([np.abs(numbers) < limit for limit, _ in _UNITS], [unit for _, unit in _UNITS], np.nan)
     micros = np.round(numbers * scale)
     readable = np.isfinite(micros) & (np.abs(micros) < _LIMIT)
-    return np.where(readable, np.where(readable, micros, 0).astype(np.int64), NO_TIME)
+    return np.where(readable, _bounded(np.where(readable, micros, 0).astype(np.int64)), NO_TIME)
 
 
 def _of_texts(values: pa.Array) -> NDArray[np.int64]:
@@ -84,7 +111,8 @@ def _of_text(text: str | None) -> int:
     except ValueError:
         return int(NO_TIME)
     aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1e6)
+    micros = (aware - _EPOCH) // timedelta(microseconds=1)
+    return min(max(micros, EARLIEST - 1), LATEST + 1)  # its zone may lead out of them
 
 
 @dataclass(frozen=True)
@@ -95,10 +123,19 @@ class WatermarkPolicy:
         out_of_orderness: microseconds by which a record may be older than one before it.
         idle: microseconds without a record after which the watermark follows the clock, so that an idle
             source does not hold windows open.
+        max_ahead: microseconds by which an event time may be ahead of the clock. A record from further ahead
+            is a bad row: it would close the windows of all others.
+        clock: seconds since the epoch, now.
     """
 
     out_of_orderness: int
     idle: int
+    max_ahead: int = 300 * 10**6
+    clock: Callable[[], float] = time.time
+
+    def latest(self) -> int:
+        """The latest event time that is taken now, microseconds since the epoch."""
+        return min(round(self.clock() * 1e6) + self.max_ahead, LATEST)
 
 
 class Watermark:
@@ -107,16 +144,13 @@ class Watermark:
     Args:
         policy: how to set it.
         micros: where it starts, microseconds since the epoch.
-        now: the clock, seconds since the epoch.
     """
 
-    def __init__(
-        self, policy: WatermarkPolicy, micros: int = OPEN, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, policy: WatermarkPolicy, micros: int = OPEN) -> None:
         self._policy = policy
         self.micros = micros
-        self._now = now
-        self._polled = now()
+        self._now = policy.clock
+        self._polled = self._now()
         self._silence = 0.0  # seconds
 
     def observe(self, latest: int) -> None:

@@ -10,7 +10,8 @@ from encoder.store.objects import open_objects
 from pipelines.beam.streaming.interfaces import StreamJob
 from pipelines.beam.streaming.model import LatestModel, PinnedModel, StreamModel
 from pipelines.beam.streaming.sink_options import SinkOptions
-from pipelines.beam.streaming.sinks.parquet import FILE_NAME, ParquetSink
+from pipelines.beam.streaming.sinks.parquet import ParquetSink
+from pipelines.beam.streaming.sinks.window_files import FILE_NAME
 from pipelines.beam.streaming.source_options import SourceOptions, Timing
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion

@@ -38,6 +38,7 @@ class Timing:
         lateness: how long after its end a window accepts late records.
         out_of_orderness: by how much a record may be older than one before it.
         idle: after this time without a record, a source no longer holds windows open.
+        max_ahead: by how much an event time may be ahead of the clock.
         poll: how often to look for new files.
         ends: whether the stream ends once everything that is there has been read.
     """
@@ -47,6 +48,7 @@ class Timing:
     lateness: float = 600
     out_of_orderness: float = 60
     idle: float = 60
+    max_ahead: float = 300
     poll: float = 1
     ends: bool = False
 
@@ -62,7 +64,11 @@ class Timing:
 
     def policy(self) -> WatermarkPolicy:
         """How readers set their watermark."""
-        return WatermarkPolicy(round(self.out_of_orderness * _MICROS), round(self.idle * _MICROS))
+        return WatermarkPolicy(
+            round(self.out_of_orderness * _MICROS),
+            round(self.idle * _MICROS),
+            round(self.max_ahead * _MICROS),
+        )
 
 
 @dataclass(frozen=True)
@@ -212,6 +218,7 @@ class SourceOptions:
             self._value_format,
             _select(seen, wanted, keep),
             timing.windows(),
+            timing.policy(),
             self.attributes,
             self.time_attribute,
             self.id_attribute,

@@ -31,7 +31,7 @@ FIELDS = {
 }
 KINDS = {"TEXT", "NUMBER", "ENUM", "BOOLEAN", "GCS_READ_FILE", "GCS_WRITE_FOLDER"}  # those of the API in use
 
-TIMES = ("window", "lateness", "out_of_orderness", "idle", "every")
+TIMES = ("window", "lateness", "out_of_orderness", "max_ahead", "idle", "every")
 GOOD = {
     "model": ["gs://b/models/minilm@7", "s3://b/m@latest", "gs://b/m@sha256:0123456789ab"],
     "input": ["gs://b/events/*.parquet", "s3://b/events"],

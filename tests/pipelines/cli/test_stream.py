@@ -1,12 +1,15 @@
 """`millstream stream` in this process; on engines it is tested in `tests/engines`."""
 
 import json
+import time
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 N = 60
-START = 1_800_000_000
+START = 1_705_305_600
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def stream(millstream, folder, model):
 def test_records_are_written_by_windows(stream, folder, rows, matrix, encoder, letters):
     assert stream("--stop-at-end", "--keep", "id,text").code == 0
     names = sorted(path.name for path in (folder / "out").glob("*.parquet"))
-    assert names == [f"window-20270115T0800{second}0Z-10s-00000.parquet" for second in range(6)]
+    assert names == [f"window-20240115T0800{second}0Z-10s-00000.parquet" for second in range(6)]
     found = rows(folder / "out")
     assert found.column_names == ["id", "text", "embedding", "model_version"]
     assert found["id"].to_pylist() == list(range(N))
@@ -48,6 +51,104 @@ def test_the_same_command_writes_the_same_files(stream, folder):
     before = read()
     assert stream("--stop-at-end").code == 0
     assert read() == before
+
+
+def write(folder, name, *records):
+    (folder / f"in/{name}.jsonl").write_text(
+        "".join(json.dumps({"text": "paid", **record}) + "\n" for record in records)
+    )
+
+
+def by_file(folder):
+    found = sorted((folder / "out").glob("window-*.parquet"))
+    return {path.name.split("-", 1)[1]: pq.read_table(path)["id"].to_pylist() for path in found}
+
+
+def all_ids(folder):
+    return sorted(i for ids in by_file(folder).values() for i in ids)
+
+
+@pytest.fixture
+def empty(folder):
+    for path in (folder / "in").iterdir():
+        path.unlink()
+    return folder
+
+
+def test_a_restart_without_the_archived_input_keeps_its_rows(stream, empty):
+    write(empty, "a", {"id": 1, "at": START}, {"id": 2, "at": START + 1})
+    assert stream("--stop-at-end").code == 0
+    (empty / "in/a.jsonl").rename(empty / "a.jsonl")
+    write(empty, "b", {"id": 3, "at": START + 2})
+    assert stream("--stop-at-end").code == 0
+    name = "20240115T080000Z-10s-00000"
+    both = {f"{name}-1.parquet": [3], f"{name}.parquet": [1, 2]}
+    assert by_file(empty) == both
+    (empty / "a.jsonl").rename(empty / "in/a.jsonl")  # it comes back from the archive
+    assert stream("--stop-at-end").code == 0
+    assert by_file(empty) == both
+
+
+def test_another_file_of_the_same_name_takes_no_rows_away(stream, empty):
+    write(empty, "a", {"id": 1, "at": START}, {"id": 2, "at": START + 1})
+    assert stream("--stop-at-end").code == 0
+    write(empty, "a", {"id": 3, "at": START}, {"id": 4, "at": START + 1})
+    assert stream("--stop-at-end").code == 0
+    assert all_ids(empty) == [1, 2, 3, 4]
+
+
+def test_dead_letters_of_an_archived_input_stay(stream, empty, letters):
+    write(empty, "a", {"id": 1, "at": START}, {"id": 2})
+    assert stream("--stop-at-end").code == 0
+    (empty / "in/a.jsonl").unlink()
+    write(empty, "b", {"id": 3, "at": START}, {"id": 4})
+    for _ in range(2):
+        assert stream("--stop-at-end").code == 0
+    assert sorted(json.loads(letter["record"])["id"] for letter in letters(empty / "out")) == [2, 4]
+
+
+def test_one_record_of_a_far_future_closes_no_windows(stream, empty, letters):
+    far = "2099-01-01T00:00:00Z"
+    records = [{"id": 0, "at": far}, *({"id": i, "at": f"2024-01-15T08:00:{i:02d}Z"} for i in range(1, 50))]
+    for i, record in enumerate(records):
+        write(empty, f"{i:02d}", record)
+    assert stream("--stop-at-end", "--out-of-orderness", "1h", "--lateness", "0s").code == 0
+    assert all_ids(empty) == list(range(1, 50))
+    [letter] = letters(empty / "out")
+    assert letter["reason"] == (
+        "the event time 2099-01-01T00:00:00Z is too far ahead of the clock (--max-ahead)"
+    )
+    assert json.loads(letter["record"])["id"] == 0
+
+
+def test_max_ahead_says_how_far(stream, empty):
+    write(empty, "a", {"id": 1, "at": time.time() + 3600})
+    assert stream("--stop-at-end", "--max-ahead", "2h").code == 0
+    assert all_ids(empty) == [1]
+    assert stream("--stop-at-end", "--max-ahead", "never").code == 2
+
+
+def test_very_early_times_have_their_windows(stream, empty):
+    days = ("0001-01-01", "0999-12-31", "1582-10-15", "1969-12-31", "1970-01-01")
+    write(empty, "a", *({"id": i, "at": f"{day}T00:00:01Z"} for i, day in enumerate(days)))
+    assert stream("--stop-at-end", "--window", "1d", "--out-of-orderness", "900000d").code == 0
+    assert by_file(empty) == {
+        f"{day.replace('-', '')}T000000Z-86400s-00000.parquet": [i] for i, day in enumerate(days)
+    }
+
+
+def test_times_at_the_bounds_of_a_column_are_dead_letters(stream, empty, letters):
+    bounds = [-(2**63) + 1, 2**63 - 1, 0]
+    table = pa.table(
+        {"id": [1, 2, 3], "text": ["paid"] * 3, "at": pa.array(bounds, pa.int64()).cast(pa.timestamp("us"))}
+    )
+    pq.write_table(table, empty / "in/a.parquet")
+    assert stream("--stop-at-end").code == 0
+    assert by_file(empty) == {"19700101T000000Z-10s-00000.parquet": [3]}
+    assert (
+        sorted(letter["reason"] for letter in letters(empty / "out"))
+        == ["the event time is not in the years 1 to 9999"] * 2
+    )
 
 
 def test_the_old_name_of_out_of_orderness_still_works_and_is_not_shown(stream, millstream):

@@ -4,60 +4,48 @@ The name of a file is its window and shard. A file holds all rows of the window 
 order of their sources. Late rows replace it by a file that holds them too. So the files end up the same
 however a runner batches rows and whatever it repeats after a crash: no row is lost or written twice.
 
-A stale worker never overwrites a file that holds more rows: each file records how many rows of each source it
-holds, and the worker checks that before it replaces the file.
+Each file records the positions of its rows, and is replaced only by a file that holds them too: a stale
+worker does not take rows away, and neither does a later run whose inputs are archived. The rows that such a
+file lacks go into a further file of the window (`window_files`).
 
 Beam's `WriteToParquet` cannot be used: it has one writer for all windows and shards of a bundle, and loses
 rows.
 """
 
-import hashlib
 import logging
 import time
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import apache_beam as beam
-import msgspec
 import numpy as np
 import pyarrow as pa
 from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWatermark
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
-from encoder.errors import NotInStore
-from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch, Windows, bad_rows
+from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch, Windows, bad_rows, source_name
 from pipelines.beam.streaming.interfaces import Sink
 from pipelines.beam.streaming.model import StreamModel
+from pipelines.beam.streaming.sinks.positions import Positions
+from pipelines.beam.streaming.sinks.window_files import POSITIONS, FileRows, WindowFiles, window_name
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.sinks.dead_letters import DeadLetters
-from pipelines.sinks.parquet import ParquetParts
+from pipelines.sinks.parquet import ParquetParts, PartExists
 
-__all__ = ["FILE_NAME", "ParquetSink", "ShardedSlice", "WindowFile", "WriteWindows", "window_name"]
+__all__ = ["ParquetSink", "ShardedSlice", "WindowFile", "WriteWindows"]
 
 _log = logging.getLogger(__name__)
-
-FILE_NAME = r"window-\d{8}T\d{6}(\.\d{6})?Z-\d+s-\d{5,}\.parquet"
-"""A pattern for the names of files."""
 
 ShardedSlice = tuple[int, tuple[pa.RecordBatch, pa.RecordBatch]]
 """A shard, and a `WindowSlice` of it."""
 
 _SLICE_ROWS = 8192  # rows that are embedded and written together; a row group
-_MAX_COUNTED = 10_000  # sources that are counted one by one; more of them are counted together
-
-
-def window_name(start: float, size: float, shard: int) -> str:
-    """The file of a window: its start (seconds since the epoch), its length in seconds, its shard."""
-    begin = datetime.fromtimestamp(start, UTC)
-    text = begin.strftime("%Y%m%dT%H%M%S") + (f".{begin.microsecond:06d}" if begin.microsecond else "")
-    return f"window-{text}Z-{size:.0f}s-{shard:05d}.parquet"
 
 
 @dataclass(frozen=True)
@@ -148,6 +136,7 @@ class _Write(beam.DoFn):
 
     def setup(self) -> None:
         self._parts = ParquetParts(self._file.output)
+        self._files = WindowFiles(self._parts)
         self._dead = DeadLetters(self._file.output)
 
     def process(
@@ -162,57 +151,43 @@ class _Write(beam.DoFn):
         name = window_name(float(window.start), float(window.end - window.start), shard)
         rows = _sorted([good for good, _ in slices])
         bad = bad_rows(bad for _, bad in slices)
-        digest = _digest(rows, bad)
         # Runners fire once more when a window closes, without new rows.
-        if pane.index == 0 or self._written(name, "millstream.places") != digest:
-            if not rows.num_rows:
-                self._dead.write(name, bad)
-                yield name
-            elif self._write(name, rows, bad, digest):
-                yield name
+        again, done = pane.index == 0, False
+        while not done:
+            try:
+                for file in self._files.plan(name, rows, bad, again=again):
+                    self._write(name, file, rows.filter(pa.array(file.rows)).combine_chunks(), bad)
+                    yield file.name
+                done = True
+            except (PartExists, _Changed) as error:
+                _log.warning("%s: another worker has written it; looking at its rows", error)
+                again = False
+        self._dead.add(name, bad)
 
-    def _written(self, name: str, key: str) -> str | None:
-        """The metadata of the file that was written before."""
-        try:
-            return self._parts.metadata(name).get(key)
-        except NotInStore:
-            return None
-
-    def _check_newer(self, name: str, counts: str) -> None:
-        if _is_older(counts, self._written(name, "millstream.rows") or "{}"):
-            raise _StaleWorker
-
-    def _write(self, name: str, rows: pa.Table, bad: list[BadRow], digest: str) -> bool:
-        """Write a file; False if another worker has written a newer one, which stays."""
+    def _write(self, name: str, file: FileRows, rows: pa.Table, bad: list[BadRow]) -> None:
         encoder, label = self._file.model.current()  # once for the file: all its rows are of one version
         begin = time.perf_counter()
-        n_records = rows.num_rows + len(bad)
-        schema, counts = self._file.enrichment.schema(rows.schema, encoder), _counts(rows)
-        try:
-            with self._parts.new(name, schema) as part:
-                for batch in rows.to_batches(_SLICE_ROWS):
-                    enriched = self._file.enrichment(batch, encoder, label)
-                    part.write(enriched.batch)
-                    bad = [*bad, *(_bad(batch, row, reason) for row, reason in enriched.bad.items())]
-                self._check_newer(name, counts)
-                self._dead.write(name, bad)
-                part.describe(
-                    {"millstream.model": label, "millstream.places": digest, "millstream.rows": counts}
-                )
-        except _StaleWorker:
-            _log.warning("%s: another worker has written more rows; keeping its file", name)
-            return False
-        self._metrics.report(label, n_records, len(bad), rows.nbytes, time.perf_counter() - begin)
-        return True
+        schema, textless = self._file.enrichment.schema(rows.schema, encoder), []
+        with self._parts.new(file.name, schema, replace=file.before is not None) as part:
+            for batch in rows.to_batches(_SLICE_ROWS):
+                enriched = self._file.enrichment(batch, encoder, label)
+                part.write(enriched.batch)
+                textless += [_bad(batch, row, reason) for row, reason in enriched.bad.items()]
+            if self._files.metadata(file.name) != file.before:
+                raise _Changed(file.name)
+            self._dead.add(name, [*bad, *textless])
+            part.describe({"millstream.model": label, POSITIONS: Positions.of(rows).encode()})
+        n_bad = len(bad) + len(textless)
+        self._metrics.report(label, rows.num_rows + len(bad), n_bad, rows.nbytes, time.perf_counter() - begin)
 
 
-class _StaleWorker(Exception):
-    """Another worker has written a newer file."""
+class _Changed(Exception):
+    """Another worker has written a file since this one looked at it."""
 
 
 def _bad(batch: pa.RecordBatch, row: int, reason: str) -> BadRow:
     record = record_of(batch.drop_columns([SOURCE, ROW]), row)
-    return BadRow(batch[SOURCE][row].as_py(), batch[ROW][row].as_py(), reason, record)
+    return BadRow(source_name(batch[SOURCE][row].as_py()), batch[ROW][row].as_py(), reason, record)
 
 
 def _sorted(batches: list[pa.RecordBatch]) -> pa.Table:
@@ -224,26 +199,3 @@ def _sorted(batches: list[pa.RecordBatch]) -> pa.Table:
     first = np.ones(rows.num_rows, bool)
     first[1:] = (numbers[1:] != numbers[:-1]) | (sources[1:] != sources[:-1])
     return rows if first.all() else rows.filter(pa.array(first)).combine_chunks()
-
-
-def _digest(rows: pa.Table, bad: list[BadRow]) -> str:
-    """Equal for two firings of a window that hold the same rows."""
-    digest = hashlib.sha256(rows[ROW].to_numpy().tobytes())
-    sources = rows[SOURCE].combine_chunks().dictionary_encode()
-    digest.update(sources.indices.to_numpy().tobytes())
-    positions = [(one.file, one.row) for one in bad]
-    digest.update(msgspec.json.encode([sources.dictionary.to_pylist(), positions]))
-    return digest.hexdigest()
-
-
-def _counts(rows: pa.Table) -> str:
-    """The number of rows of each source, as JSON; of all sources together if there are very many."""
-    counts = {one["values"]: one["counts"] for one in rows[SOURCE].value_counts().to_pylist()}
-    total = {"": rows.num_rows}
-    return msgspec.json.encode(counts if len(counts) <= _MAX_COUNTED else total, order="sorted").decode()
-
-
-def _is_older(counts: str, others: str) -> bool:
-    """Whether one firing came before another one, by their `_counts`: a window never loses rows."""
-    mine, theirs = (msgspec.json.decode(one, type=dict[str, int]) for one in (counts, others))
-    return mine != theirs and all(count <= theirs.get(source, 0) for source, count in mine.items())

@@ -6,7 +6,7 @@ messages.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import apache_beam as beam
@@ -26,6 +26,7 @@ __all__ = ["TIME", "PubSubSink"]
 TIME = "millstream_time"
 """The attribute with the event time of a record, RFC 3339."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_BYTES = 9_900_000  # Pub/Sub accepts 10 MB, attributes included
 _MAX_ATTRIBUTE = 1024
 _DEAD = "letters"  # the tag of dead letters
@@ -74,7 +75,7 @@ class _Encode(beam.DoFn):
         for one in messages:
             attributes = {ID: one.id}
             if one.time != NO_TIME:
-                attributes[TIME] = datetime.fromtimestamp(one.time / 1e6, UTC).isoformat()
+                attributes[TIME] = (_EPOCH + timedelta(microseconds=one.time)).isoformat()
             yield PubsubMessage(one.value, attributes)
         if bad:
             yield beam.pvalue.TaggedOutput(_DEAD, bad)

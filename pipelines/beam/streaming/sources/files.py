@@ -4,6 +4,7 @@ A file must appear complete: write it elsewhere, or under a name that begins wit
 The source remembers names, so it does not read a file again that changes later.
 """
 
+import hashlib
 import time
 import zlib
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from pipelines.sources.files.splits import split_file
 __all__ = ["FileSource"]
 
 _CHUNK_ROWS = 8192
+_EDGE = 1 << 16  # bytes at each end of a file that tell it from others
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ class _Reader(BatchReader):
     def _chunks_of(self, file: InputFile, skip: int) -> Iterator[Chunk]:
         self._time = _modified(file)
         self._path = file.path
+        self._version = _version(file)
         chunks = (
             chunk
             for split in split_file(file)
@@ -178,7 +181,17 @@ class _Reader(BatchReader):
         modified = np.full(chunk.batch.num_rows, self._time, np.int64)
         times = self._source.windows.event_times(chunk.batch, modified)
         watermark = self._watermark.micros
-        return SourceBatch(self._path, chunk.batch, chunk.rows, times, chunk.bad, watermark, self._time)
+        batch = SourceBatch(
+            self._path,
+            chunk.batch,
+            chunk.rows,
+            times,
+            chunk.bad,
+            watermark,
+            self._time,
+            version=self._version,
+        )
+        return batch.timely(self._source.policy.latest())
 
     def get_checkpoint_mark(self) -> FilesRead:
         return replace(self._mark, done=tuple(sorted(self._done)), watermark=self._watermark.micros)
@@ -189,3 +202,19 @@ def _modified(file: InputFile) -> int:
     filesystem, inside = locate(file.path)
     nanoseconds = filesystem.get_file_info(inside).mtime_ns
     return int(nanoseconds or 0) // 1000
+
+
+def _version(file: InputFile) -> str:
+    """Tells a file from another one that had its name: its size, and a digest of its begin and its end.
+
+    A copy that comes back from an archive is the same file, though its modification time is another one.
+    """
+    filesystem, inside = locate(file.path)
+    try:
+        with filesystem.open_input_file(inside) as data:
+            size = data.size()
+            end = data.read_at(_EDGE, size - _EDGE) if size > _EDGE else b""
+            digest = hashlib.blake2b(data.read_at(min(_EDGE, size), 0) + end, digest_size=8)
+    except FileNotFoundError:  # it has just been deleted, which its reader reports
+        return ""
+    return f"{size}-{digest.hexdigest()}"

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.io.unbounded_source import CheckpointMark
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, TopicPartition
+from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, TransientError
 from pipelines.beam.streaming.batch import SourceBatch, Windows
-from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
+from pipelines.beam.streaming.event_time import EARLIEST, LATEST, OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
@@ -273,7 +274,7 @@ class _Reader(BatchReader):
         name = f"{self._source.topic}/{number}"
         values = [message.value() for message in messages]
         offsets = np.array([message.offset() for message in messages], np.int64)
-        timestamps = np.array([_timestamp(message) for message in messages], np.int64)
+        timestamps = _timestamps(messages)
         found = decode_columns(values, self._source.format, self._source.schema, self._decoder)
         rows = np.array(found.rows, np.int64)
         bad = tuple(
@@ -283,7 +284,8 @@ class _Reader(BatchReader):
         times = self._source.windows.event_times(found.batch, timestamps[rows])
         keys = tuple(messages[row].key() for row in found.rows)
         watermark, latest = self._watermark_micros, int(timestamps.max())
-        return SourceBatch(name, found.batch, offsets[rows], times, bad, watermark, latest, keys)
+        batch = SourceBatch(name, found.batch, offsets[rows], times, bad, watermark, latest, keys)
+        return batch.timely(self._source.policy.latest())
 
     def get_checkpoint_mark(self) -> TopicRead:
         if self._consumer is not None:
@@ -299,7 +301,13 @@ class _Reader(BatchReader):
             _idle.drop(self._position, self._token)
 
 
-def _timestamp(message: Any) -> int:
-    """The timestamp of a message, microseconds since the epoch; 0 if it has none."""
-    kind, milliseconds = message.timestamp()
-    return 0 if kind == TIMESTAMP_NOT_AVAILABLE else int(milliseconds) * 1000
+def _timestamps(messages: Sequence[Any]) -> NDArray[np.int64]:
+    """The timestamps of messages, microseconds since the epoch; 0 where there is none.
+
+    Any number may stand there: some producers write microseconds. Those that are no times are just outside of
+    `EARLIEST` and `LATEST`.
+    """
+    found = [message.timestamp() for message in messages]
+    millis = np.array([0 if kind == TIMESTAMP_NOT_AVAILABLE else time for kind, time in found], np.int64)
+    inside: NDArray[np.int64] = np.clip(millis, EARLIEST // 1000 - 1, LATEST // 1000 + 1) * 1000
+    return inside

@@ -18,7 +18,7 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.beam.streaming.batch import SourceBatch, Windows
-from pipelines.beam.streaming.event_time import OPEN
+from pipelines.beam.streaming.event_time import OPEN, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import Source
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
@@ -40,6 +40,7 @@ class PubSubSource(Source):
         format: the format of the data; `text` gives one field, `text`.
         schema: the schema of the records: the fields of the data, then the attributes.
         windows: windows of event time; a message's own time is `time_attribute`, or when it was published.
+        policy: how far event times may be ahead of the clock.
         attributes: attributes that become columns of text.
         time_attribute: the attribute with the event time, RFC 3339 or milliseconds since the epoch.
         id_attribute: the attribute with an id that stays the same if a record is published again.
@@ -49,6 +50,7 @@ class PubSubSource(Source):
     format: PlainFormat
     schema: pa.Schema
     windows: Windows
+    policy: WatermarkPolicy
     attributes: tuple[str, ...] = ()
     time_attribute: str | None = None
     id_attribute: str | None = None
@@ -100,7 +102,8 @@ class PubSubSource(Source):
             for row, reason in sorted(found.bad.items())
         )
         times = self.windows.event_times(records, timestamps[good])
-        return SourceBatch(source, records, numbers[good], times, bad, OPEN, int(timestamps.max()))
+        batch = SourceBatch(source, records, numbers[good], times, bad, OPEN, int(timestamps.max()))
+        return batch.timely(self.policy.latest())
 
 
 class _Gather(beam.DoFn):

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch, Windows, bad_batch, bad_rows
-from pipelines.beam.streaming.event_time import NO_TIME, OPEN
+from pipelines.beam.streaming.event_time import EARLIEST, NO_TIME, OPEN
 from pipelines.records.bad_rows import BadRow
 
 SECOND = 10**6
@@ -45,6 +47,36 @@ def test_late_rows_are_taken_while_their_window_waits_for_them():
     assert part.bad.to_pylist() == [
         {"source": "a.jsonl", "row": 1, "reason": "too late: its window is closed", "record": b'{"id":0}'}
     ]
+
+
+def test_untimely_records_are_bad_rows_and_do_not_count_as_the_latest():
+    early, late = EARLIEST / SECOND - 1, 4e9
+    whole = replace(batch([3, late, None, early, 7], bad=(UNREAD,)), keys=tuple(map(str.encode, "abcde")))
+    found = whole.timely(100 * SECOND)
+    assert found.latest == found.timestamp == 7 * SECOND
+    assert found.records["id"].to_pylist() == [0, 2, 4]
+    assert found.rows.tolist() == [1, 3, 5]
+    assert found.keys == (b"a", b"c", b"e")
+    assert found.bad == (
+        UNREAD,
+        BadRow(
+            "a.jsonl",
+            2,
+            "the event time 2096-10-02T07:06:40Z is too far ahead of the clock (--max-ahead)",
+            b'{"id":1}',
+        ),
+        BadRow("a.jsonl", 4, "the event time is not in the years 1 to 9999", b'{"id":3}'),
+    )
+
+
+def test_bad_rows_alone_are_not_in_a_window_of_the_future():
+    found = replace(batch([4e9]), ingestion_time=4_000_000_000 * SECOND).timely(100 * SECOND)
+    assert found.timestamp == 100 * SECOND
+
+
+def test_a_batch_of_timely_records_is_itself():
+    whole = batch([3, None, 7])
+    assert whole.timely(100 * SECOND) is whole
 
 
 def test_bad_rows_go_with_a_window_that_is_open():

@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.errors import InputError
-from pipelines.beam.streaming.event_time import NO_TIME, OPEN, Watermark, WatermarkPolicy, event_times
+from pipelines.beam.streaming.event_time import (
+    EARLIEST,
+    LATEST,
+    NO_TIME,
+    OPEN,
+    Watermark,
+    WatermarkPolicy,
+    event_times,
+)
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MICROS = round(NOON.timestamp() * 1e6)
@@ -27,6 +36,7 @@ NAIVE = NOON.replace(tzinfo=None)
         pa.array([round(NOON.timestamp() * 1e3)], pa.int64()),
         pa.array([MICROS]),
         pa.array([MICROS * 1000]),
+        pa.array([Decimal(MICROS)], pa.decimal128(38, 9)),
     ],
 )
 def test_times_are_read_from_whatever_holds_them(values):
@@ -61,6 +71,39 @@ def test_texts_of_any_zone_are_that_moment(times, hours):
     assert event_times(pa.array([time.isoformat() for time in aware])).tolist() == expected
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_times_of_no_calendar_are_outside_of_the_bounds(unit):
+    ends = pa.array([-(2**63) + 1, None, 2**63 - 1]).cast(pa.timestamp(unit))
+    assert event_times(ends).tolist() == [EARLIEST - 1, NO_TIME, LATEST + 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "micros"),
+    [
+        (pa.array([-(2**31), 2**31 - 1], pa.int32()).cast(pa.date32()), [EARLIEST - 1, LATEST + 1]),
+        (pa.array(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"]), [EARLIEST, LATEST]),
+        (pa.array(["0001-01-01T00:00+01:00", "9999-12-31T23:59-01:00"]), [EARLIEST - 1, LATEST + 1]),
+        (pa.array(["Monday", "0001-01-01T00:00:00.000001"]), [NO_TIME, EARLIEST + 1]),
+        (pa.array([1e21, -1e21]), [LATEST + 1, EARLIEST - 1]),
+        (pa.array([-62_135_596_800, -62_135_596_800_000, -62_135_596_800_000_000]), [EARLIEST] * 3),
+        (pa.array([-1, 1, 999, 1000]).cast(pa.timestamp("ns")), [-1, 0, 0, 1]),
+        (
+            pa.array([date(1, 1, 1), date(9999, 12, 31)], pa.date64()),
+            [EARLIEST, LATEST // 86_400_000_000 * 86_400_000_000],
+        ),
+    ],
+)
+def test_times_far_away(values, micros):
+    assert event_times(values).tolist() == micros
+
+
+def test_the_latest_time_follows_the_clock_but_not_beyond_the_calendar():
+    clock = Clock(1000.0)
+    assert WatermarkPolicy(0, 0, 5 * SECOND, clock).latest() == 1005 * SECOND
+    clock.time = 1e12
+    assert WatermarkPolicy(0, 0, 5 * SECOND, clock).latest() == LATEST
+
+
 SECOND = 10**6
 
 
@@ -74,7 +117,8 @@ class Clock:
 
 def watermark(start=OPEN, now=1000.0):
     clock = Clock(now)
-    return Watermark(WatermarkPolicy(out_of_orderness=5 * SECOND, idle=10 * SECOND), start, clock), clock
+    policy = WatermarkPolicy(out_of_orderness=5 * SECOND, idle=10 * SECOND, clock=clock)
+    return Watermark(policy, start), clock
 
 
 def test_it_stays_behind_the_latest_record_and_never_goes_back():

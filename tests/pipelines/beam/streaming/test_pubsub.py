@@ -7,14 +7,18 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.io.gcp.pubsub import PubsubMessage
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from google.cloud import pubsub
 from patience import PATIENCE, wait_for
 from pubsubs import emulator, emulator_jar, own_server
 from topics import unique
 
+from pipelines.beam.streaming.source_options import SourceOptions, Timing
+
 N = 40
 PROJECT = "a-project"
-START = 1_800_000_000
+START = 1_705_305_600
 
 
 @pytest.fixture(scope="session", params=["own server", "Google's emulator"])
@@ -102,6 +106,21 @@ def stream(processes, model, sample, topic):
     return start
 
 
+def test_messages_of_untimely_times_are_dead_letters(sample):
+    options = SourceOptions("pubsub:projects/p/subscriptions/s", sample=str(sample))
+    source = options.source(("text",), None, Timing(), None)
+    message = PubsubMessage(record(0), {})
+    ahead, early = round((time.time() + 3600) * 1e6), MIN_TIMESTAMP.micros
+    found = source.batch([(message, t) for t in (START * 10**6, ahead, early)], "s", [7, 8, 9])
+    assert found.rows.tolist() == [7]
+    assert found.latest == START * 10**6
+    assert found.ingestion_time < ahead
+    assert [(bad.row, bad.reason[:14], bad.record[:8]) for bad in found.bad] == [
+        (8, "the event time", b'{"id":0,'),
+        (9, "the event time", b'{"id":0,'),
+    ]
+
+
 @pytest.mark.slow
 def test_files_are_published_with_ids_and_times(topic, millstream, model, tmp_path, encoder):
     target, letters = topic(), topic()
@@ -115,7 +134,7 @@ def test_files_are_published_with_ids_and_times(topic, millstream, model, tmp_pa
     assert sorted(value["id"] for value, _ in found) == list(range(N))
     for value, about in found:
         assert about["millstream_id"] == f"{tmp_path / 'a.jsonl'}:{value['id'] + 1}"
-        assert about["millstream_time"].startswith("2027-01-15T08:00:")
+        assert about["millstream_time"].startswith("2024-01-15T08:00:")
     vectors = np.float32([value["embedding"] for value, _ in found])
     assert np.array_equal(vectors, encoder.encode([value["text"] for value, _ in found]))
     [(data, about)] = letters.read(1)

@@ -19,7 +19,7 @@ from pipelines.enrich.enrichment import Enrichment
 pytestmark = pytest.mark.server
 
 N = 300
-START = 1_800_000_000
+START = 1_705_305_600
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pipelines.beam.streaming.sources.files import FileSource
 
 SCHEMA = pa.schema([("id", pa.int64()), ("at", pa.float64())])
 SECOND = 10**6
-NOW = 1_800_000_000
+NOW = 1_705_305_600
 
 
 def write(folder, name, ids, age=0.0):

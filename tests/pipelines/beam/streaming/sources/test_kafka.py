@@ -7,8 +7,8 @@ import time
 import pyarrow as pa
 import pytest
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
-from confluent_kafka import KafkaError
-from patience import wait_for
+from confluent_kafka import KafkaError, Producer
+from patience import PATIENCE, wait_for
 from topics import unique, write_topic
 
 from encoder.errors import ConfigurationError, TemplateError, TransientError
@@ -18,7 +18,7 @@ from pipelines.beam.streaming.sources.kafka import PartitionRead
 pytestmark = pytest.mark.server
 
 N = 500
-START = 1_800_000_000
+START = 1_705_305_600
 
 
 def record(i):
@@ -92,6 +92,24 @@ def test_a_reader_goes_on_behind_its_mark(source, kafka, topic):
     rows += [row for batch in read(again) for row in batch.rows.tolist()]
     again.close()
     assert rows == list(range(rows[-1] + 1))
+
+
+def test_timestamps_in_other_units_and_of_the_future_are_dead_letters(source, kafka):
+    """Some producers write micro- or nanoseconds; another one's clock is wrong."""
+    name = kafka.create_topic(unique("events"), message_timestamp_after_max_ms=str(2**63 - 1))
+    millis = START * 1000
+    times = (millis, millis * 1000, millis * 10**6, (round(time.time()) + 3600) * 1000, millis + 1)
+    producer = Producer({"bootstrap.servers": kafka.address})
+    for i, at in enumerate(times):
+        producer.produce(name, record(i), timestamp=at)
+    assert producer.flush(PATIENCE) == 0
+    [part] = source(name=name, field=None).split(20)
+    reader = part.create_reader(None, None)
+    batches = read(reader)
+    assert ids(batches) == [0, 4]
+    assert [bad.row for batch in batches for bad in batch.bad] == [1, 2, 3]
+    assert reader.get_checkpoint_mark().partitions[0].watermark == (millis + 1) * 1000
+    reader.close()
 
 
 def test_whoever_goes_on_takes_over_the_consumer(source, kafka, topic):

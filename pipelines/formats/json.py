@@ -1,7 +1,8 @@
 """JSON lines: one object a line, parsed by pyarrow in whole blocks; bad lines are found one by one.
 
 pyarrow alone decides what is valid, so a line's neighbours do not change the result. Blank lines are no
-records. Fields that the schema lacks are ignored; strings stay strings, whatever they look like.
+records. Fields that the schema lacks are ignored; strings stay strings, whatever they look like. Lines with a
+number that its column would round are bad.
 """
 
 import re
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pyarrow import json
 
 from encoder.errors import InputError
+from pipelines.formats.json_numbers import has_floats, inner_types, large_numbers, long_numbers, rounded
 from pipelines.formats.row_boundaries import Block
 from pipelines.records.bad_rows import one_line
 from pipelines.records.fields import conform
@@ -26,11 +28,15 @@ __all__ = ["JsonDecoder"]
 _OPEN, _CLOSE = b"{}"
 _BLANKS = b" \t\r\n"
 _SHOWN = 60  # characters of a value in a reason
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string"}
+_DECIMAL = int | float
+_KINDS: dict[Any, str] = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "a string", _DECIMAL: "a number"
+}  # fmt: skip
 _HINTS = (
     (pt.is_boolean, bool),
     (pt.is_integer, int),
     (pt.is_floating, float),
+    (pt.is_decimal, _DECIMAL),
     (pt.is_string, str),
     (pt.is_large_string, str),
 )
@@ -49,15 +55,37 @@ class JsonDecoder:
                 f"{path}: JSON lines cannot be read as {schema.types} ({one_line(error)})"
             ) from error
         self._row = msgspec.json.Decoder(_struct_of(schema))
+        self._has_floats = has_floats(schema.types)
+        self._checks_lines = _has_decimals(schema.types)  # pyarrow reads the text "1" as a decimal
 
     def __call__(self, block: Block) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
         """Decode a block; returns what `TextDecoder` returns."""
-        rows = _objects(block)
+        rows = None if self._checks_lines else _objects(block)
         if rows is not None and is_utf8(block.buffer):
             batch = self._parse(block.buffer, len(rows))
             if not isinstance(batch, str):
-                return batch, rows, {}
-        return self._isolate(block)
+                return self._without_rounded(block, batch, rows, {})
+        return self._without_rounded(block, *self._isolate(block))
+
+    def _without_rounded(
+        self, block: Block, batch: pa.RecordBatch, rows: NDArray[np.int64], bad: dict[int, str]
+    ) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
+        """The rows whose numbers are as they were written; the others are bad."""
+        if not self._has_floats or not len(rows):
+            return batch, rows, bad
+        places = long_numbers(block.buffer) + block.start
+        suspects = [np.searchsorted(block.ends, places, side="right")] if len(places) else []
+        suspects += [rows[large] for column in batch.columns if len(large := large_numbers(column))]
+        if not suspects:
+            return batch, rows, bad
+        starts, found = block.starts, {}
+        for row in np.intersect1d(rows, np.concatenate(suspects)).tolist():
+            if reason := rounded(block.data[starts[row] : block.ends[row]], self._schema):
+                found[row] = reason
+        if not found:
+            return batch, rows, bad
+        good = ~np.isin(rows, list(found))
+        return batch.filter(pa.array(good)), rows[good], bad | found
 
     def _table(self, data: pa.Buffer | bytes) -> pa.Table:
         return json.read_json(
@@ -171,6 +199,10 @@ def _struct_of(fields: Iterable[pa.Field], name: str = "Row") -> type[msgspec.St
         [(python, _hint(field.type) | None, None) for python, field in zip(names, fields, strict=True)],
         rename=dict(zip(names, (field.name for field in fields), strict=True)),
     )
+
+
+def _has_decimals(kinds: Iterable[pa.DataType]) -> bool:
+    return any(pt.is_decimal(kind) or _has_decimals(inner_types(kind)) for kind in kinds)
 
 
 def _hint(kind: pa.DataType) -> Any:

@@ -1,10 +1,16 @@
-"""The columns of JSON lines, inferred from a sample of values."""
+"""The columns of JSON lines, inferred from a sample of values.
+
+A column has the type that holds the most of the values exactly, the narrowest of those that hold as many.
+Records with other values become dead letters.
+"""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
+
+from pipelines.formats.json_numbers import fits_double
 
 __all__ = ["Seen", "fields_of"]
 
@@ -12,7 +18,12 @@ _KINDS: dict[type, str] = {
     bool: "bool", int: "number", float: "number", str: "string", list: "list", dict: "object"
 }  # fmt: skip
 _PREFERENCE = ("string", "number", "object", "list", "bool")  # between kinds that are equally frequent
-_INT64, _UINT64 = 2**63, 2**64
+_NUMBERS: tuple[tuple[pa.DataType, Callable[[int], bool]], ...] = (
+    (pa.int64(), lambda number: -(2**63) <= number < 2**63),
+    (pa.uint64(), lambda number: 0 <= number < 2**64),
+    (pa.decimal128(38, 0), lambda number: abs(number) < 10**38),
+    (pa.float64(), fits_double),
+)
 
 
 class Seen:
@@ -26,8 +37,8 @@ class Seen:
         self.fields: dict[str, Seen] = {}
         self._items: Seen | None = None
         self._kinds: Counter[str] = Counter()
-        self._fractions = False
-        self._low = self._high = 0
+        self._whole: Counter[int] = Counter()
+        self._fractions = 0
 
     def add(self, value: Any) -> None:
         """Add a value decoded from JSON."""
@@ -35,9 +46,9 @@ class Seen:
             return
         self._kinds[_KINDS[type(value)]] += 1
         if type(value) is int:
-            self._low, self._high = min(self._low, value), max(self._high, value)
+            self._whole[value] += 1
         elif type(value) is float:
-            self._fractions = True
+            self._fractions += 1
         elif type(value) is list:
             self._items = self._items or Seen()
             for item in value:
@@ -68,11 +79,12 @@ class Seen:
         return pa.string() if kind == "string" else pa.bool_()
 
     def _number(self) -> pa.DataType:
-        if not self._fractions and self._low >= -_INT64 and self._high < _INT64:
-            return pa.int64()
-        return (
-            pa.uint64() if not self._fractions and self._low == 0 and self._high < _UINT64 else pa.float64()
-        )
+        """The type that holds the most numbers."""
+        held = {
+            kind: sum(n for number, n in self._whole.items() if holds(number)) for kind, holds in _NUMBERS
+        }
+        held[pa.float64()] += self._fractions
+        return max(held, key=lambda kind: held[kind])  # the first of equals
 
 
 def fields_of(seen: Seen) -> list[pa.Field]:

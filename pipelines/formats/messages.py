@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.json_inference import Seen, fields_of
+from pipelines.formats.json_objects import careful_decode, suspicious
 from pipelines.formats.row_boundaries import Block
 from pipelines.formats.text import TEXT
 from pipelines.records.bad_rows import one_line
@@ -70,8 +71,35 @@ def _from_text(value: bytes) -> dict[str, Any]:
 _DECODERS: dict[str, Callable[[bytes], dict[str, Any]]] = {"json": _from_json, "text": _from_text}
 
 
-def decode_objects(values: Sequence[Value], kind: PlainFormat) -> Objects:
-    """Decode values as dictionaries."""
+def decode_objects(values: Sequence[Value], kind: PlainFormat, *, as_written: bool = False) -> Objects:
+    """Decode values as dictionaries.
+
+    Args:
+        values: of messages.
+        kind: their format.
+        as_written: keep JSON numbers that a double does not hold as `msgspec.Raw`, which only a JSON encoder
+            writes; else they are bad.
+    """
+    found = _decoded(values, kind)
+    if kind == "text" or not found.records:
+        return found
+    taken = [value for row in found.rows if (value := values[row]) is not None]
+    changed = {
+        row: careful_decode(taken[row], as_written=as_written) for row in suspicious(taken, found.records)
+    }
+    for row, record in changed.items():
+        if isinstance(record, dict):
+            found.records[row] = record
+        else:
+            found.bad[found.rows[row]] = record
+    bad = {row for row, record in changed.items() if isinstance(record, str)}
+    if not bad:
+        return found
+    good = [row for row in range(len(taken)) if row not in bad]
+    return Objects([found.records[row] for row in good], [found.rows[row] for row in good], found.bad)
+
+
+def _decoded(values: Sequence[Value], kind: PlainFormat) -> Objects:
     decode = _json.decode if kind == "json" else _from_text
     try:
         return Objects([decode(value) for value in values], list(range(len(values))), {})  # type: ignore[arg-type] # None is an error like others
@@ -178,7 +206,7 @@ def columns_seen(values: Sequence[Value], kind: PlainFormat) -> pa.Schema:
     if kind == "text":
         return pa.schema([(TEXT, pa.string())])
     seen = Seen()
-    for record in decode_objects(values, kind).records:
+    for record in _decoded(values, kind).records:
         seen.add_object(record)
     return pa.schema(fields_of(seen))
 

@@ -63,6 +63,7 @@ class PlainValues:
         self._kind = plan.plain_format
         self._fields = plan.template.fields
         self._needs_objects = plan.needs_objects
+        self._as_written = plan.settings.format == "json"
         self._schema = schema
         self._kept = [] if schema is None else list(kept_columns(plan, schema))
         self._decoder: JsonDecoder | None = None
@@ -71,7 +72,7 @@ class PlainValues:
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
         if self._schema is None:
-            records, good, reasons = decode_objects(values, self._kind)
+            records, good, reasons = decode_objects(values, self._kind, as_written=self._as_written)
             return Decoded(
                 np.array(good, np.int64), text_columns(records, self._fields), records, None, reasons
             )
@@ -79,7 +80,7 @@ class PlainValues:
         rows, objects = np.array(good, np.int64), None
         if self._needs_objects:
             wanted = values if len(rows) == len(values) else [values[row] for row in good]
-            objects, good, more = decode_objects(wanted, self._kind)
+            objects, good, more = decode_objects(wanted, self._kind, as_written=self._as_written)
             reasons |= {int(rows[row]): reason for row, reason in more.items()}
             if more:
                 batch, rows = batch.take(pa.array(good)), rows[good]

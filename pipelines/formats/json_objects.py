@@ -1,0 +1,90 @@
+"""JSON objects that decoders change in silence: keys appear twice, or a double does not hold a number."""
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from pipelines.formats.json_numbers import fits_double, long_numbers
+from pipelines.records.bad_rows import one_line
+
+__all__ = ["careful_decode", "suspicious"]
+
+_CHUNK = 1 << 18  # fits a core's cache
+_COLON, _QUOTE, _SPACE = map(np.uint8, b':" ')
+_HIDDEN = (rb"\u0022", rb"\u0020", rb"\u003a", rb"\u003A")  # escapes that hide what `_n_keys` counts
+_encode = msgspec.json.Encoder().encode
+
+
+def suspicious(values: Sequence[bytes], records: Sequence[dict[str, Any]]) -> list[int]:
+    """The positions of values that may not be what they were decoded as; more than there are."""
+    data = b"\n".join(values)
+    ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1)
+    found = set(np.searchsorted(ends, long_numbers(data), side="right").tolist())
+    n_keys = _n_keys(data)
+    if n_keys != sum(map(len, records)):
+        hidden = any(escape in data for escape in _HIDDEN)
+        if hidden or n_keys != _n_keys(_encode(records)):
+            found |= {i for i, value in enumerate(values) if _n_keys(value) != _n_keys(_encode(records[i]))}
+            found |= {i for i, value in enumerate(values) if any(escape in value for escape in _HIDDEN)}
+    return sorted(found)
+
+
+def _n_keys(data: bytes) -> int:
+    """How many colons follow a quote or a space: as many as there are keys, and some inside of texts."""
+    text = np.frombuffer(data, np.uint8)
+    before, here = text[:-1], text[1:]
+    n_keys = 0
+    for start in range(0, len(here), _CHUNK):
+        left = before[start : start + _CHUNK]
+        colons = here[start : start + _CHUNK] == _COLON
+        n_keys += int(np.count_nonzero(colons & ((left == _QUOTE) | (left <= _SPACE))))
+    return n_keys
+
+
+def careful_decode(value: bytes, *, as_written: bool) -> dict[str, Any] | str:
+    """Decode an object that is JSON.
+
+    Args:
+        value: the object.
+        as_written: what to do with a number that a double does not hold: keep it as `msgspec.Raw`, which only
+            JSON can hold, or refuse the object.
+
+    Returns:
+        The object, or what is wrong with it.
+    """
+    try:
+        json.loads(value, object_pairs_hook=_once)
+        record: dict[str, Any] = _DECODERS[as_written].decode(value)
+    except _Changed as error:
+        return str(error)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        return f"not JSON: {one_line(error)}"
+    return record
+
+
+class _Changed(Exception):
+    """A value would not be what it was."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Changed(f"field {twice!r} appears twice")
+
+
+def _number(text: str) -> float | msgspec.Raw:
+    return float(text) if fits_double(Decimal(text)) else msgspec.Raw(text.encode())
+
+
+def _double(text: str) -> float:
+    if not fits_double(Decimal(text)):
+        raise _Changed(f"the number {text} has more digits than a double holds")
+    return float(text)
+
+
+_DECODERS = tuple(msgspec.json.Decoder(dict[str, Any], float_hook=hook) for hook in (_double, _number))

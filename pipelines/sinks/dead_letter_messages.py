@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipelines.records.bad_rows import ID, BadRow, DeadLetter
 from pipelines.sinks.dead_letters import bad_row_id
-from pipelines.sinks.kafka import Outgoing, TopicSink
+from pipelines.sinks.kafka import Outgoing, TopicSink, header_bytes
 
 __all__ = ["DEAD_LETTER_SCHEMA", "dead_letter_batch", "dead_letter_headers", "dead_letter_message"]
 
@@ -33,7 +33,15 @@ def dead_letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
 
 
 def _prefixed(about: Mapping[str, str]) -> list[tuple[str, bytes | None]]:
-    return [(f"{_PREFIX}{name}", value.encode()) for name, value in about.items()]
+    return [(f"{_PREFIX}{name}", value.encode("utf-8", "backslashreplace")) for name, value in about.items()]
+
+
+def _headers_of(message: Any) -> tuple[list[tuple[str, bytes | None]], str | None]:
+    """The headers of a message; none, and why, if they cannot be read."""
+    try:
+        return list(message.headers() or ()), None
+    except (SystemError, UnicodeError):
+        return [], "a header's name is not UTF-8"
 
 
 DEAD_LETTER_SCHEMA = pa.schema(
@@ -53,7 +61,7 @@ DEAD_LETTER_SCHEMA = pa.schema(
 
 
 def dead_letter_message(message: Any, letter: DeadLetter, sink: TopicSink) -> Outgoing:
-    """A dead letter as a message; a value too large for the topic is left out, and a header says so."""
+    """A dead letter as a message, without what the topic does not take; a header names what was left out."""
     about = {
         "topic": message.topic(),
         "partition": str(message.partition()),
@@ -62,18 +70,24 @@ def dead_letter_message(message: Any, letter: DeadLetter, sink: TopicSink) -> Ou
         "task.id": "0",
         "stage": letter.stage,
         "class.name": _CLASS,
-        "exception.class.name": "encoder.errors.InputError",
+        "exception.class.name": letter.error,
         "exception.message": letter.reason,
-        "exception.stacktrace": f"encoder.errors.InputError: {letter.reason}",
+        "exception.stacktrace": f"{letter.error}: {letter.reason}",
     }
-    explained = _prefixed(about)
-    headers = [*(message.headers() or ()), *explained]
-    whole = Outgoing(message.value(), message.key(), headers)
-    if not sink.too_large(whole):
-        return whole
-    omitted = (f"{_PREFIX}value.omitted", f"{len(message.value() or b'')} bytes".encode())
-    key = message.key() if len(message.key() or b"") < sink.max_bytes // 2 else None
-    return Outgoing(None, key, [*explained, omitted])
+    headers, hindrance = _headers_of(message)
+    explained = _prefixed(about | ({"headers.omitted": hindrance} if hindrance else {}))
+    key, value = message.key(), message.value()
+    sizes = {"value": len(value or b""), "headers": header_bytes(headers), "key": len(key or b"")}
+    made = Outgoing(value, key, [*headers, *explained])
+    while sizes and sink.too_large(made):
+        largest = max(sizes, key=sizes.__getitem__)
+        explained += _prefixed({f"{largest}.omitted": f"{sizes.pop(largest)} bytes"})
+        made = Outgoing(
+            value if "value" in sizes else None,
+            key if "key" in sizes else None,
+            [*(headers if "headers" in sizes else ()), *explained],
+        )
+    return made
 
 
 def dead_letter_batch(messages: Sequence[Any], letters: Sequence[DeadLetter]) -> pa.RecordBatch:
@@ -89,7 +103,7 @@ def dead_letter_batch(messages: Sequence[Any], letters: Sequence[DeadLetter]) ->
                 "timestamp": message.timestamp()[1],
                 "key": message.key(),
                 "value": message.value(),
-                "headers": [{"name": name, "value": value} for name, value in message.headers() or ()],
+                "headers": [{"name": name, "value": value} for name, value in _headers_of(message)[0]],
                 "stage": letter.stage,
                 "reason": letter.reason,
             }

@@ -13,7 +13,7 @@ from pipelines.formats import RecordFormat
 if TYPE_CHECKING:
     from confluent_kafka import Producer
 
-__all__ = ["Encode", "Headers", "Outgoing", "TopicSink", "arrow_messages", "record_encoder"]
+__all__ = ["Encode", "Headers", "Outgoing", "TopicSink", "arrow_messages", "header_bytes", "record_encoder"]
 
 Headers = list[tuple[str, str | bytes | None]] | None
 Scores = Sequence[tuple[str, pa.Array]]
@@ -32,6 +32,11 @@ class Outgoing(NamedTuple):
     value: bytes | None
     key: bytes | None
     headers: Headers = None
+
+
+def header_bytes(headers: Headers) -> int:
+    """About the size of headers in a message."""
+    return sum(_PER_HEADER + len(name) + len(value or b"") for name, value in headers or ())
 
 
 def record_encoder(kind: RecordFormat, fields: Sequence[str] | None) -> Encode:
@@ -139,9 +144,7 @@ class TopicSink:
 
     def too_large(self, message: Outgoing) -> bool:
         """Whether the topic would refuse a message."""
-        size = len(message.value or b"") + len(message.key or b"")
-        for name, value in message.headers or ():
-            size += _PER_HEADER + len(name) + len(value or b"")
+        size = len(message.value or b"") + len(message.key or b"") + header_bytes(message.headers)
         return size > self.max_bytes
 
     def send(

@@ -15,6 +15,7 @@ from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import Value, decode_columns, decode_objects, object_columns, text_columns
 from pipelines.formats.schema_registry import FramedDecoder
 from pipelines.records.bad_rows import DeadLetter
+from pipelines.records.isolation import step
 from pipelines.worker.columns import kept_columns
 from pipelines.worker.plan import Plan
 from pipelines.worker.telemetry.tracing import OFF, Spans
@@ -143,12 +144,14 @@ class RecordDecoder:
 
         Raises:
             RegistryUnavailable: a schema cannot be fetched now; no value is at fault.
+            StepFailed: a value may be at fault: decode fewer together.
         """
         began = time.time_ns()
-        rows, texts, records, columns, reasons = self._decode(values)
+        with step("VALUE_CONVERTER"):
+            rows, texts, records, columns, reasons = self._decode(values)
         letters = [DeadLetter(row, "VALUE_CONVERTER", reason) for row, reason in reasons.items()]
         self._spans.passed("decode", began)
-        with self._spans.step("encode"):
+        with self._spans.step("encode"), step("TRANSFORMATION"):
             batch, bad = self._enrichment(texts, model.encoder, model.label)
         if bad:
             letters += [DeadLetter(int(rows[i]), "TRANSFORMATION", reason) for i, reason in bad.items()]

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError, RegistryUnavailable
 from pipelines.enrich.model_follower import ModelFollower
+from pipelines.records.isolation import isolate, letter_of
 from pipelines.worker.commit import Aborted, Commits, stop_error
 from pipelines.worker.decode import RecordDecoder
 from pipelines.worker.error_budget import ErrorBudget
-from pipelines.worker.sinks import Outputs
+from pipelines.worker.sinks import Encoded, Outputs
 from pipelines.worker.source import MessageBatch, Source
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 from pipelines.worker.telemetry.tracing import OFF, Spans
@@ -172,24 +173,36 @@ class Worker:
         self._source.rewind()
 
     def _process(self, messages: MessageBatch) -> None:
-        begin = time.perf_counter()
-        values = [message.value() for message in messages.messages]
-        model = self._follower.current()
-        enriched = self._decode(values, model)
-        self._metrics.encoded(len(values), sum(map(len, filter(None, values))), time.perf_counter() - begin)
+        model, fresh = self._follower.current(), self._fresh(messages)
+        n_bytes, seconds = 0, 0.0
+
+        def encoded(first: int, stop: int) -> Encoded:
+            nonlocal n_bytes, seconds
+            begin = time.perf_counter()
+            part = messages.slice(first, stop)
+            values = [message.value() for message in part.messages]
+            enriched = self._decode(values, model)
+            seconds += time.perf_counter() - begin
+            made = self._outputs.encode(part, enriched, None if fresh is None else fresh[first:stop])
+            n_bytes += sum(map(len, filter(None, values)))
+            return made
+
+        done, failed = isolate(len(messages), encoded)
+        self._metrics.encoded(len(messages), n_bytes, seconds)
         self._oldest = self._oldest or messages.messages[0].timestamp()[1] / 1000
-        fresh = self._fresh(messages)
+        letters = [letter_of(row, error) for row, error in failed.items()]
+        for first, part in done:
+            letters += [one._replace(row=first + one.row) for one in (*part.enriched.letters, *part.letters)]
         if self._outputs.has_topics:
             self._commits.begin()
         with self._spans.step("send"):
-            large, n_bytes = self._outputs.send(messages, enriched, fresh)
-        letters = enriched.letters + large
+            self._n_bytes += sum(self._outputs.send(part) for _, part in done)
         if letters:
+            letters.sort()
             self._metrics.dead(len(letters), letters[-1].reason)
             self._outputs.send_letters(messages, letters, fresh)
-        self._budget.spend(len(values), len(letters), letters[-1].reason if letters else "")
-        self._n_records += len(values)
-        self._n_bytes += n_bytes
+        self._budget.spend(len(messages), len(letters), letters[-1].reason if letters else "")
+        self._n_records += len(messages)
 
     def _fresh(self, messages: MessageBatch) -> NDArray[np.bool_] | None:
         """Which messages have not been sent to topics yet; None for all."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,18 +10,39 @@ from numpy.typing import NDArray
 
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.records.bad_rows import DeadLetter
+from pipelines.records.isolation import step
 from pipelines.sinks.dead_letter_messages import dead_letter_batch, dead_letter_message
-from pipelines.sinks.kafka import Outgoing, TopicSink, arrow_messages
+from pipelines.sinks.kafka import Headers, Outgoing, TopicSink, arrow_messages
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.worker.source import MessageBatch
 
-__all__ = ["Encode", "Outputs"]
+__all__ = ["Encode", "Encoded", "Outputs"]
 
 Encode = Callable[[EnrichedBatch], list[bytes]]
 """Encodes enriched records as values of messages."""
 
 _LEAST_RUN = 16
 Mask = NDArray[np.bool_] | None
+
+
+class Encoded(NamedTuple):
+    """Enriched records as the outputs take them.
+
+    Attributes:
+        messages: the messages that they came from.
+        enriched: the records.
+        values: of the messages to send.
+        keys: of the messages to send.
+        headers: of the messages to send, or None if they have none.
+        letters: dead letters for records that are too large for the topics.
+    """
+
+    messages: MessageBatch
+    enriched: EnrichedBatch
+    values: Sequence[bytes] = ()
+    keys: Sequence[bytes | None] = ()
+    headers: Sequence[Headers] | None = None
+    letters: Sequence[DeadLetter] = ()
 
 
 class Outputs:
@@ -61,27 +82,30 @@ class Outputs:
         """Whether anything goes to topics."""
         return bool(self._topics) or self._letters_topic is not None
 
-    def send(
-        self, messages: MessageBatch, enriched: EnrichedBatch, fresh: Mask
-    ) -> tuple[list[DeadLetter], int]:
-        """Send records to the topics and add them to the files.
+    def encode(self, messages: MessageBatch, enriched: EnrichedBatch, fresh: Mask) -> Encoded:
+        """Make messages of records; nothing is sent yet.
 
         Args:
             messages: the messages that they came from.
             enriched: the records.
             fresh: `(n,)` bool, which messages have not been sent to topics yet; None for all.
 
-        Returns:
-            Dead letters for records that are too large for the topics, and the number of bytes sent.
+        Raises:
+            StepFailed: a record may be at fault: encode fewer together.
         """
-        if self._files is not None:
-            _add_by_partition(self._files, messages, enriched.rows, enriched.batch)
         if self._smallest is None:
-            return [], 0
-        if self._encode is None:
-            return self._send_batches(enriched, fresh)
+            return Encoded(messages, enriched)
+        with step("TASK_PUT"):
+            if self._encode is None:
+                return self._batches(messages, enriched, fresh)
+            return self._messages(self._encode(enriched), messages, enriched, fresh)
+
+    def _messages(
+        self, values: list[bytes], messages: MessageBatch, enriched: EnrichedBatch, fresh: Mask
+    ) -> Encoded:
+        """A message for each record."""
+        assert self._smallest is not None
         rows: list[int] = enriched.rows.tolist()
-        values = self._encode(enriched)
         sources = messages.messages
         if len(rows) < len(sources):
             sources = [sources[row] for row in rows]
@@ -96,9 +120,16 @@ class Outputs:
             wanted, letters = self._that_fit(every, rows, map(Outgoing, values, keys, headers))
         if wanted is not None:
             values, keys, headers = ([column[i] for i in wanted] for column in (values, keys, headers))
+        return Encoded(messages, enriched, values, keys, headers, letters)
+
+    def send(self, encoded: Encoded) -> int:
+        """Send records to the topics and add them to the files; gives the number of bytes sent."""
+        messages, enriched, values, keys, headers, _ = encoded
+        if self._files is not None:
+            _add_by_partition(self._files, messages, enriched.rows, enriched.batch)
         for sink in self._topics:
             sink.send(values, keys, headers)
-        return letters, sum(map(len, values))
+        return sum(map(len, values))
 
     def _that_fit(
         self, wanted: Sequence[int], rows: list[int], messages: Iterable[Outgoing]
@@ -112,17 +143,15 @@ class Outputs:
                 fit.append(i)
         return fit, letters
 
-    def _send_batches(self, enriched: EnrichedBatch, fresh: Mask) -> tuple[list[DeadLetter], int]:
-        """Send records as Arrow batches."""
+    def _batches(self, messages: MessageBatch, enriched: EnrichedBatch, fresh: Mask) -> Encoded:
+        """Messages of many records each, as Arrow batches."""
         batch, rows = enriched.batch, enriched.rows
         if fresh is not None:
             kept = np.flatnonzero(fresh[rows])
             batch, rows = batch.take(pa.array(kept)), rows[kept]
         values, large = arrow_messages(batch, min(sink.max_bytes for sink in self._topics))
-        for sink in self._topics:
-            sink.send(values, [None] * len(values))
         letters = [self._too_large(int(rows[i]), batch.slice(i, 1).nbytes) for i in large]
-        return letters, sum(map(len, values))
+        return Encoded(messages, enriched, values, [None] * len(values), None, letters)
 
     def _too_large(self, row: int, size: int) -> DeadLetter:
         assert self._smallest is not None

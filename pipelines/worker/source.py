@@ -43,6 +43,13 @@ class MessageBatch:
     def __len__(self) -> int:
         return len(self.messages)
 
+    def slice(self, first: int, stop: int) -> "MessageBatch":
+        """The messages from `first` up to `stop` (exclusive)."""
+        if stop - first == len(self):
+            return self
+        part = slice(first, stop)
+        return MessageBatch(self.messages[part], self.partitions[part], self.offsets[part])
+
     def select(self, mask: NDArray[np.bool_]) -> "MessageBatch":
         """The messages where the mask is true."""
         if mask.all():

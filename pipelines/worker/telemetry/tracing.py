@@ -108,7 +108,11 @@ class _On:
         """Links to the traces of messages, the first few different ones."""
         seen: set[int] = set()
         for message in messages:
-            if not (headers := message.headers()):
+            try:
+                headers = message.headers()
+            except (SystemError, UnicodeError):  # a name that is not UTF-8
+                continue
+            if not headers:
                 continue
             carrier = {name: (value or b"").decode("latin-1") for name, value in headers if name in _CONTEXT}
             if not carrier:

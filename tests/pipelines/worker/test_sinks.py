@@ -42,6 +42,12 @@ def as_json(made):
     return record_encoder("json", None)(made.records, made.batch["embedding"], made.label)
 
 
+def sent(outputs, messages, made, fresh):
+    """Send records; gives the dead letters and the number of bytes."""
+    encoded = outputs.encode(messages, made, fresh)
+    return encoded.letters, outputs.send(encoded)
+
+
 @pytest.fixture
 def producer():
     return FakeProducer()
@@ -58,22 +64,22 @@ def topics(producer, **limits):
 
 def test_records_go_to_every_topic(producer):
     outputs = Outputs(topics=topics(producer, out=10_000, two=10_000), encode=as_json)
-    letters, n_bytes = outputs.send(messages(4), made_of([1, 1], [1, 3]), None)
-    assert (keys(producer), keys(producer, "two"), letters) == ([1, 3], [1, 3], [])
+    letters, n_bytes = sent(outputs, messages(4), made_of([1, 1], [1, 3]), None)
+    assert (keys(producer), keys(producer, "two"), list(letters)) == ([1, 3], [1, 3], [])
     assert n_bytes == sum(len(value) for name, value, _ in producer.sent if name == "out")
 
 
 def test_topics_do_not_get_twice_what_is_read_again_for_files(producer):
     outputs = Outputs(topics=topics(producer), encode=as_json)
     fresh = np.array([False, False, True, True])
-    outputs.send(messages(4), made_of([1] * 3, [0, 2, 3]), fresh)
+    sent(outputs, messages(4), made_of([1] * 3, [0, 2, 3]), fresh)
     assert keys(producer) == [2, 3]
 
 
 @pytest.mark.parametrize("fresh", [None, np.array([True, True, True, False])])
 def test_what_is_too_large_for_one_topic_is_a_letter(fresh, producer):
     outputs = Outputs(topics=topics(producer, out=9000, small=2000), encode=as_json)
-    letters, _ = outputs.send(messages(4), made_of([1, 5000, 1, 5000], [0, 1, 2, 3]), fresh)
+    letters, _ = sent(outputs, messages(4), made_of([1, 5000, 1, 5000], [0, 1, 2, 3]), fresh)
     large = [1, 3] if fresh is None else [1]
     assert [letter.row for letter in letters] == large
     assert "topic 'small' takes" in letters[0].reason
@@ -82,7 +88,7 @@ def test_what_is_too_large_for_one_topic_is_a_letter(fresh, producer):
 
 def test_arrow_batches(producer):
     outputs = Outputs(topics=topics(producer))
-    letters, _ = outputs.send(messages(4), made_of([1] * 3, [0, 2, 3]), np.array([False, True, True, True]))
+    letters, _ = sent(outputs, messages(4), made_of([1] * 3, [0, 2, 3]), np.array([False, True, True, True]))
     [(_, value, key)] = producer.sent
     assert (pa.ipc.open_stream(value).read_all()["id"].to_pylist(), key, letters) == ([2, 3], None, [])
 
@@ -98,7 +104,7 @@ def test_files_get_the_rows_of_their_partitions():
     outputs = Outputs(files=files, letters_files=letter_files)
     assert (outputs.has_topics, outputs.files) == (False, [files, letter_files])
     batch = messages(9, partitions=3)
-    outputs.send(batch, made_of([1] * 7, [0, 1, 2, 3, 4, 5, 6]), None)
+    sent(outputs, batch, made_of([1] * 7, [0, 1, 2, 3, 4, 5, 6]), None)
     outputs.send_letters(batch, [DeadLetter(8, "TASK_PUT", "x"), DeadLetter(7, "TASK_PUT", "x")], None)
     assert files.flush([0, 1, 2], 30)
     assert letter_files.flush([0, 1, 2], 30)

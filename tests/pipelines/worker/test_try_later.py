@@ -1,54 +1,19 @@
 """A schema that cannot be had for a while: the worker reads its messages again, and sends nothing twice."""
 
 import threading
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from faults.messages import FakeMessage, batch_of
+from faults.messages import FakeMessage, FakeSource
 
 from encoder.errors import RegistryUnavailable
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
-from pipelines.worker.offsets import PartitionIndex, Positions
+from pipelines.worker.sinks import Encoded
 from pipelines.worker.telemetry.metrics import WorkerMetrics
-
-
-class FakeSource:
-    """One partition, read from its position in batches of `size`."""
-
-    def __init__(self, n, size, start, stopping):
-        self.partitions, self.positions = PartitionIndex(), Positions()
-        self.rebalances = 0
-        self._n, self._size, self._start, self._stopping = n, size, start, stopping
-        self._held = False
-
-    def subscribe(self, listener):
-        self.partitions.number("in", 0)
-        self.positions.begin(0, listener.assigned(0, *self._start))
-
-    def consume(self, *_):
-        position = self.positions.next(0)
-        if position >= self._n:
-            self._stopping.set()
-        if self._held or position >= self._n:
-            time.sleep(0.01)
-            return batch_of([])
-        end = min(position + self._size, self._n)
-        batch = batch_of([FakeMessage(b"v", offset_=offset) for offset in range(position, end)])
-        return batch.select(self.positions.take(batch.partitions, batch.offsets))
-
-    def idle(self):
-        pass
-
-    def give_back(self, messages):
-        self.positions.give_back(messages.partitions, messages.offsets)
-
-    def hold(self, partitions):
-        self._held = bool(set(partitions))
 
 
 class FakeFiles:
@@ -82,12 +47,15 @@ class FakeOutputs:
         self.sent = []
         self._away = list(away)
 
-    def send(self, messages, made, fresh):
+    def encode(self, messages, made, fresh):
         if self._away and self._away.pop(0):
             raise RegistryUnavailable("the schema registry is away")
         wanted = np.ones(len(made.rows), bool) if fresh is None else fresh
-        self.sent += messages.offsets[wanted].tolist()
-        return [], 0
+        return Encoded(messages, made, messages.offsets[wanted].tolist())
+
+    def send(self, encoded):
+        self.sent += encoded.values
+        return 0
 
 
 class FakeCommits:
@@ -121,7 +89,7 @@ def run(monkeypatch):
         stopping = threading.Event()
         outputs, commits = FakeOutputs([FakeFiles(begin) for begin in files], away), FakeCommits(refused)
         Worker(
-            source=FakeSource(60, 10, start, stopping),
+            source=FakeSource([FakeMessage(b"v", offset_=i) for i in range(60)], 10, stopping, start),
             decoder=decode,
             follower=SimpleNamespace(current=lambda: None),
             outputs=outputs,

@@ -21,6 +21,8 @@ from pipelines.enrich import Layout
 from pipelines.enrich.columns import VectorFormat, repeated, score_columns, score_fields
 from pipelines.formats.messages import Value
 from pipelines.records.bad_rows import DeadLetter
+from pipelines.records.fields import join_batches
+from pipelines.records.isolation import fault_of, isolate
 from pipelines.records.template import TextTemplate
 from pipelines.records.utf8 import not_utf8
 
@@ -135,7 +137,7 @@ class Enrichment:
     def __call__(
         self, batch: pa.RecordBatch, encoder: Encoder, label: str, room: NDArray[Any] | None = None
     ) -> Enriched:
-        """Enrich a batch.
+        """Enrich a batch; a row that cannot be enriched, whatever raises, is bad.
 
         Args:
             batch: records with any columns.
@@ -144,6 +146,23 @@ class Enrichment:
             room: `(n, dim)` of the vectors' dtype, as `out` of `Encoder.encode`. The column is a view of it,
                 so reuse it only when you are done with the batch.
         """
+
+        def enriched(first: int, stop: int) -> Enriched:
+            whole = stop - first == batch.num_rows
+            rows = batch if whole else batch.slice(first, stop - first)
+            return self._enriched(rows, encoder, label, room if whole else None)
+
+        done, failed = isolate(batch.num_rows, enriched)
+        if len(done) == 1 and not failed:
+            return done[0][1]
+        schema = self.schema(batch.schema, encoder)
+        bad = {row: fault_of(error) for row, error in failed.items()}
+        bad |= {first + row: reason for first, part in done for row, reason in part.bad.items()}
+        return Enriched(join_batches([part.batch for _, part in done], schema), dict(sorted(bad.items())))
+
+    def _enriched(
+        self, batch: pa.RecordBatch, encoder: Encoder, label: str, room: NDArray[Any] | None
+    ) -> Enriched:
         texts = self.template.apply(batch)
         bad = _bad_texts(texts, self.template.source)
         if bad:

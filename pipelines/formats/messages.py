@@ -18,6 +18,8 @@ from pipelines.formats.json_objects import careful_decode, suspicious
 from pipelines.formats.row_boundaries import Block
 from pipelines.formats.text import TEXT
 from pipelines.records.bad_rows import one_line
+from pipelines.records.fields import join_batches
+from pipelines.records.isolation import fault_of, isolate
 
 __all__ = [
     "Columns",
@@ -214,7 +216,7 @@ def columns_seen(values: Sequence[Value], kind: PlainFormat) -> pa.Schema:
 def decode_columns(
     values: Sequence[Value], kind: PlainFormat, schema: pa.Schema, decoder: JsonDecoder | None
 ) -> Columns:
-    """Decode values into columns.
+    """Decode values into columns; a value that cannot be decoded, whatever raises, is bad.
 
     Args:
         values: of messages.
@@ -222,6 +224,20 @@ def decode_columns(
         schema: the columns; other fields are left out, values that do not fit are bad.
         decoder: of JSON lines with this schema; None for text.
     """
+    done, failed = isolate(len(values), lambda a, b: _decode_columns(values[a:b], kind, schema, decoder))
+    if len(done) == 1 and not failed:
+        return done[0][1]
+    bad = {row: fault_of(error) for row, error in failed.items()}
+    rows: list[int] = []
+    for first, part in done:
+        rows += [first + row for row in part.rows]
+        bad |= {first + row: reason for row, reason in part.bad.items()}
+    return Columns(join_batches([part.batch for _, part in done], schema), rows, bad)
+
+
+def _decode_columns(
+    values: Sequence[Value], kind: PlainFormat, schema: pa.Schema, decoder: JsonDecoder | None
+) -> Columns:
     if kind == "text" or decoder is None:
         records, rows, bad = decode_objects(values, kind)
         return Columns(pa.RecordBatch.from_pylist(records, schema), rows, bad)

@@ -55,22 +55,19 @@ def fields_of(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
 
 
 def _value(scalar: pa.Scalar) -> Any:
-    """A value in Python; text that is not UTF-8 is escaped, and what Python cannot hold is text."""
+    """A value in Python; text that is not UTF-8 is escaped, a time that Python cannot hold is a number."""
     try:
         return scalar.as_py()
     except UnicodeDecodeError:
         if isinstance(scalar, pa.StringScalar):
             return scalar.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
         return "not UTF-8"
-    except (ValueError, OverflowError):  # such as a time beyond the year 9999
-        return _as_text(scalar)
-
-
-def _as_text(scalar: pa.Scalar) -> str:
-    try:
-        return str(scalar.cast(pa.string()))
-    except pa.ArrowException:
-        return f"a value of {scalar.type} that Python cannot hold"
+    except (ValueError, OverflowError):
+        if isinstance(scalar, pa.StructScalar):
+            return {name: _value(inner) for name, inner in scalar.items()}
+        if isinstance(scalar, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar):
+            return [_value(inner) for inner in scalar]
+        return getattr(scalar, "value", f"a value of {scalar.type} that Python cannot hold")
 
 
 class DeadLetter(NamedTuple):

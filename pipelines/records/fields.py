@@ -9,7 +9,7 @@ import pyarrow.types as pt
 from encoder.errors import InputError
 from pipelines.records.bad_rows import one_line
 
-__all__ = ["conform", "field_at", "field_names", "field_path", "field_type", "lossy", "prune"]
+__all__ = ["conform", "field_at", "field_names", "field_path", "field_type", "join_batches", "lossy", "prune"]
 
 Path = tuple[str, ...]
 
@@ -97,6 +97,12 @@ def conform(columns: Mapping[str, pa.Array], schema: pa.Schema, n_rows: int, pat
                 ) from error
         arrays.append(values)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def join_batches(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """One batch with the rows of all; empty if there are none."""
+    table = pa.Table.from_batches(batches, schema).combine_chunks()
+    return table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], schema)
 
 
 def lossy(source: pa.DataType, target: pa.DataType) -> str | None:

@@ -15,6 +15,7 @@ from encoder.errors import (
     IntegrityError,
     ModelFormatError,
     QualityTooLow,
+    TemplateError,
     TransientError,
 )
 from pipelines.records.bad_rows import DeadLetter, Stage, one_line
@@ -28,6 +29,7 @@ _OF_NO_RECORD = (
     IntegrityError,
     ModelFormatError,
     QualityTooLow,
+    TemplateError,
     TransientError,
     MemoryError,
     OSError,
@@ -36,7 +38,7 @@ _PANIC = "PanicException"  # what Rust libraries raise through PyO3; it is no `E
 
 
 def may_be_of_record(error: BaseException) -> bool:
-    """Whether a record may have caused an error: not the model, the configuration, a service or the machine."""
+    """Whether a record may have caused an error; not the model, the settings, a service or the machine."""
     if isinstance(error, StepFailed):
         return True
     if isinstance(error, Exception):

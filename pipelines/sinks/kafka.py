@@ -34,7 +34,7 @@ class Outgoing(NamedTuple):
     headers: Headers = None
 
 
-def header_bytes(headers: Headers) -> int:
+def header_bytes(headers: Sequence[tuple[str, str | bytes | None]] | None) -> int:
     """About the size of headers in a message."""
     return sum(_PER_HEADER + len(name) + len(value or b"") for name, value in headers or ())
 

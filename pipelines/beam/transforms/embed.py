@@ -15,11 +15,10 @@ from pipelines.beam.transforms.error_handling import ErrorHandling, failed_row
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.enrichment import Enriched, Enrichment
 from pipelines.enrich.model_version import ModelVersion
+from pipelines.records.isolation import fault_of, may_be_of_record
 from pipelines.records.template import TextTemplate
 
 __all__ = ["Embed"]
-
-_UNREADABLE = (InputError, pa.ArrowException, UnicodeError)
 
 
 class Embed(ErrorHandling):
@@ -136,16 +135,21 @@ def _texts(elements: Sequence[Any], template: TextTemplate) -> tuple[pa.Array, d
     """`(n,)` the text of each element, null where it has none; and the errors of unreadable elements."""
     try:
         return _texts_together(elements, template), {}
-    except _UNREADABLE:  # a field has several types, or an element is not a record: one by one
-        texts: list[str | None] = []
-        bad: dict[int, InputError] = {}
-        for row, element in enumerate(elements):
-            try:
-                texts += _texts_together([element], template).to_pylist()
-            except _UNREADABLE as error:
-                texts.append(None)
-                bad[row] = error if isinstance(error, InputError) else InputError(f"not a record: {error}")
-        return pa.array(texts, pa.string()), bad
+    except BaseException as error:
+        if not may_be_of_record(error):
+            raise
+    texts: list[str | None] = []
+    bad: dict[int, InputError] = {}
+    for row, element in enumerate(elements):  # a field has several types, or an element is not a record
+        try:
+            texts += _texts_together([element], template).to_pylist()
+        except BaseException as error:
+            if not may_be_of_record(error):
+                raise
+            texts.append(None)
+            what = f"not a record: {fault_of(error)}"
+            bad[row] = error if isinstance(error, InputError) else InputError(what)
+    return pa.array(texts, pa.string()), bad
 
 
 def _texts_together(elements: Sequence[Any], template: TextTemplate) -> pa.Array:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.records.bad_rows import BadRow
+from pipelines.records.fields import join_batches
 
 __all__ = ["CHUNK_BYTES", "Chunk", "ChunkPart", "join_parts"]
 
@@ -79,9 +80,3 @@ def _chunk(parts: list[ChunkPart], schema: pa.Schema, n_bytes: int) -> Chunk:
         batch = join_batches([part.batch for part in parts], schema)
         rows = np.concatenate([np.empty(0, np.int64), *(part.rows for part in parts)])
     return Chunk(batch, rows, bad, batch.num_rows + len(bad), n_bytes)
-
-
-def join_batches(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
-    """One batch with the rows of all; empty if there are none."""
-    table = pa.Table.from_batches(batches, schema).combine_chunks()
-    return table.to_batches()[0] if table.num_rows else pa.RecordBatch.from_pylist([], schema)

@@ -141,3 +141,40 @@ def test_a_model_is_accepted_if_it_has_the_heads_and_adds_nothing_that_is_kept(h
         enrichment(heads=("odd",)).accept(encoder)
     with pytest.raises(ConfigurationError, match="'tags_scores', and Millstream adds one"):
         enrichment(keep=("id", "tags_scores")).accept(headed_encoder)
+
+
+class PanicException(BaseException):
+    """As PyO3 raises it when Rust code panics, for example in a tokenizer."""
+
+
+class Touchy:
+    """An encoder that a text makes panic."""
+
+    def __init__(self, encoder, error):
+        self._encoder, self._error = encoder, error
+        self.dim, self.heads = encoder.dim, encoder.heads
+
+    def encode(self, texts, **options):
+        if "boom" in texts.to_pylist():
+            raise self._error
+        return self._encoder.encode(texts, **options)
+
+
+@pytest.mark.parametrize("with_room", [False, True])
+@pytest.mark.parametrize("error", [PanicException("index out of bounds"), pa.ArrowInvalid("no")])
+def test_a_row_that_raises_leaves_alone(error, with_room, encoder):
+    texts = [f"login failed {row}" for row in range(20)]
+    expected = encoder.encode([text for row, text in enumerate(texts) if row not in (3, 4, 19)])
+    for row in (3, 4, 19):
+        texts[row] = "boom"
+    room = np.empty((20, encoder.dim), np.float32) if with_room else None
+    enriched = enrichment()(batch(texts), Touchy(encoder, error), LABEL, room)
+    assert enriched.bad == dict.fromkeys([3, 4, 19], f"{type(error).__name__}: {error}")
+    assert np.array_equal(vectors(enriched), expected)
+    assert enriched.batch.schema == enrichment().schema(batch(texts).schema, encoder)
+    assert enrichment()(batch(["boom"]), Touchy(encoder, error), LABEL).batch.num_rows == 0
+
+
+def test_a_model_that_is_out_of_memory_stays_an_error(encoder):
+    with pytest.raises(MemoryError):
+        enrichment()(batch(["boom", "paid"]), Touchy(encoder, MemoryError()), LABEL)

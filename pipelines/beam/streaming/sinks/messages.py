@@ -21,6 +21,7 @@ from pipelines.enrich.columns import repeated
 from pipelines.enrich.enrichment import ADDED, Enrichment
 from pipelines.formats import MessageFormat
 from pipelines.records.bad_rows import BadRow
+from pipelines.records.isolation import fault_of, isolate
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.kafka import arrow_messages, record_encoder
 
@@ -79,11 +80,18 @@ class MessageEncoder:
         enriched = self.enrichment(batch.records, encoder, label)
         good = np.setdiff1d(np.arange(batch.records.num_rows), list(enriched.bad))
         bad = [*batch.bad, *(batch.bad_row(row, reason) for row, reason in enriched.bad.items())]
-        if self.format == "arrow":
-            messages, large = _of_many(batch, enriched.batch, good, max_bytes)
-        else:
-            messages, large = self._of_single(batch, enriched.batch, good, label, max_bytes)
-        bad += [batch.bad_row(row, _too_large(size, max_bytes)) for row, size in large]
+
+        def encoded(first: int, stop: int) -> tuple[list[Message], list[tuple[int, int]]]:
+            rows = enriched.batch.slice(first, stop - first)
+            if self.format == "arrow":
+                return _of_many(batch, rows, good[first:stop], max_bytes)
+            return self._of_single(batch, rows, good[first:stop], label, max_bytes)
+
+        done, failed = isolate(len(good), encoded)
+        messages = [message for _, (found, _) in done for message in found]
+        for _, (_, large) in done:
+            bad += [batch.bad_row(row, _too_large(size, max_bytes)) for row, size in large]
+        bad += [batch.bad_row(int(good[row]), fault_of(error)) for row, error in failed.items()]
         n_records = batch.records.num_rows + len(batch.bad)
         metrics.report(label, n_records, len(bad), batch.records.nbytes, time.perf_counter() - begin)
         return messages, bad
@@ -98,23 +106,23 @@ class MessageEncoder:
         scores = list(zip(names, rows.columns, strict=True))[last + 1 :]
         # A batch without any column has no rows for Arrow.
         values = encode(records or [{} for _ in good], rows.column(first), label, scores)
-        keys = self._keys(batch)
+        keys = self._keys(batch, good)
         messages, large = [], []
-        for row, value in zip(good, values, strict=True):
+        for row, value, key in zip(good, values, keys, strict=True):
             if len(value) > max_bytes:
                 large.append((int(row), len(value)))
                 continue
             message_id = f"{batch.source}:{batch.rows[row]}"
-            key = None if keys is None else keys[row]
             messages.append(
                 Message(value, message_id.encode() if key is None else key, message_id, int(batch.times[row]))
             )
         return messages, large
 
-    def _keys(self, batch: SourceBatch) -> Sequence[bytes | None] | None:
-        if self.key is None:
-            return batch.keys
-        return [None if text is None else text.encode() for text in self.key.apply(batch.records).to_pylist()]
+    def _keys(self, batch: SourceBatch, good: NDArray[np.int64]) -> Sequence[bytes | None]:
+        if self.key is not None:
+            texts = self.key.apply(batch.records.take(pa.array(good))).to_pylist()
+            return [None if text is None else text.encode() for text in texts]
+        return [None] * len(good) if batch.keys is None else [batch.keys[row] for row in good]
 
 
 def _of_many(

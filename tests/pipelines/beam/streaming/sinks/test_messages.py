@@ -1,5 +1,6 @@
 """Batches as messages: values, keys, ids, and what no message is made of."""
 
+import dataclasses
 import json
 
 import msgspec
@@ -123,3 +124,19 @@ def test_messages_carry_the_scores_of_heads(kind, headed, score_names):
         if kind == "json" and pa.types.is_struct(column.type):
             values = [{label: float(np.float32(score)) for label, score in row.items()} for row in values]
         assert values == column.to_pylist(), name
+
+
+@pytest.mark.parametrize("kind", ["json", "msgpack", "arrow"])
+def test_a_record_that_cannot_be_a_message_is_a_bad_row(make, kind):
+    records = batch(["a", "b", "c"]).records
+    times = pa.array([0, 1_764_000_000_000_000_000, 1], pa.timestamp("us", "UTC"))
+    strange = dataclasses.replace(batch(["a", "b", "c"]), records=records.append_column("at", times))
+    made, bad = make(strange, keep=("id", "at"), format=kind)
+    if kind == "arrow":  # which holds such a time
+        [message] = made
+        assert pa.ipc.open_stream(message.value).read_all()["at"].combine_chunks().equals(times)
+        return
+    assert [one.id for one in made] == ["events/0:100", "events/0:102"]
+    assert [one.row for one in bad] == [101]
+    assert "out of range" in bad[0].reason
+    assert json.loads(bad[0].record) == {"id": 1, "text": "b", "at": times[1].value}

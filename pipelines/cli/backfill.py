@@ -15,16 +15,21 @@ from pipelines.cli.options import (
     OUTPUT,
     AsJson,
     BeamOptions,
+    Delimiter,
     Detach,
     Dtype,
+    Encoding,
+    Escape,
     Heads,
     InputFormat,
     Inputs,
     Keep,
     Layout,
     Model,
+    Quote,
     Text,
 )
+from pipelines.formats.dialect import Dialect
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -47,6 +52,10 @@ def backfill(
     dtype: Dtype = "float32",
     heads: Heads = None,
     input_format: InputFormat = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -93,6 +102,8 @@ def backfill(
                 text, keep=split_names(keep), vectors=vectors, dtype=dtype, heads=parse_heads(heads)
             ),
             input_format=input_format,
+            dialect=Dialect.parse(delimiter, quote, escape, encoding),
+            say=console.print,
             chunk_rows=rows_per_file,
         )
         summary = claim_output(job)

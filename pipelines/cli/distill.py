@@ -22,10 +22,14 @@ from pipelines.cli.options import (
     TEACHER,
     AsJson,
     ClassificationSets,
+    Delimiter,
     Device,
+    Encoding,
+    Escape,
     Input,
     Label,
     PerLabel,
+    Quote,
     ReportRecords,
     RetrievalSets,
     Sts,
@@ -33,6 +37,7 @@ from pipelines.cli.options import (
 )
 from pipelines.cli.quality_gate import REPORT_FILE, Measured, Plan, previous_version, unmeasured
 from pipelines.formats import FileFormat
+from pipelines.formats.dialect import Dialect
 
 if TYPE_CHECKING:
     from pyarrow import Schema
@@ -146,6 +151,10 @@ def distill(
             rich_help_panel=CORPUS,
         ),
     ] = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
     sample: Annotated[
         int,
         typer.Option(
@@ -255,7 +264,11 @@ def distill(
     }
     loading: dict[str, Any] = {"device": device, "trust_remote_code": trust_remote_code}
     words = _words(vocabulary)
-    files = _Corpus.find(corpus, text, input_format) if corpus is not None else None
+    files = (
+        _Corpus.find(corpus, text, input_format, Dialect.parse(delimiter, quote, escape, encoding))
+        if corpus is not None
+        else None
+    )
     sets = SetFiles.from_options(
         locals(), sample=SetFiles.sample, input_format=None if files else input_format
     )
@@ -310,13 +323,13 @@ class _Corpus:
     template: "TextTemplate"
 
     @classmethod
-    def find(cls, pattern: str, text: str, input_format: FileFormat | None) -> Self:
+    def find(cls, pattern: str, text: str, input_format: FileFormat | None, dialect: Dialect) -> Self:
         from pipelines.records.template import TextTemplate
-        from pipelines.sources.files.discovery import find_inputs
+        from pipelines.sources.files.dialects import find_with_dialects
         from pipelines.sources.files.schema import infer_schema
 
         template = TextTemplate.parse(text)
-        files = find_inputs(pattern, input_format)
+        files = find_with_dialects(pattern, input_format, dialect, ErrorConsole().print)
         return cls(files, infer_schema(files, template.fields, ()), template)
 
     def texts(self, stages: Stages) -> Iterator[str | None]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 from encoder.errors import ConfigurationError, InputError, TemplateError
 from encoder.uris import split_query
 from pipelines.formats import FileFormat
+from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.records.template import TextTemplate
-from pipelines.sources.files.discovery import FORMATS, find_inputs
+from pipelines.sources.files.dialects import find_with_dialects
+from pipelines.sources.files.discovery import FORMATS
 from pipelines.sources.files.schema import infer_schema
 from pipelines.sources.files.texts import iterate_rows
 
@@ -37,6 +39,8 @@ class SetFiles:
         text: a column or template, the text of a record.
         label: the field of a record's label, or None.
         input_format: the format of the records; None goes by the file extensions.
+        delimiter: of CSV files, as are `quote` and `escape`; None is guessed from each file.
+        encoding: of files of text; None is guessed.
         sts: files of pairs.
         classification: files or folders of labelled texts.
         retrieval: folders of passages, queries and relevance judgements.
@@ -49,6 +53,10 @@ class SetFiles:
     text: str = "text"
     label: str | None = None
     input_format: FileFormat | None = None
+    delimiter: str | None = None
+    quote: str | None = None
+    escape: str | None = None
+    encoding: str | None = None
     sts: Sequence[str] = ()
     classification: Sequence[str] = ()
     retrieval: Sequence[str] = ()
@@ -62,6 +70,11 @@ class SetFiles:
         known = {**options, **overrides}
         given = {each.name: known[each.name] for each in fields(cls)}
         return cls(**{name: value for name, value in given.items() if value is not None})
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the user says about files of text."""
+        return Dialect.parse(self.delimiter, self.quote, self.escape, self.encoding)
 
     def __bool__(self) -> bool:
         return bool(self.records or self.sts or self.classification or self.retrieval)
@@ -82,11 +95,11 @@ class SetFiles:
             raise ConfigurationError("`label` names a field of the records: give them with `records`")
         sets = Sets(
             records=self._records(self.records, warn) if self.records is not None else None,
-            pairs=tuple(_pairs(file, warn) for file in self.sts),
+            pairs=tuple(_pairs(file, self.dialect, warn) for file in self.sts),
             classifications=tuple(
-                _classification(files, self.per_label, warn) for files in self.classification
+                _classification(files, self.per_label, self.dialect, warn) for files in self.classification
             ),
-            retrievals=tuple(_retrieval(files, warn) for files in self.retrieval),
+            retrievals=tuple(_retrieval(files, self.dialect, warn) for files in self.retrieval),
         )
         for names in (sets.pairs, sets.classifications, sets.retrievals):
             _check_names([each.name for each in names])
@@ -97,26 +110,29 @@ class SetFiles:
         from distill.evaluation import Records
 
         templates = [self.text] if self.label is None else [self.text, self.label]
-        rows = _complete_rows(pattern, templates, warn, self.input_format, label=self.label)
+        rows = _complete_rows(
+            pattern, templates, warn, self.input_format, dialect=self.dialect, label=self.label
+        )
         drawn = sample_distinct(((row[0], row[-1]) for row in rows), self.sample, seed=self.seed)
         labels = None if self.label is None else [label for _, label in drawn]
         return Records(RECORDS, [text for text, _ in drawn], labels)
 
 
-def _pairs(pattern: str, warn: _Warn) -> "Pairs":
+def _pairs(pattern: str, dialect: Dialect, warn: _Warn) -> "Pairs":
     from distill.evaluation import Pairs
 
-    rows = read_rows(pattern, [["sentence1", "sentence2", "score"]], warn)
+    rows = read_rows(pattern, [["sentence1", "sentence2", "score"]], warn, dialect=dialect)
     first, second, scores = zip(*rows, strict=True)
     return Pairs(_name(pattern), first, second, [_number(pattern, score) for score in scores])
 
 
-def _classification(spec: str, per_label: int, warn: _Warn) -> "Classification":
+def _classification(spec: str, per_label: int, dialect: Dialect, warn: _Warn) -> "Classification":
     from distill.evaluation import Classification, Labelled
     from distill.evaluation.labelled import split_half
 
     def read(pattern: str) -> "Labelled":
-        texts, labels = zip(*read_rows(pattern, [["text", "label"]], warn, label="label"), strict=True)
+        rows = read_rows(pattern, [["text", "label"]], warn, dialect=dialect, label="label")
+        texts, labels = zip(*rows, strict=True)
         return Labelled(texts, labels)
 
     if "," not in spec and PurePosixPath(spec).suffix in _ENDINGS:
@@ -144,15 +160,17 @@ def _distinct(whole: "Labelled", spec: str, warn: _Warn) -> "Labelled":
     return Labelled([whole.texts[i] for i in rows], [whole.labels[i] for i in rows])
 
 
-def _retrieval(spec: str, warn: _Warn) -> "Retrieval":
+def _retrieval(spec: str, dialect: Dialect, warn: _Warn) -> "Retrieval":
     from distill.evaluation import Retrieval
 
     corpus, queries, qrels = _parts("retrieval", spec, "corpus", "queries", "qrels")
     ways = [[*names, "text"] for names in (["id", _TITLE], ["_id", _TITLE], ["id"], ["_id"])]
-    passages = _by_id(corpus, read_rows(corpus, ways, warn), warn)
-    questions = _by_id(queries, read_rows(queries, ways[2:], warn), warn)
+    passages = _by_id(corpus, read_rows(corpus, ways, warn, dialect=dialect), warn)
+    questions = _by_id(queries, read_rows(queries, ways[2:], warn, dialect=dialect), warn)
     relevant: dict[str, dict[str, float]] = {}
-    for query, passage, score in read_rows(qrels, [["query-id", "corpus-id", "score"]], warn):
+    for query, passage, score in read_rows(
+        qrels, [["query-id", "corpus-id", "score"]], warn, dialect=dialect
+    ):
         gain = _number(qrels, score)
         if gain > 0:
             relevant.setdefault(query, {})[passage] = gain
@@ -198,13 +216,19 @@ def _check_answers(found: "Retrieval", corpus: str, queries: str, qrels: str, wa
 
 
 def read_rows(
-    pattern: str, ways: Sequence[Sequence[str]], warn: _Warn, *, label: str | None = None
+    pattern: str,
+    ways: Sequence[Sequence[str]],
+    warn: _Warn,
+    *,
+    dialect: Dialect = GUESSED,
+    label: str | None = None,
 ) -> list[_Row]:
     """Read the complete rows of files, by the first list of fields that the files have.
 
     Args:
         pattern: the files.
         ways: lists of fields, tried in order. A row may lack its title.
+        dialect: what the user says about files of text.
         warn: called with a line about the rows that were skipped.
         label: the field that must not be blank: CSV has no other way to leave a label out.
 
@@ -214,7 +238,7 @@ def read_rows(
     """
     for names in ways:
         try:
-            found = list(_complete_rows(pattern, names, warn, label=label, optional=_TITLE))
+            found = list(_complete_rows(pattern, names, warn, dialect=dialect, label=label, optional=_TITLE))
         except TemplateError:
             if names is ways[-1]:
                 raise
@@ -231,12 +255,13 @@ def _complete_rows(
     warn: _Warn,
     input_format: FileFormat | None = None,
     *,
+    dialect: Dialect = GUESSED,
     label: str | None = None,
     optional: str | None = None,
 ) -> Iterator[_Row]:
     """Yield the texts of the records that have all of them; warn at the end about those that do not."""
     parsed = [TextTemplate.parse(template) for template in templates]
-    files = find_inputs(pattern, input_format)
+    files = find_with_dialects(pattern, input_format, dialect, warn)
     names = list(dict.fromkeys(chain.from_iterable(template.fields for template in parsed)))
     schema = infer_schema(files, names, ())
     n_unreadable = n_incomplete = 0

@@ -20,14 +20,18 @@ __all__ = [
     "TABLE",
     "TEACHER",
     "TEXT_AND_MODEL",
+    "TEXT_FILES",
     "WINDOWS",
     "Against",
     "AsJson",
     "BeamOptions",
     "ClassificationSets",
+    "Delimiter",
     "Detach",
     "Device",
     "Dtype",
+    "Encoding",
+    "Escape",
     "EvaluationFormat",
     "EvaluationSample",
     "EvaluationSeed",
@@ -42,6 +46,7 @@ __all__ = [
     "Model",
     "PerLabel",
     "Properties",
+    "Quote",
     "RefArgument",
     "ReportRecords",
     "RetrievalSets",
@@ -51,6 +56,7 @@ __all__ = [
 ]
 
 INPUT = "Input"
+TEXT_FILES = "Files of text"
 TEXT_AND_MODEL = "Text and model"
 TEACHER = "Teacher"
 TABLE = "Vocabulary and token vectors"
@@ -94,6 +100,46 @@ InputFormat = Annotated[
         help="Input format: parquet, jsonl, csv or text.",
         show_default="by file extension",
         rich_help_panel=INPUT,
+    ),
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        "--delimiter",
+        metavar="CHARACTER",
+        help="Character between the fields of CSV: ';', tab or \\x01.",
+        show_default="guessed from each file",
+        rich_help_panel=TEXT_FILES,
+    ),
+]
+Quote = Annotated[
+    str | None,
+    typer.Option(
+        "--quote",
+        metavar="CHARACTER",
+        help="Character around fields of CSV, or none.",
+        show_default="guessed",
+        rich_help_panel=TEXT_FILES,
+    ),
+]
+Escape = Annotated[
+    str | None,
+    typer.Option(
+        "--escape",
+        metavar="CHARACTER",
+        help="Character before a quote inside quotes of CSV, or none: it is doubled.",
+        show_default="guessed",
+        rich_help_panel=TEXT_FILES,
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        metavar="NAME",
+        help="Encoding of CSV, JSON lines and text: utf-8, cp1252, utf-16 or another.",
+        show_default="guessed",
+        rich_help_panel=TEXT_FILES,
     ),
 ]
 EvaluationFormat = Annotated[

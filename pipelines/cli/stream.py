@@ -16,16 +16,21 @@ from pipelines.cli.options import (
     TEXT_AND_MODEL,
     WINDOWS,
     BeamOptions,
+    Delimiter,
     Detach,
     Dtype,
+    Encoding,
+    Escape,
     Heads,
     Keep,
     Layout,
     Model,
     Properties,
+    Quote,
     Text,
 )
 from pipelines.formats import FileFormat, MessageFormat
+from pipelines.formats.dialect import Dialect
 from pipelines.kafka.config import parse_properties
 
 if TYPE_CHECKING:
@@ -70,6 +75,10 @@ def stream(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
     brokers: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Kafka brokers, separated by commas.", rich_help_panel=INPUT),
@@ -262,6 +271,7 @@ def stream(
                 time_attribute,
                 id_attribute,
                 readers or stream_readers(options, windows=has_windows),
+                Dialect.parse(delimiter, quote, escape, encoding),
             ),
             sink=sink,
             enrichment=Enrichment.parse(

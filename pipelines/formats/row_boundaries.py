@@ -1,4 +1,4 @@
-"""Where rows begin and end in the bytes of a file: lines, and CSV records with line breaks in quotes."""
+"""Where rows begin and end in the bytes of a file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError
 
-__all__ = ["MAX_ROW_BYTES", "Block", "CsvRecords", "Lines", "Rows", "blocks"]
+__all__ = ["LINE_FEED", "MAX_ROW_BYTES", "RETURN", "Block", "Lines", "Rows", "blocks"]
 
 MAX_ROW_BYTES = 128 << 20
 """A longer row is refused: it is a file without line breaks, or a quote that is never closed."""
 
-_NEWLINE, _RETURN, _QUOTE = b'\n\r"'
+LINE_FEED, RETURN = b"\n\r"
+"""The bytes that end lines; old files have carriage returns alone."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Block:
         values = np.frombuffer(self.data, np.uint8)
         stops: NDArray[np.int64] = self.ends - 1
         before = values[np.maximum(stops - 1, 0)]
-        stops -= (before == _RETURN) & (stops > self.starts)
+        stops -= (before == RETURN) & (stops > self.starts)
         return stops
 
     def cut(self, n_rows: int) -> "tuple[Block, Block]":
@@ -72,79 +73,29 @@ class Rows(Protocol):
     """Finds the ends of rows in a file that arrives in pieces."""
 
     open_quote: bool
+    newline: int
 
     def ends(self, data: bytes) -> NDArray[np.int64]:
         """The positions after each row's line break in the next piece of the file."""
 
 
 class Lines:
-    """Rows are lines, which end at a line feed."""
+    """Rows are lines, which end at a line feed, or at a carriage return in a file without line feeds."""
 
     open_quote = False
 
-    def ends(self, data: bytes) -> NDArray[np.int64]:
-        """The positions after each line feed."""
-        return np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1
-
-
-class CsvRecords:
-    """Rows are CSV records, which end at a line feed outside quotes.
-
-    A quote opens a field only as its first character, as in RFC 4180; elsewhere it is a plain character.
-    """
-
-    def __init__(self, delimiter: str) -> None:
-        self.open_quote = False
-        self._before_field = np.frombuffer(f'{delimiter}\n"'.encode(), np.uint8)
-        self._last = _NEWLINE  # the byte before the next piece; 0 where a quote would be a plain character
+    def __init__(self, newline: int = LINE_FEED) -> None:
+        self.newline = newline
 
     def ends(self, data: bytes) -> NDArray[np.int64]:
-        """The positions after each line feed outside quotes."""
-        values = np.frombuffer(data, np.uint8)
-        newlines = np.flatnonzero(values == _NEWLINE)
-        quotes = np.flatnonzero(values == _QUOTE)
-        opening = quotes[int(self.open_quote) :: 2]
-        before = values[opening - 1]
-        if opening.size and opening[0] == 0:
-            before[0] = self._last
-        if np.isin(before, self._before_field).all():
-            return self._by_parity(values, newlines, quotes)
-        return self._one_by_one(values, newlines, quotes)
-
-    def _by_parity(
-        self, values: NDArray[np.uint8], newlines: NDArray[np.int64], quotes: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Every quote opens or closes a field, so a newline after an even number of them is outside."""
-        inside: NDArray[np.int64] = (np.searchsorted(quotes, newlines) + self.open_quote) % 2
-        self.open_quote = bool((len(quotes) + self.open_quote) % 2)
-        self._last = int(values[-1]) if values.size else self._last
-        outside: NDArray[np.int64] = newlines[inside == 0]
-        return outside + 1
-
-    def _one_by_one(
-        self, values: NDArray[np.uint8], newlines: NDArray[np.int64], quotes: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Follow the quotes one by one, since some of them are plain characters."""
-        ends = []
-        closed = -1 if self._last == _QUOTE else -2  # where the last field's quote was closed
-        plain = -2  # where the last plain quote was
-        for position in np.union1d(newlines, quotes).tolist():
-            before = int(values[position - 1]) if position else self._last
-            if values[position] == _NEWLINE:
-                if not self.open_quote:
-                    ends.append(position + 1)
-            elif self.open_quote:
-                self.open_quote, closed = False, position
-            elif position == closed + 1 or (before != _QUOTE and before in self._before_field):
-                self.open_quote = True
-            else:
-                plain = position
-        self._last = 0 if plain == len(values) - 1 else int(values[-1])
-        return np.array(ends, np.int64)
+        """The positions after each line break."""
+        return np.flatnonzero(np.frombuffer(data, np.uint8) == self.newline) + 1
 
 
 def blocks(pieces: Iterator[bytes], rows: Rows, path: str) -> Iterator[Block]:
     """Split a file's bytes into blocks of whole rows; a last row without a line break gets one.
+
+    In blocks, every row ends with a line feed, whatever ends it in the file.
 
     Raises:
         InputError: a row is longer than `MAX_ROW_BYTES`.
@@ -153,6 +104,8 @@ def blocks(pieces: Iterator[bytes], rows: Rows, path: str) -> Iterator[Block]:
     carried = 0
     for data in pieces:
         ends = rows.ends(data)
+        if rows.newline != LINE_FEED:
+            data = _with_line_feeds(data, ends)  # noqa: PLW2901 - the same piece
         if not ends.size:
             carry.append(data)
             carried += len(data)
@@ -169,3 +122,10 @@ def blocks(pieces: Iterator[bytes], rows: Rows, path: str) -> Iterator[Block]:
     if carried:
         data = b"".join([*carry, b"\n"])
         yield Block(data, 0, np.array([len(data)], np.int64), rows.open_quote)
+
+
+def _with_line_feeds(data: bytes, ends: NDArray[np.int64]) -> bytes:
+    """The data with line feeds at the ends of rows, and only there."""
+    values = np.frombuffer(data, np.uint8).copy()
+    values[ends - 1] = LINE_FEED
+    return values.tobytes()

@@ -10,6 +10,7 @@ import pyarrow as pa
 from encoder.store.objects import open_objects
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
+from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.sinks.output_claim import OutputClaim
 from pipelines.sinks.parquet import ParquetParts
 from pipelines.sources.files.discovery import InputFile
@@ -34,6 +35,7 @@ class BackfillJob:
         enrichment: the text template, the columns to keep, the format of the vectors, the heads.
         output: the URI of the output folder.
         chunk_rows: records of a part. The same inputs and the same number give the same parts.
+        dialect: what the user says about files of text.
     """
 
     model: ModelVersion
@@ -42,6 +44,7 @@ class BackfillJob:
     enrichment: Enrichment
     output: str
     chunk_rows: int = 65_536
+    dialect: Dialect = GUESSED
 
     def description(self) -> dict[str, Any]:
         """The options that decide on the output: two jobs with equal descriptions write equal rows."""
@@ -55,6 +58,7 @@ class BackfillJob:
             "heads": self.enrichment.heads,
             "chunk_rows": self.chunk_rows,
             "split_bytes": TARGET_BYTES,
+            "dialect": asdict(self.dialect),
         }
 
 

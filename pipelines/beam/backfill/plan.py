@@ -1,7 +1,8 @@
 """Plan a backfill: check all options before anything is written."""
 
+import logging
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
@@ -12,10 +13,14 @@ from pipelines.beam.backfill.job import BackfillJob
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.formats import FileFormat
-from pipelines.sources.files.discovery import InputFile, find_inputs
+from pipelines.formats.dialect import GUESSED, Dialect
+from pipelines.sources.files.dialects import find_with_dialects
+from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.schema import infer_schema
 
 __all__ = ["check_apart", "plan_backfill"]
+
+_log = logging.getLogger(__name__)
 
 
 def plan_backfill(
@@ -26,6 +31,8 @@ def plan_backfill(
     enrichment: Enrichment,
     input_format: FileFormat | None = None,
     chunk_rows: int = 65_536,
+    dialect: Dialect = GUESSED,
+    say: Callable[[str], object] = _log.warning,
 ) -> BackfillJob:
     """Plan a backfill; nothing is written.
 
@@ -36,6 +43,8 @@ def plan_backfill(
         enrichment: the text template, the columns to keep, the format of the vectors, the heads.
         input_format: the format of the inputs, or None to go by their extensions.
         chunk_rows: records of an output file.
+        dialect: what the user says about files of text.
+        say: called with a line about each way of writing that was guessed.
 
     Raises:
         TemplateError: the template names a field that no record has.
@@ -44,12 +53,12 @@ def plan_backfill(
         ConfigurationError: a REF, a URI or a kept column is wrong.
     """
     target = store_uri(output)
-    files = find_inputs(pattern, input_format)
+    files = find_with_dialects(pattern, input_format, dialect, say)
     check_apart(pattern, files, target)
     schema = infer_schema(files, enrichment.template.fields, enrichment.keep)
     version = ModelVersion.resolve(model)
     enrichment.schema(schema, version.load())  # refuses columns that cannot be kept
-    return BackfillJob(version, tuple(files), schema, enrichment, target, chunk_rows)
+    return BackfillJob(version, tuple(files), schema, enrichment, target, chunk_rows, dialect)
 
 
 def check_apart(pattern: str, files: Sequence[InputFile], output: str) -> None:

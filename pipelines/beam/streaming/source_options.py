@@ -15,8 +15,10 @@ from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import Source
 from pipelines.beam.streaming.sources.files import FileSource
 from pipelines.formats import FileFormat, PlainFormat
+from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.formats.messages import columns_seen
 from pipelines.records.fields import field_names, field_path, prune
+from pipelines.sources.files.dialects import with_dialects
 from pipelines.sources.files.discovery import find_inputs
 from pipelines.sources.files.schema import infer_schema
 
@@ -87,6 +89,7 @@ class SourceOptions:
         id_attribute: the Pub/Sub attribute with an id that stays the same if a record is published again.
         readers: how many readers share the files or partitions; None means four for files, and one for each
             partition.
+        dialect: what the user says about files of text.
     """
 
     uri: str
@@ -98,6 +101,7 @@ class SourceOptions:
     time_attribute: str | None = None
     id_attribute: str | None = None
     readers: int | None = None
+    dialect: Dialect = GUESSED
 
     def source(
         self, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing, output: str | None
@@ -127,7 +131,7 @@ class SourceOptions:
             return self._kafka(target, wanted, keep, timing)
         if kind == "pubsub":
             return self._pubsub(target, wanted, keep, timing)
-        files = find_inputs(target, self.format)
+        files = with_dialects(find_inputs(target, self.format, self.dialect))
         if output is not None:
             check_apart(target, files, output)
         return FileSource(
@@ -139,6 +143,7 @@ class SourceOptions:
             poll_seconds=timing.poll,
             ends=timing.ends,
             parts=self.readers or _FILE_READERS,
+            dialect=self.dialect,
         )
 
     def _kafka(self, topic: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:

@@ -17,7 +17,8 @@ from pipelines.cli.console import ErrorConsole, size_text
 from pipelines.cli.encode.lines import LineReader, LineSource, find_sources
 from pipelines.cli.encode.neighbours import Neighbours
 from pipelines.cli.encode.outputs import EncodeFormat, choose_format, open_output, open_writer
-from pipelines.cli.options import INPUT, NEIGHBOURS, OUTPUT, Model
+from pipelines.cli.options import INPUT, NEIGHBOURS, OUTPUT, Encoding, Model
+from pipelines.records.encodings import check_encoding
 
 __all__ = ["encode"]
 
@@ -41,6 +42,7 @@ def encode(
             rich_help_panel=INPUT,
         ),
     ] = "error",
+    encoding: Encoding = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -102,7 +104,7 @@ def encode(
     zcat app.log.gz | millstream encode --model ./minilm --neighbours "disk full"
     """
     _check_options(neighbours, top, output, output_format, dtype)
-    sources = find_sources(files or [])
+    sources = find_sources(files or [], encoding and check_encoding(encoding))
     reader = LineReader(sources, replace=invalid_utf8 == "replace")
     console = ErrorConsole()
     if any(source.file is None for source in sources) and sys.stdin.isatty():

@@ -6,15 +6,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from encoder.errors import InputError
+from pipelines.formats.csv_guess import guess_newline
 from pipelines.formats.row_boundaries import Block, Lines, blocks
 from pipelines.formats.text import TEXT, TextDecoder
+from pipelines.records.encodings import UTF8, detect_encoding, to_utf8
 from pipelines.records.utf8 import BOM
 from pipelines.sources.files.byte_stream import READ_BYTES, ByteRange
 from pipelines.sources.files.discovery import InputFile, find_inputs
@@ -33,13 +36,25 @@ class LineSource:
     Attributes:
         name: what messages call it.
         file: the file, compressed or not; None for standard input and for a pipe with a name.
+        encoding: what the user says; None goes by the first bytes.
     """
 
     name: str
     file: InputFile | None = None
+    encoding: str | None = None
 
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes, decompressed; a pipe gives what it holds as soon as there is something."""
+    def pieces(self) -> tuple[Iterator[bytes], Lines]:
+        """The bytes, decompressed and in UTF-8, and what finds lines in them.
+
+        A pipe gives what it holds as soon as there is something.
+        """
+        stored = self._stored()
+        head = next(stored, b"")
+        encoding = detect_encoding(head, self.encoding or UTF8)
+        newline = guess_newline(b"".join(to_utf8(iter([head]), encoding)))
+        return to_utf8(chain([head], stored), encoding), Lines(newline)
+
+    def _stored(self) -> Iterator[bytes]:
         if self.file is not None:
             with ByteRange(self.file, 0, self.file.size) as data:
                 yield from data
@@ -89,7 +104,7 @@ class LineReader:
     def _lines(self, source: LineSource) -> Iterator[pa.StringArray]:
         decode = TextDecoder(source.name, _SCHEMA)
         before = self.n_lines
-        for block in blocks(source.pieces(), Lines(), source.name):
+        for block in blocks(*source.pieces(), source.name):
             if self.n_lines == before and block.data.startswith(BOM):
                 block = Block(block.data, len(BOM), block.ends)  # noqa: PLW2901 - the same lines without the mark
             batch, _, bad = decode(block)
@@ -105,8 +120,8 @@ class LineReader:
         if not self._replace:
             row, reason = min(bad.items())
             raise InputError(
-                f"{name}, line {lines_before + row + 1}: {reason}. Convert the text, as by "
-                "iconv -f latin1 -t utf-8, or give --invalid-utf8 replace"
+                f"{name}, line {lines_before + row + 1}: {reason}. Set --encoding, as in cp1252, "
+                "or --invalid-utf8 replace"
             )
         self.n_replaced += len(bad)
         text = block.data[block.start : block.ends[-1]].decode("utf-8", "replace").encode()
@@ -115,17 +130,19 @@ class LineReader:
         return batch
 
 
-def find_sources(names: Sequence[str]) -> list[LineSource]:
+def find_sources(names: Sequence[str], encoding: str | None = None) -> list[LineSource]:
     """What the arguments of a command name; nothing and `-` are standard input.
 
     Args:
         names: files, folders, globs, URIs, pipes with a name.
+        encoding: of all of them; None goes by the first bytes of each.
 
     Raises:
         InputError: nothing is there, or a file does not hold lines.
         ConfigurationError: a URI's scheme is unknown.
     """
-    return [source for name in names or [STANDARD_INPUT] for source in _find(name)]
+    found = [source for name in names or [STANDARD_INPUT] for source in _find(name)]
+    return [replace(source, encoding=encoding) for source in found]
 
 
 def _find(name: str) -> list[LineSource]:

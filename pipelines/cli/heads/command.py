@@ -15,7 +15,19 @@ from pipelines.cli.heads.labelled_records import (
     Sample,
     Separator,
 )
-from pipelines.cli.options import INPUT, TEXT_AND_MODEL, AsJson, InputFormat, Inputs, RefArgument
+from pipelines.cli.options import (
+    INPUT,
+    TEXT_AND_MODEL,
+    AsJson,
+    Delimiter,
+    Encoding,
+    Escape,
+    InputFormat,
+    Inputs,
+    Quote,
+    RefArgument,
+)
+from pipelines.formats.dialect import Dialect
 
 if TYPE_CHECKING:
     from distill.evaluation.bootstrap import Estimate
@@ -89,6 +101,10 @@ def evaluate(
     ] = None,
     separator: Separator = None,
     input_format: InputFormat = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
     sample: Sample = MAX_RECORDS,
     as_json: AsJson = False,
 ) -> None:
@@ -101,7 +117,14 @@ def evaluate(
     if label is None and (novel_labels or head.kind != "novelty"):
         raise ConfigurationError("which field holds the label? Give --label FIELD")
     template = text or head.metadata.get("text", "text")
-    records = LabelledRecords.find(inputs, template, label, separator=separator, input_format=input_format)
+    records = LabelledRecords.find(
+        inputs,
+        template,
+        label,
+        separator=separator,
+        input_format=input_format,
+        dialect=Dialect.parse(delimiter, quote, escape, encoding),
+    )
     from distill.heads import embed
     from distill.heads.evaluation import evaluate_head
 

@@ -18,7 +18,20 @@ from pipelines.cli.heads.labelled_records import (
     Separator,
 )
 from pipelines.cli.heads.publish import HeadTarget
-from pipelines.cli.options import FIT, INPUT, OUTPUT, AsJson, InputFormat, Inputs, Model
+from pipelines.cli.options import (
+    FIT,
+    INPUT,
+    OUTPUT,
+    AsJson,
+    Delimiter,
+    Encoding,
+    Escape,
+    InputFormat,
+    Inputs,
+    Model,
+    Quote,
+)
+from pipelines.formats.dialect import Dialect
 from pipelines.sources.files.filesystem import last_part
 
 __all__ = ["app"]
@@ -101,13 +114,24 @@ def classifier(
     output: Output = None,
     replace: Replace = False,
     input_format: InputFormat = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
     sample: Sample = MAX_RECORDS,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Fit a classifier: one label per record, or several, with their probabilities."""
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
-    records = LabelledRecords.find(inputs, text, label, separator=separator, input_format=input_format)
+    records = LabelledRecords.find(
+        inputs,
+        text,
+        label,
+        separator=separator,
+        input_format=input_format,
+        dialect=Dialect.parse(delimiter, quote, escape, encoding),
+    )
     if calibration == "temperature" and records.multi_label:
         raise ConfigurationError(
             "--calibration temperature is for one label per record: give platt or isotonic"
@@ -167,11 +191,21 @@ def prototypes(
     output: Output = None,
     replace: Replace = False,
     input_format: InputFormat = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit prototypes: the nearest of a few named examples, about five per name."""
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
-    records = LabelledRecords.find(inputs, text, label, input_format=input_format)
+    records = LabelledRecords.find(
+        inputs,
+        text,
+        label,
+        input_format=input_format,
+        dialect=Dialect.parse(delimiter, quote, escape, encoding),
+    )
     if records.multi_label:
         raise ConfigurationError(
             f"`label` is {label}, a list, but an example has one name: give another field"
@@ -215,6 +249,10 @@ def novelty(
     output: Output = None,
     replace: Replace = False,
     input_format: InputFormat = None,
+    delimiter: Delimiter = None,
+    quote: Quote = None,
+    escape: Escape = None,
+    encoding: Encoding = None,
     sample: Sample = MAX_RECORDS,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -222,7 +260,13 @@ def novelty(
     """Fit novelty detection: how far a record is from normal ones, without labels."""
     rate = _share(alert_rate)
     target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
-    records = LabelledRecords.find(inputs, text, None, input_format=input_format)
+    records = LabelledRecords.find(
+        inputs,
+        text,
+        None,
+        input_format=input_format,
+        dialect=Dialect.parse(delimiter, quote, escape, encoding),
+    )
     from distill.heads import fit_novelty
 
     with Stages(ErrorConsole()) as stages:

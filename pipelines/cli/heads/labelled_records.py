@@ -8,11 +8,13 @@ import pyarrow as pa
 import typer
 
 from encoder.errors import InputError
-from pipelines.cli.console import Stages
+from pipelines.cli.console import ErrorConsole, Stages
 from pipelines.cli.options import INPUT
 from pipelines.formats import FileFormat
+from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.records.template import TextTemplate
-from pipelines.sources.files.discovery import InputFile, find_inputs
+from pipelines.sources.files.dialects import find_with_dialects
+from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.texts import (
     LabelField,
     LabelledText,
@@ -67,6 +69,7 @@ class LabelledRecords:
         *,
         separator: str | None = None,
         input_format: FileFormat | None = None,
+        dialect: Dialect = GUESSED,
     ) -> Self:
         """Find the files, and check the fields.
 
@@ -75,7 +78,7 @@ class LabelledRecords:
             InputError: there are no files, or the label's type is not supported.
         """
         template, field = TextTemplate.parse(text), LabelField(label, separator)
-        files = find_inputs(pattern, input_format)
+        files = find_with_dialects(pattern, input_format, dialect, ErrorConsole().print)
         schema = labelled_schema(files, template, field)
         return cls(pattern, template, field, is_multi_label(schema, field), files, schema)
 

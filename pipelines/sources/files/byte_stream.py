@@ -7,6 +7,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from pipelines.records.encodings import UTF8, to_utf8
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import REMOTE_BUFFER, is_remote, open_file
 
@@ -19,7 +20,10 @@ _CODECS = {"gz": "gzip", "zst": "zstd"}
 
 
 class ByteRange:
-    """Iterates over the decompressed bytes of a file from `start` to `end` in pieces of `READ_BYTES`."""
+    """Iterates over the decompressed bytes of a file from `start` to `end` in pieces of about `READ_BYTES`.
+
+    They are UTF-8 if the file's dialect says which encoding it has.
+    """
 
     def __init__(self, file: InputFile, start: int, end: int) -> None:
         self._raw = open_file(file.path)
@@ -27,6 +31,8 @@ class ByteRange:
         self._end = end
         self._compressed = file.compression is not None
         self._at = start
+        self._encoding = file.dialect.encoding or UTF8
+        self._n_skipped = 0
         self._raw.seek(start)
         if is_remote(file.path):
             self._stream = pa.BufferedInputStream(self._raw, REMOTE_BUFFER)
@@ -39,11 +45,17 @@ class ByteRange:
         return min(int(self._raw.tell()), self._end) if self._compressed else self._at
 
     def skip(self, n_bytes: int) -> None:
-        """Skip the next bytes."""
-        while n_bytes > 0 and (data := self._read(min(n_bytes, READ_BYTES))):
-            n_bytes -= len(data)
+        """Leave the first bytes out."""
+        self._n_skipped = n_bytes
 
     def __iter__(self) -> Iterator[bytes]:
+        for data in to_utf8(self._pieces(), self._encoding):
+            rest = data[self._n_skipped :]
+            self._n_skipped -= len(data) - len(rest)
+            if rest:
+                yield rest
+
+    def _pieces(self) -> Iterator[bytes]:
         while data := self._read(READ_BYTES):
             yield data
 

@@ -10,6 +10,7 @@ from pyarrow import fs
 from encoder.errors import ConfigurationError, InputError
 from encoder.uris import split_query
 from pipelines.formats import FileFormat
+from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.sources.files.filesystem import locate, reading
 
 __all__ = ["FORMATS", "InputFile", "find_inputs"]
@@ -37,20 +38,26 @@ class InputFile:
         size: in bytes, as stored.
         format: `parquet`, `jsonl`, `csv` or `text`.
         compression: None, `gz` or `zst`.
+        dialect: how a file of text is written, as far as the user says or a reader has guessed.
     """
 
     path: str
     size: int
     format: FileFormat
     compression: str | None
+    dialect: Dialect = GUESSED
 
     @property
-    def delimiter(self) -> str:
-        """The delimiter of a CSV file."""
+    def usual_delimiter(self) -> str:
+        """The delimiter that the name of a CSV file suggests."""
         return "\t" if _stem(self.path)[0].endswith(".tsv") else ","
 
 
-def find_inputs(pattern: str, format: FileFormat | None = None) -> list[InputFile]:  # noqa: A002 - the flag's name
+def find_inputs(
+    pattern: str,
+    format: FileFormat | None = None,  # noqa: A002 - the flag's name
+    dialect: Dialect = GUESSED,
+) -> list[InputFile]:
     """The files that `pattern` names, sorted by path.
 
     Args:
@@ -58,6 +65,7 @@ def find_inputs(pattern: str, format: FileFormat | None = None) -> list[InputFil
             `*`, `?`, `[a-z]` and `**` (any number of folders). Names that begin with `_` or `.` are skipped,
             unless the pattern spells them out.
         format: of all files; None goes by each file's extension.
+        dialect: what the user says about files of text.
 
     Raises:
         InputError: there are no files, or an extension is unknown and `format` is None.
@@ -70,10 +78,10 @@ def find_inputs(pattern: str, format: FileFormat | None = None) -> list[InputFil
         raise InputError(
             f"no input files at {pattern!r}: name a file, a folder or a glob such as 'logs/**/*.jsonl'"
         )
-    return [_input_file(path, size, format) for path, size in found]
+    return [_input_file(path, size, format, dialect) for path, size in found]
 
 
-def _input_file(path: str, size: int, wanted: FileFormat | None) -> InputFile:
+def _input_file(path: str, size: int, wanted: FileFormat | None, dialect: Dialect) -> InputFile:
     stem, compression = _stem(path)
     extension = posixpath.splitext(stem)[1]
     name = wanted or _BY_EXTENSION.get(extension)
@@ -84,7 +92,7 @@ def _input_file(path: str, size: int, wanted: FileFormat | None) -> InputFile:
         )
     if name == "parquet" and compression is not None:
         raise InputError(f"{path} is compressed Parquet, which cannot be read: decompress it")
-    return InputFile(path, size, name, compression)
+    return InputFile(path, size, name, compression, dialect)
 
 
 def _stem(path: str) -> tuple[str, str | None]:

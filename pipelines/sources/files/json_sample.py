@@ -8,9 +8,10 @@ import msgspec
 
 from encoder.errors import InputError
 from pipelines.formats.json_inference import Seen
-from pipelines.formats.row_boundaries import Lines, blocks
+from pipelines.formats.row_boundaries import blocks
 from pipelines.records.utf8 import BOM
 from pipelines.sources.files.byte_stream import ByteRange
+from pipelines.sources.files.dialects import with_dialect
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import reading
 
@@ -75,8 +76,9 @@ def _only(record: dict[str, Any], name: str) -> dict[str, Any] | None:
 
 def _lines(file: InputFile) -> Iterator[bytes]:
     """The lines of a file that are not blank."""
+    file = with_dialect(file)
     with reading(file.path), ByteRange(file, 0, file.size) as data:
-        for block in blocks(iter(data), Lines(), file.path):
+        for block in blocks(iter(data), file.dialect.rows(csv=False), file.path):
             for start, end in zip(block.starts.tolist(), block.ends.tolist(), strict=True):
                 if line := block.data[start:end].removeprefix(BOM).strip():
                     yield line

@@ -1,6 +1,7 @@
 """Reads splits as chunks of records in the job's schema."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +12,16 @@ from pipelines.formats.json import JsonDecoder
 from pipelines.formats.row_boundaries import Block, blocks
 from pipelines.formats.text import TextDecoder
 from pipelines.records.bad_rows import BadRow
+from pipelines.records.encodings import UTF8, not_decoded
 from pipelines.records.utf8 import BOM
 from pipelines.sources.files.byte_stream import ByteRange
 from pipelines.sources.files.chunks import CHUNK_BYTES, Chunk, ChunkPart, join_parts
 from pipelines.sources.files.csv_header import read_header
+from pipelines.sources.files.dialects import with_dialect
+from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import reading
 from pipelines.sources.files.parquet import byte_edges, open_parquet, read_row_groups
-from pipelines.sources.files.splits import Split, rows_of
+from pipelines.sources.files.splits import Split
 
 __all__ = ["CHUNK_ROWS", "Chunk", "read_split"]
 
@@ -53,21 +57,21 @@ def read_split(split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS) ->
                 )
                 yield from join_parts(parts, schema, int(sizes[split.start]), int(sizes[split.end]))
         else:
-            yield from join_parts(_parts(split, schema, chunk_rows), schema, split.start, split.end)
+            known = replace(split, file=with_dialect(file))
+            yield from join_parts(_parts(known, schema, chunk_rows), schema, split.start, split.end)
 
 
 def _parts(split: Split, schema: pa.Schema, chunk_rows: int) -> Iterator[ChunkPart]:
     """Decode the rows of a split of lines or CSV records."""
     file = split.file
     decode, n_head = _decoder(split, schema)
-    first_row = split.first_row
+    first_row, rows = split.first_row, file.dialect.rows(csv=file.format == "csv")
     with ByteRange(file, split.start, split.end) as data:
         data.skip(n_head)
-        for block, closes in _cut(blocks(iter(data), rows_of(file), file.path), chunk_rows):
+        for block, closes in _cut(blocks(iter(data), rows, file.path), chunk_rows):
             batch, good, reasons = decode(block)
-            rows = good + first_row
-            bad = _bad_rows(block, reasons, file.path, first_row) if reasons else ()
-            yield ChunkPart(batch, rows, bad, data.position, closes)
+            bad = _bad_rows(block, reasons, file, first_row) if reasons else ()
+            yield ChunkPart(batch, good + first_row, bad, data.position, closes)
             first_row += len(block)
 
 
@@ -75,8 +79,9 @@ def _decoder(split: Split, schema: pa.Schema) -> tuple[_Decoder, int]:
     """A decoder for the split's blocks, and the number of bytes before its first row."""
     file = split.file
     if file.format == "csv":
-        header, n_bytes = read_header(file)
-        return CsvDecoder(file.path, file.delimiter, schema, header), n_bytes if split.start == 0 else 0
+        header = read_header(file)
+        decode_csv = CsvDecoder(file.path, file.dialect, schema, header.names)
+        return decode_csv, header.n_bytes if split.start == 0 else 0
     decode = JsonDecoder(file.path, schema) if file.format == "jsonl" else TextDecoder(file.path, schema)
     if split.start > 0:
         return decode, 0
@@ -98,9 +103,14 @@ def _cut(whole: Iterator[Block], chunk_rows: int) -> Iterator[tuple[Block, bool]
                 n_rows = n_bytes = 0
 
 
-def _bad_rows(block: Block, reasons: dict[int, str], path: str, first_row: int) -> tuple[BadRow, ...]:
-    starts, stops = block.starts, block.stops()
-    return tuple(
-        BadRow(path, first_row + row, reason, block.data[starts[row] : stops[row]])
-        for row, reason in sorted(reasons.items())
-    )
+def _bad_rows(block: Block, reasons: dict[int, str], file: InputFile, first_row: int) -> tuple[BadRow, ...]:
+    starts, stops, encoding = block.starts, block.stops(), file.dialect.encoding or UTF8
+    rows = []
+    for row, reason in sorted(reasons.items()):
+        record = block.data[starts[row] : stops[row]]
+        if encoding != UTF8:
+            reason = not_decoded(record, encoding) or reason  # noqa: PLW2901 - the same, by its own name
+        elif reason.startswith("not UTF-8"):
+            reason += ". Set --encoding if the file is in another encoding, as in cp1252"  # noqa: PLW2901
+        rows.append(BadRow(file.path, first_row + row, reason, record))
+    return tuple(rows)

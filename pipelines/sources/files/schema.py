@@ -2,15 +2,18 @@
 
 from collections.abc import Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import pyarrow as pa
 
 from encoder.errors import InputError, TemplateError
+from pipelines.formats.dialect import shown_character
 from pipelines.formats.json_inference import Seen, fields_of
 from pipelines.formats.text import TEXT
 from pipelines.records.bad_rows import one_line
 from pipelines.records.fields import field_names, field_path, prune
 from pipelines.sources.files.csv_header import read_header
+from pipelines.sources.files.dialects import with_dialect
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import reading
 from pipelines.sources.files.json_sample import sample, search
@@ -20,6 +23,7 @@ __all__ = ["infer_schema"]
 
 _THREADS = 16  # footers and headers are small: most time is spent waiting for an object store
 _SHOWN = 20
+_OTHER_DELIMITERS = (",", ";", "\t", "|", ":", "^", "~", "\x01", " ")
 
 
 def infer_schema(files: list[InputFile], wanted: Sequence[str], keep: Sequence[str] | None) -> pa.Schema:
@@ -43,7 +47,7 @@ def infer_schema(files: list[InputFile], wanted: Sequence[str], keep: Sequence[s
     """
     needed = _Needed(wanted, keep)
     json_files = [file for file in files if file.format == "jsonl"]
-    fields = _unified(_fixed_fields([file for file in files if file.format != "jsonl"]), needed)
+    fields = _unified(_fixed_fields([file for file in files if file.format != "jsonl"], needed), needed)
     seen = sample(json_files)
     schema = _with_json(fields, seen, json_files, needed)
     for name in dict.fromkeys([*(keep or ()), *wanted]):
@@ -76,10 +80,16 @@ def _has(schema: pa.Schema, name: str, keep: Sequence[str]) -> bool:
     return name in schema.names or (name not in keep and field_path(schema, name) is not None)
 
 
-def _fixed_fields(files: list[InputFile]) -> Iterable[_Origin]:
+def _fixed_fields(files: list[InputFile], needed: Container[str]) -> Iterable[_Origin]:
     """The fields of files whose format declares them."""
     with ThreadPoolExecutor(_THREADS) as pool:
         for file, fields in zip(files, pool.map(_file_fields, files), strict=True):
+            names = [field.name for field in fields]
+            if twice := next((name for name in names if names.count(name) > 1 and name in needed), None):
+                raise InputError(
+                    f"{file.path} has two columns {twice!r}: rename one of them, "
+                    "or leave both out with `keep`"
+                )
             for field in fields:
                 yield field, file.path
 
@@ -88,11 +98,8 @@ def _file_fields(file: InputFile) -> list[pa.Field]:
     if file.format == "text":
         return [pa.field(TEXT, pa.string())]
     if file.format == "csv":
-        return [pa.field(name, pa.string()) for name in read_header(file)[0]]
+        return [pa.field(name, pa.string()) for name in read_header(with_dialect(file)).names]
     with reading(file.path), open_parquet(file) as source:
-        names = source.schema_arrow.names
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise InputError(f"{file.path} has two columns {twice!r}: rename one of them")
         return [_plain_field(field) for field in source.schema_arrow]
 
 
@@ -157,6 +164,12 @@ def _selected(schema: pa.Schema, wanted: Sequence[str], keep: Sequence[str]) -> 
 
 
 def _not_there(name: str, names: list[str]) -> str:
+    for column, mark in product(names, _OTHER_DELIMITERS):
+        if name in (part.strip(" '\"") for part in column.split(mark)[1:] + column.split(mark)[:-1]):
+            return (
+                f"the input has no column {name!r}. Found one column named {column!r}: "
+                f"is the delimiter {mark!r}? Set `delimiter` {shown_character(mark)}"
+            )
     shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     return f"no record has the field {name!r}: " + (
         f"use one of {shown}" if shown else "the records have no fields"

@@ -1,16 +1,16 @@
 """Splits: parts of a file that can be read independently."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pipelines.formats.row_boundaries import CsvRecords, Lines, Rows
 from pipelines.sources.files.byte_stream import ByteRange
 from pipelines.sources.files.csv_header import read_header
+from pipelines.sources.files.dialects import with_dialect
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import reading
 from pipelines.sources.files.parquet import byte_edges, open_parquet, row_edges
 
-__all__ = ["TARGET_BYTES", "Split", "rows_of", "split_file"]
+__all__ = ["TARGET_BYTES", "Split", "split_file"]
 
 TARGET_BYTES = 32 << 20
 
@@ -32,16 +32,12 @@ class Split:
     first_row: int
 
 
-def rows_of(file: InputFile) -> Rows:
-    """Finds the rows in the bytes of a file that is not Parquet."""
-    return CsvRecords(file.delimiter) if file.format == "csv" else Lines()
-
-
 def split_file(file: InputFile, target_bytes: int = TARGET_BYTES) -> Iterator[Split]:
     """Split a file into parts of about `target_bytes`, the same ones in every run; an empty file has none.
 
-    A larger file of lines or CSV records is read once for its line breaks. A compressed file is one split,
-    and a row group of Parquet is never divided.
+    A larger file of lines or CSV records is read once for its line breaks. A compressed file is one split;
+    so is a file whose encoding has characters of several bytes, except UTF-8. A row group of Parquet is never
+    divided.
 
     Raises:
         InputError: the file cannot be read, or a row of it is too long.
@@ -67,13 +63,20 @@ def _row_groups(file: InputFile, target_bytes: int) -> Iterator[Split]:
 
 
 def _byte_ranges(file: InputFile, target_bytes: int) -> Iterator[Split]:
-    header = read_header(file)[1] if file.format == "csv" else 0
+    file = with_dialect(file)
+    if not file.dialect.is_divisible:
+        yield Split(file, 0, file.size, 1)
+        return
+    n_head = read_header(file).n_rows if file.format == "csv" else 0  # rows to leave out
     start, first_row = 0, 1
-    at, n_rows = header, 0  # n_rows ended before byte `at`
-    rows = rows_of(file)
-    with reading(file.path), ByteRange(file, header, file.size) as data:
+    at, n_rows = 0, 0  # n_rows ended before byte `at`
+    rows = file.dialect.rows(csv=file.format == "csv")
+    stored = replace(file, dialect=replace(file.dialect, encoding=None))
+    with reading(file.path), ByteRange(stored, 0, file.size) as data:
         for piece in data:
             ends = rows.ends(piece) + at
+            at += len(piece)
+            n_head, ends = max(0, n_head - len(ends)), ends[n_head:]
             taken = 0
             while (behind := int(ends[taken:].searchsorted(start + target_bytes))) < len(ends) - taken:
                 taken += behind + 1
@@ -82,5 +85,4 @@ def _byte_ranges(file: InputFile, target_bytes: int) -> Iterator[Split]:
                     yield Split(file, start, end, first_row)
                     start, first_row = end, n_rows + taken + 1
             n_rows += len(ends)
-            at += len(piece)
     yield Split(file, start, file.size, first_row)

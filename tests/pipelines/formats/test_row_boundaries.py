@@ -5,7 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.formats.row_boundaries import CsvRecords, Lines, blocks
+from pipelines.formats.csv_records import CsvRecords
+from pipelines.formats.row_boundaries import Lines, blocks
 
 BYTES = st.lists(
     st.sampled_from([b'"', b",", b"\n", b"\r\n", b"a", b'""', b'","', b"\xff"]), max_size=30

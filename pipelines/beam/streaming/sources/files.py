@@ -19,6 +19,7 @@ from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
 from pipelines.formats import FileFormat
+from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.records.bad_rows import BadRow
 from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.filesystem import locate
@@ -45,6 +46,7 @@ class FileSource(PolledSource):
         ends: whether the source ends once all files that are there have been read.
         part: which of the `parts` parallel readers this is; the name of a file decides who reads it.
         parts: how many readers share the files.
+        dialect: what the user says about files of text.
     """
 
     pattern: str
@@ -56,6 +58,7 @@ class FileSource(PolledSource):
     ends: bool = False
     part: int = 0
     parts: int = 1
+    dialect: Dialect = GUESSED
 
     @property
     def uri(self) -> str:
@@ -137,7 +140,7 @@ class _Reader(BatchReader):
     def _poll(self) -> list[InputFile]:
         """The files that have not been read: first the one that was being read, then the oldest."""
         try:
-            found = find_inputs(self._source.pattern, self._source.format)
+            found = find_inputs(self._source.pattern, self._source.format, self._source.dialect)
         except InputError:  # no file matches
             found = []
         parts = self._source.parts

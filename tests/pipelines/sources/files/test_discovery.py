@@ -66,8 +66,8 @@ def test_formats_and_compressions_come_from_extensions(folder):
         "f.parquet": ("parquet", None), "g.pq": ("parquet", None), "é#%20?.log.zstd": ("text", "zst"),
         "[x].log": ("text", None),
     }  # fmt: skip
-    assert find_inputs(f"{folder}/d.TSV.zst")[0].delimiter == "\t"
-    assert find_inputs(f"{folder}/d.csv")[0].delimiter == ","
+    assert find_inputs(f"{folder}/d.TSV.zst")[0].usual_delimiter == "\t"
+    assert find_inputs(f"{folder}/d.csv")[0].usual_delimiter == ","
 
 
 def test_a_format_given_overrides_the_extension(folder):

@@ -1,12 +1,13 @@
 """Adapters for `apache_beam.ml`: model handlers for `RunInference`, embeddings for `MLTransform`."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 from apache_beam.ml.transforms.base import EmbeddingsManager
 from numpy.typing import NDArray
@@ -16,10 +17,13 @@ from encoder.dtypes import Dtype
 from encoder.errors import InputError
 from pipelines.beam.transforms import coder
 from pipelines.enrich import Layout
-from pipelines.enrich.enrichment import Enrichment
+from pipelines.enrich.enrichment import Enriched, Enrichment
 from pipelines.enrich.model_version import ModelVersion
+from pipelines.records.template import TextTemplate
 
 __all__ = ["BatchModelHandler", "MillstreamEmbeddings", "TextModelHandler"]
+
+_TEXT = "_millstream_text"  # a column of texts without nulls
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +58,9 @@ class _Handler(ModelHandler[Any, Any, _LoadedModel]):
 class TextModelHandler(_Handler):
     """Embeds strings; each becomes a `PredictionResult` with a `(dim,)` float32 vector.
 
-    `model_id` is the model's label, such as `minilm@7`.
+    `model_id` is the model's label, such as `minilm@7`. None has a vector of zeros. Any other element fails
+    its batch; `RunInference(…).with_exception_handling()` sends the batch to its failures, with the number of
+    the element.
 
     Args:
         model: a REF, whose version is fixed when the pipeline is built.
@@ -66,28 +72,29 @@ class TextModelHandler(_Handler):
 
     def run_inference(
         self,
-        batch: Sequence[str],
+        batch: Sequence[str | None],
         model: _LoadedModel,
         inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
     ) -> Iterable[PredictionResult]:
         """Embed a batch of strings.
 
         Raises:
-            InputError: an element is not a string.
+            InputError: an element is neither a string of valid Unicode nor None.
         """
         vectors = _encode(batch, model.encoder)
         label = model.version.label
         return [PredictionResult(text, vector, label) for text, vector in zip(batch, vectors, strict=True)]
 
-    def get_num_bytes(self, batch: Sequence[str]) -> int:
+    def get_num_bytes(self, batch: Sequence[str | None]) -> int:
         """The number of characters; Beam's default would pickle the texts to know their size."""
-        return sum(map(len, batch))
+        return sum(len(text) for text in batch if isinstance(text, str))
 
 
 class BatchModelHandler(_Handler):
     """Embeds record batches in `RunInference`, which does not batch them again.
 
-    A bad row fails its batch; `RunInference(…).with_exception_handling()` sends the batch to its failures.
+    A null text has a vector of zeros. A text of invalid Unicode fails its batch;
+    `RunInference(…).with_exception_handling()` sends the batch to its failures.
 
     Args:
         model: a REF, whose version is fixed when the pipeline is built.
@@ -121,12 +128,24 @@ class BatchModelHandler(_Handler):
         """Embed a record batch.
 
         Raises:
-            InputError: a row has no text.
+            InputError: the text of a row is invalid Unicode.
         """
         enriched = self._enrichment(batch, model.encoder, model.version.label)
-        for row, reason in enriched.bad.items():
-            raise InputError(f"row {row} of the batch: {reason}")
+        if enriched.bad:
+            texts = self._enrichment.template.apply(batch)
+            for row, reason in enriched.bad.items():
+                if texts[row].is_valid:
+                    raise InputError(f"row {row} of the batch: {reason}")
+            enriched = self._without_nulls(batch, texts, model)
         return [enriched.batch]
+
+    def _without_nulls(self, batch: pa.RecordBatch, texts: pa.Array, model: _LoadedModel) -> Enriched:
+        """The batch with its null texts as empty ones."""
+        kept = batch.schema.names if self._enrichment.keep is None else self._enrichment.keep
+        template = TextTemplate(self._enrichment.template.source, ("", ""), (_TEXT,))
+        enrichment = replace(self._enrichment, template=template, keep=tuple(kept))
+        filled = batch.append_column(_TEXT, pc.fill_null(texts, ""))
+        return enrichment(filled, model.encoder, model.version.label)
 
     def get_num_bytes(self, batch: pa.RecordBatch) -> int:
         """The size of the batch in memory; Beam's default would pickle it to know."""
@@ -139,6 +158,8 @@ class BatchModelHandler(_Handler):
 
 class MillstreamEmbeddings(EmbeddingsManager):
     """Replaces the texts in `columns` by their vectors, like Beam's `SentenceTransformerEmbeddings`.
+
+    None becomes a vector of zeros.
 
     For `apache_beam.ml.rag`, pass `type_adapter=create_text_adapter()` instead of columns: each
     `EmbeddableItem` gets an `embedding`. `MLTransform` stores the version in its artifacts, so later
@@ -191,13 +212,27 @@ class MillstreamEmbeddings(EmbeddingsManager):
             return "MillstreamEmbeddings"
 
 
-def _encode(texts: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
-    """`(n_texts, dim)` float32.
+def _encode(texts: Sequence[str | None], encoder: Encoder) -> NDArray[np.float32]:
+    """`(n_texts, dim)` float32; zeros for None.
 
     Raises:
-        InputError: an element is not a string.
+        InputError: an element is neither a string of valid Unicode nor None.
     """
     for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"element {row} of the batch is {type(text).__name__}: give strings")
-    return encoder.encode(pa.array(texts, pa.string()))
+        if text is not None and not isinstance(text, str):
+            raise InputError(f"element {row} of the batch is {type(text).__name__}: give strings or None")
+    try:
+        return encoder.encode(pa.array(texts, pa.string()))
+    except UnicodeEncodeError:  # half of a surrogate pair, which json.loads accepts
+        row = next(row for row, text in enumerate(texts) if text is not None and not _is_unicode(text))
+        raise InputError(
+            f"element {row} of the batch is no valid Unicode: half of a surrogate pair"
+        ) from None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

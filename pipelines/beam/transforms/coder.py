@@ -1,11 +1,22 @@
 """Beam's coder for Arrow record batches: Arrow IPC, because pickle would copy the whole buffers of slices."""
 
+import copyreg
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 
 __all__ = ["RecordBatchCoder", "register"]
+
+
+def _reduce(kind: pa.FixedSizeListType) -> tuple[Any, ...]:
+    return pa.list_, (kind.value_field, kind.list_size)
+
+
+# Beam pickles schemas, such as that of `WriteToParquetBatched`, and elements without a type. pyarrow 25
+# pickles a fixed-size list without the field of its elements: "element", which is never null, would come back
+# as "item", which may be, and the schema would no longer be that of our batches.
+copyreg.pickle(pa.FixedSizeListType, _reduce)
 
 
 class RecordBatchCoder(beam.coders.Coder):

@@ -10,7 +10,7 @@ from apache_beam.pvalue import AsSideInput, TaggedOutput
 
 from encoder import Encoder
 from encoder.dtypes import Dtype
-from encoder.errors import InputError
+from encoder.errors import ConfigurationError, InputError
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.error_handling import INPUT_ERRORS, ErrorHandling, failed_row
 from pipelines.beam.transforms.metrics import BatchMetrics
@@ -69,6 +69,17 @@ class EmbedBatches(ErrorHandling):
         super().__init__()
         self._enrichment = Enrichment.parse(text, keep=keep, vectors=vectors, dtype=dtype, heads=heads)
         self._model = resolve_model(model)
+
+    def schema(self, records: pa.Schema) -> pa.Schema:
+        """The schema of the batches that it makes of batches of `records`; `WriteToParquetBatched` needs it.
+
+        Raises:
+            ConfigurationError: the model is a side input, whose vectors and heads are not known yet; a kept
+                column is missing or has the name of an added one; or the model lacks a head.
+        """
+        if not isinstance(self._model, ModelVersion):
+            raise ConfigurationError("the schema needs a model that is known now: `model` is a side input")
+        return self._enrichment.schema(records, self._model.load())
 
     def expand(self, batches: Any) -> Any:
         """Apply the transform."""

@@ -78,9 +78,7 @@ NUMBERS = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.decimals(allow_nan=False, allow_infinity=False, places=18, min_value=-(10**6), max_value=10**6)
 )
-SCALARS = NUMBERS.map(str) | st.sampled_from(
-    ["null", "true", '"1"', '"0.5"', "[]", "[1.5]", '{"a":0.1}']
-)
+SCALARS = NUMBERS.map(str) | st.sampled_from(["null", "true", '"1"', '"0.5"', "[]", "[1.5]", '{"a":0.1}'])
 
 
 @given(st.lists(SCALARS, min_size=1, max_size=8))

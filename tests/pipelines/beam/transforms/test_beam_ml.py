@@ -4,13 +4,14 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
-from apache_beam.ml.inference.base import ModelMetadata, RunInference
+from apache_beam.ml.inference.base import KeyedModelHandler, ModelMetadata, RunInference
 from apache_beam.ml.rag.embeddings.base import create_text_adapter
 from apache_beam.ml.rag.types import EmbeddableItem
 from apache_beam.ml.transforms.base import MLTransform
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.window import FixedWindows, GlobalWindows, TimestampedValue
 
+from encoder.errors import InputError
 from encoder.store.store import ModelStore
 from pipelines import BatchModelHandler, MillstreamEmbeddings, ModelVersion, TextModelHandler
 
@@ -71,21 +72,79 @@ def test_a_side_input_of_refs_changes_the_model(pipeline, model, tiny_model, tmp
         assert_that(labels | beam.WindowInto(GlobalWindows()), equal_to(expected))
 
 
-def test_what_is_no_text_is_handed_on_with_its_batch(pipeline, model):
-    bad = pa.record_batch({"text": pa.array(["paid", None])})
+def is_zeros(vector):
+    return not np.any(vector)
+
+
+def test_a_null_string_has_a_vector_of_zeros(pipeline, model, label):
+    def same(found):
+        assert {(one.example, is_zeros(one.inference), one.model_id) for one in found} == {
+            ("paid", False, label),
+            (None, True, label),
+            ("", True, label),
+        }
+
+    with pipeline() as p:
+        texts = p | beam.Create(["paid", None, ""])
+        assert_that(texts | RunInference(TextModelHandler(str(model))), same)
+        keyed = KeyedModelHandler(TextModelHandler(str(model)))
+        found = p | "keys" >> beam.Create([(1, None)]) | "keyed" >> RunInference(keyed)
+        zeros = found | beam.MapTuple(lambda key, one: (key, is_zeros(one.inference)))
+        assert_that(zeros, equal_to([(1, True)]), label="with keys")
+
+
+@pytest.mark.parametrize("keep", [None, ["id"]])
+def test_a_null_text_of_a_batch_has_a_vector_of_zeros_beside_its_columns(keep, pipeline, model):
+    batch = pa.record_batch({"id": [1, 2, 3], "text": pa.array(["paid", None, "due"])})
+
+    def same(found):
+        [made] = found
+        names = keep or ["id", "text"]
+        assert made.schema.names == [*names, "embedding", "model_version"]
+        assert made.select(names).equals(batch.select(names))
+        assert [is_zeros(vector) for vector in made["embedding"].to_pylist()] == [False, True, False]
+
+    with pipeline() as p:
+        assert_that(p | beam.Create([batch]) | RunInference(BatchModelHandler(str(model), keep=keep)), same)
+
+
+def test_a_batch_with_a_text_of_other_bytes_is_handed_on(pipeline, model):
+    latin = pa.array([b"paid", None, b"caf\xe9"]).view(pa.string())
+    bad = pa.record_batch({"text": latin})
     with pipeline() as p:
         handler = BatchModelHandler(str(model))
         good, rest = p | beam.Create([bad, BATCH]) | RunInference(handler).with_exception_handling()
         assert_that(good | beam.Map(lambda made: made.num_rows), equal_to([50]))
-        reasons = rest.failed_inferences | beam.Map(lambda one: one[1][1])
-        assert_that(
-            reasons, equal_to(["InputError('row 1 of the batch: the text is null: text')"]), label="bad"
-        )
+        reasons = rest.failed_inferences | beam.Map(lambda one: one[1][1].partition(" is ")[0])
+        assert_that(reasons, equal_to(["InputError('row 2 of the batch: the text"]), label="bad")
 
 
-def test_an_element_that_is_no_string_is_named(pipeline, model):
-    with pytest.raises(Exception, match=r"element 0 of the batch is int: give strings"), pipeline() as p:
-        _ = p | beam.Create([7]) | RunInference(TextModelHandler(str(model)))
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (7, "is int: give strings or None"),
+        (float("nan"), "is float: give strings or None"),
+        (b"paid", "is bytes: give strings or None"),
+        (["paid"], "is list: give strings or None"),
+        ("\ud800", "is no valid Unicode: half of a surrogate pair"),
+    ],
+)
+def test_what_is_no_text_is_a_failure_that_names_it(value, says, model):
+    handler = TextModelHandler(str(model))
+    loaded = handler.load_model()
+    with pytest.raises(InputError, match=f"element 1 of the batch {says}"):
+        handler.run_inference(["paid", value], loaded)
+    assert handler.get_num_bytes(["paid", value]) >= 4
+
+
+def test_beam_sends_what_is_no_text_to_its_failures(pipeline, model):
+    with pipeline() as p:
+        handler = TextModelHandler(str(model), min_batch_size=1, max_batch_size=1)
+        good, rest = p | beam.Create([7, "paid", None]) | RunInference(handler).with_exception_handling()
+        assert_that(good | beam.Map(lambda one: one.example), equal_to(["paid", None]))
+        failed = rest.failed_inferences | beam.Map(lambda one: (one[0], one[1][1]))
+        expected = ([7], "InputError('element 0 of the batch is int: give strings or None')")
+        assert_that(failed, equal_to([expected]), label="bad")
 
 
 def test_sizes_are_known_without_pickling(model):
@@ -105,8 +164,8 @@ def store(model, tmp_path):
 def test_columns_become_vectors_and_the_artifacts_remember_the_version(
     pipeline, store, tiny_model, encoder, tmp_path
 ):
-    records = [{"id": i, "text": f"paid {i}"} for i in range(5)]
-    expected = [{"id": one["id"], "text": encoder.encode(one["text"]).tolist()} for one in records]
+    records = [{"id": i, "text": f"paid {i}" if i else None} for i in range(5)]
+    expected = [{"id": one["id"], "text": encoder.encode([one["text"] or ""])[0].tolist()} for one in records]
     artifacts = str(tmp_path / "artifacts")
     embeddings = MillstreamEmbeddings(f"{store.uri}@latest", columns=["text"])
     with pipeline() as p:

@@ -4,6 +4,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
+from apache_beam.internal import pickler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,20 @@ def test_beam_takes_it_for_batches_and_for_pairs_with_batches():
     pair = beam.coders.registry.get_coder(beam.typehints.Tuple[int, pa.RecordBatch])
     number, batch = pair.decode(pair.encode((7, big().slice(5, 2))))
     assert (number, batch["text"].to_pylist()) == (7, ["text 5", "text 6"])
+
+
+@pytest.mark.parametrize("by", [pickle, pickler])
+@pytest.mark.parametrize(
+    "item", [pa.field("element", pa.float32(), nullable=False), pa.field("x", pa.int8())]
+)
+def test_pickled_schemas_and_batches_keep_the_field_of_a_vector(by, item):
+    kind = pa.list_(item, 4)
+    batch = pa.record_batch({"embedding": pa.array([[1, 2, 3, 4]], kind)})
+    for one in (batch, pa.Table.from_batches([batch])):
+        again = by.loads(by.dumps(one))
+        assert again == one
+        assert again.schema.field("embedding").type.value_field == item
+    assert round_trip(batch).schema.field("embedding").type.value_field == item
 
 
 @pytest.mark.parametrize("damage", [slice(0, 40), slice(0, 0)])

@@ -3,8 +3,9 @@
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from apache_beam.io.parquetio import ReadFromParquetBatched
+from apache_beam.io.parquetio import ReadFromParquetBatched, WriteToParquetBatched
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms.error_handling import ErrorHandler
 
@@ -36,6 +37,45 @@ def check(found, source, model):
     assert found.select(source.schema.names).equals(source)
     assert np.array_equal(matrix(found), Encoder.load(model).encode(source["text"]))
     assert set(found["model_version"].to_pylist()) == {ModelVersion.resolve(str(model)).label}
+
+
+def write_parquet(batches, prefix, schema):
+    tables = batches | beam.Map(lambda one: pa.Table.from_batches([one]))
+    return tables | WriteToParquetBatched(str(prefix), schema, file_name_suffix=".parquet")
+
+
+@pytest.mark.parametrize("vectors", ["list", "binary"])
+def test_vectors_are_written_by_beams_sink_with_their_schema(vectors, pipeline, model, tmp_path):
+    embed = EmbedBatches(str(model), vectors=vectors, keep=["id"])
+    source = batch(TEXTS)
+    schema = embed.schema(source.schema)
+    with pipeline() as p:
+        _ = write_parquet(p | beam.Create([source]) | embed, tmp_path / "new", schema)
+    [path] = tmp_path.glob("new*")
+    assert pq.read_schema(path) == schema
+    assert pq.read_table(path)["id"].to_pylist() == list(range(len(TEXTS)))
+    if vectors == "list":
+        assert schema.field("embedding").type.value_field == pa.field("element", pa.float32(), nullable=False)
+
+
+def test_files_with_the_other_field_name_are_read_beside_new_ones(pipeline, model, encoder, tmp_path):
+    old = pa.list_(pa.float32(), encoder.dim)  # "item", as it was after pickling
+    vectors = pa.array(encoder.encode(TEXTS[:2]).tolist(), old)
+    pq.write_table(pa.table({"id": [100, 101], "embedding": vectors}), tmp_path / "a.parquet")
+    embed = EmbedBatches(str(model), keep=["id"])
+    source = batch(TEXTS)
+    with pipeline() as p:
+        _ = write_parquet(p | beam.Create([source]) | embed, tmp_path / "b", embed.schema(source.schema))
+    for schema in (None, pq.read_schema(next(tmp_path.glob("b*")))):
+        both = pq.read_table(tmp_path, schema=schema, columns=["id", "embedding"])
+        assert sorted(both["id"].to_pylist()) == [*range(len(TEXTS)), 100, 101]
+
+
+def test_the_schema_needs_a_model_that_is_known(pipeline, model):
+    with pipeline() as p:
+        version = p | beam.Create([ModelVersion.resolve(str(model))])
+        with pytest.raises(ConfigurationError, match="is a side input"):
+            EmbedBatches(beam.pvalue.AsSingleton(version)).schema(batch([]).schema)
 
 
 def test_each_batch_comes_out_with_its_vectors(pipeline, model):

@@ -9,6 +9,7 @@
     │   ├── NotInStore             the store has no such model or version
     │   ├── UnsafeStore            the store ignores create-only writes, so it cannot hold versions
     │   ├── OutputConflict         the output folder holds something else
+    │   ├── OtherInput             a topic is not the one that the output belongs to
     │   └── MissingExtra           an optional dependency is not installed
     ├── QualityTooLow          a model misses a required quality: improve it, or require less
     ├── TransientError         try again later
@@ -32,6 +33,7 @@ __all__ = [
     "MissingExtra",
     "ModelFormatError",
     "NotInStore",
+    "OtherInput",
     "OutputConflict",
     "PublishedMeanwhile",
     "QualityTooLow",
@@ -78,6 +80,10 @@ class UnsafeStore(ConfigurationError):
 
 class OutputConflict(ConfigurationError):
     """The output folder holds something other than what this job would write."""
+
+
+class OtherInput(ConfigurationError):
+    """A topic has the name of the one that was read before, and is another one."""
 
 
 class MissingExtra(ConfigurationError):

@@ -5,9 +5,15 @@
 A file's name is the offset of its first record, its metadata holds the offset of its last one, and it is
 created, never replaced. A worker begins after the last file. If two workers believe that they own a
 partition, both try to create the same name; one succeeds, and the other continues after that file.
+
+Where offsets come again, files form another series, and names end with what tells it from the others:
+
+    payments/p3/00000000000000000000-5f0c2e9ab41d.parquet     another topic of the same name was accepted
+    payments/p3/00000000000000000000-1.parquet                 the log was cut below what was read, once
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Collection, Container, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -18,6 +24,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import TransientError
 from encoder.store.objects import Objects
+from pipelines.sinks.input_claim import InputClaim
 from pipelines.sinks.memory import FileMemory
 from pipelines.sinks.open_files import OffsetBatch, OpenFile, Partition, Rotation, ranges
 from pipelines.sinks.parquet import file_metadata, parquet_writer
@@ -28,6 +35,7 @@ _log = logging.getLogger(__name__)
 _ROW_GROUP = 16_384
 _RETRY_SECONDS = 1.0
 _END = "millstream.end"
+_NAME = re.compile(r"\d{20}(?P<topic>-[0-9a-f]{12})?(?:-(?P<epoch>\d{1,9}))?\.parquet")
 
 
 class OffsetFiles:
@@ -39,6 +47,8 @@ class OffsetFiles:
         metadata: written into every file.
         name_of: gives the topic and the partition in it for a partition number of the caller's.
         max_bytes: files are written early to keep less than this in memory.
+        claim: gives the topic of a name as this folder knows it; None if the brokers cannot tell.
+        check: is called with a topic before a file of it is written, and raises where the topic is another.
         clock: gives seconds.
     """
 
@@ -50,6 +60,8 @@ class OffsetFiles:
         name_of: Callable[[int], tuple[str, int]],
         *,
         max_bytes: int = 1 << 30,
+        claim: Callable[[str], InputClaim | None] = lambda _topic: None,
+        check: Callable[[str], None] = lambda _topic: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.uri = objects.uri
@@ -58,25 +70,39 @@ class OffsetFiles:
         self._metadata = metadata
         self._name_of = name_of
         self._max_bytes = max_bytes
+        self._claim = claim
+        self._check = check
         self._clock = clock
         self._partitions: dict[int, Partition] = {}
         self._pool = ThreadPoolExecutor(2, "upload")
         self._memory = FileMemory()
 
-    def begin(self, partition: int, offset: int) -> int:
+    def begin(self, partition: int, offset: int, epoch: int = 0) -> int:
         """Take over a partition; gives the offset to begin with, after the last file.
 
         Args:
             partition: its number.
             offset: the committed offset; everything before it is written.
+            epoch: how often offsets came again, as far as the caller knows; the files may know more.
 
         Raises:
             StoreUnavailable: the storage does not answer.
         """
-        if found := self._objects.scan(self._folder(partition)):
-            offset = max(offset, self._end_of(found[-1].key) + 1)
-        self._partitions[partition] = Partition(offset)
+        claim = self._claim(self._name_of(partition)[0])
+        last: dict[int, str] = {}  # by epoch
+        for info in self._objects.scan(self._folder(partition)):
+            name = _NAME.fullmatch(info.key.rpartition("/")[2])
+            if name and (name["topic"] or "") == (claim.suffix if claim else ""):
+                last[int(name["epoch"] or 0)] = info.key
+        epoch = max(epoch, *last, 0)
+        if epoch in last:
+            offset = max(offset, self._end_of(last[epoch]) + 1)
+        self._partitions[partition] = Partition(offset, epoch)
         return offset
+
+    def epoch(self, partition: int) -> int:
+        """How often offsets came again in the log of a partition that has begun."""
+        return self._partitions[partition].epoch
 
     def add(self, partition: int, offsets: NDArray[np.int64], batch: pa.RecordBatch) -> None:
         """Take records; those taken or written before are skipped.
@@ -141,7 +167,7 @@ class OffsetFiles:
             if mine.upload is None and mine.files and now >= mine.retry_at:
                 file = mine.files[0]
                 if number in close or crowded or len(mine.files) > 1 or self._is_full(file, now):
-                    mine.upload = self._pool.submit(self._write, number, file)
+                    mine.upload = self._pool.submit(self._write, number, mine.epoch, file)
 
     def _is_full(self, file: OpenFile, now: float) -> bool:
         size = self._rotation.rows
@@ -183,11 +209,13 @@ class OffsetFiles:
         """Stop the threads without waiting for them."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _write(self, partition: int, file: OpenFile) -> int:
+    def _write(self, partition: int, epoch: int, file: OpenFile) -> int:
         """Write a file; gives the last offset of the file with that name, whoever has written it."""
         table = pa.Table.from_batches([part.batch for part in file.parts])
         topic, number = self._name_of(partition)
+        claim = self._claim(topic)
         source = {"millstream.topic": topic, "millstream.partition": str(number)}
+        source |= (claim.metadata if claim else {}) | ({"millstream.epoch": str(epoch)} if epoch else {})
         spans = {"millstream.start": str(file.first), _END: str(file.last)}
 
         def write(sink: pa.NativeFile) -> None:
@@ -195,8 +223,10 @@ class OffsetFiles:
                 writer.write_table(table, row_group_size=_ROW_GROUP)
                 writer.add_key_value_metadata({**self._metadata, **source, **spans})
 
-        key = f"{self._folder(partition)}/{file.first:020d}.parquet"
+        series = (claim.suffix if claim else "") + (f"-{epoch}" if epoch else "")
+        key = f"{self._folder(partition)}/{file.first:020d}{series}.parquet"
         with self._memory.file(file.n_bytes, write) as data:
+            self._check(topic)
             if self._objects.create(key, data):
                 return file.last
         end = self._end_of(key)

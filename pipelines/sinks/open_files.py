@@ -87,12 +87,14 @@ class Partition:
 
     Attributes:
         begin: the next offset to take.
+        epoch: how often offsets came again.
         files: those to write, in order; all but the last are full.
         upload: the write of the first file.
         retry_at: when to retry that write, in seconds of the caller's clock.
     """
 
     begin: int
+    epoch: int = 0
     files: list[OpenFile] = field(default_factory=list)
     upload: "Future[int] | None" = None
     retry_at: float = 0.0

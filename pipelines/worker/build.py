@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -77,9 +78,16 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
         metrics = WorkerMetrics()
         metrics.follow(follower)
         callbacks = {"stats_cb": metrics.on_statistics, "error_cb": _on_error}
-        consumer = Consumer({**cluster.consumer, **callbacks}, logger=_log)
-        latest = cluster.consumer["auto.offset.reset"] in ("latest", "largest", "end")
-        source = Source(consumer, plan.inputs, latest=latest)
+        own = {"auto.offset.reset": "error"}  # the source sees that a position is lost, and where it goes on
+        consumer = Consumer({**cluster.consumer, **own, **callbacks}, logger=_log)
+        reset = cluster.consumer["auto.offset.reset"]
+        source = Source(
+            consumer,
+            plan.inputs,
+            latest=reset in ("latest", "largest", "end"),
+            strict=reset == "error",
+            inputs=prepared.inputs,
+        )
         stack.enter_context(_closing(consumer, source))
 
         def idle() -> None:
@@ -104,6 +112,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
             commit_seconds=settings.commit_seconds,
             backlog_commit_seconds=plan.backlog_commit_seconds,
             transaction_records=settings.transaction_records,
+            inputs=prepared.inputs,
             spans=spans,
         )
         yield Started(worker, metrics, source, follower)
@@ -165,7 +174,10 @@ def _outputs(prepared: Prepared, producer: Any, partitions: PartitionIndex) -> O
         if output is None or output.kind != "parquet":
             return None
         folder, metadata = prepared.folders[output.target], {"millstream.text": plan.text}
-        return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, max_bytes=share)
+        known: dict[str, Any] = {}
+        if (inputs := prepared.inputs) is not None:
+            known = {"claim": partial(inputs.claim, folder.uri), "check": inputs.check_now}
+        return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, max_bytes=share, **known)
 
     sinks = {topic: TopicSink(producer, topic, max_bytes[topic]) for topic in plan.written_topics}
     return Outputs(

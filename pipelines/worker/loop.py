@@ -9,17 +9,20 @@ and each output skips what it already has.
 import logging
 import threading
 import time
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException
 from numpy.typing import NDArray
 
-from encoder.errors import InputError, RegistryUnavailable
+from encoder.errors import InputError, RegistryUnavailable, TransientError
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.records.isolation import isolate, letter_of
 from pipelines.worker.commit import Aborted, Commits, stop_error
 from pipelines.worker.decode import RecordDecoder
 from pipelines.worker.error_budget import ErrorBudget
+from pipelines.worker.inputs import Inputs
+from pipelines.worker.offsets import CommitNote
 from pipelines.worker.sinks import Encoded, Outputs
 from pipelines.worker.source import MessageBatch, Source
 from pipelines.worker.telemetry.metrics import WorkerMetrics
@@ -36,7 +39,8 @@ _FILES_SECONDS = 1.0  # between commits if only files are written
 _TRANSACTION_BYTES = 64 << 20
 _BEHIND_SECONDS = 0.002  # a full batch that arrives this fast means a backlog
 _REGISTRY_SECONDS = 1.0  # between two attempts to fetch a schema
-_METADATA = "files="
+_CUT_SECONDS = 30.0  # to write what was read of a log that has lost it
+_CHECK_SECONDS = 5.0  # between looks at the topics of a worker that commits nothing
 
 
 class Worker:
@@ -54,6 +58,7 @@ class Worker:
         commit_seconds: the time between commits.
         backlog_commit_seconds: the same during a backlog.
         transaction_records: the number of records after which to commit early.
+        inputs: knows what the names of topics stand for; None if the brokers cannot tell.
         spans: for tracing.
     """
 
@@ -71,8 +76,10 @@ class Worker:
         commit_seconds: float,
         backlog_commit_seconds: float,
         transaction_records: int,
+        inputs: Inputs | None = None,
         spans: Spans = OFF,
     ) -> None:
+        self._inputs = inputs
         self._source = source
         self._decode = decoder
         self._follower = follower
@@ -90,6 +97,7 @@ class Worker:
             int, int
         ] = {}  # up to this offset a partition is read again for the files alone
         self._committed: dict[int, tuple[int, str]] = {}
+        self._notes: dict[int, str] = {}  # the metadata to commit, without the progress of the files
         self._last_commit = time.monotonic()
         self._n_records = self._n_bytes = 0
         self._oldest = 0.0
@@ -146,6 +154,8 @@ class Worker:
         self._source.hold(held)
         self._metrics.waiting(len(held), sum(files.n_bytes for files in self._outputs.files))
         age = time.monotonic() - self._last_commit
+        if age >= _CHECK_SECONDS:
+            self._check_topics(self._source.positions.owned)
         if (
             age >= (self._backlog_commit_seconds if behind else self._commit_seconds)
             or self._n_records >= self._transaction_records
@@ -224,6 +234,8 @@ class Worker:
         done = True
         if not new:
             return done
+        if self._outputs.has_topics:  # files are checked when they are written
+            self._check_topics(new)
         parts = [self._source.partitions.part(p, offset, metadata) for p, (offset, metadata) in new.items()]
         self._busy = True
         try:
@@ -245,27 +257,57 @@ class Worker:
             self._last_commit = time.monotonic()
         return done
 
+    def _check_topics(self, partitions: Iterable[int]) -> None:
+        """End where a topic was created again: its offsets are another's."""
+        if self._inputs is not None:
+            self._inputs.check({self._source.partitions[number].topic for number in partitions})
+
     def _state(self, partition: int, position: int) -> tuple[int, str]:
-        """What to commit for a partition: the offset, with the progress of the files as metadata."""
+        """What to commit for a partition: the offset, with the progress of the files in its metadata."""
         files = [output.durable(partition, position) for output in self._outputs.files]
+        note = self._notes[partition]
         if not self._outputs.has_topics:
-            return min(files), ""
+            return min(files), note
         offset = max(position, self._topics_from.get(partition, 0))
-        return offset, f"{_METADATA}{min(files)}" if files else ""
+        return offset, f"files={min(files)};{note}".rstrip(";") if files else note
 
     def assigned(self, partition: int, offset: int, metadata: str) -> int:
         self._committed[partition] = (offset, metadata)
+        return self._begin(partition, offset, CommitNote.parse(metadata))
+
+    def _begin(self, partition: int, offset: int, note: CommitNote) -> int:
+        """Begin a partition in all outputs; gives the offset from which they need it."""
         outputs = self._outputs
-        if not outputs.files:
-            return offset
-        known = int(metadata.removeprefix(_METADATA)) if metadata.startswith(_METADATA) else offset
-        begins = [files.begin(partition, known) for files in outputs.files]
-        start = min(begins)
+        known = offset if note.files is None else note.files
+        begins = [files.begin(partition, known, note.epoch) for files in outputs.files]
+        epoch = max((files.epoch(partition) for files in outputs.files), default=note.epoch)
+        if epoch > note.epoch:  # the group has forgotten it, and the files have not
+            begins = [files.begin(partition, known, epoch) for files in outputs.files]
+        self._notes[partition] = str(note._replace(files=None, epoch=epoch))
+        start = min(begins, default=offset)
         if outputs.has_topics:
             start = min(start, offset)
             if start < offset:
                 self._topics_from[partition] = offset
         return start
+
+    def cut(self, partition: int, offset: int) -> int:
+        for files in self._outputs.files:
+            if not files.flush([partition], _CUT_SECONDS):
+                name = self._source.partitions[partition]
+                raise TransientError(
+                    f"{files.uri} does not take the last records of {name}: restart the worker"
+                )
+            files.end([partition])
+        self._topics_from.pop(partition, None)
+        note = CommitNote.parse(self._notes[partition])
+        start = self._begin(partition, offset, note._replace(epoch=note.epoch + 1))
+        self._commit()  # at once: when the log has grown, nobody sees any more that it was cut
+        return start
+
+    def skipped(self, skipped: Mapping[str, int]) -> None:
+        for reason, n_offsets in skipped.items():
+            self._metrics.skipped.labels(reason).inc(n_offsets)
 
     def revoked(self, partitions: list[int]) -> None:
         if not self._busy:
@@ -285,4 +327,5 @@ class Worker:
             files.end(partitions)
         for partition in partitions:
             self._committed.pop(partition, None)
+            self._notes.pop(partition, None)
             self._topics_from.pop(partition, None)

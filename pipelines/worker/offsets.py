@@ -6,13 +6,41 @@ that arrays can hold those of several topics.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from confluent_kafka import OFFSET_INVALID, TopicPartition
 from numpy.typing import NDArray
 
-__all__ = ["PartitionIndex", "PartitionName", "Positions"]
+__all__ = ["CommitNote", "PartitionIndex", "PartitionName", "Positions"]
+
+
+class CommitNote(NamedTuple):
+    """What stands in the metadata of a committed offset: `files=120;input=CLUSTER/TOPIC;partitions=4`.
+
+    Attributes:
+        files: up to which offset the Parquet files are written; None if the committed offset says it.
+        input: what the topic's name stood for, as `TopicId` writes it; empty if it is not known.
+        epoch: how often the log had been cut below what was read.
+        partitions: how many partitions the topic had when the group began to read it; 0 if that is not known.
+    """
+
+    files: int | None = None
+    input: str = ""
+    epoch: int = 0
+    partitions: int = 0
+
+    @classmethod
+    def parse(cls, text: str | None) -> Self:
+        """Parse metadata; what other programs wrote says nothing."""
+        pairs = dict(pair.partition("=")[::2] for pair in (text or "").split(";"))
+        numbers = {name: int(value) for name, value in pairs.items() if value.isdecimal()}
+        epoch, partitions = (numbers.get(name, 0) for name in ("epoch", "partitions"))
+        return cls(numbers.get("files"), pairs.get("input", ""), epoch, partitions)
+
+    def __str__(self) -> str:
+        pairs = zip(self._fields, self, strict=True)
+        return ";".join(f"{name}={value}" for name, value in pairs if value or (name, value) == ("files", 0))
 
 
 class Positions:

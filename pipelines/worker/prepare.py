@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from confluent_kafka.admin import AdminClient
 
 from encoder.errors import ConfigurationError, NotInStore
 from encoder.heads.scoring import Heads
@@ -23,6 +24,7 @@ from pipelines.sinks.kafka import record_encoder
 from pipelines.sinks.output_claim import claim, claimed_schema
 from pipelines.worker.columns import fields_seen, output_schema
 from pipelines.worker.decode import PlainValues, RecordDecoder, RegistryValues, ValueDecoder
+from pipelines.worker.inputs import Inputs
 from pipelines.worker.plan import Plan
 from pipelines.worker.schemas import Known, Schemas
 from pipelines.worker.sinks import Encode
@@ -39,12 +41,14 @@ class Cluster:
     """What the Kafka cluster says about the topics of a plan.
 
     Attributes:
+        admin: a client.
         consumer: properties of the consumer.
         reads: the topics to read, those that match an expression included, and their numbers of partitions.
         writes: the topics to write, and their numbers of partitions.
         max_bytes: the largest message that each topic in `writes` takes.
     """
 
+    admin: AdminClient
     consumer: dict[str, str]
     reads: dict[str, int]
     writes: dict[str, int]
@@ -66,9 +70,8 @@ class Cluster:
             plan.properties, brokers=settings.brokers, group=settings.group, instance=settings.instance
         )
         reads, writes = check_topics(admin, plan.inputs, plan.written_topics, described=described)
-        return cls(
-            consumer, reads, writes, max_message_bytes(admin, plan.written_topics, described=described)
-        )
+        max_bytes = max_message_bytes(admin, plan.written_topics, described=described)
+        return cls(admin, consumer, reads, writes, max_bytes)
 
     def sample(self) -> list[bytes | None]:
         """The values of the last messages of the input; nothing is committed."""
@@ -84,6 +87,7 @@ class Prepared:
         follower: gives the model; to be closed.
         cluster: the topics.
         folders: the Parquet folders by URI.
+        inputs: knows what the names of the topics to read stand for; None if the brokers cannot tell.
         schemas: the schema registry, if the plan needs one.
         known: the schemas of the input that are known already.
         columns: the columns of records, if an output needs columns.
@@ -94,6 +98,7 @@ class Prepared:
     follower: ModelFollower
     cluster: Cluster
     folders: dict[str, Objects]
+    inputs: Inputs | None
     schemas: Schemas | None
     known: list[Known]
     columns: pa.Schema | None
@@ -146,6 +151,7 @@ def prepare(plan: Plan, *, check_only: bool = False) -> Prepared:
             for output in (*plan.outputs, plan.dead_letters)
             if output.kind == "parquet"
         }
+        inputs = _inputs(plan, cluster, folders)
         schemas = Schemas(plan) if plan.uses_registry or plan.avro_messages else None
         known = schemas.known(list(cluster.reads)) if schemas else []
         columns = _columns(plan, cluster, schemas, folders, check_only=check_only)
@@ -153,7 +159,7 @@ def prepare(plan: Plan, *, check_only: bool = False) -> Prepared:
         if schemas and messages and plan.uses_registry and not known:
             known = schemas.of_sample(cluster.sample())
         stack.pop_all()
-    return Prepared(plan, follower, cluster, folders, schemas, known, columns, messages)
+    return Prepared(plan, follower, cluster, folders, inputs, schemas, known, columns, messages)
 
 
 def _open_folder(uri: str, *, check_only: bool) -> Objects:
@@ -166,6 +172,17 @@ def _open_folder(uri: str, *, check_only: bool) -> Objects:
     except NotInStore as error:
         raise NotInStore(f"there is no bucket for {uri}: create it first") from error
     return folder
+
+
+def _inputs(plan: Plan, cluster: Cluster, folders: dict[str, Objects]) -> Inputs | None:
+    """What the names of the topics stand for, if they are those that the group and the folders know."""
+    if plan.embedded:
+        return None
+    inputs = Inputs(
+        cluster.admin, plan.settings.group, folders.values(), accept=plan.settings.accept_new_input
+    )
+    inputs.look_at(cluster.reads)
+    return inputs
 
 
 def _heads(plan: Plan, follower: ModelFollower) -> Heads:

@@ -171,6 +171,14 @@ class WorkerSettings:
         ),
     ] = "10%"
 
+    accept_new_input: Annotated[
+        bool,
+        _delivery(
+            "--accept-new-input",
+            help="Read a topic that was created again, or that is another cluster's, from its beginning.",
+        ),
+    ] = False
+
     max_memory: Annotated[
         int, _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs.")
     ] = 1024

@@ -5,23 +5,24 @@ Partitions are numbers here, and wherever batches go: `pipelines.worker.offsets.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, TransientError
 from pipelines.worker.commit import stop_error
+from pipelines.worker.inputs import Inputs
 from pipelines.worker.offsets import PartitionIndex, Positions
+from pipelines.worker.starts import Starts
 
 __all__ = ["MessageBatch", "Rebalanced", "Source"]
 
 _Callback = Callable[[Any, list[TopicPartition]], None]
 _log = logging.getLogger(__name__)
-_ASK_SECONDS = 10.0
 _SEEK_SECONDS = 10.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
@@ -75,6 +76,16 @@ class Rebalanced(Protocol):
             The offset to start reading at.
         """
 
+    def cut(self, partition: int, offset: int) -> int:
+        """The log of a partition lost what was read last, and offsets come again from here on.
+
+        Returns:
+            The offset to start reading at.
+        """
+
+    def skipped(self, skipped: Mapping[str, int]) -> None:
+        """So many offsets will never be read, by reason."""
+
     def revoked(self, partitions: list[int]) -> None:
         """Partitions are about to move: finish what is open. `Source.positions` still has them."""
 
@@ -86,10 +97,12 @@ class Source:
     """Reads topics as a member of a consumer group.
 
     Args:
-        consumer: confluent_kafka's.
+        consumer: confluent_kafka's, with `auto.offset.reset=error`: where to go then is decided here.
         topics: names, and regular expressions that begin with `^`. New matching topics are picked up at the
             next metadata refresh.
-        latest: whether a new group starts at the end of its topics.
+        latest: whether a new group starts at the end of its topics, as does a position that the log lost.
+        strict: whether a position that the log lost is an error.
+        inputs: knows what the names of topics stand for; None if the brokers cannot tell.
 
     Attributes:
         partitions: the numbers of partitions.
@@ -97,13 +110,23 @@ class Source:
         rebalances: how often partitions came or went.
     """
 
-    def __init__(self, consumer: Any, topics: Sequence[str], *, latest: bool) -> None:
+    def __init__(
+        self,
+        consumer: Any,
+        topics: Sequence[str],
+        *,
+        latest: bool,
+        strict: bool = False,
+        inputs: Inputs | None = None,
+    ) -> None:
         self.partitions = PartitionIndex()
         self.positions = Positions()
         self.rebalances = 0
         self._consumer = consumer
         self._topics = list(topics)
-        self._latest = latest
+        self._inputs = inputs
+        self._starts = Starts(consumer, inputs, latest=latest, strict=strict)
+        self._gone: set[int] = set()  # their position is not in the log
         self._paused: set[int] = set()
         self._moved: set[int] = set()  # to seek to their position
         self._fresh: set[int] = (
@@ -145,6 +168,7 @@ class Source:
             TransientError: this consumer cannot continue.
             ConfigurationError: a topic does not exist, or this user may not read it.
         """
+        self._follow_resets()
         self._settle()
         self._fresh.clear()
         messages = self._consumer.consume(n_messages, seconds)
@@ -166,7 +190,12 @@ class Source:
             return False
         if error.fatal():
             raise stop_error(KafkaException(error))
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._gone.add(self.partitions.number(message.topic(), message.partition()))
+            return True
         if error.code() in _GONE and message.topic() in self._topics:
+            if self._inputs is not None:
+                self._inputs.check_now(message.topic())  # deleted, or created again?
             raise ConfigurationError(
                 f"cannot read topic {message.topic()!r}: {error.str()}: check --input and permissions"
             )
@@ -206,7 +235,7 @@ class Source:
 
     def _settle(self) -> None:
         """Seek to the positions of the partitions in `_moved`."""
-        for partition in self._moved.intersection(self.positions.owned):
+        for partition in self._moved.intersection(self.positions.owned) - self._gone:
             self._seek(self.partitions.part(partition, self.positions.next(partition)))
         self._moved.clear()
 
@@ -225,53 +254,40 @@ class Source:
     def _parts(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [self.partitions.part(partition) for partition in sorted(partitions)]
 
+    def _follow_resets(self) -> None:
+        """Read on where the log is, in partitions whose position it no longer has."""
+        gone, self._gone = self._gone.intersection(self.positions.owned), set()
+        for number in sorted(gone):
+            reset = self._starts.after_reset(self.partitions[number], self.positions.next(number))
+            start = reset.offset
+            self.positions.begin(number, start)
+            if self._listener is not None and reset.is_cut:
+                start = self._listener.cut(number, start)
+                self.positions.begin(number, start)
+            if self._listener is not None and reset.skipped:
+                self._listener.skipped(reset.skipped)
+            parts = [self.partitions.part(number, start)]
+            self._consumer.incremental_unassign(parts)  # without a position, a partition cannot seek
+            self._consumer.incremental_assign(parts)
+            self._paused.discard(number)
+
     def _on_assign(self, _consumer: Any, parts: list[TopicPartition]) -> None:
         self.rebalances += 1
         if self._listener is None:
             return
-        starts = self._starts(parts)
         begins = {}
-        for part in starts:
-            number = self.partitions.number(part.topic, part.partition)
-            self.positions.begin(number, part.offset)
-            begins[number] = self._listener.assigned(number, part.offset, part.metadata or "")
+        for start in self._starts.of(parts):
+            number = self.partitions.number(*start.name)
+            self.positions.begin(number, start.offset)
+            begins[number] = self._listener.assigned(number, start.offset, str(start.note))
             self.positions.begin(number, begins[number])
+            if start.skipped:
+                self._listener.skipped(start.skipped)
             self._paused.discard(number)
             self._fresh.add(number)
         self._consumer.incremental_assign([self.partitions.part(*begin) for begin in begins.items()])
         self._consumer.resume(self._parts(begins))  # a partition that left while paused comes back paused
         _log.info("assigned %s", {str(self.partitions[number]): offset for number, offset in begins.items()})
-
-    def _starts(self, parts: list[TopicPartition]) -> list[TopicPartition]:
-        """The committed offset of each partition.
-
-        A partition without one gets one now, so that its next owner starts at the same offset if it moves
-        before its first record is committed.
-        """
-        if not parts:
-            return []
-        starts = self._patiently(self._consumer.committed, parts)
-        new = [part for part in starts if part.offset == OFFSET_INVALID]
-        for part in new:
-            low, high = self._patiently(self._consumer.get_watermark_offsets, part)
-            part.offset = high if self._latest else low
-        if new:
-            try:
-                self._consumer.commit(offsets=new, asynchronous=False)
-            except KafkaException as error:
-                _log.warning("cannot commit the first offsets: %s", error.args[0].str())
-        return list(starts)
-
-    @staticmethod
-    def _patiently(call: Callable[..., Any], about: Any) -> Any:
-        deadline = time.monotonic() + 2 * _ASK_SECONDS
-        while True:
-            try:
-                return call(about, timeout=_ASK_SECONDS)
-            except KafkaException as error:
-                if time.monotonic() > deadline or error.args[0].fatal():
-                    raise stop_error(error) from error
-                time.sleep(0.1)
 
     def _leave(self, parts: list[TopicPartition], how: str) -> None:
         self.rebalances += 1
@@ -280,5 +296,6 @@ class Source:
         if self._listener is not None:
             (self._listener.revoked if how == "revoked" else self._listener.lost)(partitions)
         self.positions.end(partitions)
+        self._gone -= set(partitions)
         self._paused -= set(partitions)
         self._moved -= set(partitions)

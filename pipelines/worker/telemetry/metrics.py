@@ -48,6 +48,14 @@ class WorkerMetrics:
         self.transactions = Counter("commits", "Commits by outcome.", ["outcome"], **about)
         for outcome in ("committed", "aborted", "refused"):
             self.transactions.labels(outcome)  # start at 0, so that rates count the first one
+        self.skipped = Counter(
+            "skipped_offsets",
+            "Offsets that are never read: retention removed them, or reading began behind them (latest).",
+            ["reason"],
+            **about,
+        )
+        for reason in ("retention", "latest"):
+            self.skipped.labels(reason)
         self._held = Gauge("held_partitions", "Partitions paused for a slow output.", **about)
         self._waiting = Gauge("waiting_bytes", "Bytes of records that wait for Parquet outputs.", **about)
         self._lag = Gauge(

@@ -1,0 +1,148 @@
+"""Where a partition is read from: at its committed offset, or where the log begins or ends."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import OFFSET_INVALID, KafkaException, TopicPartition
+
+from encoder.errors import ConfigurationError
+from pipelines.worker.commit import stop_error
+from pipelines.worker.inputs import Inputs
+from pipelines.worker.offsets import CommitNote, PartitionName
+
+__all__ = ["Start", "Starts"]
+
+_log = logging.getLogger(__name__)
+_ASK_SECONDS = 10.0
+
+
+@dataclass
+class Start:
+    """Where a partition is read from.
+
+    Attributes:
+        name: the partition.
+        offset: the first offset to read.
+        note: what stands in the metadata of the committed offset, the topic's id included.
+        is_cut: whether the log ended before the position.
+        skipped: how many offsets will never be read, by reason: `retention` has removed them, or reading
+            begins behind them (`latest`).
+    """
+
+    name: PartitionName
+    offset: int
+    note: CommitNote = field(default_factory=CommitNote)
+    is_cut: bool = False
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def skip(self, end: int, reason: str) -> None:
+        """Go to `end`, which is behind `offset`."""
+        _log.warning("%s: offsets %d to %d are not read (%s)", self.name, self.offset, end - 1, reason)
+        self.skipped[reason] = end - self.offset
+        self.offset = end
+
+
+class Starts:
+    """Decides where partitions are read from.
+
+    Args:
+        consumer: confluent_kafka's.
+        inputs: knows what the names of topics stand for; None if the brokers cannot tell.
+        latest: whether a new group starts at the end of its topics, as does a position that the log lost.
+        strict: whether a position that the log lost is an error.
+    """
+
+    def __init__(self, consumer: Any, inputs: Inputs | None, *, latest: bool, strict: bool) -> None:
+        self._consumer = consumer
+        self._inputs = inputs
+        self._latest = latest
+        self._strict = strict
+
+    def of(self, parts: Sequence[TopicPartition]) -> list[Start]:
+        """The starts of partitions that were assigned.
+
+        A partition without a committed offset gets one now, so that its next owner starts at the same offset
+        if it moves before its first record is committed. So does one whose offset is another topic's.
+
+        Raises:
+            OtherInput: a topic is not the one that was read before.
+            TransientError: the cluster does not answer.
+        """
+        if not parts:
+            return []
+        if self._inputs is not None:
+            self._inputs.admit(part.topic for part in parts)
+        starts, new = [], []
+        for part in _patiently(self._consumer.committed, parts):
+            start, is_new = self._start(part)
+            starts.append(start)
+            if is_new:
+                new.append(TopicPartition(*start.name, start.offset, str(start.note)))
+        if new:
+            try:
+                self._consumer.commit(offsets=new, asynchronous=False)
+            except KafkaException as error:
+                _log.warning("cannot commit the first offsets: %s", error.args[0].str())
+        return starts
+
+    def _start(self, part: TopicPartition) -> tuple[Start, bool]:
+        """The start of a partition with its committed offset, and whether it is to be committed."""
+        name, note = PartitionName(part.topic, part.partition), CommitNote.parse(part.metadata)
+        topic = None if self._inputs is None else self._inputs[name.topic]
+        is_other = topic is not None and note.input not in ("", str(topic))
+        if part.offset != OFFSET_INVALID and not is_other:
+            return Start(name, part.offset, note if topic is None else note._replace(input=str(topic))), False
+        low, high = _patiently(self._consumer.get_watermark_offsets, part)
+        new = CommitNote() if topic is None else CommitNote(input=str(topic), partitions=topic.partitions)
+        start = Start(name, low, new)
+        is_added = self._latest and self._inputs is not None and self._inputs.is_new_partition(*name)
+        if self._latest and not is_other and not is_added and high > low:
+            start.skip(high, "latest")
+        return start, True
+
+    def after_reset(self, name: PartitionName, at: int) -> Start:
+        """The start of a partition whose log does not have its position.
+
+        Args:
+            name: the partition.
+            at: the position.
+
+        Raises:
+            OtherInput: the topic is not the one that was read before.
+            ConfigurationError: the position is lost, and this is `strict`.
+            TransientError: the cluster does not answer.
+        """
+        if self._inputs is not None:
+            self._inputs.check_now(name.topic)
+        low, high = _patiently(self._consumer.get_watermark_offsets, TopicPartition(*name))
+        start = Start(name, at, is_cut=at > high)
+        if low <= at <= high:
+            return start
+        if self._strict:
+            raise ConfigurationError(
+                f"{name} holds offsets {low} to {high - 1}, and {at} is to be read next: set the property "
+                "auto.offset.reset to earliest or latest to go on"
+            )
+        if start.is_cut:
+            _log.warning("%s ends at offset %d, and %d was to be read next", name, high, at)
+            start.offset = low
+        else:
+            start.skip(low, "retention")
+        if self._latest and high > start.offset:
+            start.skip(high, "latest")
+        return start
+
+
+def _patiently(call: Callable[..., Any], about: Any) -> Any:
+    """Repeat a call while the cluster does not answer."""
+    deadline = time.monotonic() + 2 * _ASK_SECONDS
+    while True:
+        try:
+            return call(about, timeout=_ASK_SECONDS)
+        except KafkaException as error:
+            if time.monotonic() > deadline or error.args[0].fatal():
+                raise stop_error(error) from error
+            time.sleep(0.1)

@@ -54,14 +54,16 @@ def commit(topics, offset, metadata="", partitions=range(PARTITIONS)):
 
 def committed_by(topics):
     """What the group has committed."""
-    asked = ConsumerGroupTopicPartitions(topics.group)
-    return topics.broker.admin().list_consumer_group_offsets([asked])[topics.group].result().topic_partitions
+    admin = topics.broker.admin()  # its futures end with it
+    [found] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(topics.group)]).values()
+    return found.result(PATIENCE).topic_partitions
 
 
 def delete_records(topics, before):
     """Delete the records before an offset of each partition, as retention does."""
     offsets = [TopicPartition(topics.input, p, before) for p in range(PARTITIONS)]
-    for future in topics.broker.admin().delete_records(offsets).values():
+    admin = topics.broker.admin()
+    for future in admin.delete_records(offsets).values():
         future.result(PATIENCE)
 
 

@@ -24,8 +24,11 @@ class FakeFiles:
     def __init__(self, begin):
         self._begin = begin
 
-    def begin(self, _partition, _known):
+    def begin(self, _partition, _known, _epoch):
         return self._begin
+
+    def epoch(self, _partition):
+        return 0
 
     def durable(self, _partition, position):
         return position

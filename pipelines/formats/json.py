@@ -20,6 +20,7 @@ from encoder.errors import InputError
 from pipelines.formats.json_numbers import has_floats, inner_types, large_numbers, long_numbers, rounded
 from pipelines.formats.row_boundaries import Block
 from pipelines.records.bad_rows import one_line
+from pipelines.records.encodings import other_encoding
 from pipelines.records.fields import conform
 from pipelines.records.utf8 import is_utf8, not_utf8
 
@@ -129,7 +130,7 @@ class JsonDecoder:
     def _obvious(self, line: bytes) -> str | None:
         """What is wrong with a line that is not UTF-8, not an object, or does not fit the schema."""
         if reason := not_utf8(line):
-            return reason
+            return other_encoding(line) or reason
         if line[0] != _OPEN or line[-1] != _CLOSE:
             return self._reason(line, "not an object")
         try:
@@ -165,7 +166,7 @@ class JsonDecoder:
         try:
             record = msgspec.json.decode(line)
         except (msgspec.MsgspecError, RecursionError) as error:
-            return f"not JSON: {one_line(error)}"
+            return other_encoding(line) or f"not JSON: {one_line(error)}"
         if not isinstance(record, dict):
             return f"not an object: found {_kind_of(record)}"
         if twice := _TWICE.search(found):

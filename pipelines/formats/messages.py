@@ -18,6 +18,7 @@ from pipelines.formats.json_objects import careful_decode, suspicious
 from pipelines.formats.row_boundaries import Block
 from pipelines.formats.text import TEXT
 from pipelines.records.bad_rows import one_line
+from pipelines.records.encodings import other_encoding
 from pipelines.records.fields import join_batches
 from pipelines.records.isolation import fault_of, isolate
 
@@ -35,6 +36,7 @@ Value = bytes | None
 _TEXT_TYPES = {str, type(None)}
 _EXACT_INTEGERS = 2.0**53
 _BLANKS = b" \t\r\n"
+_NUL = b"\0"
 
 
 class Objects(NamedTuple):
@@ -104,6 +106,8 @@ def decode_objects(values: Sequence[Value], kind: PlainFormat, *, as_written: bo
 def _decoded(values: Sequence[Value], kind: PlainFormat) -> Objects:
     decode = _json.decode if kind == "json" else _from_text
     try:
+        if kind == "text" and _NUL in b"".join(values):  # type: ignore[arg-type] # None is an error like others
+            return _isolated(values, _DECODERS[kind])
         return Objects([decode(value) for value in values], list(range(len(values))), {})  # type: ignore[arg-type] # None is an error like others
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, AttributeError):
         return _isolated(values, _DECODERS[kind])
@@ -115,11 +119,14 @@ def _isolated(values: Sequence[Value], decode: Callable[[bytes], dict[str, Any]]
         if value is None:
             bad[row] = "the value is null"
             continue
+        if _NUL in value and (reason := other_encoding(value)):
+            bad[row] = reason
+            continue
         try:
             records.append(decode(value))
             rows.append(row)
         except UnicodeDecodeError as error:
-            bad[row] = f"not UTF-8: byte {error.object[error.start]:#04x}"
+            bad[row] = other_encoding(value) or f"not UTF-8: byte {error.object[error.start]:#04x}"
         except msgspec.ValidationError as error:
             bad[row] = f"not an object: {one_line(error)}"
         except (msgspec.MsgspecError, RecursionError) as error:

@@ -14,6 +14,7 @@ __all__ = [
     "detect_encoding",
     "has_one_byte_each",
     "not_decoded",
+    "other_encoding",
     "to_utf8",
     "wide_encoding",
 ]
@@ -95,6 +96,12 @@ def wide_encoding(data: bytes) -> str | None:
         errors = _SOME_ERRORS
     texts = {name: text for name in by_endian if (text := _decoded(head, name, errors)) is not None}
     return max(texts, key=lambda name: sum(map(str.isascii, texts[name]))) if texts else None
+
+
+def other_encoding(data: bytes) -> str | None:
+    """Why a record is not UTF-8, if it is UTF-16 or UTF-32."""
+    name = wide_encoding(data)
+    return name and f"not UTF-8: it is {name}"
 
 
 def _decoded(head: bytes, encoding: str, errors: float = 0.0) -> str | None:

@@ -15,6 +15,7 @@ from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import Value, decode_columns, decode_objects, object_columns, text_columns
 from pipelines.formats.schema_registry import FramedDecoder
 from pipelines.records.bad_rows import DeadLetter
+from pipelines.records.fields import field_path
 from pipelines.records.isolation import step
 from pipelines.worker.columns import kept_columns
 from pipelines.worker.plan import Plan
@@ -57,7 +58,8 @@ class PlainValues:
 
     Args:
         plan: of the worker.
-        schema: the columns of the records, the text's included, or None if no output needs columns.
+        schema: the columns of the records, or None if no output needs columns. Fields of the text that it
+            lacks are read from the values themselves.
     """
 
     def __init__(self, plan: Plan, schema: pa.Schema | None) -> None:
@@ -67,6 +69,9 @@ class PlainValues:
         self._as_written = plan.settings.format == "json"
         self._schema = schema
         self._kept = [] if schema is None else list(kept_columns(plan, schema))
+        self._has_texts = schema is not None and all(
+            field_path(schema, name) is not None for name in self._fields
+        )
         self._decoder: JsonDecoder | None = None
         if schema is not None and self._kind == "json":
             self._decoder = JsonDecoder(f"topic {plan.input_names}", schema)
@@ -79,14 +84,15 @@ class PlainValues:
             )
         batch, good, reasons = decode_columns(values, self._kind, self._schema, self._decoder)
         rows, objects = np.array(good, np.int64), None
-        if self._needs_objects:
+        if self._needs_objects or not self._has_texts:
             wanted = values if len(rows) == len(values) else [values[row] for row in good]
             objects, good, more = decode_objects(wanted, self._kind, as_written=self._as_written)
             reasons |= {int(rows[row]): reason for row, reason in more.items()}
             if more:
                 batch, rows = batch.take(pa.array(good)), rows[good]
         columns = batch.select(self._kept) if self._kept else None
-        return Decoded(rows, batch, objects, columns, reasons)
+        texts = batch if self._has_texts or objects is None else text_columns(objects, self._fields)
+        return Decoded(rows, texts, objects if self._needs_objects else None, columns, reasons)
 
 
 class RegistryValues:

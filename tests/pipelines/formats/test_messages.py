@@ -86,6 +86,19 @@ def test_plain_text():
     assert decode_columns(values, "text", schema, None).batch.to_pylist() == records
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+def test_values_in_utf16_and_utf32_are_bad_and_say_so(encoding):
+    name = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}.get(encoding, encoding)
+    values = [b"a\0b", "Grüße, du".encode(encoding), b"c"]
+    records, rows, bad = decode_objects(values, "text")
+    assert (records, rows) == ([{"text": "a\0b"}, {"text": "c"}], [0, 2])
+    assert bad == {1: f"not UTF-8: it is {name}"}
+    schema = columns_seen(values, "text")
+    assert decode_columns(values, "text", schema, None).batch.to_pylist() == records
+    value = '{"id":1,"text":"paid"}'.encode(encoding)
+    assert decode_objects([value], "json").bad == columns([value]).bad == {0: f"not UTF-8: it is {name}"}
+
+
 def test_columns_are_those_of_the_sample():
     seen = columns_seen([b'{"id":1,"user":{"name":"a"}}', b"oops", b'{"id":2,"tags":["x"]}'], "json")
     expected = [

@@ -99,3 +99,29 @@ def test_a_field_that_no_column_holds():
     with pytest.raises(ConfigurationError, match="'mixed' is a union of int32 and string, which no column"):
         output_schema(plan_of("parquet:x"), seen)
     assert output_schema(plan_of("parquet:x", fields="id"), seen).names == ["id"]
+
+
+@pytest.mark.parametrize("outputs", [["parquet:x"], ["topic:a", "parquet:x"]])
+@pytest.mark.parametrize(
+    ("text", "values", "texts"),
+    [
+        ("text", [b'{"id":1,"text":"paid"}', b'{"id":2}', b'{"id":3,"text":7}'], ["paid", "7"]),
+        ("{text} {user.name}", [b'{"id":1,"user":{"name":"bo"}}', b'{"text":"x"}'], [" bo", "x "]),
+    ],
+)
+def test_a_text_field_that_no_column_has_is_read_all_the_same(
+    outputs, text, values, texts, followed, encoder
+):
+    chosen = plan_of(*outputs, fields="id:int64", text=text)
+    made = decoder_of(chosen, output_schema(chosen, {}))(values, followed)
+    vectors = made.batch["embedding"].flatten().to_numpy().reshape(len(texts), -1)
+    assert np.array_equal(vectors, encoder.encode(texts))
+    assert made.batch.schema.names == ["id", "embedding", "model_version"]
+    assert len(made.letters) == len(values) - len(texts)
+
+
+def test_a_struct_of_the_sample_that_lacks_a_field_of_the_text_does_not_hide_it(followed, encoder):
+    chosen = plan_of("parquet:x", text="{user.name} {user.city}")
+    schema = output_schema(chosen, fields_seen(chosen, [b'{"user":{"name":"al"}}']))
+    made = decoder_of(chosen, schema)([b'{"user":{"name":"bo","city":"rome"}}'], followed)
+    assert np.array_equal(made.batch["embedding"].flatten().to_numpy(), encoder.encode(["bo rome"])[0])

@@ -215,8 +215,9 @@ def columns_seen(values: Sequence[Value], kind: PlainFormat) -> pa.Schema:
     if kind == "text":
         return pa.schema([(TEXT, pa.string())])
     seen = Seen()
-    for record in _decoded(values, kind).records:
-        seen.add_object(record)
+    for value in values:  # one by one: as Python objects they may take 25 times as much memory
+        for record in _decoded([value], kind).records:
+            seen.add_object(record)
     return pa.schema(fields_of(seen))
 
 

@@ -161,13 +161,30 @@ def client_properties(properties: Mapping[str, str], brokers: str) -> dict[str, 
 
 
 def consumer_properties(
-    properties: Mapping[str, str], *, brokers: str, group: str, instance: str | None
+    properties: Mapping[str, str],
+    *,
+    brokers: str,
+    group: str,
+    instance: str | None,
+    max_bytes: int = 1 << 30,
 ) -> dict[str, str]:
-    """Properties of a consumer; `instance` makes it a static member of its group."""
+    """Properties of a consumer.
+
+    Args:
+        properties: the user's.
+        brokers: HOST:PORT, separated by commas.
+        group: the consumer group.
+        instance: makes it a static member of its group.
+        max_bytes: of records that may wait in memory. A 64th of it is fetched ahead, at most 16 MiB; there
+            compressed messages count as what they are on the wire.
+    """
+    ahead = min(1 << 24, max_bytes // 64)
     own = {
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": "100",
-        "queued.max.messages.kbytes": "16384",  # for each partition
+        "fetch.max.bytes": str(ahead),
+        "max.partition.fetch.bytes": str(ahead // 16),
+        "queued.max.messages.kbytes": str(ahead >> 10),
         "fetch.queue.backoff.ms": "20",  # the default, a second, leaves a fast worker idle
         "statistics.interval.ms": "5000",
     }

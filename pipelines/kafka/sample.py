@@ -11,6 +11,8 @@ __all__ = ["sample_values"]
 
 _ASK_SECONDS = 20.0
 _SAMPLE_MESSAGES, _SAMPLE_SECONDS = 2000, 1.0
+_SAMPLE_BYTES = 8 << 20
+_AT_ONCE = 50  # messages: few enough to keep to the bytes
 
 
 def sample_values(properties: Mapping[str, str], topics: Mapping[str, int]) -> list[bytes | None]:
@@ -47,8 +49,8 @@ def _last_values(consumer: Consumer, partitions: Sequence[tuple[str, int]]) -> l
     values: list[bytes | None] = []
     deadline = time.monotonic() + _ASK_SECONDS
     while ends and time.monotonic() < deadline:
-        messages = consumer.consume(_SAMPLE_MESSAGES, _SAMPLE_SECONDS)
-        if values and not messages:
+        messages = consumer.consume(_AT_ONCE, _SAMPLE_SECONDS)
+        if values and (not messages or sum(map(len, filter(None, values))) > _SAMPLE_BYTES):
             break  # some are enough for a sample
         for message in messages:
             partition = message.topic() or "", message.partition() or 0

@@ -32,6 +32,8 @@ __all__ = ["Worker"]
 
 _log = logging.getLogger(__name__)
 _BATCH = 2000  # messages: enough to pay for a turn of the loop, few enough to stay in the CPU's cache
+_FIRST_BATCH = 16  # until their size is known
+_PART_BYTES = 1 << 20  # of values decoded together: as Python objects they take up to 25 times as much
 _WAIT_SECONDS = 0.02
 _REVOKED_SECONDS = 3.0  # to write open files when partitions move
 _STOP_SECONDS = 5.0
@@ -101,6 +103,7 @@ class Worker:
         self._last_commit = time.monotonic()
         self._n_records = self._n_bytes = 0
         self._oldest = 0.0
+        self._n_next = _FIRST_BATCH
         self._go_on_at = 0.0  # reading is paused until then
         self._busy = False  # committing: a callback must not start another commit
 
@@ -136,17 +139,11 @@ class Worker:
     def _turn(self) -> None:
         """One round of the loop."""
         begin, began = time.monotonic(), time.time_ns()
-        messages = self._source.consume(_BATCH, _WAIT_SECONDS)
-        behind = len(messages) == _BATCH and time.monotonic() - begin < _BEHIND_SECONDS
+        messages = self._source.consume(self._n_next, _WAIT_SECONDS)
+        behind = len(messages) == self._n_next and time.monotonic() - begin < _BEHIND_SECONDS
         self._metrics.alive()
         if len(messages):
-            try:
-                with self._spans.batch(messages.messages[0].topic(), messages.messages, began):
-                    self._process(messages)
-            except KafkaException as error:
-                self._give_up(error)
-            except RegistryUnavailable as error:
-                self._try_later(messages, error)
+            self._process_parts(messages, began)
         held = set(self._source.positions.owned if time.monotonic() < self._go_on_at else ())
         for files in self._outputs.files:
             files.tick()
@@ -162,6 +159,23 @@ class Worker:
             or self._n_bytes >= _TRANSACTION_BYTES
         ):
             self._commit()
+
+    def _process_parts(self, messages: MessageBatch, began: int) -> None:
+        """Process messages in parts that fit in memory, and choose how many to take next."""
+        parts = messages.parts(_PART_BYTES)
+        wanted = _BATCH if len(parts) == 1 else max(1, len(messages) // len(parts))
+        self._n_next = min(wanted, 2 * self._n_next)
+        for first, stop in parts:
+            part = messages.slice(first, stop)
+            try:
+                with self._spans.batch(part.messages[0].topic(), part.messages, began):
+                    self._process(part)
+            except KafkaException as error:
+                self._give_up(error)
+                return
+            except RegistryUnavailable as error:
+                self._try_later(messages.slice(first, len(messages)), error)
+                return
 
     def _give_up(self, error: KafkaException) -> None:
         """Restart from the last commit if the transaction failed during a send."""

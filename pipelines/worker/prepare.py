@@ -67,7 +67,11 @@ class Cluster:
         if described:
             check_group(admin, settings.group)
         consumer = consumer_properties(
-            plan.properties, brokers=settings.brokers, group=settings.group, instance=settings.instance
+            plan.properties,
+            brokers=settings.brokers,
+            group=settings.group,
+            instance=settings.instance,
+            max_bytes=settings.max_memory << 20,
         )
         reads, writes = check_topics(admin, plan.inputs, plan.written_topics, described=described)
         max_bytes = max_message_bytes(admin, plan.written_topics, described=described)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,6 +51,19 @@ class MessageBatch:
             return self
         part = slice(first, stop)
         return MessageBatch(self.messages[part], self.partitions[part], self.offsets[part])
+
+    def parts(self, n_bytes: int) -> list[tuple[int, int]]:
+        """Divide the batch so that the values of each part have at most so many bytes, or are one."""
+        sizes = np.fromiter(map(len, self.messages), np.int64, len(self))
+        ends = np.cumsum(sizes)
+        if not len(self) or ends[-1] <= n_bytes:
+            return [(0, len(self))]
+        edges, first = [0], 0
+        while first < len(self):
+            before = ends[first] - sizes[first]
+            first = max(first + 1, int(np.searchsorted(ends, before + n_bytes, "right")))
+            edges.append(first)
+        return list(pairwise(edges))
 
     def select(self, mask: NDArray[np.bool_]) -> "MessageBatch":
         """The messages where the mask is true."""

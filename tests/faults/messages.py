@@ -23,6 +23,9 @@ class FakeMessage:
     topic_: str = "in"
     milliseconds: int = 1_700_000_000_000
 
+    def __len__(self):
+        return len(self.value_ or b"")
+
     def value(self):
         return self.value_
 

@@ -132,3 +132,11 @@ def test_two_groups_never_share_a_transactional_id():
     assert all(one.startswith(f"{group}-") for one, (group, _) in zip(ids, pairs, strict=True))
     assert ids[0] == transactional_id("g", "x-0"), "a restart finds the transaction of the process before it"
     assert transactional_id("g", None) != transactional_id("g", None)
+
+
+@pytest.mark.parametrize(("max_mib", "ahead_kib"), [(64, 1024), (1024, 16384), (65536, 16384)])
+def test_what_is_fetched_ahead_follows_the_memory(max_mib, ahead_kib):
+    made = consumer_properties({}, brokers="b:1", group="g", instance=None, max_bytes=max_mib << 20)
+    assert made["queued.max.messages.kbytes"] == str(ahead_kib)
+    assert made["fetch.max.bytes"] == str(ahead_kib << 10)
+    assert made["max.partition.fetch.bytes"] == str(ahead_kib << 6)

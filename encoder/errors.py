@@ -2,6 +2,7 @@
 
     MillstreamError
     ├── InputError             the data is wrong: fix the record, the file or the template
+    │   ├── UnreadableFile         a file is missing, damaged, or may not be read
     │   ├── TemplateError          a text template is invalid or names unknown fields
     │   └── ModelFormatError       a folder is not a static model, or is damaged
     ├── ConfigurationError     the call or the deployment is wrong: fix the parameters or the environment
@@ -41,6 +42,7 @@ __all__ = [
     "StoreUnavailable",
     "TemplateError",
     "TransientError",
+    "UnreadableFile",
     "UnsafeStore",
     "VersionRegression",
 ]
@@ -52,6 +54,10 @@ class MillstreamError(Exception):
 
 class InputError(MillstreamError):
     """The data is wrong: fix it."""
+
+
+class UnreadableFile(InputError):
+    """A file is missing, damaged, or may not be read."""
 
 
 class TemplateError(InputError):

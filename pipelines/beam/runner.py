@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import apache_beam as beam
@@ -92,7 +91,7 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, report: Callable[[C
         except Exception as error:
             raise _cause(error) from error
     found = monitor.poll()
-    complete = len(parts.names()) == found.parts and asdict(found).items() <= _summary(job).items()
+    complete = len(parts.names()) == found.parts and found == _summary(job)
     if state not in (None, PipelineState.DONE) or not complete:  # a job may end well and have lost work
         raise IntegrityError(
             f"the Beam job ended as {state} and its output is not complete: "
@@ -124,12 +123,11 @@ def run_stream(job: StreamJob, options: PipelineOptions) -> None:
     job.sink.finish()
 
 
-def _summary(job: BackfillJob) -> dict[str, Any]:
+def _summary(job: BackfillJob) -> Counts | None:
     try:
-        summary: dict[str, Any] = msgspec.json.decode(open_objects(job.output).read(SUMMARY_FILE))
+        return Counts.of_summary(msgspec.json.decode(open_objects(job.output).read(SUMMARY_FILE)))
     except NotInStore:
-        return {}
-    return summary
+        return None
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from encoder.errors import MissingExtra
-from pipelines.cli.beam_jobs import split_names, suppress_output
+from encoder.errors import MissingExtra, UnreadableFile
+from pipelines.cli.beam_jobs import show_own_warnings, split_names, suppress_output
 from pipelines.cli.console import ErrorConsole, print_table
 from pipelines.cli.options import (
     OPERATIONS,
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from pipelines.beam.backfill.job import BackfillJob, Counts
 
 __all__ = ["backfill"]
+
+_SHOWN = 20  # damaged files in the summary
 
 
 def backfill(
@@ -69,6 +71,14 @@ def backfill(
     rows_per_file: Annotated[
         int, typer.Option(min=1, metavar="N", help="Records per output file.", rich_help_panel=OUTPUT)
     ] = 65_536,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Stop at the first file that cannot be read to its end.",
+            rich_help_panel=OPERATIONS,
+        ),
+    ] = False,
     detach: Detach = False,
     beam_arguments: BeamOptions = None,
     as_json: AsJson = False,
@@ -76,11 +86,12 @@ def backfill(
     """Embed files of records and write Parquet, on this machine or on any Beam runner.
 
     The output holds the kept columns, `embedding`, `model_version` and the scores of heads. Rows that
-    cannot be read go to `dead_letters/` in the output folder, with file, row and reason. After an
-    interruption, run the same command again to continue.
+    cannot be read go to `dead_letters/` in the output folder, with file, row and reason. So does the rest of
+    a damaged file: the other files are done, and the exit code is 1. After an interruption, run the same
+    command again to continue.
     """
     try:
-        from pipelines.beam.backfill.job import Counts, claim_output
+        from pipelines.beam.backfill.job import claim_output
         from pipelines.beam.backfill.plan import plan_backfill
         from pipelines.beam.runner_options import beam_options, check_detachable
     except ModuleNotFoundError as error:
@@ -105,17 +116,17 @@ def backfill(
             dialect=Dialect.parse(delimiter, quote, escape, encoding),
             say=console.print,
             chunk_rows=rows_per_file,
+            strict=strict,
         )
-        summary = claim_output(job)
+        counts = claim_output(job)
     begin = time.monotonic()
-    if summary is None and detach:
+    if counts is None and detach:
         _start(job, options, console)
         return
-    if summary is None:
+    if counts is None:
         counts, earlier = _run(job, options, console)
     else:
         console.print(f"{job.output} is already complete: nothing to do")
-        counts = Counts(**{key: summary[key] for key in asdict(Counts())})
         earlier = counts.records
     seconds = round(time.monotonic() - begin, 1)
     if as_json:
@@ -123,6 +134,12 @@ def backfill(
         typer.echo(json.dumps(outcome))
     else:
         _print_summary(job, counts, earlier, seconds)
+    if files := sorted({file for file, _ in counts.damaged}):
+        raise UnreadableFile(
+            f"{len(files):,} of {len(job.inputs):,} files cannot be read to the end, as {files[0]}: "
+            "all else is written, and dead_letters/ says where each ends. Repair them, and embed them "
+            "into another `output`"
+        )
 
 
 def _start(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) -> None:
@@ -143,7 +160,7 @@ def _run(job: "BackfillJob", options: "PipelineOptions", console: ErrorConsole) 
     total = sum(file.size for file in job.inputs)
     earlier: list[int] = []
     try:
-        with console.progress("records", total) as show, suppress_output():
+        with console.progress("records", total) as show, show_own_warnings(), suppress_output():
 
             def report(counts: "Counts") -> None:
                 earlier.append(counts.records)
@@ -167,4 +184,9 @@ def _print_summary(job: "BackfillJob", counts: "Counts", earlier: int, seconds: 
         "output": f"{job.output}  ({counts.parts:,} files)",
         "time": f"{seconds:,.1f} s{rate}",
     }
-    print_table(None, [list(row) for row in rows.items()])
+    table = [list(row) for row in rows.items()]
+    reasons = [reason if file in reason else f"{file}: {reason}" for file, reason in counts.damaged]
+    if more := reasons[_SHOWN:]:
+        reasons[_SHOWN:] = [f"and {len(more):,} more"]
+    table += [["" if number else "damaged", reason] for number, reason in enumerate(reasons)]
+    print_table(None, table)

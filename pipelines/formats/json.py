@@ -165,7 +165,9 @@ class JsonDecoder:
         """Why a line cannot be read; `found` is pyarrow's reason."""
         try:
             record = msgspec.json.decode(line)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except RecursionError:
+            return f"nested too deep ({found})"
+        except msgspec.MsgspecError as error:
             return other_encoding(line) or f"not JSON: {one_line(error)}"
         if not isinstance(record, dict):
             return f"not an object: found {_kind_of(record)}"

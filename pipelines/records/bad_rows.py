@@ -36,12 +36,14 @@ class BadRow:
         row: its number in the file, from 1.
         reason: what is wrong with it, in one line.
         record: its bytes in the file, without the line break.
+        rest: whether it stands for all rows from this one on, because the file cannot be read any further.
     """
 
     file: str
     row: int
     reason: str
     record: bytes
+    rest: bool = False
 
 
 def record_of(batch: pa.RecordBatch, row: int) -> bytes:

@@ -1,7 +1,8 @@
 """A backfill as a value: what its workers need, and how its output describes it."""
 
 import re
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import msgspec
@@ -36,6 +37,7 @@ class BackfillJob:
         output: the URI of the output folder.
         chunk_rows: records of a part. The same inputs and the same number give the same parts.
         dialect: what the user says about files of text.
+        strict: whether the job stops at the first file that cannot be read to its end.
     """
 
     model: ModelVersion
@@ -45,6 +47,7 @@ class BackfillJob:
     output: str
     chunk_rows: int = 65_536
     dialect: Dialect = GUESSED
+    strict: bool = False
 
     def description(self) -> dict[str, Any]:
         """The options that decide on the output: two jobs with equal descriptions write equal rows."""
@@ -69,17 +72,30 @@ def part_name(number: int, start: int, k: int) -> str:
 
 @dataclass(frozen=True)
 class Counts:
-    """How much was read and written: records, rows of the output, dead letters, input bytes, parts."""
+    """How much was read and written.
+
+    Attributes:
+        records: that were read.
+        rows: of the output.
+        dead_letters: records without a row, and one for the rest of each file that cannot be read to its end.
+        input_bytes: that were read.
+        parts: files of the output.
+        damaged: the files that cannot be read to their end, each with the reason; sorted.
+    """
 
     records: int = 0
     rows: int = 0
     dead_letters: int = 0
     input_bytes: int = 0
     parts: int = 0
+    damaged: tuple[tuple[str, str], ...] = ()
 
     def __add__(self, other: "Counts") -> "Counts":
         """The sum, number by number."""
-        return Counts(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+        *mine, _ = asdict(self).values()
+        *others, _ = asdict(other).values()
+        total = Counts(*(a + b for a, b in zip(mine, others, strict=True)))
+        return replace(total, damaged=tuple(sorted(self.damaged + other.damaged)))
 
     @classmethod
     def of_part(cls, metadata: dict[str, str]) -> "Counts":
@@ -90,29 +106,42 @@ class Counts:
             dead_letters=int(metadata["millstream.dead_letters"]),
             input_bytes=int(metadata["millstream.input_bytes"]),
             parts=1,
+            damaged=_damaged(msgspec.json.decode(metadata.get("millstream.damaged", "[]"))),
         )
 
+    @classmethod
+    def of_summary(cls, summary: Mapping[str, Any]) -> "Counts":
+        """The counts in a summary; earlier versions wrote it without damaged files."""
+        counts = cls(*(summary[field.name] for field in fields(cls) if field.name != "damaged"))
+        return replace(counts, damaged=_damaged(summary.get("damaged", ())))
 
-def part_metadata(job: BackfillJob, records: int, dead_letters: int, input_bytes: int) -> dict[str, str]:
+
+def _damaged(pairs: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((file, reason) for file, reason in pairs)
+
+
+def part_metadata(job: BackfillJob, counts: Counts) -> dict[str, str]:
     """The Parquet metadata of a part: model, text template, format of the vectors, counts."""
     vectors = job.enrichment.vectors
+    damaged = {"millstream.damaged": msgspec.json.encode(counts.damaged).decode()} if counts.damaged else {}
     return {
         "millstream.model.name": job.model.name,
         "millstream.model.version": str(job.model.version or ""),
         "millstream.model.digest": job.model.digest,
         "millstream.text": job.enrichment.template.source,
         "millstream.vectors": f"{vectors.layout} {vectors.dtype} {job.model.dim}",
-        "millstream.records": str(records),
-        "millstream.dead_letters": str(dead_letters),
-        "millstream.input_bytes": str(input_bytes),
+        "millstream.records": str(counts.records),
+        "millstream.dead_letters": str(counts.dead_letters),
+        "millstream.input_bytes": str(counts.input_bytes),
+        **damaged,
     }
 
 
-def claim_output(job: BackfillJob) -> dict[str, Any] | None:
+def claim_output(job: BackfillJob) -> Counts | None:
     """Claim the output folder for this job.
 
     Returns:
-        The summary, if the job is done already; None if there is work to do.
+        The counts, if the job is done already; None if there is work to do.
 
     Raises:
         OutputConflict: the folder holds something else, or another backfill.
@@ -121,6 +150,6 @@ def claim_output(job: BackfillJob) -> dict[str, Any] | None:
     OutputClaim("backfill", job.description(), files=_PART).take(objects)
     if objects.stat(SUMMARY_FILE) is None:
         return None
-    summary: dict[str, Any] = msgspec.json.decode(objects.read(SUMMARY_FILE))
+    counts = Counts.of_summary(msgspec.json.decode(objects.read(SUMMARY_FILE)))
     parts = len(ParquetParts(job.output).names())  # somebody may have removed some
-    return summary if summary["parts"] == parts else None
+    return counts if counts.parts == parts else None

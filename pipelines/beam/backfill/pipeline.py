@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from encoder.errors import UnreadableFile
 from encoder.store.objects import open_objects
 from pipelines.beam.backfill.job import SUMMARY_FILE, BackfillJob, Counts, part_metadata, part_name
 from pipelines.beam.transforms import coder
@@ -107,6 +108,8 @@ class ReadSplit(beam.DoFn):
         number, split = numbered
         for k, chunk in enumerate(read_split(split, self._job.schema, self._job.chunk_rows)):
             name = part_name(number, split.start, k)
+            if self._job.strict and (rest := next((bad for bad in chunk.bad if bad.rest), None)):
+                raise UnreadableFile(rest.reason)
             if name in self._written:
                 yield beam.pvalue.TaggedOutput(_WRITTEN, name)
             else:
@@ -150,9 +153,12 @@ class EmbedPart(beam.DoFn):
                     for row, reason in enriched.bad.items()
                 ]
             self._dead.write(part.name, bad)
-            file.describe(part_metadata(self._job, part.n_records, len(bad), part.n_bytes))
+            damaged = tuple((one.file, one.reason) for one in bad if one.rest)
+            n_rows = part.n_records - len(bad)
+            counts = Counts(part.n_records, n_rows, len(bad), part.n_bytes, 1, damaged)
+            file.describe(part_metadata(self._job, counts))
         self._metrics.report(version.label, part.n_records, len(bad), batch.nbytes, seconds)
-        yield Counts(part.n_records, part.n_records - len(bad), len(bad), part.n_bytes, 1)
+        yield counts
 
 
 def _counts_of(name: str, output: str) -> Counts:

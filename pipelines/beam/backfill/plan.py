@@ -33,6 +33,7 @@ def plan_backfill(
     chunk_rows: int = 65_536,
     dialect: Dialect = GUESSED,
     say: Callable[[str], object] = _log.warning,
+    strict: bool = False,
 ) -> BackfillJob:
     """Plan a backfill; nothing is written.
 
@@ -45,6 +46,7 @@ def plan_backfill(
         chunk_rows: records of an output file.
         dialect: what the user says about files of text.
         say: called with a line about each way of writing that was guessed.
+        strict: whether a file that cannot be read to its end stops the job; else its rest is a dead letter.
 
     Raises:
         TemplateError: the template names a field that no record has.
@@ -55,10 +57,12 @@ def plan_backfill(
     target = store_uri(output)
     files = find_with_dialects(pattern, input_format, dialect, say)
     check_apart(pattern, files, target)
-    schema = infer_schema(files, enrichment.template.fields, enrichment.keep)
+    schema = infer_schema(
+        files, enrichment.template.fields, enrichment.keep, strict=strict, may_be_empty=True
+    )
     version = ModelVersion.resolve(model)
     enrichment.schema(schema, version.load())  # refuses columns that cannot be kept
-    return BackfillJob(version, tuple(files), schema, enrichment, target, chunk_rows, dialect)
+    return BackfillJob(version, tuple(files), schema, enrichment, target, chunk_rows, dialect, strict)
 
 
 def check_apart(pattern: str, files: Sequence[InputFile], output: str) -> None:

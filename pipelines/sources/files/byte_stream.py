@@ -1,13 +1,13 @@
 """The bytes of line files: ranges of plain files, and whole compressed files."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
 
 from pipelines.records.encodings import UTF8, to_utf8
+from pipelines.sources.files.decompression import Decompressed, decompressed
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import REMOTE_BUFFER, is_remote, open_file
 
@@ -15,8 +15,6 @@ __all__ = ["READ_BYTES", "ByteRange"]
 
 READ_BYTES = 1 << 20
 """Bytes to read and decode at once: few enough for the processor's cache."""
-
-_CODECS = {"gz": "gzip", "zst": "zstd"}
 
 
 class ByteRange:
@@ -26,23 +24,28 @@ class ByteRange:
     """
 
     def __init__(self, file: InputFile, start: int, end: int) -> None:
-        self._raw = open_file(file.path)
-        self._stream = self._raw
+        self._path = file.path
         self._end = end
-        self._compressed = file.compression is not None
         self._at = start
         self._encoding = file.dialect.encoding or UTF8
         self._n_skipped = 0
-        self._raw.seek(start)
-        if is_remote(file.path):
-            self._stream = pa.BufferedInputStream(self._raw, REMOTE_BUFFER)
+        self._unpacked: Decompressed | None = None
+        self._opened: list[pa.NativeFile] = []
         if file.compression is not None:
-            self._stream = pa.CompressedInputStream(self._stream, _CODECS[file.compression])
+            self._unpacked = decompressed(file.compression, self._open, file.path)
+        else:
+            self._stream = self._open(start)
+
+    def _open(self, start: int = 0) -> pa.NativeFile:
+        raw = open_file(self._path)
+        self._opened.append(raw)
+        raw.seek(start)
+        return pa.BufferedInputStream(raw, REMOTE_BUFFER) if is_remote(self._path) else raw
 
     @property
     def position(self) -> int:
         """How many bytes of the stored file have been read, from its beginning."""
-        return min(int(self._raw.tell()), self._end) if self._compressed else self._at
+        return self._at if self._unpacked is None else min(self._unpacked.tell(), self._end)
 
     def skip(self, n_bytes: int) -> None:
         """Leave the first bytes out."""
@@ -60,9 +63,9 @@ class ByteRange:
             yield data
 
     def _read(self, n_bytes: int) -> bytes:
-        if not self._compressed:
-            n_bytes = min(n_bytes, self._end - self._at)
-        data: bytes = self._stream.read(n_bytes)
+        if self._unpacked is not None:
+            return self._unpacked.read(n_bytes)
+        data: bytes = self._stream.read(min(n_bytes, self._end - self._at))
         self._at += len(data)
         return data
 
@@ -72,5 +75,5 @@ class ByteRange:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with closing(self._raw):
-            self._stream.close()
+        for raw in self._opened:
+            raw.close()

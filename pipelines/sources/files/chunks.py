@@ -1,20 +1,27 @@
 """Chunks of records with their row numbers, and the rows that could not be read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.records.bad_rows import BadRow
+from encoder.errors import MillstreamError
+from pipelines.formats.row_boundaries import Block
+from pipelines.records.bad_rows import BadRow, one_line
 from pipelines.records.fields import join_batches
+from pipelines.records.isolation import fault_of, isolate
 
-__all__ = ["CHUNK_BYTES", "Chunk", "ChunkPart", "join_parts"]
+__all__ = ["CHUNK_BYTES", "Chunk", "ChunkPart", "Decoded", "decode_rows", "join_parts"]
 
 CHUNK_BYTES = 128 << 20
 """A chunk ends with the row that brings it to this size, to bound memory."""
+
+Decoded = tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]
+"""A batch of good rows, their `(n_good,)` int64 positions, and for each bad position what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class ChunkPart:
         bad: the rows that could not be read.
         position: the bytes of the stored file up to the end of the part.
         closes: whether the chunk ends with this part.
+        next_row: the number of the row behind the part.
     """
 
     batch: pa.RecordBatch
@@ -53,6 +61,7 @@ class ChunkPart:
     bad: tuple[BadRow, ...]
     position: int
     closes: bool
+    next_row: int
 
 
 def join_parts(parts: Iterator[ChunkPart], schema: pa.Schema, start: int, end: int) -> Iterator[Chunk]:
@@ -80,3 +89,24 @@ def _chunk(parts: list[ChunkPart], schema: pa.Schema, n_bytes: int) -> Chunk:
         batch = join_batches([part.batch for part in parts], schema)
         rows = np.concatenate([np.empty(0, np.int64), *(part.rows for part in parts)])
     return Chunk(batch, rows, bad, batch.num_rows + len(bad), n_bytes)
+
+
+def decode_rows(decode: Callable[[Any], Decoded], rows: Block | pa.RecordBatch, schema: pa.Schema) -> Decoded:
+    """Decode rows. If that fails, they are halved until the row that is the cause is alone, and bad."""
+    done: list[tuple[int, Decoded]]
+    done, failed = isolate(len(rows), lambda first, stop: decode(_between(rows, first, stop)))
+    if not failed and len(done) == 1:
+        return done[0][1]
+    batch = join_batches([decoded[0] for _, decoded in done], schema)
+    good = [np.empty(0, np.int64), *(first + decoded[1] for first, decoded in done)]
+    bad = {first + row: reason for first, decoded in done for row, reason in decoded[2].items()}
+    for row, error in failed.items():
+        bad[row] = one_line(error) if isinstance(error, MillstreamError) else fault_of(error)
+    return batch, np.concatenate(good), bad
+
+
+def _between(rows: Block | pa.RecordBatch, first: int, stop: int) -> Block | pa.RecordBatch:
+    if not isinstance(rows, Block):
+        return rows.slice(first, stop - first)
+    head = rows.cut(stop)[0]
+    return head.cut(first)[1] if first else head

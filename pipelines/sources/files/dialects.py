@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from encoder.errors import UnreadableFile
 from pipelines.formats import FileFormat
 from pipelines.formats.csv_guess import guess_csv, guess_newline
 from pipelines.formats.dialect import GUESSED, Dialect, shown_character
@@ -35,7 +36,7 @@ def find_with_dialects(
         say: called with each line of `describe_guesses`.
 
     Raises:
-        InputError: there are no files, or one cannot be read.
+        InputError: there are no files.
         ConfigurationError: the format or the URI's scheme is unknown.
         StoreUnavailable: the object store does not answer.
     """
@@ -48,19 +49,23 @@ def find_with_dialects(
 def with_dialects(files: list[InputFile]) -> list[InputFile]:
     """The files with their dialects: of all CSV files, and of at most 64 others, evenly spread.
 
-    Readers guess the dialects of the others.
+    Readers guess the dialects of the others, and find out again which files cannot be read.
 
     Raises:
-        InputError: a file cannot be read.
         StoreUnavailable: the object store does not answer.
     """
     text = [i for i, file in enumerate(files) if file.format in ("jsonl", "text")]
     every = max(1, -(-len(text) // _SAMPLE_FILES))
     chosen = {i for i, file in enumerate(files) if file.format == "csv"}.union(text[::every])
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(
-            pool.map(lambda i: with_dialect(files[i]) if i in chosen else files[i], range(len(files)))
-        )
+        return list(pool.map(lambda i: _known(files[i]) if i in chosen else files[i], range(len(files))))
+
+
+def _known(file: InputFile) -> InputFile:
+    try:
+        return with_dialect(file)
+    except UnreadableFile:
+        return file
 
 
 def with_dialect(file: InputFile) -> InputFile:

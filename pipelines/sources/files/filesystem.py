@@ -1,5 +1,6 @@
 """Files on this machine and in object stores, through pyarrow's filesystems."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -9,11 +10,11 @@ from urllib.parse import parse_qsl, quote
 import pyarrow as pa
 from pyarrow import fs
 
-from encoder.errors import ConfigurationError, InputError, InvalidReference, StoreUnavailable
+from encoder.errors import ConfigurationError, InvalidReference, StoreUnavailable, UnreadableFile
 from encoder.uris import Location, locate_uri, scheme_of, split_query
 from pipelines.records.bad_rows import one_line
 
-__all__ = ["is_remote", "last_part", "locate", "open_file", "reading"]
+__all__ = ["is_remote", "last_part", "locate", "open_file", "reading", "tells_damage"]
 
 REMOTE_BUFFER = 8 << 20  # bytes a request: object stores are fastest with few large reads
 
@@ -24,7 +25,11 @@ _AZURE_OPTIONS = (
     "dfs_storage_authority",
     "dfs_storage_scheme",
 )
-_DAMAGED = re.compile(r"compressed stream|inflate|decompress", re.IGNORECASE)
+_DAMAGED = re.compile(
+    r"compress|inflate|corrupt|codec failed|end of stream|thrift|page (was|didn't|integrity)|flatbuffers",
+    re.IGNORECASE,
+)
+_NO_FAULT_OF_A_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN)
 
 
 def is_remote(path: str) -> bool:
@@ -85,7 +90,7 @@ def open_file(path: str) -> pa.NativeFile:
     """Open a file, given by a path or URI, for reading at any position.
 
     Raises:
-        InputError: there is no such file, or it may not be read.
+        UnreadableFile: there is no such file, or it may not be read.
         StoreUnavailable: the object store does not answer.
     """
     filesystem, inside = locate(path)
@@ -93,19 +98,32 @@ def open_file(path: str) -> pa.NativeFile:
         return filesystem.open_input_file(inside)
 
 
+def tells_damage(error: OSError) -> bool:
+    """Whether an error of pyarrow is about what a file holds, and not about the way to it."""
+    return bool(_DAMAGED.search(str(error)))
+
+
 @contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Translate pyarrow's errors while `path` is read; the messages name it."""
+    """Translate pyarrow's errors while `path` is read; the messages name it.
+
+    Raises:
+        UnreadableFile: the file is missing, damaged, or may not be read.
+        StoreUnavailable: the object store does not answer, or this machine has no more open files or memory.
+    """
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}: check its name") from error
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise InputError(f"cannot read {path}: {one_line(error)}") from error
+        raise UnreadableFile(f"there is no file {path}: check its name") from error
+    except pa.ArrowMemoryError as error:
+        raise StoreUnavailable(f"cannot read {path}: {one_line(error)}") from error
     except OSError as error:
-        if _DAMAGED.search(str(error)):
+        if tells_damage(error):
             what = f"{path} is damaged or truncated ({one_line(error)}): copy or write it again"
-            raise InputError(what) from error
-        if is_remote(path) and not isinstance(error, PermissionError):
+            raise UnreadableFile(what) from error
+        remote = is_remote(path) and not isinstance(error, PermissionError)
+        if remote or error.errno in _NO_FAULT_OF_A_FILE:
             raise StoreUnavailable(f"cannot read {path}: {one_line(error)}") from error
-        raise InputError(f"cannot read {path}: {one_line(error)}") from error
+        raise UnreadableFile(f"cannot read {path}: {one_line(error)}") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise UnreadableFile(f"cannot read {path}: {one_line(error)}") from error

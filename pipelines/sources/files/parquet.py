@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from encoder.errors import UnreadableFile
+from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.records.fields import conform
-from pipelines.sources.files.chunks import CHUNK_BYTES, ChunkPart
+from pipelines.sources.files.chunks import CHUNK_BYTES, ChunkPart, Decoded, decode_rows
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import REMOTE_BUFFER, is_remote, open_file
 
-__all__ = ["byte_edges", "open_parquet", "read_row_groups", "row_edges"]
+__all__ = ["bounds", "byte_edges", "open_parquet", "read_row_groups", "row_edges"]
 
 _STEP_ROWS = 8_192
 _STEP_BYTES = 16 << 20
@@ -25,7 +28,9 @@ def open_parquet(file: InputFile) -> Iterator[pq.ParquetFile]:
     """Open a file so that its pages are streamed, instead of whole column chunks loaded."""
     buffer_size = REMOTE_BUFFER if is_remote(file.path) else _LOCAL_BUFFER
     with closing(open_file(file.path)) as source:
-        yield pq.ParquetFile(source, buffer_size=buffer_size, pre_buffer=False)
+        yield pq.ParquetFile(
+            source, buffer_size=buffer_size, pre_buffer=False, page_checksum_verification=True
+        )
 
 
 def row_edges(metadata: pq.FileMetaData) -> NDArray[np.int64]:
@@ -43,6 +48,15 @@ def byte_edges(metadata: pq.FileMetaData, size: int) -> NDArray[np.int64]:
     return shares
 
 
+def bounds(metadata: pq.FileMetaData, column: str) -> Iterator[object]:
+    """The smallest and the largest value of a column in each row group, where the footer has them."""
+    for group in (metadata.row_group(i) for i in range(metadata.num_row_groups)):
+        for number in range(group.num_columns):
+            part = group.column(number)
+            if part.path_in_schema == column and part.statistics is not None and part.statistics.has_min_max:
+                yield from (part.statistics.min, part.statistics.max)
+
+
 def read_row_groups(
     source: pq.ParquetFile,
     file: InputFile,
@@ -52,29 +66,43 @@ def read_row_groups(
     schema: pa.Schema,
     chunk_rows: int,
 ) -> Iterator[ChunkPart]:
-    """Read the rows of some row groups.
+    """Read the rows of some row groups. A row with a value that does not fit its type is bad.
 
     Raises:
-        InputError: a column does not fit its type.
+        UnreadableFile: the file holds fewer rows than its footer says.
     """
     rows, sizes = row_edges(source.metadata), byte_edges(source.metadata, file.size)
     n_rows = int(rows[groups.stop] - rows[groups.start])
     start, end = int(sizes[groups.start]), int(sizes[groups.stop])
     step = _step(source.metadata, groups, chunk_rows)
     done = in_chunk = n_bytes = 0
-    for rest in source.iter_batches(
-        step, row_groups=list(groups), columns=_leaves(schema), use_threads=False
-    ):
+    columns = _leaves(schema)
+    batches = (  # group by group: a step over a boundary would lose the rows before a damaged group
+        batch
+        for group in groups
+        for batch in source.iter_batches(step, row_groups=[group], columns=columns, use_threads=False)
+    )
+    for rest in batches:
         while rest.num_rows:
             part, rest = rest.slice(0, chunk_rows - in_chunk), rest.slice(chunk_rows - in_chunk)  # noqa: PLW2901 - what is left of the batch
-            columns = dict(zip(part.schema.names, part.columns, strict=True))
-            batch = conform(columns, schema, part.num_rows, file.path)
-            numbers = np.arange(first_row + done, first_row + done + part.num_rows)
+            first = first_row + done
+            batch, good, reasons = decode_rows(partial(_fit, schema=schema, path=file.path), part, schema)
+            bad = [BadRow(file.path, first + row, why, record_of(part, row)) for row, why in reasons.items()]
             done, in_chunk, n_bytes = done + part.num_rows, in_chunk + part.num_rows, n_bytes + batch.nbytes
             closes = in_chunk == chunk_rows or n_bytes >= CHUNK_BYTES
-            yield ChunkPart(batch, numbers, (), start + (end - start) * done // n_rows, closes)
+            position = start + (end - start) * done // n_rows
+            yield ChunkPart(batch, good + first, tuple(bad), position, closes, first + part.num_rows)
             if closes:
                 in_chunk = n_bytes = 0
+    if done < n_rows:
+        raise UnreadableFile(
+            f"{file.path} is damaged: {done} of {n_rows} rows are there: copy or write it again"
+        )
+
+
+def _fit(part: pa.RecordBatch, *, schema: pa.Schema, path: str) -> Decoded:
+    columns = dict(zip(part.schema.names, part.columns, strict=True))
+    return conform(columns, schema, part.num_rows, path), np.arange(part.num_rows), {}
 
 
 def _step(metadata: pq.FileMetaData, groups: range, chunk_rows: int) -> int:

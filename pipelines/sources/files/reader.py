@@ -1,12 +1,13 @@
 """Reads splits as chunks of records in the job's schema."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from encoder.errors import InputError
 from pipelines.formats.csv import CsvDecoder
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.row_boundaries import Block, blocks
@@ -15,19 +16,20 @@ from pipelines.records.bad_rows import BadRow
 from pipelines.records.encodings import UTF8, not_decoded
 from pipelines.records.utf8 import BOM
 from pipelines.sources.files.byte_stream import ByteRange
-from pipelines.sources.files.chunks import CHUNK_BYTES, Chunk, ChunkPart, join_parts
+from pipelines.sources.files.chunks import CHUNK_BYTES, Chunk, ChunkPart, Decoded, decode_rows, join_parts
 from pipelines.sources.files.csv_header import read_header
 from pipelines.sources.files.dialects import with_dialect
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import reading
 from pipelines.sources.files.parquet import byte_edges, open_parquet, read_row_groups
+from pipelines.sources.files.partitions import add_partitions, partitions_of
 from pipelines.sources.files.splits import Split
 
 __all__ = ["CHUNK_ROWS", "Chunk", "read_split"]
 
 CHUNK_ROWS = 65_536
 
-_Decoder = Callable[[Block], tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]]
+_Decoder = Callable[[Block], Decoded]
 
 
 def read_split(split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
@@ -37,42 +39,92 @@ def read_split(split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS) ->
     or fewer if these would exceed `CHUNK_BYTES`; its boundaries depend only on the file. The `n_bytes` of all
     chunks of all splits add up to the file's size. A byte order mark at the beginning of a file is skipped.
 
+    Where a file is missing or damaged, or cannot be read any further for another reason, the last bad row of
+    the last chunk stands for the rest (`BadRow.rest`) and says where it begins.
+
     Args:
         split: to read.
         schema: the columns of every chunk; those that the file lacks are null.
         chunk_rows: rows a chunk.
 
     Raises:
-        InputError: the file is damaged, a Parquet column does not fit its type, or a row is too long.
         StoreUnavailable: the object store does not answer.
     """
     file = split.file
-    with reading(file.path):
-        if file.format == "parquet":
-            with open_parquet(file) as source:
-                groups = range(split.start, split.end)
+    with ExitStack() as opened:
+        at = _Position(split.first_row, 0 if file.format == "parquet" else split.start)
+        start, end = at.byte, file.size if file.format == "parquet" else split.end
+        inside = pa.schema([field for field in schema if field.name not in partitions_of(file)])
+        try:
+            if file.format != "parquet":
+                parts = _parts(replace(split, file=with_dialect(file)), inside, chunk_rows, at)
+            else:
+                with reading(file.path):
+                    source = opened.enter_context(open_parquet(file))
+                groups = range(split.start, min(split.end, source.metadata.num_row_groups))
                 sizes = byte_edges(source.metadata, file.size)
-                parts = read_row_groups(
-                    source, file, groups, split.first_row, schema=schema, chunk_rows=chunk_rows
+                start, end = int(sizes[groups.start]), int(sizes[groups.stop])
+                at.byte = start
+                options = {"schema": inside, "chunk_rows": chunk_rows}
+                parts = read_row_groups(source, file, groups, split.first_row, **options)
+        except InputError as error:
+            parts = iter([_rest(split, schema, at, error, end)])
+        yield from join_parts(_until_damage(parts, split, schema, at, end), schema, start, end)
+
+
+@dataclass
+class _Position:
+    """How far a split has been read: the number of the next row, and the byte of the stored file."""
+
+    row: int
+    byte: int
+
+
+def _until_damage(
+    parts: Iterator[ChunkPart], split: Split, schema: pa.Schema, at: _Position, end: int
+) -> Iterator[ChunkPart]:
+    """The parts; instead of an error, a last one with a bad row for the rest."""
+    try:
+        with reading(split.file.path):
+            for part in parts:
+                batch = (
+                    part.batch
+                    if part.batch.schema == schema
+                    else add_partitions(part.batch, schema, split.file)
                 )
-                yield from join_parts(parts, schema, int(sizes[split.start]), int(sizes[split.end]))
-        else:
-            known = replace(split, file=with_dialect(file))
-            yield from join_parts(_parts(known, schema, chunk_rows), schema, split.start, split.end)
+                yield replace(part, batch=batch)
+                at.row, at.byte = part.next_row, part.position
+    except InputError as error:
+        yield _rest(split, schema, at, error, end)
 
 
-def _parts(split: Split, schema: pa.Schema, chunk_rows: int) -> Iterator[ChunkPart]:
+def _rest(split: Split, schema: pa.Schema, at: _Position, error: InputError, end: int) -> ChunkPart:
+    file = split.file
+    what = "the rest of the file cannot be read"
+    if file.format != "parquet" and split.end < file.size:
+        what = f"the file cannot be read up to byte {split.end}"
+    reason = f"{what}, from row {at.row} and byte {at.byte} on: {error}"
+    bad = BadRow(file.path, at.row, reason, b"", rest=True)
+    return ChunkPart(pa.RecordBatch.from_pylist([], schema), np.empty(0, np.int64), (bad,), end, True, at.row)
+
+
+def _parts(split: Split, schema: pa.Schema, chunk_rows: int, at: _Position) -> Iterator[ChunkPart]:
     """Decode the rows of a split of lines or CSV records."""
     file = split.file
     decode, n_head = _decoder(split, schema)
     first_row, rows = split.first_row, file.dialect.rows(csv=file.format == "csv")
     with ByteRange(file, split.start, split.end) as data:
-        data.skip(n_head)
-        for block, closes in _cut(blocks(iter(data), rows, file.path), chunk_rows):
-            batch, good, reasons = decode(block)
-            bad = _bad_rows(block, reasons, file, first_row) if reasons else ()
-            yield ChunkPart(batch, good + first_row, bad, data.position, closes)
-            first_row += len(block)
+        try:
+            data.skip(n_head)
+            for block, closes in _cut(blocks(iter(data), rows, file.path), chunk_rows):
+                batch, good, reasons = decode_rows(decode, block, schema)
+                good = good + first_row
+                bad = _bad_rows(block, reasons, file, first_row) if reasons else ()
+                first_row += len(block)
+                n_head += block.n_bytes
+                yield ChunkPart(batch, good, bad, data.position, closes, first_row)
+        finally:
+            at.byte = data.position if file.compression else split.start + n_head
 
 
 def _decoder(split: Split, schema: pa.Schema) -> tuple[_Decoder, int]:

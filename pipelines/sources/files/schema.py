@@ -1,23 +1,30 @@
 """The columns of a job: those of its text template and its output, unified over all input files."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import pyarrow as pa
 
-from encoder.errors import InputError, TemplateError
+from encoder.errors import InputError, TemplateError, UnreadableFile
 from pipelines.formats.dialect import shown_character
 from pipelines.formats.json_inference import Seen, fields_of
 from pipelines.formats.text import TEXT
-from pipelines.records.bad_rows import one_line
 from pipelines.records.fields import field_names, field_path, prune
+from pipelines.sources.files.column_types import (
+    FileColumns,
+    check_fields,
+    check_types,
+    plain_field,
+    unified,
+)
 from pipelines.sources.files.csv_header import read_header
 from pipelines.sources.files.dialects import with_dialect
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import reading
 from pipelines.sources.files.json_sample import sample, search
 from pipelines.sources.files.parquet import open_parquet
+from pipelines.sources.files.partitions import partition_field, partitions_of
 
 __all__ = ["infer_schema"]
 
@@ -26,16 +33,26 @@ _SHOWN = 20
 _OTHER_DELIMITERS = (",", ";", "\t", "|", ":", "^", "~", "\x01", " ")
 
 
-def infer_schema(files: list[InputFile], wanted: Sequence[str], keep: Sequence[str] | None) -> pa.Schema:
+def infer_schema(
+    files: list[InputFile],
+    wanted: Sequence[str],
+    keep: Sequence[str] | None,
+    *,
+    strict: bool = False,
+    may_be_empty: bool = False,
+) -> pa.Schema:
     """The columns of a job.
 
     Parquet types come from the footers; CSV columns and lines are text; a JSON field has the type of most of
     its values at the heads of the files. All JSON files are searched for a field that the heads do not show.
+    Folders such as `dt=2026-01-01` are columns, too.
 
     Args:
         files: the input files, of one or more formats.
         wanted: dotted names of the fields that the template uses.
         keep: the columns to keep, or None for all.
+        strict: whether a damaged file is an error although the others have columns.
+        may_be_empty: whether files without any record are no error; the columns are text then.
 
     Returns:
         The columns to keep, in the order of `keep` or of the files, then those that only the template uses,
@@ -43,21 +60,43 @@ def infer_schema(files: list[InputFile], wanted: Sequence[str], keep: Sequence[s
 
     Raises:
         TemplateError: no record has one of the fields or columns.
-        InputError: a file cannot be read, or a column has incompatible types in two files.
+        InputError: no file can be read, a column has incompatible types in two files, or a file lacks the
+            fields of the template.
     """
     needed = _Needed(wanted, keep)
-    json_files = [file for file in files if file.format == "jsonl"]
-    fields = _unified(_fixed_fields([file for file in files if file.format != "jsonl"], needed), needed)
-    seen = sample(json_files)
-    schema = _with_json(fields, seen, json_files, needed)
+    json_files = [file for file in files if file.format == "jsonl" and file.size]
+    damaged: list[InputError] = []
+    declared = _declared(
+        [file for file in files if file.format == "text" or (file.format != "jsonl" and file.size)],
+        damaged,
+        needed,
+    )
+    seen = sample(json_files, damaged)
+    if damaged and (strict or not (any(fields for _, fields in declared) or seen.fields)):
+        raise damaged[0]
+    if not seen.fields and not any(fields for _, fields in declared):
+        return _of_nothing(list(dict.fromkeys([*(keep or ()), *wanted])), may_be_empty=may_be_empty)
+    in_paths = _in_paths(files, declared, seen, needed)
+    schema = unified([*declared, *_in_json(json_files, seen), *in_paths], needed)
     for name in dict.fromkeys([*(keep or ()), *wanted]):
         if not _has(schema, name, keep or ()):
             seen.add_object(search(json_files, name) or {})
-            schema = _with_json(fields, seen, json_files, needed)
+            schema = unified([*declared, *_in_json(json_files, seen), *in_paths], needed)
         if not _has(schema, name, keep or ()):
             there = schema.names if name in (keep or ()) else field_names(schema)
-            raise TemplateError(_not_there(name, there))
-    return _selected(schema, wanted, schema.names if keep is None else keep)
+            unread = f" (not read: {damaged[0]})" if damaged else ""
+            raise TemplateError(_not_there(name, there) + unread)
+    found = _selected(schema, wanted, schema.names if keep is None else keep)
+    check_fields(declared, wanted, needed)
+    check_types(declared, found)
+    return found
+
+
+def _of_nothing(names: list[str], *, may_be_empty: bool) -> pa.Schema:
+    """The columns of files without records."""
+    if not may_be_empty:
+        raise InputError("the input has no records, so its columns are unknown: is it the right one?")
+    return pa.schema([pa.field(name, pa.string()) for name in names])
 
 
 class _Needed:
@@ -73,86 +112,66 @@ class _Needed:
         return self._all or name in self._names
 
 
-_Origin = tuple[pa.Field, str]  # a field, and the first file that has it
-
-
 def _has(schema: pa.Schema, name: str, keep: Sequence[str]) -> bool:
     return name in schema.names or (name not in keep and field_path(schema, name) is not None)
 
 
-def _fixed_fields(files: list[InputFile], needed: Container[str]) -> Iterable[_Origin]:
-    """The fields of files whose format declares them."""
+def _declared(files: list[InputFile], damaged: list[InputError], needed: Container[str]) -> list[FileColumns]:
+    """The columns of files whose format declares them; those that cannot be read are left out."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        for file, fields in zip(files, pool.map(_file_fields, files), strict=True):
-            names = [field.name for field in fields]
-            if twice := next((name for name in names if names.count(name) > 1 and name in needed), None):
-                raise InputError(
-                    f"{file.path} has two columns {twice!r}: rename one of them, "
-                    "or leave both out with `keep`"
-                )
-            for field in fields:
-                yield field, file.path
+        found = list(pool.map(_file_columns, files))
+    damaged += [one for one in found if isinstance(one, UnreadableFile)]
+    columns = [one for one in found if isinstance(one, FileColumns)]
+    for file, fields in columns:
+        names = [field.name for field in fields]
+        if twice := next((name for name in names if names.count(name) > 1 and name in needed), None):
+            raise InputError(
+                f"{file.path} has two columns {twice!r}: rename one of them, or leave both out with `keep`"
+            )
+    return columns
 
 
-def _file_fields(file: InputFile) -> list[pa.Field]:
+def _file_columns(file: InputFile) -> FileColumns | UnreadableFile:
     if file.format == "text":
-        return [pa.field(TEXT, pa.string())]
-    if file.format == "csv":
-        return [pa.field(name, pa.string()) for name in read_header(with_dialect(file)).names]
-    with reading(file.path), open_parquet(file) as source:
-        return [_plain_field(field) for field in source.schema_arrow]
-
-
-def _plain_field(field: pa.Field) -> pa.Field:
-    return pa.field(field.name, _plain(field.type))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one return a kind of type
-    """The type without dictionaries and views; null becomes string."""
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _plain(kind.value_type)
-    if pa.types.is_null(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_binary_view(kind):
-        return pa.binary()
-    if pa.types.is_struct(kind):
-        return pa.struct([_plain_field(field) for field in kind])
-    if pa.types.is_list(kind) or pa.types.is_list_view(kind):
-        return pa.list_(_plain(kind.value_type))
-    if pa.types.is_large_list(kind) or pa.types.is_large_list_view(kind):
-        return pa.large_list(_plain(kind.value_type))
-    if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_plain(kind.value_type), kind.list_size)
-    return kind
-
-
-def _unified(fields: Iterable[_Origin], needed: Container[str]) -> dict[str, _Origin]:
-    """One field a name; if it is needed, of a type that all its types can be promoted to."""
-    unified: dict[str, _Origin] = {}
-    for field, path in fields:
-        before, first = unified.setdefault(field.name, (field, path))
-        if before.type != field.type and field.name in needed:
-            unified[field.name] = (_promoted(before, field, first, path), first)
-    return unified
-
-
-def _promoted(before: pa.Field, field: pa.Field, first: str, path: str) -> pa.Field:
+        return FileColumns(file, [pa.field(TEXT, pa.string())])
     try:
-        schemas = [pa.schema([before]), pa.schema([field])]
-        return pa.unify_schemas(schemas, promote_options="permissive").field(0)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-        raise InputError(
-            f"column {field.name!r} is {field.type} in {path} but {before.type} in {first} "
-            f"({one_line(error)}): convert one of them, leave the column out, or read the files in two jobs"
-        ) from error
+        if file.format == "csv":
+            names = read_header(with_dialect(file)).names
+            return FileColumns(file, [pa.field(name, pa.string()) for name in names])
+        with reading(file.path), open_parquet(file) as source:
+            fields = list(source.schema_arrow)
+    except UnreadableFile as error:
+        return error
+    return FileColumns(file, [plain_field(field) for field in fields])
 
 
-def _with_json(
-    fields: dict[str, _Origin], seen: Seen, json_files: list[InputFile], needed: Container[str]
-) -> pa.Schema:
-    origin = json_files[0].path if json_files else ""
-    unified = _unified([*fields.values(), *((field, origin) for field in fields_of(seen))], needed)
-    return pa.schema([field for field, _ in unified.values()])
+def _in_paths(
+    files: list[InputFile], columns: Sequence[FileColumns], seen: Seen, needed: Container[str]
+) -> list[FileColumns]:
+    """The columns in the paths of files.
+
+    Raises:
+        InputError: a file has a column of the same name.
+    """
+    values: dict[str, list[str | None]] = {}
+    origins: dict[str, InputFile] = {}
+    for file in files:
+        for name, value in partitions_of(file).items():
+            values.setdefault(name, []).append(value)
+            origins.setdefault(name, file)
+    inside = {file.path: {field.name for field in fields} for file, fields in columns}
+    for file in files if values else ():
+        for name in partitions_of(file):
+            if name in needed and name in inside.get(file.path, seen.fields):
+                raise InputError(
+                    f"{name!r} is both a column in {file.path} and a folder of its path ({name}="
+                    f"{partitions_of(file)[name]}): rename one of them, or leave the column out with `keep`"
+                )
+    return [FileColumns(origins[name], [partition_field(name, some)]) for name, some in values.items()]
+
+
+def _in_json(files: Sequence[InputFile], seen: Seen) -> list[FileColumns]:
+    return [FileColumns(file, fields_of(seen)) for file in files[:1]]
 
 
 def _selected(schema: pa.Schema, wanted: Sequence[str], keep: Sequence[str]) -> pa.Schema:

@@ -1,12 +1,13 @@
 """Texts and labels from files of records, for distillation, heads and evaluation."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoder.errors import InputError
+from encoder.errors import InputError, UnreadableFile
 from pipelines.records.fields import field_at, field_path, field_type
 from pipelines.records.template import TextTemplate
 from pipelines.sources.files.discovery import InputFile
@@ -25,6 +26,8 @@ __all__ = [
     "labelled_schema",
 ]
 
+_log = logging.getLogger(__name__)
+
 Labels = tuple[str, ...]
 
 OnChunk = Callable[[int, int, int], None]
@@ -41,7 +44,9 @@ def iterate_texts(
 def iterate_rows(
     files: list[InputFile], schema: pa.Schema, templates: Sequence[TextTemplate], on_chunk: OnChunk
 ) -> Iterator[tuple[str | None, ...]]:
-    """One or more texts of each record, in the files' order. Unreadable rows are skipped.
+    """One or more texts of each record, in the files' order.
+
+    Unreadable rows are skipped, and so is the rest of a damaged file, with a warning in the log.
 
     Args:
         files: to read.
@@ -50,7 +55,7 @@ def iterate_rows(
         on_chunk: called after each chunk.
 
     Raises:
-        InputError: a file is damaged.
+        UnreadableFile: no file can be read to its end.
         StoreUnavailable: the object store does not answer.
     """
     for batch in _batches(files, schema, on_chunk):
@@ -59,11 +64,18 @@ def iterate_rows(
 
 
 def _batches(files: list[InputFile], schema: pa.Schema, on_chunk: OnChunk) -> Iterator[pa.RecordBatch]:
+    damaged = set()
     for file in files:
         for split in split_file(file):
             for chunk in read_split(split, schema):
                 yield chunk.batch
                 on_chunk(chunk.n_bytes, chunk.batch.num_rows, len(chunk.bad))
+                for bad in chunk.bad:
+                    if bad.rest:
+                        damaged.add(file.path)
+                        _log.warning("%s: %s", file.path, bad.reason)
+    if damaged and len(damaged) == len(files):
+        raise UnreadableFile(f"no file can be read to its end, as {min(damaged)}: copy or write them again")
 
 
 class LabelledText(NamedTuple):
@@ -139,7 +151,7 @@ def iterate_labelled(
         on_chunk: called after each chunk.
 
     Raises:
-        InputError: a file is damaged.
+        UnreadableFile: no file can be read to its end.
         StoreUnavailable: the object store does not answer.
     """
     for batch in _batches(files, schema, on_chunk):

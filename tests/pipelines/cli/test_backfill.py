@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -365,15 +366,84 @@ def test_input_and_output_lie_apart(pattern, output, tmp_path, backfill):
     assert [path.name for path in (tmp_path / "in").rglob("*")] == ["a", "x.jsonl"]
 
 
+def archives(folder, n_files=3, n_rows=200):
+    """Archives of JSON lines with texts that are hard to compress; number 1 is cut."""
+    rng = np.random.default_rng(3)
+    for number in range(n_files):
+        ids = range(number * n_rows, (number + 1) * n_rows)
+        table = pa.table({"id": ids, "text": [f"paid {a:x}" for a in rng.integers(1 << 60, size=n_rows)]})
+        whole = gzip.compress(json_lines(table))
+        write(folder / f"{number}.jsonl.gz", whole[:-900] if number == 1 else whole)
+    return folder
+
+
+def test_the_rest_of_a_damaged_file_is_one_dead_letter_and_all_else_is_done(
+    tmp_path, backfill, rows, letters
+):
+    damaged = archives(tmp_path / "in") / "1.jsonl.gz"
+    ended = backfill(tmp_path / "in", tmp_path / "out", "--rows-per-file", 64, workers=2)
+    assert ended.code == 1
+    assert f"1 of 3 files cannot be read to the end, as {damaged}: " in ended.error
+    assert "into another --output" in ended.error
+    outcome = json.loads(ended.out)
+    [letter] = letters(tmp_path / "out")
+    n_rows = letter["row"] - 1 + 400
+    assert letter["file"] == str(damaged)
+    place = f"row {letter['row']} and byte {damaged.stat().st_size}"
+    begins = f"the rest of the file cannot be read, from {place} on: "
+    assert letter["reason"].startswith(f"{begins}{damaged} is damaged or truncated")
+    assert outcome["damaged"] == [[str(damaged), letter["reason"]]]
+    assert (outcome["records"], outcome["rows"], outcome["dead_letters"]) == (n_rows + 1, n_rows, 1)
+    there = set(rows(tmp_path / "out")["id"].to_pylist())
+    assert there == {*range(200), *range(200, 199 + letter["row"]), *range(400, 600)}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    again = backfill(tmp_path / "in", tmp_path / "out", "--rows-per-file", 64)
+    assert again.code == 1
+    assert {**json.loads(again.out), "seconds": 0} == {**outcome, "seconds": 0}
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+
+
+def test_a_backfill_that_was_interrupted_ends_the_same_with_a_damaged_file(tmp_path, backfill):
+    archives(tmp_path / "in")
+    one, two = tmp_path / "one", tmp_path / "two"
+    first = json.loads(backfill(tmp_path / "in", one, "--rows-per-file", 64).out)
+    shutil.copytree(one, two)
+    (two / "_summary.json").unlink()
+    for path in [*sorted(two.glob("part-00001*"))[-1:], *sorted(two.glob("part-00002*"))]:
+        path.unlink()
+    kept = {path: path.stat().st_mtime_ns for path in two.glob("*.parquet")}
+    second = json.loads(backfill(tmp_path / "in", two, "--rows-per-file", 64).out)
+    assert {**second, "seconds": 0, "output": ""} == {**first, "seconds": 0, "output": ""}
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert {path.name: path.read_bytes() for path in two.rglob("*part*")} == {
+        path.name: path.read_bytes() for path in one.rglob("*part*")
+    }
+
+
+def test_the_summary_lists_damaged_files(tmp_path, millstream, model):
+    archives(tmp_path / "in")
+    (tmp_path / "in/3.parquet").write_bytes(b"PAR1 this is no Parquet PAR1")
+    arguments = ("--model", model, "--input", tmp_path / "in", "--output", tmp_path / "out")
+    ended = millstream("backfill", *arguments)
+    assert ended.code == 1
+    assert "2 of 4 files cannot be read to the end" in ended.error
+    lines = ended.out[ended.out.index("damaged ") :].splitlines()
+    assert [
+        str(tmp_path / f"in/{name}") in line
+        for name, line in zip(["1.jsonl.gz", "3.parquet"], lines, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=SLOW), 2])
-def test_a_damaged_file_is_one_line_and_the_job_can_go_on(workers, tmp_path, backfill, rows):
+def test_strict_stops_at_a_damaged_file_and_the_job_can_go_on(workers, tmp_path, backfill, rows):
     rng = np.random.default_rng(3)
     table = pa.table(
         {"id": range(25_000), "text": [f"paid {a:x}" for a in rng.integers(1 << 60, size=25_000)]}
     )
     whole = gzip.compress(json_lines(table))
     write(tmp_path / "in.jsonl.gz", whole[:-9000] + bytes(9000))
-    ended = backfill(tmp_path / "in.jsonl.gz", tmp_path / "out", "--rows-per-file", 5000, workers=workers)
+    arguments = (tmp_path / "in.jsonl.gz", tmp_path / "out", "--rows-per-file", 5000)
+    ended = backfill(*arguments, "--strict", workers=workers)
     assert "in.jsonl.gz is damaged or truncated" in ended.error
     assert ended.code == 1
     there = sorted((tmp_path / "out").glob("*.parquet"))
@@ -381,11 +451,69 @@ def test_a_damaged_file_is_one_line_and_the_job_can_go_on(workers, tmp_path, bac
     assert not (tmp_path / "out/_summary.json").exists()
     before = [path.stat().st_mtime_ns for path in there]
     write(tmp_path / "in.jsonl.gz", whole)
-    assert (
-        backfill(tmp_path / "in.jsonl.gz", tmp_path / "out", "--rows-per-file", 5000).done()["rows"] == 25_000
-    )
+    assert backfill(*arguments).done()["rows"] == 25_000
     assert [path.stat().st_mtime_ns for path in there] == before
     assert rows(tmp_path / "out")["id"].to_pylist() == list(range(25_000))
+
+
+def test_if_no_file_can_be_read_nothing_is_written(tmp_path, backfill):
+    for number in range(2):
+        write(tmp_path / f"in/{number}.parquet", b"no Parquet")
+    ended = backfill(tmp_path / "in", tmp_path / "out")
+    assert ended.code == 1
+    assert "cannot read" in ended.error
+    assert no_output(tmp_path)
+
+
+@pytest.mark.parametrize("depth", [61, 300, 5_000])
+def test_a_row_that_is_nested_too_deep_is_a_dead_letter(depth, tmp_path, backfill, rows, letters):
+    deep = b'{"id": 2, "text": "b", "deep": %s%s}\n' % (b'{"a":' * depth + b"1", b"}" * depth)
+    data = b'{"id": 1, "text": "a"}\n' + deep + b'{"id": 3, "text": "c"}\n'
+    write(tmp_path / "in.jsonl", data)
+    backfill(tmp_path / "in.jsonl", tmp_path / "out").done()
+    assert rows(tmp_path / "out")["id"].to_pylist() == [1, 3]
+    [letter] = letters(tmp_path / "out")
+    assert (letter["file"], letter["row"]) == (str(tmp_path / "in.jsonl"), 2)
+    assert "deep" in letter["reason"]
+
+
+def test_values_sixty_levels_deep_are_kept(tmp_path, backfill, rows):
+    value = 1
+    for _ in range(60):
+        value = {"a": value}
+    write(tmp_path / "in.jsonl", json.dumps({"text": "a", "deep": value}).encode())
+    backfill(tmp_path / "in.jsonl", tmp_path / "out").done()
+    assert rows(tmp_path / "out", by="text")["deep"].to_pylist() == [value]
+
+
+EMPTY = {
+    "jsonl": b"", "csv": b"", "tsv": b"", "txt": b"", "parquet": b"", "jsonl.gz": b"", "csv.zst": b"",
+    "csv.gz": gzip.compress(b""), "jsonl.zst": zstd(b""), "log.gz": gzip.compress(b""), "ndjson": b"\n \n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EMPTY)
+def test_files_of_nothing_are_the_same_in_all_formats(kind, tmp_path, backfill, rows):
+    write(tmp_path / f"in/a.{kind}", EMPTY[kind])
+    outcome = backfill(tmp_path / "in", tmp_path / "out").done()
+    assert (outcome["records"], outcome["rows"], outcome["dead_letters"], outcome["damaged"]) == (0, 0, 0, [])
+    write(tmp_path / "in/b.jsonl", b'{"id": 1, "text": "a"}')
+    backfill(tmp_path / "in", tmp_path / "both").done()
+    assert rows(tmp_path / "both").select(["id", "text"]).to_pylist() == [{"id": 1, "text": "a"}]
+
+
+def test_columns_in_paths_are_kept_and_may_be_in_the_template(tmp_path, backfill, rows, encoder, matrix):
+    write(tmp_path / "in/dt=2026-01-01/hour=07/a.jsonl", b'{"id": 1, "text": "a"}')
+    pq.write_table(
+        pa.table({"id": [2], "text": ["b"]}), write(tmp_path / "in/dt=2026-01-02/hour=11/b.parquet", b"")
+    )
+    backfill(tmp_path / "in", tmp_path / "out", text="{dt}: {text}").done()
+    found = rows(tmp_path / "out")
+    assert found.drop_columns(["embedding", "model_version"]).to_pylist() == [
+        {"id": 1, "text": "a", "dt": "2026-01-01", "hour": 7},
+        {"id": 2, "text": "b", "dt": "2026-01-02", "hour": 11},
+    ]
+    assert np.array_equal(matrix(found), encoder.encode(["2026-01-01: a", "2026-01-02: b"]))
 
 
 def test_debug_shows_the_traceback(lines, tmp_path, millstream, model):

@@ -5,6 +5,7 @@ The source remembers names, so it does not read a file again that changes later.
 """
 
 import hashlib
+import logging
 import time
 import zlib
 from collections.abc import Iterator
@@ -14,15 +15,14 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.io.unbounded_source import CheckpointMark
 
-from encoder.errors import InputError
+from encoder.errors import InputError, UnreadableFile
 from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
 from pipelines.formats import FileFormat
 from pipelines.formats.dialect import GUESSED, Dialect
-from pipelines.records.bad_rows import BadRow
 from pipelines.sources.files.discovery import InputFile, find_inputs
-from pipelines.sources.files.filesystem import locate
+from pipelines.sources.files.filesystem import locate, open_file, reading
 from pipelines.sources.files.reader import Chunk, read_split
 from pipelines.sources.files.splits import split_file
 
@@ -30,6 +30,7 @@ __all__ = ["FileSource"]
 
 _CHUNK_ROWS = 8192
 _EDGE = 1 << 16  # bytes at each end of a file that tell it from others
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -164,15 +165,12 @@ class _Reader(BatchReader):
     def _read(self) -> None:
         """Read the next chunk of the file, or notice that it has ended."""
         assert self._chunks is not None
-        try:
-            chunk = next(self._chunks, None)
-            if chunk is not None:
-                self._current = self._batch(chunk)
-        except InputError as error:  # a damaged file does not stop the stream
-            bad = BadRow(self._path, 0, f"the rest of the file cannot be read: {error}", b"")
-            no_records = pa.RecordBatch.from_pylist([], self._source.schema)
-            self._current = self._batch(Chunk(no_records, np.empty(0, np.int64), (bad,), 0, 0))
-            chunk = None
+        chunk = next(self._chunks, None)
+        if chunk is not None:
+            self._current = self._batch(chunk)
+            for bad in chunk.bad:
+                if bad.rest:  # a damaged file does not stop the stream
+                    _log.warning("%s: %s", self._path, bad.reason)
         if chunk is None:
             self._done.add(self._path)
             self._mark = replace(self._mark, path=None, chunks=0)
@@ -212,12 +210,11 @@ def _version(file: InputFile) -> str:
 
     A copy that comes back from an archive is the same file, though its modification time is another one.
     """
-    filesystem, inside = locate(file.path)
     try:
-        with filesystem.open_input_file(inside) as data:
+        with reading(file.path), open_file(file.path) as data:
             size = data.size()
             end = data.read_at(_EDGE, size - _EDGE) if size > _EDGE else b""
             digest = hashlib.blake2b(data.read_at(min(_EDGE, size), 0) + end, digest_size=8)
-    except FileNotFoundError:  # it has just been deleted, which its reader reports
+    except UnreadableFile:  # which its reader reports
         return ""
     return f"{size}-{digest.hexdigest()}"

@@ -23,7 +23,9 @@ def job(tmp_path):
 
 def write_part(job, k):
     batch = pa.record_batch({"id": [1, 2]})
-    write_batch(ParquetParts(job.output), part_name(0, 0, k), batch, part_metadata(job, 3, 1, 10))
+    write_batch(
+        ParquetParts(job.output), part_name(0, 0, k), batch, part_metadata(job, Counts(3, 2, 1, 10, 1))
+    )
 
 
 def test_every_part_is_counted_once(job, monkeypatch):

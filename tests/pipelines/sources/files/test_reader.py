@@ -1,6 +1,7 @@
 """Whatever is written is read back: no row lost, none twice, rightly numbered, however the file is cut."""
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -13,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from encoder.errors import InputError
+from encoder.errors import StoreUnavailable
 from pipelines.sources.files import chunks
-from pipelines.sources.files.discovery import InputFile, find_inputs
+from pipelines.sources.files.discovery import find_inputs
 from pipelines.sources.files.reader import read_split
 from pipelines.sources.files.splits import split_file
 
@@ -290,34 +291,188 @@ def test_rows_of_ten_megabytes_are_read(tmp_path, name, compression):
     assert not bad
 
 
-@pytest.mark.parametrize("compression", ["gz", "zst"])
-@pytest.mark.parametrize("damage", ["cut", "flipped", "none at all"])
-def test_a_damaged_archive_is_named(tmp_path, compression, damage):
-    data = b"".join(b"%d line\n" % (i * 7919) for i in range(20_000))
-    file = write(tmp_path, "a.log", data, compression)
-    stored = Path(file.path).read_bytes()
-    if damage == "flipped":
-        stored = stored[:8] + bytes(byte ^ 0x55 for byte in stored[8:72]) + stored[72:]
+def fails_with(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+def rest_of(records, bad):
+    """The bad row that stands for the rest of a file; every row before it was read."""
+    row = max(bad)
+    assert bad[row].rest
+    assert not any(one.rest for number, one in bad.items() if number != row)
+    assert set(records) | set(bad) == set(range(1, row + 1))
+    return bad[row]
+
+
+def gzip_of(lines):
+    return gzip.compress(b"".join(lines))
+
+
+def zstd_of(lines):
+    return pa.Codec("zstd").compress(b"".join(lines)).to_pybytes()
+
+
+NUMBERED = [b"%d line\n" % (i * 7919) for i in range(20_000)]
+PACK = {"gz": gzip_of, "zst": zstd_of}
+
+
+@pytest.mark.parametrize("compression", PACK)
+@pytest.mark.parametrize("cut", [1, 9, 15_000])
+def test_of_a_cut_archive_all_whole_rows_are_read(tmp_path, compression, cut):
+    stored = PACK[compression](NUMBERED)[:-cut]
+    (path := tmp_path / f"a.log.{compression}").write_bytes(stored)
+    records, bad = read(find_inputs(str(path))[0], chunk_rows=3_000)
+    rest = rest_of(records, bad)
+    texts = [line.decode().rstrip() for line in NUMBERED]
+    assert [record["text"] for record in records.values()] == texts[: len(records)]
+    assert len(records) >= (8_000 if cut > 9 else 20_000 if compression == "gz" else 17_000)  # whole blocks
+    begins = (
+        f"the rest of the file cannot be read, from row {rest.row} and byte {len(stored)} on: {path} is dam"
+    )
+    assert rest.reason.startswith(begins)
+
+
+@pytest.mark.parametrize("compression", PACK)
+def test_a_damage_in_the_middle_of_an_archive_ends_only_this_file(tmp_path, compression):
+    stored = bytearray(PACK[compression](NUMBERED) + PACK[compression](NUMBERED))
+    place = len(stored) * 3 // 4 if compression == "gz" else len(stored) // 2  # pyarrow writes no checksum
+    stored[place : place + 64] = bytes(byte ^ 0x55 for byte in stored[place : place + 64])
+    (path := tmp_path / f"a.log.{compression}").write_bytes(stored)
+    records, bad = read(find_inputs(str(path))[0], chunk_rows=3_000)
+    assert "is damaged or truncated" in rest_of(records, bad).reason
+    texts = [line.decode().rstrip() for line in NUMBERED]
+    assert [record["text"] for record in list(records.values())[:20_000]] == texts
+
+
+@pytest.mark.parametrize("compression", PACK)
+def test_a_file_that_is_no_archive_is_one_bad_row(tmp_path, compression):
+    (path := tmp_path / f"a.log.{compression}").write_bytes(b"no archive\n" * 100)
+    records, bad = read(find_inputs(str(path))[0])
+    assert not records
+    assert f"from row 1 and byte 0 on: {path} is damaged or truncated" in rest_of(records, bad).reason
+
+
+def test_a_checksum_that_does_not_match_makes_the_rows_before_it_doubtful(tmp_path):
+    stored = bytearray(gzip_of(NUMBERED[:100]))
+    stored[-6] ^= 1
+    (tmp_path / "a.log.gz").write_bytes(stored)
+    records, bad = read(find_inputs(str(tmp_path))[0], chunk_rows=1000)
+    assert len(records) == 100
+    assert "records before this place may be wrong too" in rest_of(records, bad).reason
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("padding", [0, 1, 512, 1 << 20])
+@pytest.mark.parametrize("read_bytes", [1, 1 << 18])
+def test_members_and_padding_are_read_as_gzip_reads_them(tmp_path, monkeypatch, parts, padding, read_bytes):
+    monkeypatch.setattr("pipelines.sources.files.decompression._STEP", read_bytes)
+    packed = b"".join(gzip.compress(b"a%d\n" % i) + bytes(padding) for i in range(parts))
+    assume_fast = padding < 1000 or read_bytes > 1
+    if not assume_fast:
+        packed = packed[:5_000]
+    (tmp_path / "a.log.gz").write_bytes(packed)
+    records, bad = read(find_inputs(str(tmp_path))[0])
+    assert [record["text"] for record in records.values()] == [
+        f"a{i}" for i in range(parts if assume_fast else 1)
+    ]
+    assert not bad
+
+
+def test_bytes_behind_an_archive_are_left_out_with_a_warning(tmp_path, caplog):
+    (path := tmp_path / "a.log.gz").write_bytes(gzip.compress(b"a\n") + bytes(3) + b"garbage")
+    assert read(find_inputs(str(path))[0]) == ({1: {"text": "a"}}, {})
+    assert read(find_inputs(str(path))[0]) == ({1: {"text": "a"}}, {})
+    assert caplog.messages == [f"{path}: the bytes behind its gzip data are left out, as gzip does"]
+
+
+@any_example
+@given(st.data())
+def test_whatever_is_damaged_each_row_is_read_or_part_of_the_rest(tmp_path, data):
+    kind = data.draw(st.sampled_from([*PACK, "parquet"]))
+    lines = NUMBERED[:300]
+    if kind == "parquet":
+        sink = io.BytesIO()
+        table = pa.table({"text": [line.decode().rstrip() for line in lines]})
+        pq.write_table(table, sink, row_group_size=100, write_page_checksum=True)
+        stored = bytearray(sink.getvalue())
     else:
-        stored = stored[: len(stored) // 2] if damage == "cut" else data
-    Path(file.path).write_bytes(stored)
-    file = find_inputs(file.path)[0]
-    with pytest.raises(InputError, match=f"{file.path} is damaged or truncated"):
-        read(file)
+        stored = bytearray(PACK[kind](lines))
+    place = data.draw(st.integers(0, len(stored) - 1))
+    if data.draw(st.booleans()):
+        stored = stored[:place]
+    else:
+        stored[place] ^= data.draw(st.integers(1, 255))
+    name = "a.parquet" if kind == "parquet" else f"a.log.{kind}"
+    (path := tmp_path / name).write_bytes(stored)
+    records, bad = read(find_inputs(str(path))[0], chunk_rows=50)
+    assert sum(one.rest for one in bad.values()) <= (3 if kind == "parquet" else 1)
+    if kind == "parquet":  # its pages have checksums
+        assert all(values["text"] == lines[row - 1].decode().rstrip() for row, values in records.items())
+    if stored and not bad and kind != "zst":  # pyarrow writes Zstandard without a checksum
+        assert [record["text"].encode() + b"\n" for record in records.values()] == lines
 
 
-def test_a_damaged_parquet_file_is_named(tmp_path):
+def test_a_parquet_file_without_a_footer_is_one_bad_row(tmp_path):
     path = tmp_path / "a.parquet"
     path.write_bytes(b"PAR1 this is no Parquet PAR1")
-    with pytest.raises(InputError, match=r"cannot read .*a\.parquet"):
-        read(find_inputs(str(path))[0])
+    records, bad = read(find_inputs(str(path))[0])
+    assert "from row 1 and byte 0 on: cannot read " in rest_of(records, bad).reason
 
 
-def test_a_parquet_column_that_does_not_fit_is_named(tmp_path):
-    pq.write_table(pa.table({"text": ["a", "b"]}), tmp_path / "a.parquet")
+def test_a_broken_page_ends_its_row_groups_alone(tmp_path):
+    texts = [f"{i * 7919 % 1000:x} text" for i in range(1000)]
+    pq.write_table(
+        pa.table({"text": texts}),
+        path := tmp_path / "a.parquet",
+        row_group_size=250,
+        write_page_checksum=True,
+    )
+    column = pq.read_metadata(path).row_group(1).column(0)
+    stored = bytearray(path.read_bytes())
+    place = column.dictionary_page_offset + 40
+    stored[place : place + 8] = bytes(byte ^ 0xFF for byte in stored[place : place + 8])
+    path.write_bytes(stored)
+    records, bad = read(find_inputs(str(path))[0], target_bytes=1)
+    [rest] = bad.values()
+    assert rest.rest
+    assert rest.row == 251
+    assert {row: values["text"] for row, values in records.items()} == {
+        row: text for row, text in enumerate(texts, 1) if not 250 < row <= 500
+    }
+    records, bad = read(find_inputs(str(path))[0], target_bytes=1 << 20)
+    assert (len(records), rest_of(records, bad).row) == (250, 251)
+
+
+def test_a_parquet_value_that_does_not_fit_is_a_bad_row(tmp_path):
+    pq.write_table(pa.table({"text": ["1", "b", None, "4"]}), tmp_path / "a.parquet")
     file = find_inputs(str(tmp_path))[0]
-    with pytest.raises(InputError, match=r"a\.parquet: column 'text' is string and does not fit int64"):
-        read(file, pa.schema([("text", pa.int64())]))
+    records, bad = read(file, pa.schema([("text", pa.int64())]))
+    assert records == {1: {"text": 1}, 3: {"text": None}, 4: {"text": 4}}
+    assert bad[2].record == b'{"text":"b"}'
+    assert "a.parquet: column 'text' is string and does not fit int64" in bad[2].reason
+
+
+def test_whatever_a_decoder_raises_one_row_is_bad(tmp_path, monkeypatch):
+    class Picky:
+        def __init__(self, path, schema):
+            pass
+
+        def __call__(self, block):
+            lines = bytes(block.buffer).split()
+            if b"bad" in lines:
+                raise RuntimeError("no such thing")
+            return pa.record_batch({"text": [line.decode() for line in lines]}), np.arange(len(lines)), {}
+
+    monkeypatch.setattr("pipelines.sources.files.reader.TextDecoder", Picky)
+    file = write(tmp_path, "a.log", b"a\nb\nbad\nc\nbad\nd\n")
+    records, bad = read(file, chunk_rows=100)
+    assert {row: values["text"] for row, values in records.items()} == {1: "a", 2: "b", 4: "c", 6: "d"}
+    assert {row: (one.reason, one.record) for row, one in bad.items()} == dict.fromkeys(
+        (3, 5), ("RuntimeError: no such thing", b"bad")
+    )
 
 
 def test_of_a_parquet_struct_only_the_wanted_fields_are_read(tmp_path):
@@ -342,11 +497,15 @@ def test_chunks_of_long_rows_end_early_and_always_at_the_same_row(tmp_path, monk
     assert all(sum(row % 300 for row in rows[:-1]) < 1300 for rows in found[0])
 
 
-def test_a_row_without_an_end_is_refused(tmp_path, monkeypatch):
+def test_a_row_without_an_end_ends_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.formats.row_boundaries.MAX_ROW_BYTES", 1 << 21)
     file = write(tmp_path, "a.csv", b'text,n\n1,2\n"' + b"x\n" * (3 << 20))
-    with pytest.raises(InputError, match=r"a\.csv has a row of more than .*never closed"):
-        read(file, target_bytes=1 << 30)
+    records, bad = read(file, target_bytes=1 << 30)
+    rest = rest_of(records, bad)
+    assert records == {1: {"text": "1"}}
+    assert "from row 2 and byte 11 on: " in rest.reason
+    assert "a.csv has a row of more than" in rest.reason
+    assert "never closed" in rest.reason
 
 
 def test_a_chunk_is_the_same_whatever_way_its_parts_were_joined():
@@ -356,7 +515,19 @@ def test_a_chunk_is_the_same_whatever_way_its_parts_were_joined():
     assert list(chunks.join_parts(iter([]), SCHEMA, 7, 7)) == []
 
 
-def test_a_file_that_is_gone_is_named(tmp_path):
-    file = InputFile(str(tmp_path / "gone.log"), 10, "text", None)
-    with pytest.raises(InputError, match=r"there is no file .*gone\.log"):
+@pytest.mark.parametrize("name", ["gone.log", "gone.csv", "gone.jsonl.gz", "gone.log.zst", "gone.parquet"])
+def test_a_file_that_is_gone_is_one_bad_row(tmp_path, name):
+    (path := tmp_path / name).write_bytes(b"x")
+    [file] = find_inputs(str(path))
+    path.unlink()
+    records, bad = read(file)
+    assert not records
+    assert f"from row 1 and byte 0 on: there is no file {path}" in rest_of(records, bad).reason
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ETIMEDOUT])
+def test_what_is_no_fault_of_a_file_stays_an_error(tmp_path, monkeypatch, code):
+    file = write(tmp_path, "a.log", b"x\n")
+    monkeypatch.setattr("pipelines.sources.files.byte_stream.open_file", fails_with(OSError(code, "no")))
+    with pytest.raises(StoreUnavailable, match=r"cannot read .*a\.log"):
         read(file)

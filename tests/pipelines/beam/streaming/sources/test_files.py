@@ -105,12 +105,13 @@ def test_without_a_field_the_time_is_that_of_the_file(source, tmp_path):
     assert batch.times.tolist() == [(NOW - 7) * SECOND] * 2
 
 
-def test_a_damaged_file_is_a_bad_row_and_stops_nothing(source, tmp_path):
+def test_a_damaged_file_is_a_bad_row_and_stops_nothing(source, tmp_path, caplog):
     (tmp_path / "a.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00" + bytes(200))
     write(tmp_path, "b.jsonl", [1])
     batches = read(replace(source(), pattern=str(tmp_path)).create_reader(None, None))
     [bad] = [bad for batch in batches for bad in batch.bad]
-    assert bad.reason.startswith("the rest of the file cannot be read: ")
+    assert bad.reason.startswith("the rest of the file cannot be read, from row 1 and byte ")
+    assert caplog.messages == [f"{tmp_path}/a.jsonl.gz: {bad.reason}"]
     assert ids(batches) == [1]
 
 

@@ -1,0 +1,166 @@
+"""One type for a column over all files, and the files that do not fit it: found before a job runs."""
+
+from collections.abc import Container, Iterable, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from encoder.errors import InputError
+from pipelines.records.bad_rows import one_line
+from pipelines.records.fields import field_path
+from pipelines.sources.files.discovery import InputFile
+from pipelines.sources.files.filesystem import reading
+from pipelines.sources.files.json_sample import MAX_DEPTH
+from pipelines.sources.files.parquet import bounds, open_parquet
+
+__all__ = ["FileColumns", "check_fields", "check_types", "plain_field", "unified"]
+
+_WAYS_OUT = "convert one of them, leave the column out, or read the files in two jobs"
+
+
+class FileColumns(NamedTuple):
+    """Columns and the file that has them."""
+
+    file: InputFile
+    fields: list[pa.Field]
+
+
+def plain_field(field: pa.Field) -> pa.Field:
+    """A nullable field without dictionaries and views."""
+    return pa.field(field.name, _plain(field.type))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one return a kind of type
+    if pt.is_dictionary(kind) or pt.is_run_end_encoded(kind):
+        return _plain(kind.value_type)
+    if pt.is_string_view(kind):
+        return pa.string()
+    if pt.is_binary_view(kind):
+        return pa.binary()
+    if pt.is_struct(kind):
+        return pa.struct([plain_field(field) for field in kind])
+    if pt.is_list(kind) or pt.is_list_view(kind):
+        return pa.list_(_plain(kind.value_type))
+    if pt.is_large_list(kind) or pt.is_large_list_view(kind):
+        return pa.large_list(_plain(kind.value_type))
+    if pt.is_fixed_size_list(kind):
+        return pa.list_(_plain(kind.value_type), kind.list_size)
+    return kind
+
+
+def _without_nulls(kind: pa.DataType) -> pa.DataType:
+    """The type of a column of which no file has a value: text."""
+    if pt.is_null(kind):
+        return pa.string()
+    if pt.is_struct(kind):
+        return pa.struct([pa.field(field.name, _without_nulls(field.type)) for field in kind])
+    if pt.is_list(kind):
+        return pa.list_(_without_nulls(kind.value_type))
+    return kind
+
+
+def unified(columns: Iterable[FileColumns], needed: Container[str]) -> pa.Schema:
+    """One field a name; if it is needed, of a type that all its types can be promoted to.
+
+    Raises:
+        InputError: a needed column has types that have none in common, or is nested too deep.
+    """
+    found: dict[str, tuple[pa.Field, InputFile]] = {}
+    for file, fields in columns:
+        for field in fields:
+            if field.name in needed and _depth(field.type) > MAX_DEPTH:
+                raise InputError(
+                    f"column {field.name!r} of {file.path} is nested {_depth(field.type)} levels deep, "
+                    f"and at most {MAX_DEPTH} can be read: leave it out with `keep`"
+                )
+            before, first = found.setdefault(field.name, (field, file))
+            if before.type != field.type and field.name in needed:
+                found[field.name] = (_promoted(before, field, first.path, file.path), first)
+    return pa.schema([pa.field(field.name, _without_nulls(field.type)) for field, _ in found.values()])
+
+
+def _promoted(before: pa.Field, field: pa.Field, first: str, path: str) -> pa.Field:
+    try:
+        schemas = [pa.schema([before]), pa.schema([field])]
+        found = pa.unify_schemas(schemas, promote_options="permissive").field(0)
+        rounds = pt.is_floating(found.type) and (pt.is_decimal(before.type) or pt.is_decimal(field.type))
+        problem = "floating point would round decimals" if rounds else ""
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        problem = one_line(error)
+    if problem:
+        raise InputError(
+            f"column {field.name!r} is {field.type} in {path} but {before.type} in {first} "
+            f"({problem}): {_WAYS_OUT}"
+        )
+    return found
+
+
+def _depth(kind: pa.DataType) -> int:
+    return 1 + max((_depth(kind.field(i).type) for i in range(kind.num_fields)), default=-1)
+
+
+def check_fields(columns: Sequence[FileColumns], wanted: Sequence[str], needed: Container[str]) -> None:
+    """Refuse files that declare their columns and lack what every record needs.
+
+    Raises:
+        InputError: a file has none of the fields of the template, or spells a column in another case.
+    """
+    known = {
+        name: file.path for file, fields in reversed(columns) for name in (field.name for field in fields)
+    }
+    by_case = {name.casefold(): name for name in known if name in needed}
+    for file, fields in columns:
+        names = {field.name for field in fields}
+        for name in names:
+            other = by_case.get(name.casefold(), name)
+            if other not in names:
+                raise InputError(
+                    f"column {name!r} of {file.path} is {other!r} in {known[other]}: rename one of them, "
+                    "leave the column out, or read the files in two jobs"
+                )
+        there = pa.schema(fields)
+        if names and wanted and all(field_path(there, name) is None for name in wanted):
+            raise InputError(
+                f"{file.path} has no column {wanted[0]!r}, only {', '.join(there.names)}: rename one of "
+                "them, or read the file in a job of its own"
+            )
+
+
+def check_types(columns: Sequence[FileColumns], schema: pa.Schema) -> None:
+    """Refuse Parquet files with values beyond the type that a column has over all files.
+
+    Only the statistics in the footers are looked at. Where there are none, rows with such values are bad.
+
+    Raises:
+        InputError: a file has such a value.
+    """
+    for file, fields in columns:
+        cast = [
+            (field, kind)
+            for field in fields
+            if file.format == "parquet"
+            and field.name in schema.names
+            and (kind := schema.field(field.name).type) != field.type
+            and not pt.is_nested(kind)
+        ]
+        if not cast:
+            continue
+        with reading(file.path), open_parquet(file) as source:
+            for field, kind in cast:
+                for value in bounds(source.metadata, field.name):
+                    _check_value(value, field, kind, file)
+
+
+def _check_value(value: object, field: pa.Field, kind: pa.DataType, file: InputFile) -> None:
+    try:
+        scalar = pa.scalar(value, field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return  # statistics in a form that only their reader knows
+    try:
+        scalar.cast(kind)
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"column {field.name!r} is {field.type} in {file.path} with the value {value}, which does not "
+            f"fit {kind}, the type that the column has over all files: {_WAYS_OUT}"
+        ) from error

@@ -32,6 +32,7 @@ from pipelines.cli.options import (
 from pipelines.formats import FileFormat, MessageFormat
 from pipelines.formats.dialect import Dialect
 from pipelines.kafka.config import parse_properties
+from pipelines.kafka.secrets import given_secrets
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -256,6 +257,10 @@ def stream(
         ends=stop_at_end,
     )
     librdkafka = parse_properties(properties or [])
+    for name in given_secrets(librdkafka):
+        console.print(
+            f"warning: the value of {name} becomes part of the pipeline: write --property {name}=@FILE"
+        )
     sink = SinkOptions(output, dead_letters, output_format, key, shards, brokers, librdkafka)
     has_windows = sink.kind == "parquet"
     with console.status("reading the model and the schema of the input"):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from encoder.errors import ConfigurationError
+from pipelines.kafka.secrets import file_secret, is_secret, read_text, variable_secret
 
 __all__ = [
     "REGISTRY_PREFIX",
@@ -25,7 +26,6 @@ REGISTRY_PREFIX = "schema.registry."
 """Begins the properties of the schema registry's client, which are not librdkafka's."""
 
 _PREFIX = "MILLSTREAM_KAFKA_"
-_SECRET = ("password", "passphrase", "secret", "key.pem", "oauthbearer.config", "user.info", "auth.token")
 
 # What exactly-once rests on, and what has an option of its own.
 _RESERVED = {
@@ -103,13 +103,13 @@ def parse_properties(
     """
     found: dict[str, str] = {}
     for path in files:
-        lines = _read(path).splitlines()
+        lines = read_text(path).splitlines()
         found |= dict(_pair(line, str(path)) for line in lines if line.strip() and not line.startswith("#"))
-    found |= {
-        name.removeprefix(_PREFIX).lower().replace("_", "."): value
-        for name, value in environment.items()
-        if name.startswith(_PREFIX)
-    }
+    for name, value in environment.items():
+        if name.startswith(_PREFIX):
+            key = name.removeprefix(_PREFIX).lower().replace("_", ".")
+            is_plain = value.startswith("@") or not is_secret(key)
+            found[key] = value if is_plain else variable_secret(key, name, environment)
     found |= dict(_pair(pair, "--property") for pair in pairs)
     for key in found:
         if key in _RESERVED:
@@ -120,7 +120,9 @@ def parse_properties(
             f"partition.assignment.strategy={strategy} is not supported: leave it out "
             f"({_COOPERATIVE}), or set group.protocol=consumer"
         )
-    return {key: _from_file(key, value) for key, value in found.items()}
+    return {
+        key: file_secret(key, value[1:]) if value.startswith("@") else value for key, value in found.items()
+    }
 
 
 def _pair(text: str, where: str) -> tuple[str, str]:
@@ -130,28 +132,9 @@ def _pair(text: str, where: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _from_file(key: str, value: str) -> str:
-    if not value.startswith("@"):
-        return value
-    try:
-        return _read(Path(value[1:])).strip()
-    except ConfigurationError as error:
-        raise ConfigurationError(f"the property {key}: {error}") from error
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error
-
-
 def shown(properties: Mapping[str, str]) -> dict[str, str]:
     """Properties for logs and reports, with secrets hidden."""
-    return {
-        key: "(hidden)" if any(word in key for word in _SECRET) else value
-        for key, value in properties.items()
-    }
+    return {key: "(hidden)" if is_secret(key) else value for key, value in properties.items()}
 
 
 def client_properties(properties: Mapping[str, str], brokers: str) -> dict[str, str]:

@@ -81,6 +81,7 @@ def test_dead_letters_have_the_headers_and_columns_that_are_listed():
         value=lambda: b"x" * 2000,
         key=lambda: b"k",
         headers=lambda: None,
+        timestamp=lambda: (0, -1),
     )
     letter = DeadLetter(0, "VALUE_CONVERTER", "no JSON")
     sent = dead_letter_message(message, letter, TopicSink(None, "dead", 1500))

@@ -16,13 +16,13 @@ def unique(name):
 
 
 def write_topic(address, topic, messages):
-    """Write messages: values, or (key, value, headers)."""
+    """Write messages: values, or (key, value, headers), or with a timestamp in milliseconds behind these."""
     producer = Producer({"bootstrap.servers": address, "linger.ms": 5, "enable.idempotence": True})
     for message in messages:
-        key, value, headers = message if isinstance(message, tuple) else (None, message, None)
+        key, value, headers, *times = message if isinstance(message, tuple) else (None, message, None)
         while True:
             try:
-                producer.produce(topic, value, key, headers=headers)
+                producer.produce(topic, value, key, headers=headers, timestamp=times[0] if times else 0)
             except BufferError:
                 producer.poll(0.1)
             else:

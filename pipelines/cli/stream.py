@@ -29,6 +29,7 @@ from pipelines.cli.options import (
     Quote,
     Text,
 )
+from pipelines.enrich import Tombstones
 from pipelines.formats import FileFormat, MessageFormat
 from pipelines.formats.dialect import Dialect
 from pipelines.kafka.config import parse_properties
@@ -190,6 +191,21 @@ def stream(
             rich_help_panel=DELIVERY,
         ),
     ] = None,
+    tombstones: Annotated[
+        Tombstones,
+        typer.Option(
+            help="Kafka messages with a key and no value: to the output, nowhere, or dead letters.",
+            rich_help_panel=DELIVERY,
+        ),
+    ] = "pass",
+    delete_columns: Annotated[
+        bool,
+        typer.Option(
+            "--delete-columns",
+            help="Parquet, Arrow: add message_key, and deleted, true in the rows of tombstones.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     readers: Annotated[
         int | None,
         typer.Option(
@@ -261,7 +277,17 @@ def stream(
         console.print(
             f"warning: the value of {name} becomes part of the pipeline: write --property {name}=@FILE"
         )
-    sink = SinkOptions(output, dead_letters, output_format, key, shards, brokers, librdkafka)
+    sink = SinkOptions(
+        output,
+        dead_letters,
+        output_format,
+        key,
+        shards,
+        brokers,
+        librdkafka,
+        tombstones,
+        delete_columns=delete_columns,
+    )
     has_windows = sink.kind == "parquet"
     with console.status("reading the model and the schema of the input"):
         job = plan_stream(

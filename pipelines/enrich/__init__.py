@@ -2,7 +2,10 @@
 
 from typing import Literal
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "Tombstones"]
 
 Layout = Literal["list", "binary"]
 """How a column holds vectors: lists that every tool reads, or fixed-size bytes, which are faster to write."""
+
+Tombstones = Literal["pass", "drop", "dead-letter"]
+"""What becomes of deletes: messages with a key and a null value."""

@@ -220,6 +220,7 @@ class EnrichedBatch(NamedTuple):
         label: of the model.
         letters: dead letters for the other values, in order.
         values: `(n_good,)` the values as they came, if they begin with the id of a schema.
+        deletes: the values that are deletes, ascending.
     """
 
     rows: Any
@@ -228,6 +229,7 @@ class EnrichedBatch(NamedTuple):
     label: str
     letters: list[DeadLetter]
     values: Sequence[Value] = ()
+    deletes: Sequence[int] = ()
 
     @property
     def scores(self) -> list[tuple[str, pa.Array]]:

@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
@@ -15,8 +16,9 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, Res
 
 from encoder.errors import ConfigurationError, MillstreamError, TransientError
 from pipelines.kafka.config import client_properties, matches
+from pipelines.kafka.messages import KAFKA_LIMITS, TimeLimits
 
-__all__ = ["check_group", "check_topics", "check_transactions", "connect", "max_message_bytes"]
+__all__ = ["check_group", "check_topics", "check_transactions", "connect", "max_message_bytes", "time_limits"]
 
 _ASK_SECONDS = 20.0
 _TRY_SECONDS = 1.0
@@ -212,13 +214,25 @@ def _check_rights(admin: AdminClient, wanted: Mapping[str, tuple[AclOperation, s
 
 def max_message_bytes(admin: AdminClient, topics: Sequence[str], *, described: bool = True) -> dict[str, int]:
     """The `max.message.bytes` of topics; Kafka's default where this user may not read it."""
+    configs = _configs(admin, topics, described=described)
+    return {name: int(config.get("max.message.bytes", _DEFAULT_BYTES)) for name, config in configs.items()}
+
+
+def time_limits(
+    admin: AdminClient, topics: Sequence[str], *, described: bool = True
+) -> dict[str, TimeLimits]:
+    """The timestamps that topics accept; Kafka's default where this user may not read it."""
+    configs = _configs(admin, topics, described=described)
+    return {name: TimeLimits.of_topic(config) if config else KAFKA_LIMITS for name, config in configs.items()}
+
+
+def _configs(admin: AdminClient, topics: Sequence[str], *, described: bool) -> dict[str, dict[str, str]]:
+    """The configurations of topics; empty where this user may not read one."""
+    found: dict[str, dict[str, str]] = {name: {} for name in topics}
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
-    found = dict.fromkeys(topics, _DEFAULT_BYTES)
     if not described or not resources:
         return found
     for resource, future in admin.describe_configs(resources, request_timeout=_ASK_SECONDS).items():
-        try:
-            found[resource.name] = int(future.result()["max.message.bytes"].value)
-        except (KafkaException, KeyError):
-            continue
+        with suppress(KafkaException):
+            found[resource.name] = {key: entry.value for key, entry in future.result().items()}
     return found

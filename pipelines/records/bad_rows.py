@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import pyarrow as pa
 
-__all__ = ["ID", "BadRow", "DeadLetter", "Stage", "fields_of", "one_line", "record_of"]
+__all__ = ["ID", "BadRow", "DeadLetter", "Envelope", "Headers", "Stage", "fields_of", "one_line", "record_of"]
 
 ID = "millstream_id"
 """The header or attribute with a record's id."""
@@ -27,22 +27,42 @@ def one_line(error: BaseException) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
+Headers = tuple[tuple[str, bytes | None], ...]
+"""The headers or attributes of a message."""
+
+
+class Envelope(NamedTuple):
+    """What a message has beside its value.
+
+    Attributes:
+        key: its key.
+        headers: its headers.
+        timestamp: milliseconds since the epoch, or None if it has none.
+    """
+
+    key: bytes | None = None
+    headers: Headers = ()
+    timestamp: int | None = None
+
+
 @dataclass(frozen=True)
 class BadRow:
     """A row that could not be read.
 
     Attributes:
-        file: the path of its file.
-        row: its number in the file, from 1.
+        file: the path of its file, or `TOPIC/PARTITION`.
+        row: its number in the file, from 1, or its offset in the partition.
         reason: what is wrong with it, in one line.
-        record: its bytes in the file, without the line break.
+        record: its bytes in the file, without the line break; None for a null value of a message.
+        envelope: what the message has beside its value, or None for a row of a file.
         rest: whether it stands for all rows from this one on, because the file cannot be read any further.
     """
 
     file: str
     row: int
     reason: str
-    record: bytes
+    record: bytes | None
+    envelope: Envelope | None = None
     rest: bool = False
 
 
@@ -80,9 +100,11 @@ class DeadLetter(NamedTuple):
         stage: where it failed.
         reason: what is wrong, in one line.
         error: the name of the error's class.
+        is_delete: whether it is a delete, which no error budget counts.
     """
 
     row: int
     stage: Stage
     reason: str
     error: str = "encoder.errors.InputError"
+    is_delete: bool = False

@@ -7,6 +7,7 @@ user.name                        a field inside a struct column
 
 import re
 from dataclasses import dataclass
+from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -103,6 +104,12 @@ class TextTemplate:
         for text in texts.values():
             empty = pc.and_(empty, pc.is_null(text))
         return pc.if_else(empty, pa.scalar(None, kind), joined)
+
+    def null_rows(self, batch: pa.RecordBatch) -> pa.BooleanArray:
+        """`(n_rows,)` bool, where every field of a row is null, so that `apply` gives no text."""
+        paths = (field_path(batch.schema, name) for name in self.fields)
+        nulls = [field_at(batch, path).is_null() for path in paths if path is not None]
+        return reduce(pc.and_, nulls, pa.repeat(True, batch.num_rows))
 
     @staticmethod
     def _field(batch: pa.RecordBatch, name: str) -> pa.Array:

@@ -9,11 +9,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.kafka.messages import NO_TIMESTAMP, readable_headers
 from pipelines.records.bad_rows import ID, BadRow, DeadLetter
 from pipelines.sinks.dead_letters import bad_row_id
 from pipelines.sinks.kafka import Outgoing, TopicSink, header_bytes
 
-__all__ = ["DEAD_LETTER_SCHEMA", "dead_letter_batch", "dead_letter_headers", "dead_letter_message"]
+__all__ = [
+    "DEAD_LETTER_SCHEMA",
+    "bad_row_message",
+    "dead_letter_batch",
+    "dead_letter_headers",
+    "dead_letter_message",
+]
 
 _PREFIX = "__connect.errors."
 _CLASS = "pipelines.kafka.worker.Worker"  # on the wire since the first version: it does not follow the code
@@ -34,14 +41,6 @@ def dead_letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
 
 def _prefixed(about: Mapping[str, str]) -> list[tuple[str, bytes | None]]:
     return [(f"{_PREFIX}{name}", value.encode("utf-8", "backslashreplace")) for name, value in about.items()]
-
-
-def _headers_of(message: Any) -> tuple[list[tuple[str, bytes | None]], str | None]:
-    """The headers of a message; none, and why, if they cannot be read."""
-    try:
-        return list(message.headers() or ()), None
-    except (SystemError, UnicodeError):
-        return [], "a header's name is not UTF-8"
 
 
 DEAD_LETTER_SCHEMA = pa.schema(
@@ -74,18 +73,34 @@ def dead_letter_message(message: Any, letter: DeadLetter, sink: TopicSink) -> Ou
         "exception.message": letter.reason,
         "exception.stacktrace": f"{letter.error}: {letter.reason}",
     }
-    headers, hindrance = _headers_of(message)
+    headers, hindrance = readable_headers(message)
     explained = _prefixed(about | ({"headers.omitted": hindrance} if hindrance else {}))
-    key, value = message.key(), message.value()
+    original = Outgoing(message.value(), message.key(), [*headers], message.timestamp()[1])
+    return _fitting(original, explained, sink)
+
+
+def bad_row_message(bad: BadRow, sink: TopicSink) -> Outgoing:
+    """A bad row as a message, like `dead_letter_message`; a row of a file has its id as the key."""
+    headers = dead_letter_headers(bad)
+    if (envelope := bad.envelope) is None:
+        return _fitting(Outgoing(bad.record, bad_row_id(bad).encode()), headers, sink)
+    time = NO_TIMESTAMP if envelope.timestamp is None else envelope.timestamp
+    return _fitting(Outgoing(bad.record, envelope.key, list(envelope.headers), time), headers, sink)
+
+
+def _fitting(original: Outgoing, explained: list[tuple[str, bytes | None]], sink: TopicSink) -> Outgoing:
+    """A message with headers that explain it, without what the topic would refuse."""
+    value, key, headers, time = original
     sizes = {"value": len(value or b""), "headers": header_bytes(headers), "key": len(key or b"")}
-    made = Outgoing(value, key, [*headers, *explained])
+    made = Outgoing(value, key, [*(headers or ()), *explained], time)
     while sizes and sink.too_large(made):
         largest = max(sizes, key=sizes.__getitem__)
-        explained += _prefixed({f"{largest}.omitted": f"{sizes.pop(largest)} bytes"})
+        explained = [*explained, *_prefixed({f"{largest}.omitted": f"{sizes.pop(largest)} bytes"})]
         made = Outgoing(
             value if "value" in sizes else None,
             key if "key" in sizes else None,
-            [*(headers if "headers" in sizes else ()), *explained],
+            [*((headers or ()) if "headers" in sizes else ()), *explained],
+            time,
         )
     return made
 
@@ -100,10 +115,10 @@ def dead_letter_batch(messages: Sequence[Any], letters: Sequence[DeadLetter]) ->
                 "topic": message.topic(),
                 "partition": message.partition(),
                 "offset": message.offset(),
-                "timestamp": message.timestamp()[1],
+                "timestamp": None if (time := message.timestamp()[1]) == NO_TIMESTAMP else time,
                 "key": message.key(),
                 "value": message.value(),
-                "headers": [{"name": name, "value": value} for name, value in _headers_of(message)[0]],
+                "headers": [{"name": name, "value": value} for name, value in readable_headers(message)[0]],
                 "stage": letter.stage,
                 "reason": letter.reason,
             }

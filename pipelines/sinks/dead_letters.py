@@ -19,7 +19,9 @@ class DeadLetters:
     r"""Writes bad rows to `dead_letters/` under one URI, one file for each file of the output.
 
     Each line holds `file`, `row` (from 1), `reason` and `record`, the original bytes; those that are not
-    UTF-8 are escaped as `\xNN`. File names begin with `_`, so that readers of the Parquet files skip them.
+    UTF-8 are escaped as `\xNN`. That of a message also has its `key`, `headers` (names and values) and
+    `timestamp` (milliseconds since the epoch), and `record` is null where its value is. File names begin with
+    `_`, so that readers of the Parquet files skip them.
     """
 
     def __init__(self, uri: str) -> None:
@@ -53,17 +55,21 @@ def _key(part: str) -> str:
     return f"{FOLDER}/_{part.removesuffix('.parquet')}.jsonl"
 
 
-def _line(bad: BadRow) -> dict[str, Any]:
-    return {
-        "file": bad.file,
-        "row": bad.row,
-        "reason": bad.reason,
-        "record": bad.record.decode("utf-8", "backslashreplace"),
-    }
-
-
 def _identity(line: dict[str, Any]) -> tuple[str, int, str]:
-    return line["file"], line["row"], line["record"]
+    return line["file"], line["row"], line["record"] or ""
+
+
+def _line(bad: BadRow) -> dict[str, Any]:
+    line: dict[str, Any] = {"file": bad.file, "row": bad.row, "reason": bad.reason}
+    line["record"] = _text(bad.record)
+    if (envelope := bad.envelope) is not None:
+        headers = [(name, _text(value)) for name, value in envelope.headers]
+        line |= {"key": _text(envelope.key), "headers": headers, "timestamp": envelope.timestamp}
+    return line
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8", "backslashreplace")
 
 
 def bad_row_id(bad: BadRow) -> str:

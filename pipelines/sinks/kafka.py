@@ -1,6 +1,10 @@
 """Enriched records as messages: one JSON or MessagePack message a record, or Arrow batches of many."""
 
+import logging
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -9,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.formats import RecordFormat
+from pipelines.kafka.messages import KAFKA_LIMITS, NO_TIMESTAMP, NOW, TIMESTAMP, TimeLimits
 
 if TYPE_CHECKING:
     from confluent_kafka import Producer
@@ -22,16 +27,19 @@ Scores = Sequence[tuple[str, pa.Array]]
 Encode = Callable[[Sequence[dict[str, Any]], pa.Array, str, Scores], list[bytes]]
 """Makes message values of records, their vectors, the model version, and the scores of heads."""
 
+_log = logging.getLogger(__name__)
 _OVERHEAD = 256  # bytes of a batch of one message without its key, value and headers
 _PER_HEADER = 16
+_ANY_PARTITION = -1  # the partitioner chooses
 
 
 class Outgoing(NamedTuple):
-    """A message to send."""
+    """A message to send, with its timestamp in milliseconds since the epoch."""
 
     value: bytes | None
     key: bytes | None
     headers: Headers = None
+    time: int = NO_TIMESTAMP
 
 
 def header_bytes(headers: Sequence[tuple[str, str | bytes | None]] | None) -> int:
@@ -135,12 +143,17 @@ class TopicSink:
         producer: its queue has room for all messages between two commits.
         topic: the topic's name.
         max_bytes: the topic's `max.message.bytes`.
+        limits: the timestamps that it accepts.
     """
 
-    def __init__(self, producer: "Producer", topic: str, max_bytes: int) -> None:
+    def __init__(
+        self, producer: "Producer", topic: str, max_bytes: int, limits: TimeLimits = KAFKA_LIMITS
+    ) -> None:
         self.topic = topic
+        self.limits = limits
         self.max_bytes = max_bytes - _OVERHEAD
         self._producer = producer
+        self._warned = False
 
     def too_large(self, message: Outgoing) -> bool:
         """Whether the topic would refuse a message."""
@@ -152,20 +165,66 @@ class TopicSink:
         values: Sequence[bytes | None],
         keys: Sequence[bytes | None],
         headers: Sequence[Headers] | None = None,
+        times: Sequence[int] | None = None,
     ) -> None:
-        """Hand messages to the producer, in order; without headers it is twice as fast.
+        """Hand messages to the producer, in order.
+
+        Args:
+            values: of the messages.
+            keys: of the messages.
+            headers: of the messages, or None if none has any.
+            times: their timestamps, milliseconds since the epoch, `NO_TIMESTAMP` where unknown. One that the
+                topic does not accept becomes the header `TIMESTAMP`, and the message has the time of sending.
 
         Raises:
             KafkaException: the producer refuses them.
         """
-        if headers is not None and any(headers):
-            for value, key, about in zip(values, keys, headers, strict=True):
-                self._producer.produce(self.topic, value, key, headers=about)
-            return
-        batch: list[dict[str, Any]] = [
-            {"value": value, "key": key} for value, key in zip(values, keys, strict=True)
-        ]
-        if self._producer.produce_batch(self.topic, batch) < len(batch):
-            from confluent_kafka import KafkaException
+        if times:
+            times, headers = self._accepted(times, headers)
+        # Positional arguments from C iterators: faster than `produce_batch`, which takes no timestamps.
+        calls = map(
+            self._producer.produce,
+            repeat(self.topic),
+            values,
+            keys,
+            repeat(_ANY_PARTITION),
+            repeat(None),
+            repeat(None),
+            times or repeat(NOW),
+            repeat(None) if headers is None else headers,
+        )
+        try:
+            deque(calls, maxlen=0)
+        except BufferError as error:
+            from confluent_kafka import KafkaError, KafkaException
 
-            raise KafkaException(next(message["_error"] for message in batch if "_error" in message))
+            raise KafkaException(KafkaError(KafkaError._QUEUE_FULL, str(error))) from error
+
+    def _accepted(
+        self, times: Sequence[int], headers: Sequence[Headers] | None
+    ) -> tuple[Sequence[int], Sequence[Headers] | None]:
+        """The timestamps to send, and the headers with those that the topic does not accept."""
+        now, earliest = round(1000 * time.time()), min(times)
+        if now - earliest > self.limits.kept and earliest != NO_TIMESTAMP and not self._warned:
+            self._warned = True
+            _log.warning(
+                "topic %r deletes messages that are older than its retention.ms, and keeps the records' "
+                "timestamps, some of which are older: raise retention.ms, or set message.timestamp.type to "
+                "LogAppendTime",
+                self.topic,
+            )
+        if self.limits.accepts(earliest, max(times), now):
+            return times, headers
+        sent = self.limits.accepted(times, now)
+        return sent, _with_times(headers, times, sent)
+
+
+def _with_times(
+    headers: Sequence[Headers] | None, times: Sequence[int], sent: Sequence[int]
+) -> list[Headers]:
+    """The headers of messages, with the timestamps that are known and not sent."""
+    about: Sequence[Headers] = [None] * len(times) if headers is None else headers
+    return [
+        one if given != NOW or time == NO_TIMESTAMP else [*(one or ()), (TIMESTAMP, b"%d" % time)]
+        for one, time, given in zip(about, times, sent, strict=True)
+    ]

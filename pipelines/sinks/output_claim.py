@@ -22,7 +22,7 @@ from encoder.store.objects import Objects
 from pipelines.enrich.columns import VectorFormat
 from pipelines.kafka.config import matches
 
-__all__ = ["MARKERS", "OutputClaim", "claim", "claimed_schema"]
+__all__ = ["DELETES", "MARKERS", "OutputClaim", "claim", "claimed_schema"]
 
 Writer = Literal["backfill", "stream", "worker"]
 
@@ -32,6 +32,9 @@ MARKERS: Mapping[Writer, str] = {
     "worker": "_worker.json",
 }
 """The marker of each kind of writer."""
+
+DELETES = "delete columns"
+"""The option that says whether rows have the columns of deletes."""
 
 _LONG = 200  # characters: an error does not show the values of such a difference
 
@@ -47,12 +50,14 @@ class OutputClaim:
         details: JSON values that are kept in the marker beside the options, and not compared.
         files: matches the names of the Parquet files that the job writes into the folder itself; with None,
             other Parquet files may be there.
+        unsaid: for options that earlier versions did not have, what a marker without them means.
     """
 
     writer: Writer
     options: Mapping[str, Any]
     details: Mapping[str, Any] = field(default_factory=dict)
     files: re.Pattern[str] | None = None
+    unsaid: Mapping[str, Any] = field(default_factory=dict)
 
     def take(self, objects: Objects) -> dict[str, Any]:
         """Make the folder this job's; where several jobs start together, the first one wins.
@@ -93,9 +98,10 @@ class OutputClaim:
         except msgspec.DecodeError as error:
             raise conflict(objects, f"a damaged {MARKERS[self.writer]} ({error})") from error
         wanted = msgspec.json.decode(msgspec.json.encode(self.options))
+        known = {**self.unsaid, **found}
         for name, value in wanted.items():
-            if name in found and found[name] != value:
-                raise self.differs(objects, name, found[name], value)
+            if name in known and known[name] != value:
+                raise self.differs(objects, name, known[name], value)
         return found
 
     def differs(self, objects: Objects, name: str, found: object, wanted: object) -> OutputConflict:
@@ -132,6 +138,10 @@ class WorkerSettings(Protocol):
     @property
     def heads(self) -> tuple[str, ...] | None:
         """The heads whose scores are added; None for all."""
+
+    @property
+    def delete_columns(self) -> bool:
+        """Whether rows have the columns of deletes."""
 
     @property
     def fields(self) -> tuple[str, ...] | None:
@@ -175,8 +185,13 @@ def claim(objects: Objects, settings: WorkerSettings, schema: pa.Schema) -> pa.S
 
 def _worker_claim(settings: WorkerSettings, details: Mapping[str, Any] | None = None) -> OutputClaim:
     # Earlier versions wrote `text` and never compared it: their folders may hold rows of other templates.
-    options = {"template": settings.text, "vectors": settings.vectors, "heads": settings.heads}
-    return OutputClaim("worker", options, details or {})
+    options = {
+        "template": settings.text,
+        "vectors": settings.vectors,
+        "heads": settings.heads,
+        DELETES: settings.delete_columns,
+    }
+    return OutputClaim("worker", options, details or {}, unsaid={DELETES: False})
 
 
 def _schema(

@@ -166,7 +166,8 @@ def _commits(
 
 
 def _outputs(prepared: Prepared, producer: Any, partitions: PartitionIndex) -> Outputs:
-    plan, settings, max_bytes = prepared.plan, prepared.plan.settings, prepared.cluster.max_bytes
+    plan, settings, cluster = prepared.plan, prepared.plan.settings, prepared.cluster
+    max_bytes, limits = cluster.max_bytes, cluster.limits
     rotation = Rotation(settings.rows_per_file, settings.mib_per_file * _MIB, settings.seconds_per_file)
     share = settings.max_memory * _MIB // 2 // max(1, len(prepared.folders))
 
@@ -179,13 +180,17 @@ def _outputs(prepared: Prepared, producer: Any, partitions: PartitionIndex) -> O
             known = {"claim": partial(inputs.claim, folder.uri), "check": inputs.check_now}
         return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, max_bytes=share, **known)
 
-    sinks = {topic: TopicSink(producer, topic, max_bytes[topic]) for topic in plan.written_topics}
+    sinks = {
+        topic: TopicSink(producer, topic, max_bytes[topic], limits[topic]) for topic in plan.written_topics
+    }
     return Outputs(
         topics=[sinks[topic] for topic in plan.topics],
         encode=prepared.encode(),
         files=files(plan.parquet_output),
         letters_topic=None if plan.dead_letter_topic is None else sinks[plan.dead_letter_topic],
         letters_files=files(plan.dead_letters),
+        tombstones=settings.tombstones,
+        delete_columns=plan.delete_columns,
     )
 
 

@@ -145,13 +145,22 @@ class RecordDecoder:
         kept = () if schema is None else kept_columns(plan, schema)
         self.accept = replace(self._enrichment, keep=kept).accept
 
-    def __call__(self, values: Sequence[Value], model: FollowedModel) -> EnrichedBatch:
+    def __call__(
+        self, values: Sequence[Value], model: FollowedModel, deletes: Sequence[int] = ()
+    ) -> EnrichedBatch:
         """Decode and enrich values.
+
+        Args:
+            values: of messages.
+            model: the model.
+            deletes: which of them are deletes, ascending; they are not decoded.
 
         Raises:
             RegistryUnavailable: a schema cannot be fetched now; no value is at fault.
             StepFailed: a value may be at fault: decode fewer together.
         """
+        if deletes:
+            return self._among(deletes, values, model)
         began = time.time_ns()
         with step("VALUE_CONVERTER"):
             rows, texts, records, columns, reasons = self._decode(values)
@@ -170,3 +179,10 @@ class RecordDecoder:
             batch = pa.RecordBatch.from_arrays([*columns.columns, *batch.columns], schema=schema)
         came = [values[row] for row in rows.tolist()] if self._keeps_values else ()
         return EnrichedBatch(rows, records, batch, model.label, sorted(letters), came)
+
+    def _among(self, deletes: Sequence[int], values: Sequence[Value], model: FollowedModel) -> EnrichedBatch:
+        """Decode and enrich the values between deletes."""
+        live = np.delete(np.arange(len(values)), deletes)
+        made = self([values[row] for row in live.tolist()], model)
+        letters = [one._replace(row=int(live[one.row])) for one in made.letters]
+        return made._replace(rows=live[made.rows], letters=letters, deletes=deletes)

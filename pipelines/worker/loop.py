@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError, RegistryUnavailable, TransientError
 from pipelines.enrich.model_follower import ModelFollower
+from pipelines.kafka.messages import deletes_among
 from pipelines.records.isolation import isolate, letter_of
 from pipelines.worker.commit import Aborted, Commits, stop_error
 from pipelines.worker.decode import RecordDecoder
@@ -205,7 +206,7 @@ class Worker:
             begin = time.perf_counter()
             part = messages.slice(first, stop)
             values = [message.value() for message in part.messages]
-            enriched = self._decode(values, model)
+            enriched = self._decode(values, model, deletes_among(part.messages))
             seconds += time.perf_counter() - begin
             made = self._outputs.encode(part, enriched, None if fresh is None else fresh[first:stop])
             n_bytes += sum(map(len, filter(None, values)))
@@ -221,11 +222,14 @@ class Worker:
             self._commits.begin()
         with self._spans.step("send"):
             self._n_bytes += sum(self._outputs.send(part) for _, part in done)
+        n_deletes = sum(len(part.enriched.deletes) for _, part in done)
+        self._metrics.deleted(n_deletes, self._outputs.tombstones)
+        bad = [one for one in letters if not one.is_delete]
+        if bad:
+            self._metrics.dead(len(bad), max(bad).reason)
         if letters:
-            letters.sort()
-            self._metrics.dead(len(letters), letters[-1].reason)
-            self._outputs.send_letters(messages, letters, fresh)
-        self._budget.spend(len(messages), len(letters), letters[-1].reason if letters else "")
+            self._outputs.send_letters(messages, sorted(letters), fresh)
+        self._budget.spend(len(messages) - n_deletes, len(bad), max(bad).reason if bad else "")
         self._n_records += len(messages)
 
     def _fresh(self, messages: MessageBatch) -> NDArray[np.bool_] | None:

@@ -95,6 +95,7 @@ class Plan:
         plan._check_topics()
         plan._check_folders()
         plan._check_formats()
+        plan._check_deletes()
         plan._check_times()
         return plan
 
@@ -154,6 +155,17 @@ class Plan:
         seconds = self.settings.commit_seconds
         return min(_BACKLOG_FACTOR * seconds, max(seconds, self.transaction_seconds / 2))
 
+    def _check_deletes(self) -> None:
+        if not self.delete_columns:
+            return
+        if self.parquet_output is None and not (self.topics and self.settings.format == "arrow"):
+            raise ConfigurationError("--delete-columns is for Parquet and Arrow outputs: leave it out")
+        if self.settings.tombstones != "pass":
+            raise ConfigurationError(
+                f"--delete-columns is for deletes that are passed on, not for --tombstones "
+                f"{self.settings.tombstones}: use one of them"
+            )
+
     @property
     def inputs(self) -> tuple[str, ...]:
         """The topics to read: names, and regular expressions that begin with `^`."""
@@ -202,6 +214,17 @@ class Plan:
             or (bool(self.topics) and self.settings.format == "arrow")
             or (self.avro_messages and self.settings.input_format != "avro")
         )
+
+    @property
+    def delete_columns(self) -> bool:
+        """Whether Parquet rows and Arrow messages have the columns of deletes."""
+        return self.settings.delete_columns
+
+    @property
+    def passes_deletes(self) -> bool:
+        """Whether an output gets the deletes; if none can hold them, they are dead letters."""
+        has_records = bool(self.topics) and self.settings.format != "arrow"
+        return self.settings.tombstones == "pass" and (has_records or self.delete_columns)
 
     @property
     def uses_registry(self) -> bool:

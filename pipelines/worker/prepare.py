@@ -16,13 +16,22 @@ from encoder.heads.scoring import Heads
 from encoder.store.objects import Objects, open_objects
 from encoder.store.publish import prove_create_only
 from pipelines.enrich.columns import score_fields
+from pipelines.enrich.delete_columns import check_names
 from pipelines.enrich.model_follower import ModelFollower
-from pipelines.kafka.admin import check_group, check_topics, check_transactions, connect, max_message_bytes
+from pipelines.kafka.admin import (
+    check_group,
+    check_topics,
+    check_transactions,
+    connect,
+    max_message_bytes,
+    time_limits,
+)
 from pipelines.kafka.config import consumer_properties, shown
+from pipelines.kafka.messages import TimeLimits
 from pipelines.kafka.sample import sample_values
 from pipelines.sinks.kafka import record_encoder
 from pipelines.sinks.output_claim import claim, claimed_schema
-from pipelines.worker.columns import fields_seen, output_schema
+from pipelines.worker.columns import fields_seen, kept_columns, output_schema
 from pipelines.worker.decode import PlainValues, RecordDecoder, RegistryValues, ValueDecoder
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.plan import Plan
@@ -46,6 +55,7 @@ class Cluster:
         reads: the topics to read, those that match an expression included, and their numbers of partitions.
         writes: the topics to write, and their numbers of partitions.
         max_bytes: the largest message that each topic in `writes` takes.
+        limits: the timestamps that each topic in `writes` accepts.
     """
 
     admin: AdminClient
@@ -53,6 +63,7 @@ class Cluster:
     reads: dict[str, int]
     writes: dict[str, int]
     max_bytes: dict[str, int]
+    limits: dict[str, TimeLimits]
 
     @classmethod
     def look_at(cls, plan: Plan) -> "Cluster":
@@ -74,8 +85,15 @@ class Cluster:
             max_bytes=settings.max_memory << 20,
         )
         reads, writes = check_topics(admin, plan.inputs, plan.written_topics, described=described)
-        max_bytes = max_message_bytes(admin, plan.written_topics, described=described)
-        return cls(admin, consumer, reads, writes, max_bytes)
+        written = plan.written_topics
+        return cls(
+            admin,
+            consumer,
+            reads,
+            writes,
+            max_message_bytes(admin, written, described=described),
+            time_limits(admin, written, described=described),
+        )
 
     def sample(self) -> list[bytes | None]:
         """The values of the last messages of the input; nothing is committed."""
@@ -214,7 +232,20 @@ def _columns(
             f"{plan.input_names} has no records to take the columns from: name the fields with their types, "
             "as in --fields id:int64,message:string"
         )
+    if plan.delete_columns:
+        check_names(kept_columns(plan, schema), "--fields")
     return schema if folder is None or check_only else claim(folder, plan, schema)
+
+
+def _deletes(plan: Plan) -> str:
+    """What becomes of deletes."""
+    if plan.settings.tombstones != "pass":
+        return plan.settings.tombstones
+    if not plan.passes_deletes:
+        return "dead-letter, as no output can hold them without --delete-columns"
+    if plan.parquet_output and not plan.delete_columns:
+        return "pass, to topics; Parquet holds them with --delete-columns"
+    return "pass"
 
 
 def check(plan: Plan) -> list[tuple[str, str]]:
@@ -254,5 +285,6 @@ def check(plan: Plan) -> list[tuple[str, str]]:
         found.append(("columns", ", ".join(f"{field.name}: {field.type}" for field in prepared.columns)))
     found.append(("dead letters", f"{plan.dead_letters.kind} {plan.dead_letters.target}"))
     found.append(("delivery", settings.delivery))
+    found.append(("tombstones", _deletes(plan)))
     found += [(f"property {key}", value) for key, value in sorted(shown(plan.properties).items())]
     return found

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from typer import Option
 
 from encoder.dtypes import Dtype
-from pipelines.enrich import Layout
+from pipelines.enrich import Layout, Tombstones
 from pipelines.formats import InputFormat, OutputFormat
 
 __all__ = ["WorkerSettings"]
@@ -129,6 +129,13 @@ class WorkerSettings:
     dtype: Annotated[Dtype, _output(help="Element type of the vectors; int8 scales each vector to ±127.")] = (
         "float32"
     )
+    delete_columns: Annotated[
+        bool,
+        _output(
+            "--delete-columns",
+            help="Parquet, Arrow: add message_key, and deleted, true in the rows of tombstones.",
+        ),
+    ] = False
     rows_per_file: Annotated[int, _output(min=1, metavar="N", help="Offsets in one Parquet file.")] = 65_536
     mib_per_file: Annotated[
         int, _output(min=1, metavar="MIB", help="MiB of records in memory for one Parquet file.")
@@ -178,6 +185,12 @@ class WorkerSettings:
             help="Read a topic that was created again, or that is another cluster's, from its beginning.",
         ),
     ] = False
+    tombstones: Annotated[
+        Tombstones,
+        _delivery(
+            help="Messages with a key and no value: to the outputs, nowhere, or to the dead letters.",
+        ),
+    ] = "pass"
 
     max_memory: Annotated[
         int, _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs.")

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.enrich import Tombstones
+from pipelines.enrich.delete_columns import with_deletes
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.isolation import step
@@ -31,17 +33,23 @@ class Encoded(NamedTuple):
     Attributes:
         messages: the messages that they came from.
         enriched: the records.
+        rows: the messages that the rows for files came from, ascending.
+        batch: the rows for files.
         values: of the messages to send.
         keys: of the messages to send.
         headers: of the messages to send, or None if they have none.
-        letters: dead letters for records that are too large for the topics.
+        times: timestamps of the messages to send.
+        letters: dead letters for records that are too large for the topics, and for deletes.
     """
 
     messages: MessageBatch
     enriched: EnrichedBatch
-    values: Sequence[bytes] = ()
+    rows: NDArray[np.int64]
+    batch: pa.RecordBatch
+    values: Sequence[bytes | None] = ()
     keys: Sequence[bytes | None] = ()
     headers: Sequence[Headers] | None = None
+    times: Sequence[int] = ()
     letters: Sequence[DeadLetter] = ()
 
 
@@ -54,6 +62,8 @@ class Outputs:
         files: where records are written.
         letters_topic: where dead letters are sent.
         letters_files: where dead letters are written.
+        tombstones: what becomes of deletes.
+        delete_columns: whether files and Arrow batches have the columns of deletes.
     """
 
     def __init__(
@@ -64,6 +74,8 @@ class Outputs:
         files: OffsetFiles | None = None,
         letters_topic: TopicSink | None = None,
         letters_files: OffsetFiles | None = None,
+        tombstones: Tombstones = "pass",
+        delete_columns: bool = False,
     ) -> None:
         self._topics = tuple(topics)
         self._encode = encode
@@ -71,6 +83,10 @@ class Outputs:
         self._letters_topic = letters_topic
         self._letters_files = letters_files
         self._smallest = min(topics, key=lambda sink: sink.max_bytes) if topics else None
+        self._delete_columns = delete_columns
+        self.tombstones: Tombstones = tombstones
+        if tombstones == "pass" and not delete_columns and (encode is None or not topics):
+            self.tombstones = "dead-letter"
 
     @property
     def files(self) -> list[OffsetFiles]:
@@ -93,43 +109,63 @@ class Outputs:
         Raises:
             StepFailed: a record may be at fault: encode fewer together.
         """
-        if self._smallest is None:
-            return Encoded(messages, enriched)
         with step("TASK_PUT"):
+            made = Encoded(messages, enriched, *self._rows(messages, enriched))
+            if self.tombstones == "dead-letter" and enriched.deletes:
+                made = made._replace(letters=[_delete_letter(row) for row in enriched.deletes])
+            if self._smallest is None:
+                return made
             if self._encode is None:
-                return self._batches(messages, enriched, fresh)
-            return self._messages(self._encode(enriched), messages, enriched, fresh)
+                return self._batches(made, fresh)
+            return self._messages(self._encode(enriched), made, fresh)
 
-    def _messages(
-        self, values: list[bytes], messages: MessageBatch, enriched: EnrichedBatch, fresh: Mask
-    ) -> Encoded:
-        """A message for each record."""
+    def _rows(self, messages: MessageBatch, enriched: EnrichedBatch) -> tuple[Any, pa.RecordBatch]:
+        """The rows for files and Arrow batches, with deletes among them where there are columns for these."""
+        if not self._delete_columns:
+            return enriched.rows, enriched.batch
+        rows = np.sort(np.concatenate([enriched.rows, np.array(enriched.deletes, np.int64)]))
+        keys = pa.array([messages.messages[row].key() for row in rows.tolist()], pa.binary())
+        return rows, with_deletes(enriched.batch, np.isin(rows, enriched.rows), keys)
+
+    def _messages(self, encoded: list[bytes], made: Encoded, fresh: Mask) -> Encoded:
+        """A message for each record, and one without a value for each delete."""
         assert self._smallest is not None
-        rows: list[int] = enriched.rows.tolist()
-        sources = messages.messages
+        rows: list[int] = made.enriched.rows.tolist()
+        values: list[bytes | None] = list(encoded)
+        may_be_large = bool(encoded) and max(map(len, encoded)) > self._smallest.max_bytes // 2
+        if made.enriched.deletes and self.tombstones == "pass":
+            known = dict(zip(rows, encoded, strict=True))
+            rows = sorted([*rows, *made.enriched.deletes])
+            values = [known.get(row) for row in rows]
+            may_be_large = True  # by their keys and headers
+        sources = made.messages.messages
         if len(rows) < len(sources):
             sources = [sources[row] for row in rows]
         keys = [source.key() for source in sources]
         headers = [source.headers() for source in sources]
+        times = [source.timestamp()[1] for source in sources]
         wanted: list[int] | None = None
         letters: list[DeadLetter] = []
         if fresh is not None:
-            wanted = np.flatnonzero(fresh[enriched.rows]).tolist()
-        if values and max(map(len, values)) > self._smallest.max_bytes // 2:
+            wanted = np.flatnonzero(fresh[rows]).tolist()
+        if may_be_large:
             every = range(len(rows)) if wanted is None else wanted
             wanted, letters = self._that_fit(every, rows, map(Outgoing, values, keys, headers))
         if wanted is not None:
-            values, keys, headers = ([column[i] for i in wanted] for column in (values, keys, headers))
-        return Encoded(messages, enriched, values, keys, headers, letters)
+            values, keys, headers, times = (
+                [column[i] for i in wanted] for column in (values, keys, headers, times)
+            )
+        return made._replace(
+            values=values, keys=keys, headers=headers, times=times, letters=[*made.letters, *letters]
+        )
 
     def send(self, encoded: Encoded) -> int:
         """Send records to the topics and add them to the files; gives the number of bytes sent."""
-        messages, enriched, values, keys, headers, _ = encoded
         if self._files is not None:
-            _add_by_partition(self._files, messages, enriched.rows, enriched.batch)
+            _add_by_partition(self._files, encoded.messages, encoded.rows, encoded.batch)
         for sink in self._topics:
-            sink.send(values, keys, headers)
-        return sum(map(len, values))
+            sink.send(encoded.values, encoded.keys, encoded.headers, encoded.times)
+        return sum(map(len, filter(None, encoded.values)))
 
     def _that_fit(
         self, wanted: Sequence[int], rows: list[int], messages: Iterable[Outgoing]
@@ -143,15 +179,18 @@ class Outputs:
                 fit.append(i)
         return fit, letters
 
-    def _batches(self, messages: MessageBatch, enriched: EnrichedBatch, fresh: Mask) -> Encoded:
+    def _batches(self, made: Encoded, fresh: Mask) -> Encoded:
         """Messages of many records each, as Arrow batches."""
-        batch, rows = enriched.batch, enriched.rows
+        batch, rows = made.batch, made.rows
         if fresh is not None:
             kept = np.flatnonzero(fresh[rows])
             batch, rows = batch.take(pa.array(kept)), rows[kept]
         values, large = arrow_messages(batch, min(sink.max_bytes for sink in self._topics))
         letters = [self._too_large(int(rows[i]), batch.slice(i, 1).nbytes) for i in large]
-        return Encoded(messages, enriched, values, [None] * len(values), None, letters)
+        times = _latest(values, [made.messages.messages[row] for row in np.delete(rows, large).tolist()])
+        return made._replace(
+            values=values, keys=[None] * len(values), times=times, letters=[*made.letters, *letters]
+        )
 
     def _too_large(self, row: int, size: int) -> DeadLetter:
         assert self._smallest is not None
@@ -179,6 +218,17 @@ class Outputs:
             _add_by_partition(
                 files, messages, np.array([one.row for one in letters]), dead_letter_batch(sources, letters)
             )
+
+
+def _delete_letter(row: int) -> DeadLetter:
+    return DeadLetter(row, "VALUE_CONVERTER", "a delete: the value is null", is_delete=True)
+
+
+def _latest(batches: Sequence[bytes], sources: Sequence[Any]) -> list[int]:
+    """The latest timestamp of the messages in each Arrow message."""
+    ends = np.cumsum([0, *(pa.ipc.open_stream(batch).read_next_batch().num_rows for batch in batches)])
+    times = [source.timestamp()[1] for source in sources]
+    return [max(times[first:last]) for first, last in pairwise(ends.tolist())]
 
 
 def _add_by_partition(files: OffsetFiles, messages: MessageBatch, rows: Any, batch: pa.RecordBatch) -> None:

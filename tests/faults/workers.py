@@ -109,6 +109,7 @@ class Rig:
             *("--group", unique("group"), "--input", self.inputs[0] if topics == 1 else f"^{stem}-"),
             *("--model", str(model), *(part for target in targets for part in ("--output", target))),
             *("--dead-letters", f"topic:{self.dead}", "--delivery", delivery, "--text", "{seq} {text}"),
+            *("--tombstones", "dead-letter"),
             *("--fields", "seq:int64,text:string", "--rows-per-file", "2000", "--seconds-per-file", "2"),
             *(part for key, value in properties.items() for part in ("--property", f"{key}={value}")),
             *("--stuck-seconds", "15", "--vectors", "binary", "--dtype", "float16"),

@@ -1,15 +1,16 @@
 """What flows through a streaming pipeline: batches of records of one source, and their slices by window."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.beam.streaming.event_time import EARLIEST, LATEST, NO_TIME, OPEN, event_times
-from pipelines.records.bad_rows import BadRow, record_of
+from pipelines.kafka.messages import NO_TIMESTAMP
+from pipelines.records.bad_rows import BadRow, Envelope, Headers, record_of
 from pipelines.records.fields import field_at, field_path
 
 __all__ = [
@@ -30,7 +31,16 @@ there."""
 
 _VERSION = "\0"  # separates a source's name from its version
 
-BAD_ROWS = pa.schema({"source": pa.string(), "row": pa.int64(), "reason": pa.string(), "record": pa.binary()})
+_HEADERS = pa.list_(pa.struct({"name": pa.string(), "value": pa.binary()}))
+BAD_ROWS = pa.schema(
+    {
+        "source": pa.string(),
+        "row": pa.int64(),
+        "reason": pa.string(),
+        "record": pa.binary(),
+        "envelope": pa.struct({"key": pa.binary(), "headers": _HEADERS, "timestamp": pa.int64()}),
+    }
+)
 """The schema of bad rows as a batch."""
 
 
@@ -48,6 +58,11 @@ class SourceBatch:
         ingestion_time: microseconds since the epoch, when the source received them.
         keys: `(n,)` message keys, or None if the source has none.
         version: tells apart two sources that had the same name one after the other; may be empty.
+        values: `(n,)` the messages' values as they came, or None if the records are no messages.
+        headers: `(n,)` the messages' headers, or None if there are none.
+        timestamps: `(n,)` int64, for messages that are made of the records: milliseconds since the epoch,
+            `NO_TIMESTAMP` where unknown; None if none is known.
+        deletes: messages with a key and a null value, and their offsets.
     """
 
     source: str
@@ -59,6 +74,10 @@ class SourceBatch:
     ingestion_time: int
     keys: tuple[bytes | None, ...] | None = None
     version: str = ""
+    values: tuple[bytes | None, ...] | None = None
+    headers: tuple[Headers, ...] | None = None
+    timestamps: NDArray[np.int64] | None = None
+    deletes: tuple[BadRow, ...] = ()
 
     @property
     def latest(self) -> int:
@@ -77,21 +96,45 @@ class SourceBatch:
         untimely = (self.times > latest) | ((self.times < EARLIEST) & (self.times != NO_TIME))
         if not untimely.any():
             return self if ingested == self.ingestion_time else replace(self, ingestion_time=ingested)
-        good = np.flatnonzero(~untimely)
-        bad = [self.bad_row(row, _untimely(self.times[row])) for row in np.flatnonzero(untimely).tolist()]
-        return replace(
-            self,
-            records=self.records.take(pa.array(good)),
-            rows=self.rows[good],
-            times=self.times[good],
-            bad=(*self.bad, *bad),
-            ingestion_time=ingested,
-            keys=None if self.keys is None else tuple(self.keys[row] for row in good.tolist()),
-        )
+        reasons = {row: _untimely(self.times[row]) for row in np.flatnonzero(untimely).tolist()}
+        return replace(self.without(reasons), ingestion_time=ingested)
 
     def bad_row(self, row: int, reason: str) -> BadRow:
         """Record `row` of this batch as a bad row."""
-        return BadRow(self.source, int(self.rows[row]), reason, record_of(self.records, row))
+        place = self.source, int(self.rows[row])
+        if self.values is None:
+            return BadRow(*place, reason, record_of(self.records, row))
+        return BadRow(*place, reason, self.values[row], self._envelope(row))
+
+    def without(self, reasons: Mapping[int, str]) -> "SourceBatch":
+        """The batch with some of its records as bad rows: which ones, and what is wrong with each."""
+        if not reasons:
+            return self
+        good = [row for row in range(len(self.rows)) if row not in reasons]
+        bad = [self.bad_row(row, reasons[row]) for row in sorted(reasons)]
+
+        def kept(column: Sequence[Any] | None) -> tuple[Any, ...] | None:
+            return None if column is None else tuple(column[row] for row in good)
+
+        return replace(
+            self,
+            records=self.records.take(pa.array(good, pa.int64())),
+            rows=self.rows[good],
+            times=self.times[good],
+            bad=(*self.bad, *bad),
+            keys=kept(self.keys),
+            values=kept(self.values),
+            headers=kept(self.headers),
+            timestamps=None if self.timestamps is None else self.timestamps[good],
+        )
+
+    def _envelope(self, row: int) -> Envelope:
+        time = NO_TIMESTAMP if self.timestamps is None else int(self.timestamps[row])
+        return Envelope(
+            None if self.keys is None else self.keys[row],
+            () if self.headers is None else self.headers[row],
+            None if time == NO_TIMESTAMP else time,
+        )
 
 
 class WindowSlice(NamedTuple):
@@ -185,8 +228,8 @@ def _bad(batch: SourceBatch, rows: NDArray[np.bool_], reason: str) -> list[BadRo
 
 def bad_batch(rows: Sequence[BadRow]) -> pa.RecordBatch:
     """Bad rows as a batch, so that they travel as Arrow."""
-    columns = zip(*((bad.file, bad.row, bad.reason, bad.record) for bad in rows), strict=True)
-    arrays = list(columns) if rows else [(), (), (), ()]
+    columns = zip(*((bad.file, bad.row, bad.reason, bad.record, bad.envelope) for bad in rows), strict=True)
+    arrays = list(columns) if rows else [()] * len(BAD_ROWS)
     return pa.record_batch(
         [pa.array(values, kind) for values, kind in zip(arrays, BAD_ROWS.types, strict=True)], schema=BAD_ROWS
     )
@@ -194,9 +237,13 @@ def bad_batch(rows: Sequence[BadRow]) -> pa.RecordBatch:
 
 def bad_rows(batches: Iterable[pa.RecordBatch]) -> list[BadRow]:
     """The bad rows of several batches, sorted and without duplicates."""
-    found = {
-        (one["source"], one["row"]): BadRow(one["source"], one["row"], one["reason"], one["record"])
-        for batch in batches
-        for one in batch.to_pylist()
-    }
+    found = {(one["source"], one["row"]): _bad_row(one) for batch in batches for one in batch.to_pylist()}
     return [found[position] for position in sorted(found)]
+
+
+def _bad_row(columns: dict[str, Any]) -> BadRow:
+    envelope = None
+    if (about := columns["envelope"]) is not None:
+        headers = tuple((one["name"], one["value"]) for one in about["headers"])
+        envelope = Envelope(about["key"], headers, about["timestamp"])
+    return BadRow(columns["source"], columns["row"], columns["reason"], columns["record"], envelope)

@@ -13,9 +13,10 @@ from pipelines.beam.streaming.sink_options import SinkOptions
 from pipelines.beam.streaming.sinks.parquet import ParquetSink
 from pipelines.beam.streaming.sinks.window_files import FILE_NAME
 from pipelines.beam.streaming.source_options import SourceOptions, Timing
+from pipelines.enrich.delete_columns import check_names
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
-from pipelines.sinks.output_claim import OutputClaim
+from pipelines.sinks.output_claim import DELETES, OutputClaim
 
 __all__ = ["claim_stream", "plan_stream"]
 
@@ -53,6 +54,12 @@ def plan_stream(
         enrichment = replace(enrichment, keep=tuple(records.schema.names))
     version = ModelVersion.resolve(model)
     enrichment.schema(records.schema, version.load())  # refuses columns that cannot be kept
+    if sink.delete_columns:
+        if not source.uri.startswith("kafka:"):
+            raise ConfigurationError(
+                f"--delete-columns is for Kafka topics, not for {source.uri}: leave it out"
+            )
+        check_names(enrichment.keep or (), "--keep")
     followed = _model(model, version, follow, enrichment)
     return StreamJob(records, sink.sink(followed, enrichment, timing.windows()))
 
@@ -76,7 +83,7 @@ def claim_stream(job: StreamJob) -> None:
     """
     if isinstance(job.sink, ParquetSink):
         options = _options(job.source.uri, job.sink)
-        claim = OutputClaim("stream", options, files=re.compile(FILE_NAME))
+        claim = OutputClaim("stream", options, files=re.compile(FILE_NAME), unsaid={DELETES: False})
         claim.take(open_objects(job.sink.file.output))
 
 
@@ -91,4 +98,5 @@ def _options(source: str, sink: ParquetSink) -> dict[str, Any]:
         "window": sink.windows.size,
         "event_time": sink.windows.field,
         "shards": sink.shards,
+        DELETES: sink.file.delete_columns,
     }

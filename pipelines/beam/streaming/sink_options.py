@@ -13,6 +13,7 @@ from pipelines.beam.streaming.model import StreamModel
 from pipelines.beam.streaming.sinks.messages import MessageEncoder
 from pipelines.beam.streaming.sinks.parquet import ParquetSink, WindowFile
 from pipelines.beam.streaming.source_options import check_pubsub
+from pipelines.enrich import Tombstones
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.formats import MessageFormat
 from pipelines.records.template import TextTemplate
@@ -35,6 +36,8 @@ class SinkOptions:
         shards: Parquet files of a window.
         brokers: Kafka's `HOST:PORT`.
         properties: librdkafka's properties.
+        tombstones: what becomes of deletes: messages with a key and a null value.
+        delete_columns: whether Parquet rows and Arrow messages have the columns of deletes.
     """
 
     uri: str
@@ -44,6 +47,8 @@ class SinkOptions:
     shards: int = 1
     brokers: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
+    tombstones: Tombstones = "pass"
+    delete_columns: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -86,16 +91,35 @@ class SinkOptions:
             windows: windows of event time, for files.
 
         Raises:
-            ConfigurationError: a topic does not exist, or the option for dead letters is missing or wrong.
+            ConfigurationError: a topic does not exist, or the option for dead letters is missing or wrong, or
+                no output has columns for deletes.
         """
+        if self.delete_columns and self.kind != "parquet" and self.format != "arrow":
+            raise ConfigurationError("--delete-columns is for Parquet and Arrow outputs: leave it out")
+        if self.delete_columns and self.tombstones != "pass":
+            raise ConfigurationError(
+                f"--delete-columns is for deletes that are passed on, not for --tombstones "
+                f"{self.tombstones}: use one of them"
+            )
         if self.kind == "parquet":
             if self.dead_letters is not None:
                 raise ConfigurationError(
                     "--dead-letters is for topics: a Parquet output has its own folder dead_letters/"
                 )
-            return ParquetSink(windows, self.shards, WindowFile(model, enrichment, self.target))
+            file = WindowFile(
+                model, enrichment, self.target, self.tombstones, delete_columns=self.delete_columns
+            )
+            return ParquetSink(windows, self.shards, file)
         key = None if self.key is None else TextTemplate.parse(self.key)
-        messages = MessageEncoder(model, enrichment, self.format, key)
+        messages = MessageEncoder(
+            model,
+            enrichment,
+            self.format,
+            key,
+            self.tombstones,
+            delete_columns=self.delete_columns,
+            null_values=self.kind == "kafka",
+        )
         kind, _, dead_letters = (self.dead_letters or "").partition(":")
         if kind not in ("files", self.kind) or not dead_letters:
             choices = f"{self.kind}:ANOTHER_TOPIC or files:URI"
@@ -110,7 +134,7 @@ class SinkOptions:
     def _kafka(self, messages: MessageEncoder, dead_letters: str, *, is_folder: bool) -> Sink:
         try:
             from pipelines.beam.streaming.sinks.kafka import KafkaSink, KafkaTopic
-            from pipelines.kafka.admin import check_topics, connect, max_message_bytes
+            from pipelines.kafka.admin import check_topics, connect, max_message_bytes, time_limits
             from pipelines.kafka.config import producer_properties
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
@@ -119,7 +143,7 @@ class SinkOptions:
         names = [self.target] if is_folder else [self.target, dead_letters]
         admin = connect(self.brokers, self.properties)
         check_topics(admin, [], names)
-        sizes = max_message_bytes(admin, names)
+        sizes, limits = max_message_bytes(admin, names), time_limits(admin, names)
         properties = producer_properties(
             self.properties,
             brokers=self.brokers,
@@ -127,8 +151,9 @@ class SinkOptions:
             least_bytes=min(sizes.values()),
             most_bytes=max(sizes.values()),
         )
-        bad = dead_letters if is_folder else KafkaTopic(dead_letters, sizes[dead_letters])
-        return KafkaSink(KafkaTopic(self.target, sizes[self.target]), bad, properties, messages)
+        topics = {name: KafkaTopic(name, sizes[name], limits[name]) for name in names}
+        bad = dead_letters if is_folder else topics[dead_letters]
+        return KafkaSink(topics[self.target], bad, properties, messages)
 
     def _pubsub(self, messages: MessageEncoder, dead_letters: str) -> Sink:
         check_pubsub()

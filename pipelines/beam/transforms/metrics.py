@@ -13,7 +13,8 @@ class BatchMetrics:
     Attributes:
         names: the names of the metrics. `records` and `dead_letters` count rows, `bytes` counts the size of
             incoming batches; `batch_size` (rows) and `encode_us` (microseconds) are distributions;
-            `model_version` is the set of labels of the models in use.
+            `model_version` is the set of labels of the models in use. Deletes are counted in `tombstones`
+            alone, once there is one.
     """
 
     names = ("records", "bytes", "dead_letters", "batch_size", "encode_us", "model_version")
@@ -22,6 +23,7 @@ class BatchMetrics:
         self._records = Metrics.counter(_NAMESPACE, "records")
         self._bytes = Metrics.counter(_NAMESPACE, "bytes")
         self._dead_letters = Metrics.counter(_NAMESPACE, "dead_letters")
+        self._tombstones = Metrics.counter(_NAMESPACE, "tombstones")
         self._batch_size = Metrics.distribution(_NAMESPACE, "batch_size")
         self._encode_us = Metrics.distribution(_NAMESPACE, "encode_us")
         self._model_version = Metrics.string_set(_NAMESPACE, "model_version")
@@ -42,3 +44,8 @@ class BatchMetrics:
         self._batch_size.update(n_records)
         self._encode_us.update(round(1e6 * seconds))
         self._model_version.add(label)
+
+    def tombstones(self, n_deletes: int) -> None:
+        """Count the deletes of a batch."""
+        if n_deletes:
+            self._tombstones.inc(n_deletes)

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
+from pipelines.enrich import Tombstones
 from pipelines.enrich.model_follower import ModelFollower
 
 __all__ = ["WorkerMetrics"]
@@ -45,6 +46,11 @@ class WorkerMetrics:
             **about,
         )
         self._dead_letters = Counter("dead_letters", "Records that could not be enriched.", **about)
+        self._tombstones = Counter(
+            "tombstones", "Deletes (a key without a value) by what became of them.", ["outcome"], **about
+        )
+        for outcome in get_args(Tombstones):
+            self._tombstones.labels(outcome)
         self.transactions = Counter("commits", "Commits by outcome.", ["outcome"], **about)
         for outcome in ("committed", "aborted", "refused"):
             self.transactions.labels(outcome)  # start at 0, so that rates count the first one
@@ -85,6 +91,11 @@ class WorkerMetrics:
         """Count dead letters; `reason` is that of the last one."""
         self._dead_letters.inc(n_letters)
         self.last_reason = reason
+
+    def deleted(self, n_deletes: int, outcome: Tombstones) -> None:
+        """Count deletes; they are not among the dead letters."""
+        if n_deletes:
+            self._tombstones.labels(outcome).inc(n_deletes)
 
     def waiting(self, n_held: int, n_bytes: int) -> None:
         """Set the number of paused partitions and the bytes that wait for slow outputs."""

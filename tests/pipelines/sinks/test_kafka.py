@@ -2,16 +2,19 @@
 
 import base64
 import json
+import time
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaException
 
 from pipelines.enrich.columns import VectorFormat
+from pipelines.kafka.messages import ANY_TIME, NO_TIMESTAMP, NOW, TIMESTAMP, TimeLimits
 from pipelines.sinks.kafka import Outgoing, TopicSink, arrow_messages, record_encoder
 
+FAR = 2**62
 VECTORS = np.random.default_rng(3).normal(size=(3, 8)).astype(np.float32)
 LABEL = "tiny@7"
 
@@ -32,16 +35,11 @@ class FakeProducer:
         self.sent = []
         self._refused = refused
 
-    def produce(self, topic, value, key, headers):
-        self.sent.append((topic, value, key, headers))
-
-    def produce_batch(self, topic, messages):
-        for message in messages:
-            if message["value"] in self._refused:
-                message["_error"] = KafkaError(KafkaError._QUEUE_FULL)
-            else:
-                self.sent.append((topic, message["value"], message["key"], None))
-        return sum("_error" not in message for message in messages)
+    def produce(self, topic, value, key, partition, callback, on_delivery, timestamp, headers):
+        assert (partition, callback, on_delivery) == (-1, None, None)
+        if value in self._refused:
+            raise BufferError("Local: Queue full")
+        self.sent.append((topic, value, key, headers, timestamp))
 
 
 @pytest.mark.parametrize("kind", ["json", "msgpack"])
@@ -87,11 +85,37 @@ def test_keys_and_headers_are_kept():
     sink.send([b"1", None], [b"k", None], [None, []])
     sink.send([b"2", b"3"], [None, None], [[("h", b"x")], None])
     assert producer.sent == [
-        ("out", b"1", b"k", None),
-        ("out", None, None, None),
-        ("out", b"2", None, [("h", b"x")]),
-        ("out", b"3", None, None),
+        ("out", b"1", b"k", None, NOW),
+        ("out", None, None, [], NOW),
+        ("out", b"2", None, [("h", b"x")], NOW),
+        ("out", b"3", None, None, NOW),
     ]
+
+
+def test_messages_get_their_timestamps():
+    producer = FakeProducer()
+    TopicSink(producer, "out", 1000).send([b"1", b"2"], [None] * 2, None, [1, 1_700_000_000_000])
+    assert [(headers, time) for *_, headers, time in producer.sent] == [(None, 1), (None, 1_700_000_000_000)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "refused"),
+    [
+        (TimeLimits(), {FAR, 0}),
+        (ANY_TIME, {0}),
+        (TimeLimits(before=86_400_000, after=3_600_000), {FAR, 0, 1, -5, -FAR}),
+    ],
+)
+def test_a_timestamp_that_the_topic_does_not_accept_becomes_a_header(limits, refused):
+    producer, now = FakeProducer(), round(1000 * time.time())
+    times = [now, NO_TIMESTAMP, FAR, now + 1, 0, 1, -5, -FAR]
+    about = [None, [("h", b"x")], [("h", b"y")], *[None] * 5]
+    TopicSink(producer, "out", 1000, limits).send([b"v"] * 8, [None] * 8, about, times)
+    for (*_, headers, sent), given, before in zip(producer.sent, times, about, strict=True):
+        if given in refused:
+            assert (headers, sent) == ([*(before or ()), (TIMESTAMP, str(given).encode())], NOW)
+        else:
+            assert (headers, sent) == (before, NOW if given == NO_TIMESTAMP else given)
 
 
 def test_what_the_producer_refuses_is_an_error():
@@ -128,3 +152,14 @@ def test_scores_stand_beside_the_vectors(kind):
     assert np.array_equal(np.array(found, np.float32), np.array([0.1, 0.9, 1e-9], np.float32))
     if kind == "json":  # the shortest digits of a float32
         assert b'"kind_score":0.1,' in values[0]
+
+
+def test_messages_that_the_topic_will_delete_are_warned_of_once(caplog):
+    sink = TopicSink(FakeProducer(), "out", 1000, TimeLimits(kept=86_400_000))
+    now = round(1000 * time.time())
+    sink.send([b"v"] * 2, [None] * 2, None, [now, NO_TIMESTAMP])
+    assert caplog.messages == []
+    for _ in range(2):
+        sink.send([b"v"] * 2, [None] * 2, None, [now, now - 100_000_000])
+    [said] = caplog.messages
+    assert "topic 'out' deletes messages" in said

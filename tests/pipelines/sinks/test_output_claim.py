@@ -29,6 +29,7 @@ class Settings:
     text: str = "{id} {text}"
     vectors: VectorFormat = field(default_factory=VectorFormat)
     heads: tuple[str, ...] | None = None
+    delete_columns: bool = False
     fields: tuple[str, ...] | None = None
     types: dict[str, str] = field(default_factory=dict)
 

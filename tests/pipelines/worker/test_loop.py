@@ -107,7 +107,8 @@ def test_bad_records_go_to_the_dead_letters_and_delay_no_other(topics, worker):
     bad = list(BAD) * 3
     messages = events()
     for i, value in enumerate(bad):
-        messages.insert(i * 17, ("bad", value, [("h", b"x")]))
+        key = None if value is None else "bad"  # with a key it is a delete
+        messages.insert(i * 17, (key, value, [("h", b"x")]))
     topics.write(messages)
     with worker(max_dead_letters="1.0"):
         topics.read(least=N)
@@ -117,7 +118,7 @@ def test_bad_records_go_to_the_dead_letters_and_delay_no_other(topics, worker):
     assert sorted(map(repr, bad)) == sorted(repr(message.value()) for message in dead)
     for message in dead:
         headers = dict(message.headers())
-        assert (message.key(), headers["h"]) == (b"bad", b"x")
+        assert (message.key(), headers["h"]) == (message.value() and b"bad", b"x")
         assert headers["__connect.errors.topic"] == topics.input.encode()
         assert BAD[message.value()] in headers["__connect.errors.exception.message"].decode()
     places = {

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from faults.doubles import Clock, DictObjects
 from faults.messages import FakeMessage, batch_of
@@ -16,22 +17,19 @@ from pipelines.worker.sinks import Outputs
 
 class FakeProducer:
     def __init__(self):
-        self.sent = []
+        self.sent, self.times, self.headers = [], [], []
 
-    def produce(self, topic, value, key, headers):
-        assert headers
+    def produce(self, topic, value, key, _partition, _callback, _on_delivery, timestamp, headers):
         self.sent.append((topic, value, key))
-
-    def produce_batch(self, topic, messages):
-        self.sent += [(topic, message["value"], message["key"]) for message in messages]
-        return len(messages)
+        self.times.append(timestamp)
+        self.headers.append(headers)
 
 
 def made_of(sizes, rows):
     records = [{"id": row, "pad": "x" * size} for row, size in zip(rows, sizes, strict=True)]
     vectors = pa.array([b"12"] * len(rows), pa.binary(2))
     batch = pa.record_batch({"id": pa.array(rows, pa.int64()), "embedding": vectors})
-    return EnrichedBatch(np.array(rows), records, batch, "tiny@7", [])
+    return EnrichedBatch(np.array(rows, np.int64), records, batch, "tiny@7", [])
 
 
 def messages(n, partitions=1):
@@ -118,3 +116,91 @@ def test_letters_go_to_their_topic_once(producer):
     outputs.send_letters(messages(3), letters, np.array([False, True, True]))
     outputs.send_letters(messages(3), letters[:1], np.array([False, True, True]))
     assert keys(producer, "dead") == [2]
+
+
+DELETES = [FakeMessage(None if i in (1, 4) else b"v", b"%d" % i, [("h", b"x")], 0, i) for i in range(6)]
+
+
+def among_deletes(rows=(0, 2, 3, 5)):
+    return made_of([1] * len(rows), list(rows))._replace(deletes=[1, 4])
+
+
+def test_deletes_go_to_topics_in_their_place(producer):
+    outputs = Outputs(topics=topics(producer), encode=as_json)
+    letters, _ = sent(outputs, batch_of(DELETES), among_deletes(), None)
+    assert (keys(producer), list(letters)) == ([0, 1, 2, 3, 4, 5], [])
+    assert [int(key) for _, value, key in producer.sent if value is None] == [1, 4]
+    assert producer.headers == [[("h", b"x")]] * 6
+    assert producer.times == [1_700_000_000_000] * 6
+
+
+def test_topics_do_not_get_deletes_twice(producer):
+    outputs = Outputs(topics=topics(producer), encode=as_json)
+    fresh = np.array([False, False, False, True, True, True])
+    sent(outputs, batch_of(DELETES), among_deletes(), fresh)
+    assert keys(producer) == [3, 4, 5]
+
+
+def test_a_delete_that_is_too_large_is_a_letter_of_the_error_budget(producer):
+    large = FakeMessage(None, b"k" * 9000, None, 0, 1)
+    outputs = Outputs(topics=topics(producer, out=5000), encode=as_json)
+    [letter], _ = sent(outputs, batch_of([DELETES[0], large]), made_of([1], [0])._replace(deletes=[1]), None)
+    assert (keys(producer), letter.row, letter.stage, letter.is_delete) == ([0], 1, "TASK_PUT", False)
+
+
+@pytest.mark.parametrize("has_topics", [True, False])
+def test_deletes_may_be_dropped_or_letters(has_topics, producer):
+    there = topics(producer) if has_topics else ()
+    for tombstones, n_letters in (("drop", 0), ("dead-letter", 2)):
+        outputs = Outputs(topics=there, encode=as_json, tombstones=tombstones)
+        letters, _ = sent(outputs, batch_of(DELETES), among_deletes(), None)
+        assert [letter.row for letter in letters] == [1, 4][:n_letters]
+        assert all(letter.is_delete for letter in letters)
+    assert keys(producer) == [0, 2, 3, 5] * 2 * has_topics
+
+
+@pytest.mark.parametrize("encode", [None, as_json])
+def test_deletes_that_no_output_can_hold_are_letters(encode, producer):
+    outputs = Outputs(topics=() if encode else topics(producer), encode=encode)
+    letters, _ = sent(outputs, batch_of(DELETES), among_deletes(), None)
+    assert ([letter.row for letter in letters], outputs.tombstones) == ([1, 4], "dead-letter")
+
+
+def test_deletes_are_rows_of_files_and_arrow_batches_with_their_columns(producer):
+    objects = DictObjects(Clock())
+    files = OffsetFiles(objects, Rotation(), {}, lambda partition: ("in", partition))
+    files.begin(0, 0)
+    outputs = Outputs(topics=topics(producer), files=files, delete_columns=True)
+    letters, _ = sent(outputs, batch_of(DELETES), among_deletes(), None)
+    assert list(letters) == []
+    assert files.flush([0], 30)
+    [(_, value, key)] = producer.sent
+    tables = [
+        pa.ipc.open_stream(value).read_all(),
+        pq.read_table(pa.BufferReader(objects.content[f"in/p0/{0:020d}.parquet"][0])),
+    ]
+    for table in tables:
+        assert table["message_key"].to_pylist() == [b"%d" % i for i in range(6)]
+        assert table["deleted"].to_pylist() == [i in (1, 4) for i in range(6)]
+        assert table["id"].to_pylist() == [0, None, 2, 3, None, 5]
+        assert table["embedding"].to_pylist() == [None if i in (1, 4) else b"12" for i in range(6)]
+    assert (key, producer.times) == (None, [1_700_000_000_000])
+
+
+def test_nothing_but_deletes(producer):
+    deletes = [DELETES[1], DELETES[4]]
+    made = made_of([], [])._replace(deletes=[0, 1])
+    sent(Outputs(topics=topics(producer), encode=as_json), batch_of(deletes), made, None)
+    assert producer.sent == [("out", None, b"1"), ("out", None, b"4")]
+    sent(Outputs(topics=topics(producer), delete_columns=True), batch_of(deletes), made, None)
+    table = pa.ipc.open_stream(producer.sent[-1][1]).read_all()
+    assert table["deleted"].to_pylist() == [True, True]
+
+
+def test_an_arrow_message_has_the_latest_time_of_its_records(producer):
+    sources = [FakeMessage(b"v", b"%d" % i, None, 0, i, milliseconds=1000 + i % 7) for i in range(100)]
+    outputs = Outputs(topics=topics(producer, out=1500))
+    sent(outputs, batch_of(sources), made_of([1] * 100, list(range(100))), None)
+    parts = [pa.ipc.open_stream(value).read_all()["id"].to_pylist() for _, value, _ in producer.sent]
+    assert len(parts) > 1
+    assert producer.times == [max(1000 + i % 7 for i in part) for part in parts]

@@ -43,7 +43,7 @@ class FakeFiles:
 class FakeOutputs:
     """Takes what is fresh; some calls find the registry away."""
 
-    has_topics = True
+    has_topics, tombstones = True, "pass"
 
     def __init__(self, files, away):
         self.files = files
@@ -54,7 +54,7 @@ class FakeOutputs:
         if self._away and self._away.pop(0):
             raise RegistryUnavailable("the schema registry is away")
         wanted = np.ones(len(made.rows), bool) if fresh is None else fresh
-        return Encoded(messages, made, messages.offsets[wanted].tolist())
+        return Encoded(messages, made, made.rows, made.batch, messages.offsets[wanted].tolist())
 
     def send(self, encoded):
         self.sent += encoded.values
@@ -79,7 +79,7 @@ class FakeCommits:
         return True
 
 
-def decode(values, _model):
+def decode(values, _model, _deletes=()):
     batch = pa.record_batch({"embedding": pa.array([b"v"] * len(values), pa.binary(1))})
     return EnrichedBatch(np.arange(len(values)), None, batch, "tiny@7", [])
 

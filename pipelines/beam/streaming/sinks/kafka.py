@@ -19,9 +19,10 @@ from pipelines.beam.streaming.batch import SourceBatch
 from pipelines.beam.streaming.interfaces import Sink
 from pipelines.beam.streaming.sinks.messages import Message, MessageEncoder
 from pipelines.beam.transforms.metrics import BatchMetrics
+from pipelines.kafka.messages import KAFKA_LIMITS, TimeLimits
 from pipelines.records.bad_rows import ID, BadRow
-from pipelines.sinks.dead_letter_messages import dead_letter_headers
-from pipelines.sinks.dead_letters import bad_row_id, write_dead_letters
+from pipelines.sinks.dead_letter_messages import bad_row_message
+from pipelines.sinks.dead_letters import write_dead_letters
 from pipelines.sinks.kafka import Headers, TopicSink
 
 __all__ = ["KafkaSink", "KafkaTopic"]
@@ -39,10 +40,16 @@ class KafkaTopic:
     Attributes:
         name: its name.
         max_bytes: the largest message that it accepts.
+        limits: the timestamps that it accepts.
     """
 
     name: str
     max_bytes: int
+    limits: TimeLimits = KAFKA_LIMITS
+
+    def open(self, producer: Any) -> TopicSink:
+        """Give it a producer."""
+        return TopicSink(producer, self.name, self.max_bytes, self.limits)
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,9 @@ class _Send(beam.DoFn):
     def setup(self) -> None:
         ours = {"on_delivery": self._on_delivery, "delivery.report.only.error": True}
         self._producer: Any = Producer({**self._sink.properties, **ours}, logger=_log)
-        self._topic = TopicSink(self._producer, self._sink.topic.name, self._sink.topic.max_bytes)
+        self._topic = self._sink.topic.open(self._producer)
+        dead = self._sink.dead_letters
+        self._dead = None if isinstance(dead, str) else dead.open(self._producer)
 
     def _on_delivery(self, error: KafkaError | None, _message: Any) -> None:
         self._failed = error or self._failed
@@ -101,19 +110,19 @@ class _Send(beam.DoFn):
         return iter(())
 
     def _send(self, messages: Sequence[Message]) -> None:
-        headers: list[Headers] = [[(ID, one.id.encode())] for one in messages]
-        self._topic.send([one.value for one in messages], [one.key for one in messages], headers)
+        headers: list[Headers] = [[*one.headers, (ID, one.id.encode())] for one in messages]
+        self._topic.send(
+            [one.value for one in messages],
+            [one.key for one in messages],
+            headers,
+            [one.timestamp for one in messages],
+        )
 
     def _send_dead_letters(self, bad: Sequence[BadRow]) -> None:
-        topic = self._sink.dead_letters
-        if isinstance(topic, str):
-            write_dead_letters(topic, bad)
-            return
-        for one in bad:
-            value = one.record if len(one.record) < topic.max_bytes - 2 * _OVERHEAD else None
-            self._producer.produce(
-                topic.name, value, bad_row_id(one).encode(), headers=dead_letter_headers(one)
-            )
+        if self._dead is None:
+            write_dead_letters(str(self._sink.dead_letters), bad)
+        elif bad:
+            self._dead.send(*zip(*(bad_row_message(one, self._dead) for one in bad), strict=True))
 
     def finish_bundle(self) -> None:
         self._flush()

@@ -7,7 +7,7 @@ both copies have the same id.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,15 +15,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch
+from pipelines.beam.streaming.deletes import as_rows, refused
+from pipelines.beam.streaming.event_time import NO_TIME
 from pipelines.beam.streaming.model import StreamModel
 from pipelines.beam.transforms.metrics import BatchMetrics
+from pipelines.enrich import Tombstones
 from pipelines.enrich.columns import repeated
+from pipelines.enrich.delete_columns import enriched_with_deletes
 from pipelines.enrich.enrichment import ADDED, Enrichment
 from pipelines.formats import MessageFormat
-from pipelines.records.bad_rows import BadRow
+from pipelines.kafka.messages import NO_TIMESTAMP
+from pipelines.records.bad_rows import BadRow, Envelope, Headers
 from pipelines.records.isolation import fault_of, isolate
 from pipelines.records.template import TextTemplate
-from pipelines.sinks.kafka import arrow_messages, record_encoder
+from pipelines.sinks.dead_letters import bad_row_id
+from pipelines.sinks.kafka import arrow_messages, header_bytes, record_encoder
 
 __all__ = ["Message", "MessageEncoder"]
 
@@ -37,12 +43,17 @@ class Message(NamedTuple):
             records.
         id: the id of the record, or of the first of many.
         time: its event time, microseconds since the epoch; `NO_TIME` where unknown.
+        headers: the headers that the record came with.
+        timestamp: the timestamp that it came with, milliseconds since the epoch; `NO_TIMESTAMP` where
+            unknown.
     """
 
-    value: bytes
+    value: bytes | None
     key: bytes | None
     id: str
     time: int
+    headers: Headers = ()
+    timestamp: int = NO_TIMESTAMP
 
 
 @dataclass(frozen=True)
@@ -55,12 +66,18 @@ class MessageEncoder:
         format: `json` and `msgpack` give one message for each record. `arrow` gives messages of many; the
             columns `_millstream_source` and `_millstream_row` are then the id of a row.
         key: the template of keys, or None.
+        tombstones: what becomes of deletes.
+        delete_columns: whether Arrow messages have the columns of deletes.
+        null_values: whether the topic takes messages without a value.
     """
 
     model: StreamModel
     enrichment: Enrichment
     format: MessageFormat = "json"
     key: TextTemplate | None = None
+    tombstones: Tombstones = "pass"
+    delete_columns: bool = False
+    null_values: bool = True
 
     def encode(
         self, batch: SourceBatch, max_bytes: int, metrics: BatchMetrics
@@ -77,7 +94,13 @@ class MessageEncoder:
         """
         begin = time.perf_counter()
         encoder, label = self.model.current()
-        enriched = self.enrichment(batch.records, encoder, label)
+        deletes, letters = self._deletes(batch, max_bytes)
+        metrics.tombstones(len(batch.deletes))
+        if self.delete_columns:
+            batch = as_rows(batch)
+            enriched = enriched_with_deletes(self.enrichment, batch.records, encoder, label)
+        else:
+            enriched = self.enrichment(batch.records, encoder, label)
         good = np.setdiff1d(np.arange(batch.records.num_rows), list(enriched.bad))
         bad = [*batch.bad, *(batch.bad_row(row, reason) for row, reason in enriched.bad.items())]
 
@@ -94,7 +117,24 @@ class MessageEncoder:
         bad += [batch.bad_row(int(good[row]), fault_of(error)) for row, error in failed.items()]
         n_records = batch.records.num_rows + len(batch.bad)
         metrics.report(label, n_records, len(bad), batch.records.nbytes, time.perf_counter() - begin)
-        return messages, bad
+        return _in_order(messages, deletes), bad + letters
+
+    def _deletes(self, batch: SourceBatch, max_bytes: int) -> tuple[list[Message], list[BadRow]]:
+        """The deletes of a batch as messages, or as dead letters."""
+        if self.tombstones == "drop" or self.delete_columns or not batch.deletes:
+            return [], []
+        if self.tombstones == "dead-letter":
+            return [], list(batch.deletes)
+        if self.format == "arrow":
+            return [], refused(batch.deletes, "Arrow messages hold it with --delete-columns alone")
+        if not self.null_values:
+            return [], refused(batch.deletes, "Pub/Sub has no null values")
+        if self.key is not None:
+            return [], refused(batch.deletes, "no key can be made of it with --key")
+        sizes = [(one, _size(one)) for one in batch.deletes]
+        return [_delete(one) for one, size in sizes if size <= max_bytes], [
+            replace(one, reason=_too_large(size, max_bytes)) for one, size in sizes if size > max_bytes
+        ]
 
     def _of_single(
         self, batch: SourceBatch, rows: pa.RecordBatch, good: NDArray[np.int64], label: str, max_bytes: int
@@ -106,16 +146,17 @@ class MessageEncoder:
         scores = list(zip(names, rows.columns, strict=True))[last + 1 :]
         # A batch without any column has no rows for Arrow.
         values = encode(records or [{} for _ in good], rows.column(first), label, scores)
-        keys = self._keys(batch, good)
+        keys, stamps = self._keys(batch, good), _timestamps(batch)
         messages, large = [], []
         for row, value, key in zip(good, values, keys, strict=True):
-            if len(value) > max_bytes:
-                large.append((int(row), len(value)))
-                continue
             message_id = f"{batch.source}:{batch.rows[row]}"
-            messages.append(
-                Message(value, message_id.encode() if key is None else key, message_id, int(batch.times[row]))
-            )
+            headers = () if batch.headers is None else batch.headers[row]
+            size = len(value) + (0 if key is None else len(key)) + (header_bytes(headers) if headers else 0)
+            if size > max_bytes:
+                large.append((int(row), size))
+                continue
+            own = message_id.encode() if key is None else key
+            messages.append(Message(value, own, message_id, int(batch.times[row]), headers, stamps[row]))
         return messages, large
 
     def _keys(self, batch: SourceBatch, good: NDArray[np.int64]) -> Sequence[bytes | None]:
@@ -132,14 +173,42 @@ def _of_many(
     rows = rows.append_column(SOURCE, repeated(batch.source, rows.num_rows))
     rows = rows.append_column(ROW, pa.array(batch.rows[good], pa.int64()))
     values, large = arrow_messages(rows, max_bytes)
-    messages, first = [], 0
+    stamps = np.array(_timestamps(batch), np.int64)
+    sent, messages, first = np.delete(good, large), [], 0
     for value in values:
         with pa.ipc.open_stream(value) as reader:
             numbers = reader.read_next_batch()[ROW]
-        latest = int(batch.times[good[first : first + len(numbers)]].max())
-        messages.append(Message(value, None, f"{batch.source}:{numbers[0].as_py()}", latest))
+        inside = sent[first : first + len(numbers)]
         first += len(numbers)
+        latest, stamp = int(batch.times[inside].max()), int(stamps[inside].max())
+        messages.append(Message(value, None, f"{batch.source}:{numbers[0].as_py()}", latest, (), stamp))
     return messages, [(int(good[i]), rows.slice(i, 1).nbytes) for i in large]
+
+
+def _timestamps(batch: SourceBatch) -> list[int]:
+    if batch.timestamps is None:
+        return [NO_TIMESTAMP] * batch.records.num_rows
+    return batch.timestamps.tolist()  # type: ignore[no-any-return] # a list of ints
+
+
+def _size(row: BadRow) -> int:
+    """About the size of a delete as a message."""
+    envelope = row.envelope or Envelope()
+    return len(envelope.key or b"") + header_bytes(envelope.headers)
+
+
+def _delete(row: BadRow) -> Message:
+    """A delete as a message."""
+    envelope = row.envelope or Envelope()
+    stamp = NO_TIMESTAMP if envelope.timestamp is None else envelope.timestamp
+    return Message(None, envelope.key, bad_row_id(row), NO_TIME, envelope.headers, stamp)
+
+
+def _in_order(messages: list[Message], deletes: list[Message]) -> list[Message]:
+    """Messages of one source and its deletes in the order in which they came."""
+    if not deletes:
+        return messages
+    return sorted([*messages, *deletes], key=lambda one: int(one.id.rpartition(":")[2]))
 
 
 def _too_large(size: int, limit: int) -> str:

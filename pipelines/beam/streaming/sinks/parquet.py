@@ -15,8 +15,8 @@ rows.
 import logging
 import time
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -26,14 +26,18 @@ from apache_beam.transforms.trigger import AccumulationMode, AfterCount, AfterWa
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Duration, Timestamp
 
+from encoder import Encoder
 from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch, Windows, bad_rows, source_name
+from pipelines.beam.streaming.deletes import as_rows, refused
 from pipelines.beam.streaming.interfaces import Sink
 from pipelines.beam.streaming.model import StreamModel
 from pipelines.beam.streaming.sinks.positions import Positions
 from pipelines.beam.streaming.sinks.window_files import POSITIONS, FileRows, WindowFiles, window_name
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.metrics import BatchMetrics
-from pipelines.enrich.enrichment import Enrichment
+from pipelines.enrich import Tombstones
+from pipelines.enrich.delete_columns import enriched_with_deletes, schema_with_deletes
+from pipelines.enrich.enrichment import Enriched, Enrichment
 from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.sinks.dead_letters import DeadLetters
 from pipelines.sinks.parquet import ParquetParts, PartExists
@@ -56,11 +60,26 @@ class WindowFile:
         model: the model.
         enrichment: the text template, the columns to keep, the format of the vectors, the heads.
         output: URI of the folder.
+        tombstones: what becomes of deletes.
+        delete_columns: whether rows have the columns of deletes.
     """
 
     model: StreamModel
     enrichment: Enrichment
     output: str
+    tombstones: Tombstones = "pass"
+    delete_columns: bool = False
+
+    def schema(self, records: pa.Schema, encoder: Encoder) -> pa.Schema:
+        """The schema of files."""
+        schema = self.enrichment.schema(records, encoder)
+        return schema_with_deletes(schema) if self.delete_columns else schema
+
+    def enriched(self, batch: pa.RecordBatch, encoder: Encoder, label: str) -> Enriched:
+        """The rows of a file for some of its records."""
+        if self.delete_columns:
+            return enriched_with_deletes(self.enrichment, batch, encoder, label)
+        return self.enrichment(batch, encoder, label)
 
 
 @dataclass(frozen=True)
@@ -84,7 +103,7 @@ class ParquetSink(Sink):
 
     def write(self, batches: Any) -> Any:
         """Write files; returns a PCollection of their names."""
-        cut = beam.FlatMap(_slices, self.windows, self.shards).with_output_types(ShardedSlice)
+        cut = beam.ParDo(_Cut(self)).with_output_types(ShardedSlice)
         return batches | "Cut" >> cut | "Files" >> WriteWindows(self.windows, self.file)
 
     def finish(self) -> None:
@@ -92,10 +111,37 @@ class ParquetSink(Sink):
         ParquetParts(self.file.output).sweep()
 
 
-def _slices(batch: SourceBatch, windows: Windows, shards: int) -> Iterator[TimestampedValue[ShardedSlice]]:
-    shard = zlib.crc32(batch.source.encode()) % shards  # the same in every process
-    for micros, rows in windows.slices(batch):
-        yield TimestampedValue((shard, rows), Timestamp(micros=micros))
+class _Cut(beam.DoFn):
+    """Splits batches by window; what is a dead letter in any case leaves here, as its message came."""
+
+    def __init__(self, sink: ParquetSink) -> None:
+        self._sink = sink
+        self._metrics = BatchMetrics()
+
+    def process(self, batch: SourceBatch) -> Iterator[TimestampedValue[ShardedSlice]]:
+        self._metrics.tombstones(len(batch.deletes))
+        if batch.values is not None:
+            template = self._sink.file.enrichment.template
+            nulls = template.null_rows(batch.records).to_numpy(zero_copy_only=False)
+            batch = batch.without(
+                dict.fromkeys(np.flatnonzero(nulls).tolist(), f"the text is null: {template.source}")
+            )
+        batch = self._with_deletes(batch)
+        shard = zlib.crc32(batch.source.encode()) % self._sink.shards  # the same in every process
+        for micros, rows in self._sink.windows.slices(batch):
+            yield TimestampedValue((shard, rows), Timestamp(micros=micros))
+
+    def _with_deletes(self, batch: SourceBatch) -> SourceBatch:
+        """The batch with its deletes as rows or dead letters, or without them."""
+        file = self._sink.file
+        if file.delete_columns:
+            return as_rows(batch)
+        letters: Sequence[BadRow] = batch.deletes
+        if file.tombstones == "drop":
+            letters = ()
+        elif file.tombstones == "pass":
+            letters = refused(batch.deletes, "Parquet files hold it with --delete-columns alone")
+        return replace(batch, bad=(*batch.bad, *letters), deletes=())
 
 
 class WriteWindows(beam.PTransform[Any, Any]):
@@ -167,10 +213,10 @@ class _Write(beam.DoFn):
     def _write(self, name: str, file: FileRows, rows: pa.Table, bad: list[BadRow]) -> None:
         encoder, label = self._file.model.current()  # once for the file: all its rows are of one version
         begin = time.perf_counter()
-        schema, textless = self._file.enrichment.schema(rows.schema, encoder), []
+        schema, textless = self._file.schema(rows.schema, encoder), []
         with self._parts.new(file.name, schema, replace=file.before is not None) as part:
             for batch in rows.to_batches(_SLICE_ROWS):
-                enriched = self._file.enrichment(batch, encoder, label)
+                enriched = self._file.enriched(batch, encoder, label)
                 part.write(enriched.batch)
                 textless += [_bad(batch, row, reason) for row, reason in enriched.bad.items()]
             if self._files.metadata(file.name) != file.before:

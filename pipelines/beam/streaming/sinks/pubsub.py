@@ -17,18 +17,23 @@ from pipelines.beam.streaming.event_time import NO_TIME
 from pipelines.beam.streaming.interfaces import Sink
 from pipelines.beam.streaming.sinks.messages import MessageEncoder
 from pipelines.beam.transforms.metrics import BatchMetrics
-from pipelines.records.bad_rows import ID, BadRow
+from pipelines.kafka.messages import TIMESTAMP
+from pipelines.records.bad_rows import ID, BadRow, Envelope
 from pipelines.sinks.dead_letter_messages import dead_letter_headers
 from pipelines.sinks.dead_letters import write_dead_letters
 
-__all__ = ["TIME", "PubSubSink"]
+__all__ = ["KEY", "TIME", "PubSubSink"]
 
 TIME = "millstream_time"
 """The attribute with the event time of a record, RFC 3339."""
 
+KEY = "millstream_key"
+"""The attribute of a dead letter with the key of its Kafka message."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_BYTES = 9_900_000  # Pub/Sub accepts 10 MB, attributes included
-_MAX_ATTRIBUTE = 1024
+_MAX_ATTRIBUTE, _MAX_NAME = 1024, 256  # bytes that Pub/Sub accepts
+_MAX_ATTRIBUTES = 100
 _DEAD = "letters"  # the tag of dead letters
 
 
@@ -87,5 +92,21 @@ def _write(rows: Sequence[BadRow], uri: str) -> None:
 
 def _dead_letter(bad: BadRow) -> PubsubMessage:
     """The original bytes, with attributes that say where they came from and what is wrong."""
-    attributes = {name: (value or b"").decode()[:_MAX_ATTRIBUTE] for name, value in dead_letter_headers(bad)}
-    return PubsubMessage(bad.record[:_MAX_BYTES], attributes)
+    envelope = bad.envelope or Envelope()
+    about = [*dead_letter_headers(bad), *envelope.headers]
+    if envelope.key is not None:
+        about.insert(0, (KEY, envelope.key))
+    if envelope.timestamp is not None:
+        about.insert(0, (TIMESTAMP, b"%d" % envelope.timestamp))
+    # Of several headers with one name the first is kept: what Millstream says, and then the record's own.
+    attributes = {
+        name: _cut(value or b"", _MAX_ATTRIBUTE)
+        for name, value in reversed(about[:_MAX_ATTRIBUTES])
+        if 0 < len(name.encode()) <= _MAX_NAME
+    }
+    return PubsubMessage((bad.record or b"")[:_MAX_BYTES], attributes)
+
+
+def _cut(value: bytes, n_bytes: int) -> str:
+    """A value as text of at most so many bytes."""
+    return value.decode("utf-8", "backslashreplace").encode()[:n_bytes].decode("utf-8", "ignore")

@@ -17,10 +17,11 @@ from apache_beam.io.unbounded_source import CheckpointMark
 
 from encoder.errors import InputError, UnreadableFile
 from pipelines.beam.streaming.batch import SourceBatch, Windows
-from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
+from pipelines.beam.streaming.event_time import NO_TIME, OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
 from pipelines.formats import FileFormat
 from pipelines.formats.dialect import GUESSED, Dialect
+from pipelines.kafka.messages import NO_TIMESTAMP
 from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.filesystem import locate, open_file, reading
 from pipelines.sources.files.reader import Chunk, read_split
@@ -182,6 +183,9 @@ class _Reader(BatchReader):
         modified = np.full(chunk.batch.num_rows, self._time, np.int64)
         times = self._source.windows.event_times(chunk.batch, modified)
         watermark = self._watermark.micros
+        stamps = None
+        if self._source.windows.field is not None:  # the time of the file says nothing of a record
+            stamps = np.where(times == NO_TIME, NO_TIMESTAMP, times // 1000)
         batch = SourceBatch(
             self._path,
             chunk.batch,
@@ -191,6 +195,7 @@ class _Reader(BatchReader):
             watermark,
             self._time,
             version=self._version,
+            timestamps=stamps,
         )
         return batch.timely(self._source.policy.latest())
 

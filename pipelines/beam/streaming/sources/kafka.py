@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from apache_beam.io.unbounded_source import CheckpointMark
-from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, TransientError
@@ -24,6 +24,7 @@ from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
+from pipelines.kafka.messages import NO_TIMESTAMP, deletes_among, envelope_of, headers_of
 from pipelines.records.bad_rows import BadRow
 
 __all__ = ["IdleConsumers", "KafkaSource", "PartitionRead"]
@@ -272,20 +273,38 @@ class _Reader(BatchReader):
 
     def _batch(self, number: int, messages: list[Any]) -> SourceBatch:
         name = f"{self._source.topic}/{number}"
+        stamps = np.array([message.timestamp()[1] for message in messages], np.int64)
+        ingested = int(_micros(stamps).max())
+        deletes: tuple[BadRow, ...] = ()
+        if deleted := deletes_among(messages):
+            deletes = tuple(_delete(name, messages[row]) for row in deleted)
+            live = np.delete(np.arange(len(messages)), deleted)
+            messages, stamps = [messages[row] for row in live], stamps[live]
         values = [message.value() for message in messages]
         offsets = np.array([message.offset() for message in messages], np.int64)
-        timestamps = _timestamps(messages)
         found = decode_columns(values, self._source.format, self._source.schema, self._decoder)
         rows = np.array(found.rows, np.int64)
         bad = tuple(
-            BadRow(name, int(offsets[row]), reason, values[row] or b"")
+            BadRow(name, int(offsets[row]), reason, values[row], envelope_of(messages[row]))
             for row, reason in sorted(found.bad.items())
         )
-        times = self._source.windows.event_times(found.batch, timestamps[rows])
-        keys = tuple(messages[row].key() for row in found.rows)
-        watermark, latest = self._watermark_micros, int(timestamps.max())
-        batch = SourceBatch(name, found.batch, offsets[rows], times, bad, watermark, latest, keys)
-        return batch.timely(self._source.policy.latest())
+        good = messages if len(rows) == len(messages) else [messages[row] for row in found.rows]
+        headers, unreadable = headers_of(good)
+        batch = SourceBatch(
+            name,
+            found.batch,
+            offsets[rows],
+            self._source.windows.event_times(found.batch, _micros(stamps[rows])),
+            bad,
+            self._watermark_micros,
+            ingested,
+            keys=tuple(message.key() for message in good),
+            values=tuple(message.value() for message in good),
+            headers=headers,
+            timestamps=stamps[rows],
+            deletes=deletes,
+        )
+        return batch.without(unreadable).timely(self._source.policy.latest())
 
     def get_checkpoint_mark(self) -> TopicRead:
         if self._consumer is not None:
@@ -301,13 +320,16 @@ class _Reader(BatchReader):
             _idle.drop(self._position, self._token)
 
 
-def _timestamps(messages: Sequence[Any]) -> NDArray[np.int64]:
-    """The timestamps of messages, microseconds since the epoch; 0 where there is none.
+def _micros(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The timestamps of messages in microseconds since the epoch; 0 where there is none.
 
     Any number may stand there: some producers write microseconds. Those that are no times are just outside of
     `EARLIEST` and `LATEST`.
     """
-    found = [message.timestamp() for message in messages]
-    millis = np.array([0 if kind == TIMESTAMP_NOT_AVAILABLE else time for kind, time in found], np.int64)
-    inside: NDArray[np.int64] = np.clip(millis, EARLIEST // 1000 - 1, LATEST // 1000 + 1) * 1000
+    known = np.where(stamps == NO_TIMESTAMP, 0, stamps)
+    inside: NDArray[np.int64] = np.clip(known, EARLIEST // 1000 - 1, LATEST // 1000 + 1) * 1000
     return inside
+
+
+def _delete(source: str, message: Any) -> BadRow:
+    return BadRow(source, message.offset(), "a delete: the value is null", None, envelope_of(message))

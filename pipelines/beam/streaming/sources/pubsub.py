@@ -23,7 +23,7 @@ from pipelines.beam.streaming.interfaces import Source
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
-from pipelines.records.bad_rows import BadRow
+from pipelines.records.bad_rows import BadRow, Envelope, Headers
 
 __all__ = ["PubSubSource"]
 
@@ -97,13 +97,35 @@ class PubSubSource(Source):
             )
         records = pa.record_batch([columns[name] for name in self.schema.names], schema=self.schema)
         timestamps = np.array([time for _, time in messages], np.int64)
+        headers = [_headers(message) for message, _ in messages]
         bad = tuple(
-            BadRow(source, int(numbers[row]), reason, values[row] or b"")
+            BadRow(
+                source,
+                int(numbers[row]),
+                reason,
+                values[row] or b"",
+                Envelope(None, headers[row], int(timestamps[row]) // 1000),
+            )
             for row, reason in sorted(found.bad.items())
         )
-        times = self.windows.event_times(records, timestamps[good])
-        batch = SourceBatch(source, records, numbers[good], times, bad, OPEN, int(timestamps.max()))
+        batch = SourceBatch(
+            source,
+            records,
+            numbers[good],
+            self.windows.event_times(records, timestamps[good]),
+            bad,
+            OPEN,
+            int(timestamps.max()),
+            values=tuple(values[row] for row in found.rows),
+            headers=tuple(headers[row] for row in found.rows),
+            timestamps=timestamps[good] // 1000,
+        )
         return batch.timely(self.policy.latest())
+
+
+def _headers(message: Any) -> Headers:
+    """The attributes of a message."""
+    return tuple((name, value.encode()) for name, value in (message.attributes or {}).items())
 
 
 class _Gather(beam.DoFn):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch, Windows, bad_batch, bad_rows
 from pipelines.beam.streaming.event_time import EARLIEST, NO_TIME, OPEN
-from pipelines.records.bad_rows import BadRow
+from pipelines.kafka.messages import NO_TIMESTAMP
+from pipelines.records.bad_rows import BadRow, Envelope
 
 SECOND = 10**6
 UNREAD = BadRow("a.jsonl", 99, "not JSON", b"oops\xff")
@@ -44,9 +45,7 @@ def test_late_rows_are_taken_while_their_window_waits_for_them():
     [(micros, part)] = windows.slices(batch([3], 15 * SECOND))
     assert micros == 15 * SECOND
     assert good(part) == []
-    assert part.bad.to_pylist() == [
-        {"source": "a.jsonl", "row": 1, "reason": "too late: its window is closed", "record": b'{"id":0}'}
-    ]
+    assert bad_rows([part.bad]) == [BadRow("a.jsonl", 1, "too late: its window is closed", b'{"id":0}')]
 
 
 def test_untimely_records_are_bad_rows_and_do_not_count_as_the_latest():
@@ -101,7 +100,10 @@ def test_the_time_of_a_record_is_that_of_its_field_or_its_sources():
 
 def test_bad_rows_travel_and_are_there_once():
     other = BadRow("b.jsonl", 1, "why", b"")
-    assert bad_rows([bad_batch([other, UNREAD]), bad_batch([]), bad_batch([UNREAD])]) == [UNREAD, other]
+    message = BadRow("topic/0", 7, "why", None, Envelope(b"k", (("h", b"\xff"), ("h", None)), -7))
+    plain = BadRow("topic/0", 8, "why", b"x", Envelope())
+    sent = [bad_batch([other, UNREAD]), bad_batch([]), bad_batch([UNREAD, plain, message])]
+    assert bad_rows(sent) == [UNREAD, other, message, plain]
 
 
 @given(
@@ -120,3 +122,27 @@ def test_every_row_is_somewhere_once_and_in_its_window(times, size, lateness, wa
             assert start <= times[i] < start + size
         seen += [*good(part), *(row - 1 for row in part.bad["row"].to_pylist())]
     assert sorted(seen) == list(range(len(times)))
+
+
+def test_bad_rows_of_messages_are_as_the_messages_came():
+    records = pa.record_batch({"id": [1, 2]})
+    whole = SourceBatch(
+        "topic/0",
+        records,
+        np.array([7, 8]),
+        np.array([0, 0]),
+        (),
+        OPEN,
+        0,
+        (b"a", None),
+        values=(b'{"id": 1, "more": 2}', b'{"id":2}'),
+        headers=((("h", b"x"),), ()),
+        timestamps=np.array([5, NO_TIMESTAMP]),
+    )
+    rest = whole.without({0: "why"})
+    assert rest.bad == (
+        BadRow("topic/0", 7, "why", b'{"id": 1, "more": 2}', Envelope(b"a", (("h", b"x"),), 5)),
+    )
+    assert (rest.records.to_pylist(), rest.rows.tolist(), rest.keys) == ([{"id": 2}], [8], (None,))
+    assert rest.bad_row(0, "why") == BadRow("topic/0", 8, "why", b'{"id":2}', Envelope())
+    assert whole.without({}) is whole

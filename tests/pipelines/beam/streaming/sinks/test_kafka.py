@@ -1,10 +1,12 @@
 """The output `kafka:TOPIC` on a real broker, in this process; on engines it is tested in `tests/engines`."""
 
 import json
+import time
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from patience import wait_for
 from topics import read_topic, unique, values_of, write_topic
@@ -127,3 +129,108 @@ def test_a_bundle_whose_messages_do_not_arrive_fails(kafka, topics, model):
         send.finish_bundle()
     reader.close()
     assert read_topic(kafka.address, topics[1]) == []
+
+
+NOW = round(1000 * time.time()) - 3_600_000
+
+
+@pytest.fixture
+def changes(kafka, topics):
+    """Records and deletes of three keys, with headers and times, and two bad records."""
+    messages = [
+        (
+            f"k{i % 3}",
+            None if i % 4 == 1 else json.dumps({"id": i, "text": f"disk full {i}"}),
+            [("n", b"%d" % i)],
+            NOW + i,
+        )
+        for i in range(60)
+    ]
+    bad = [(None, None, [("n", b"60")], NOW + 60), ("k", '{"id": 61, "more": 1}', [("n", b"61")], NOW + 61)]
+    write_topic(kafka.address, topics[0], [*messages, *bad])
+    return messages
+
+
+def by_number(messages):
+    return {int(dict(one.headers())["n"]): one for one in messages}
+
+
+def test_deletes_keys_headers_and_times_are_kept_in_messages_and_letters(changes, stream, kafka, topics):
+    stream()
+    found = read_topic(kafka.address, topics[1])
+    assert sorted(by_number(found)) == list(range(60))
+    for i, one in by_number(found).items():
+        assert (one.key().decode(), one.timestamp()[1]) == (f"k{i % 3}", NOW + i)
+        assert (one.value() is None) == (i % 4 == 1)
+    for key in {one.key() for one in found}:
+        own = [int(dict(one.headers())["n"]) for one in found if one.key() == key]
+        assert own == sorted(own)
+    letters = by_number(read_topic(kafka.address, topics[2]))
+    told = {i: (one.key(), one.value(), one.timestamp()[1]) for i, one in letters.items()}
+    assert told == {60: (None, None, NOW + 60), 61: (b"k", b'{"id": 61, "more": 1}', NOW + 61)}
+    assert len(changes) == 60
+
+
+def test_deletes_may_be_letters_in_a_folder(changes, stream, kafka, topics, tmp_path, letters):
+    stream("--tombstones", "dead-letter", letters=f"files:{tmp_path / 'bad'}")
+    assert all(one.value() is not None for one in read_topic(kafka.address, topics[1]))
+    deleted = [one for one in letters(tmp_path / "bad") if one["reason"] == "a delete: the value is null"]
+    assert sorted(int(one["headers"][0][1]) for one in deleted) == [i for i in range(60) if i % 4 == 1]
+    for one in deleted:
+        i = int(one["headers"][0][1])
+        assert (one["record"], one["key"], one["timestamp"]) == (None, f"k{i % 3}", NOW + i)
+    assert len(changes) == 60
+
+
+@pytest.mark.parametrize("columns", [True, False])
+def test_deletes_in_windows(columns, changes, millstream, kafka, topics, tmp_path, model, letters):
+    out = tmp_path / "out"
+    more = ["--delete-columns"] if columns else []
+    source = ("--input", f"kafka:{topics[0]}", "--brokers", kafka.address, "--stop-at-end", "--readers", "1")
+    ended = millstream("stream", "--model", model, *source, "--output", f"parquet:{out}", *more)
+    assert ended.code == 0, ended.err
+    rows = pa.concat_tables([pq.read_table(file) for file in out.glob("*.parquet")]).to_pylist()
+    dead = {int(one["headers"][0][1]): one for one in letters(out)}
+    deleted = {i for i in range(60) if i % 4 == 1}
+    assert {row["id"] for row in rows} - {None} == set(range(60)) - deleted
+    if columns:
+        assert sorted(dead) == [60, 61]
+        gone = [row for row in rows if row["deleted"]]
+        assert len(gone) == len(deleted)
+        assert all(row["id"] is row["embedding"] is None for row in gone)
+        assert {row["message_key"] for row in rows} == {b"k0", b"k1", b"k2"}
+    else:
+        assert set(dead) == deleted | {60, 61}
+        assert all("--delete-columns" in dead[i]["reason"] for i in deleted)
+    assert (dead[61]["key"], dead[61]["record"]) == ("k", '{"id": 61, "more": 1}')
+    assert (dead[60]["key"], dead[60]["record"], dead[60]["timestamp"]) == (None, None, NOW + 60)
+    assert len(changes) == 60
+
+
+def test_times_that_the_topic_does_not_accept_stop_nothing(stream, kafka, topics, encoder):
+    free = {"message_timestamp_after_max_ms": str(2**63 - 1)}
+    topics[0] = kafka.create_topic(unique("free"), 1, **free)
+    times = [1, -5, -(2**62), NOW]
+    write_topic(
+        kafka.address,
+        topics[0],
+        [("k", f'{{"id": {i}, "text": "a"}}', None, at) for i, at in enumerate(times)],
+    )
+    stream("--event-time", "id", "--max-ahead", "1h")
+    found = {json.loads(one.value())["id"]: one for one in read_topic(kafka.address, topics[1])}
+    assert {i: one.timestamp()[1] for i, one in found.items()} == dict(enumerate(times))
+    assert encoder.dim
+
+
+def test_records_of_files_have_their_event_time(millstream, kafka, topics, tmp_path, model):
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "a", "at": {NOW}}}\n{{"text": "b", "at": null}}\n')
+    own = ("--model", model, "--input", f"files:{tmp_path / 'a.jsonl'}", "--brokers", kafka.address)
+    more = ("--output", f"kafka:{topics[1]}", "--dead-letters", f"files:{tmp_path}/bad", "--stop-at-end")
+    before = round(1000 * time.time())
+    ended = millstream("stream", *own, *more, "--event-time", "at")
+    assert ended.code == 0, ended.err
+    times = {
+        json.loads(one.value())["text"]: one.timestamp()[1] for one in read_topic(kafka.address, topics[1])
+    }
+    assert times["a"] == NOW
+    assert times["b"] >= before

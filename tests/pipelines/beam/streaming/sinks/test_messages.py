@@ -1,7 +1,7 @@
 """Batches as messages: values, keys, ids, and what no message is made of."""
 
-import dataclasses
 import json
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -16,7 +16,8 @@ from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich.columns import score_columns
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
-from pipelines.records.bad_rows import BadRow
+from pipelines.kafka.messages import NO_TIMESTAMP
+from pipelines.records.bad_rows import BadRow, Envelope
 from pipelines.records.template import TextTemplate
 
 TEXTS = ["login failed", None, "disk full"]
@@ -130,7 +131,7 @@ def test_messages_carry_the_scores_of_heads(kind, headed, score_names):
 def test_a_record_that_cannot_be_a_message_is_a_bad_row(make, kind):
     records = batch(["a", "b", "c"]).records
     times = pa.array([0, 1_764_000_000_000_000_000, 1], pa.timestamp("us", "UTC"))
-    strange = dataclasses.replace(batch(["a", "b", "c"]), records=records.append_column("at", times))
+    strange = replace(batch(["a", "b", "c"]), records=records.append_column("at", times))
     made, bad = make(strange, keep=("id", "at"), format=kind)
     if kind == "arrow":  # which holds such a time
         [message] = made
@@ -140,3 +141,91 @@ def test_a_record_that_cannot_be_a_message_is_a_bad_row(make, kind):
     assert [one.row for one in bad] == [101]
     assert "out of range" in bad[0].reason
     assert json.loads(bad[0].record) == {"id": 1, "text": "b", "at": times[1].value}
+
+
+DELETES = tuple(
+    BadRow("events/0", row, "a delete: the value is null", None, Envelope(b"k", (("h", b"x"),), 1000 + row))
+    for row in (99, 101)
+)
+
+
+def with_deletes(**changes):
+    stamps = np.array([5, NO_TIMESTAMP, 7])
+    return replace(
+        batch(["login", "disk", "full"], keys=(b"a", b"b", b"c")),
+        rows=np.array([100, 102, 103]),
+        timestamps=stamps,
+        headers=((), (("t", b"1"),), ()),
+        deletes=DELETES,
+        **changes,
+    )
+
+
+def test_deletes_are_messages_without_a_value_in_their_place(make):
+    made, bad = make(with_deletes())
+    assert bad == []
+    assert [(one.id, one.value is None) for one in made] == [
+        ("events/0:99", True),
+        ("events/0:100", False),
+        ("events/0:101", True),
+        ("events/0:102", False),
+        ("events/0:103", False),
+    ]
+    assert [(one.key, one.headers, one.timestamp) for one in made] == [
+        (b"k", (("h", b"x"),), 1099),
+        (b"a", (), 5),
+        (b"k", (("h", b"x"),), 1101),
+        (b"b", (("t", b"1"),), NO_TIMESTAMP),
+        (b"c", (), 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"tombstones": "drop"}, None),
+        ({"tombstones": "dead-letter"}, "a delete: the value is null"),
+        ({"format": "arrow"}, "Arrow messages hold it with --delete-columns alone"),
+        ({"null_values": False}, "Pub/Sub has no null values"),
+        ({"key": TextTemplate.parse("user {id}")}, "no key can be made of it with --key"),
+    ],
+)
+def test_deletes_that_are_not_passed_on_are_dropped_or_letters_as_they_came(make, changes, reason):
+    made, bad = make(with_deletes(), **changes)
+    assert all(one.value is not None for one in made)
+    assert [(one.row, one.record, one.envelope) for one in bad] == [
+        (one.row, None, one.envelope) for one in (DELETES if reason else ())
+    ]
+    assert all(one.reason.endswith(reason) for one in bad)
+
+
+def test_a_delete_that_is_too_large_is_a_bad_row(make):
+    large = replace(DELETES[0], envelope=Envelope(b"k" * 5000))
+    made, bad = make(replace(with_deletes(), deletes=(large,)), max_bytes=4000)
+    assert (len(made), [one.row for one in bad]) == (3, [99])
+    assert "the topic accepts 4,000" in bad[0].reason
+
+
+def test_keys_and_headers_count(make):
+    made, bad = make(batch(["login"], keys=(b"k" * 5000,)), max_bytes=4000)
+    assert (made, [one.row for one in bad]) == ([], [100])
+
+
+def test_deletes_are_rows_of_arrow_messages_with_their_columns(make, encoder):
+    [one], bad = make(with_deletes(), format="arrow", delete_columns=True)
+    table = pa.ipc.open_stream(one.value).read_all()
+    assert bad == []
+    assert table["_millstream_row"].to_pylist() == [99, 100, 101, 102, 103]
+    assert table["deleted"].to_pylist() == [True, False, True, False, False]
+    assert table["message_key"].to_pylist() == [b"k", b"a", b"k", b"b", b"c"]
+    vectors = encoder.encode(["login", "disk", "full"]).tolist()
+    assert table["embedding"].to_pylist() == [None, vectors[0], None, *vectors[1:]]
+    assert one.timestamp == 1101
+
+
+def test_a_record_without_text_among_deletes_is_a_bad_row(make):
+    whole = with_deletes()
+    records = whole.records.set_column(1, "text", pa.array(["login", None, "full"]))
+    [one], [bad] = make(replace(whole, records=records), format="arrow", delete_columns=True)
+    assert (bad.row, bad.reason) == (102, "the text is null: text")
+    assert pa.ipc.open_stream(one.value).read_all()["_millstream_row"].to_pylist() == [99, 100, 101, 103]

@@ -4,7 +4,7 @@ Parsers round them in silence. A double holds a number if it becomes the same nu
 with as many digits: all numbers of up to 15 digits do, and all that programs write from doubles.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,15 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 from numpy.typing import NDArray
 
-__all__ = ["fits_double", "has_floats", "inner_types", "large_numbers", "long_numbers", "rounded"]
+__all__ = [
+    "fits_double",
+    "has_floats",
+    "inner_types",
+    "large_numbers",
+    "long_numbers",
+    "not_finite",
+    "rounded",
+]
 
 _WHOLE = 2.0**53  # up to here a double holds every whole number
 _SHOWN = 60  # characters of a number in a reason
@@ -63,16 +71,27 @@ def inner_types(kind: pa.DataType) -> list[pa.DataType]:
 
 def large_numbers(values: pa.Array) -> NDArray[np.int64]:
     """The rows with floats so large that a double does not hold every whole number of this size."""
+    return _rows(values, lambda numbers: (np.abs(numbers) >= _WHOLE) & np.isfinite(numbers))
+
+
+def not_finite(values: pa.Array) -> NDArray[np.int64]:
+    """The rows with NaN or infinity, which JSON does not have."""
+    return _rows(values, lambda numbers: ~np.isfinite(numbers))
+
+
+def _rows(values: pa.Array, wanted: Callable[[NDArray[Any]], NDArray[np.bool_]]) -> NDArray[np.int64]:
+    """The rows with a wanted float at any depth."""
     kind = values.type
     if pt.is_floating(kind):
-        size = np.abs(values.to_numpy(zero_copy_only=False))
-        return np.flatnonzero((size >= _WHOLE) & np.isfinite(size))
+        return np.flatnonzero(wanted(pc.fill_null(values, 0).to_numpy(zero_copy_only=False)))
     if pt.is_struct(kind):
-        found = [large_numbers(child) for child in values.flatten() if has_floats([child.type])]
+        found = [_rows(child, wanted) for child in values.flatten() if has_floats([child.type])]
         return np.unique(np.concatenate([np.empty(0, np.int64), *found]))
+    if pt.is_map(kind):
+        return _rows(values.cast(pa.list_(pa.struct([kind.key_field, kind.item_field]))), wanted)
     if pt.is_nested(kind) and has_floats([kind]):
         rows = pc.list_parent_indices(values).to_numpy()
-        return np.unique(rows[large_numbers(pc.list_flatten(values))])
+        return np.unique(rows[_rows(pc.list_flatten(values), wanted)])
     return np.empty(0, np.int64)
 
 

@@ -1,6 +1,7 @@
 """JSON objects that decoders change in silence: keys appear twice, or a double does not hold a number."""
 
 import json
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from pipelines.formats.json_numbers import fits_double, long_numbers
 from pipelines.records.bad_rows import one_line
 
-__all__ = ["careful_decode", "suspicious"]
+__all__ = ["careful_decode", "not_json", "suspicious"]
 
 _CHUNK = 1 << 18  # fits a core's cache
 _COLON, _QUOTE, _SPACE = map(np.uint8, b':" ')
@@ -43,6 +44,31 @@ def _n_keys(data: bytes) -> int:
         colons = here[start : start + _CHUNK] == _COLON
         n_keys += int(np.count_nonzero(colons & ((left == _QUOTE) | (left <= _SPACE))))
     return n_keys
+
+
+def not_json(record: dict[str, Any], fields: Sequence[str] | None = None) -> str | None:
+    """Which field of a record JSON does not have, or None.
+
+    Args:
+        record: from another format.
+        fields: those to look at, or None for all.
+    """
+    for name in record if fields is None else fields:
+        if (number := _not_finite(record.get(name))) is not None:
+            return (
+                f"field {name!r} is {number}, which JSON does not have: leave it out or write another format"
+            )
+    return None
+
+
+def _not_finite(value: Any) -> float | None:
+    if type(value) is float:
+        return None if math.isfinite(value) else value
+    if type(value) is dict:
+        value = list(value.values())
+    if type(value) is not list:
+        return None
+    return next((found for one in value if (found := _not_finite(one)) is not None), None)
 
 
 def careful_decode(value: bytes, *, as_written: bool) -> dict[str, Any] | str:

@@ -4,6 +4,7 @@ Dictionaries keep all fields, for outputs that carry any; columns have one schem
 A bad value is reported with the reason and does not affect the others.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -167,8 +168,11 @@ def _field(record: dict[str, Any], name: str) -> Any:
 def _text(value: Any) -> str | None:
     if value is None or type(value) is str:
         return value
-    if type(value) is float and value.is_integer() and abs(value) < _EXACT_INTEGERS:
-        return str(int(value))
+    if type(value) is float:
+        if not math.isfinite(value):
+            return None  # as in JSON
+        if value.is_integer() and abs(value) < _EXACT_INTEGERS:
+            return str(int(value))
     text = msgspec.json.encode(value).decode()
     return msgspec.json.decode(text, type=str) if text.startswith('"') else text  # times, decimals, bytes
 

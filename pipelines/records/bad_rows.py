@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import pyarrow as pa
 
+from pipelines.records.python_values import python_value
+
 __all__ = ["ID", "BadRow", "DeadLetter", "Envelope", "Headers", "Stage", "fields_of", "one_line", "record_of"]
 
 ID = "millstream_id"
@@ -77,19 +79,15 @@ def fields_of(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
 
 
 def _value(scalar: pa.Scalar) -> Any:
-    """A value in Python; text that is not UTF-8 is escaped, a time that Python cannot hold is a number."""
+    """A value in Python; text that is not UTF-8 is escaped."""
     try:
-        return scalar.as_py()
+        return python_value(scalar)
     except UnicodeDecodeError:
         if isinstance(scalar, pa.StringScalar):
             return scalar.as_buffer().to_pybytes().decode("utf-8", "backslashreplace")
         return "not UTF-8"
     except (ValueError, OverflowError):
-        if isinstance(scalar, pa.StructScalar):
-            return {name: _value(inner) for name, inner in scalar.items()}
-        if isinstance(scalar, pa.ListScalar | pa.LargeListScalar | pa.FixedSizeListScalar):
-            return [_value(inner) for inner in scalar]
-        return getattr(scalar, "value", f"a value of {scalar.type} that Python cannot hold")
+        return f"a value of {scalar.type} that Python cannot hold"
 
 
 class DeadLetter(NamedTuple):

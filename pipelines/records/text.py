@@ -1,5 +1,9 @@
 """Values of any Arrow type as text, column by column."""
 
+from collections.abc import Callable
+from uuid import UUID
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -13,6 +17,8 @@ _SHORT_ESCAPES = {"\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t
 
 def as_text(values: pa.Array) -> pa.StringArray | pa.LargeStringArray:
     """Each value as text, null as null; strings are not copied."""
+    if (text := _extension_text(values)) is not None:
+        return text
     values = _plain(values)
     kind = values.type
     if pt.is_string(kind) or pt.is_large_string(kind):
@@ -31,14 +37,13 @@ def as_text(values: pa.Array) -> pa.StringArray | pa.LargeStringArray:
 
 def json_text(values: pa.Array) -> pa.StringArray:
     """Each value as JSON; a null value stays null, nulls inside it become `null`."""
+    if (text := _extension_text(values)) is not None:
+        return text if isinstance(values, pa.Bool8Array) else _quoted(text)
     values = _plain(values)
     kind = values.type
-    if pt.is_struct(kind):
-        return _objects(values)
-    if pt.is_map(kind):
-        return _maps(values)
-    if _is_nested(kind):
-        return _lists(values)
+    for is_kind, json_of in _NESTED:
+        if is_kind(kind):
+            return json_of(values)
     text = as_text(values).cast(pa.string())
     if (
         pt.is_null(kind)
@@ -49,6 +54,19 @@ def json_text(values: pa.Array) -> pa.StringArray:
     ):
         return text
     return _quoted(text)
+
+
+def _extension_text(values: pa.Array) -> pa.Array | None:
+    """The text of values whose storage would say something else."""
+    if isinstance(values, pa.UuidArray):
+        return _uuids(values.storage)
+    return pc.not_equal(values.storage, 0).cast(pa.string()) if isinstance(values, pa.Bool8Array) else None
+
+
+def _uuids(values: pa.Array) -> pa.StringArray:
+    """`(n,)` fixed-size binary of 16 bytes as UUIDs."""
+    texts = [None if value is None else str(UUID(bytes=value)) for value in values.to_pylist()]
+    return pa.array(texts, pa.string())
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -72,11 +90,49 @@ def _scalar_text(values: pa.Array) -> pa.Array:
         return _floats(values)
     if pt.is_timestamp(kind):
         text = values.cast(pa.int64()).cast(pa.timestamp(kind.unit)).cast(pa.string())  # in UTC
-        text = pc.replace_substring(_whole_seconds(text), " ", "T")
+        text = pc.replace_substring(_whole_seconds(_far(text, values)), " ", "T")
         return text if kind.tz is None else pc.binary_join_element_wise(text, "Z", "")
-    if pt.is_time(kind):
-        return _whole_seconds(values.cast(pa.string()))
-    return values.cast(pa.string())
+    if pt.is_date(kind):
+        return _far(values.cast(pa.string()), values)
+    if pt.is_duration(kind):
+        return pa.array([_duration(n, kind.unit) for n in values.cast(pa.int64()).to_pylist()], pa.string())
+    if pt.is_interval(kind):
+        return pa.array([_interval(value) for value in values.to_pylist()], pa.string())
+    text = values.cast(pa.string())
+    return _whole_seconds(text) if pt.is_time(kind) else text
+
+
+def _far(text: pa.Array, values: pa.Array) -> pa.Array:
+    """`text` with the dates and times that Arrow does not write: those of years beyond 32767."""
+    far = pc.fill_null(pc.starts_with(text, "<"), False)
+    if not pc.any(far).as_py():
+        return text
+    kind = values.type
+    unit = kind.unit if pt.is_timestamp(kind) else "D" if pt.is_date32(kind) else "ms"
+    numbers = values.filter(far).cast(pa.int32() if pt.is_date32(kind) else pa.int64()).to_numpy()
+    written = np.datetime_as_string(numbers.astype(np.int64).astype(f"datetime64[{unit}]"))
+    return pc.replace_with_mask(text, far, pa.array(written.tolist(), pa.string()))
+
+
+_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+
+
+def _duration(number: int | None, unit: str) -> str | None:
+    """A duration in ISO 8601, as in PT1.5S."""
+    if number is None:
+        return None
+    whole, part = divmod(abs(number), 10 ** _DIGITS[unit])
+    fraction = f"{part:0{_DIGITS[unit]}d}".rstrip("0") if part else ""
+    return f"{'-' if number < 0 else ''}PT{whole}{'.' * bool(fraction)}{fraction}S"
+
+
+def _interval(value: tuple[int, int, int] | None) -> str | None:
+    """Months, days and nanoseconds in ISO 8601, as in P1M2DT3S."""
+    if value is None:
+        return None
+    months, days, nanoseconds = value
+    seconds = (_duration(abs(nanoseconds), "ns") or "").removeprefix("PT")
+    return f"P{months}M{days}DT{'-' if nanoseconds < 0 else ''}{seconds}"
 
 
 def _whole_seconds(text: pa.Array) -> pa.Array:
@@ -141,6 +197,14 @@ def _maps(values: pa.MapArray) -> pa.Array:
     return _joined(entries, pc.binary_join_element_wise(keys, items, ":"), "{", "}")
 
 
+def _unions(values: pa.UnionArray) -> pa.Array:
+    """The JSON of the one value that each row has, row by row: no kernel takes unions, which are rare."""
+    chosen = [scalar.value for scalar in values]
+    return pa.array(
+        [json_text(pa.repeat(one, 1))[0].as_py() if one.is_valid else None for one in chosen], pa.string()
+    )
+
+
 def _joined(lists: pa.Array, items: pa.Array, opening: str, closing: str) -> pa.Array:
     """Join `items`, the concatenated texts of all lists' items, list by list."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).cast(pa.int64())
@@ -148,3 +212,11 @@ def _joined(lists: pa.Array, items: pa.Array, opening: str, closing: str) -> pa.
     joined = pc.binary_join(pa.ListArray.from_arrays(offsets, items), ",")
     texts = pc.binary_join_element_wise(opening, joined, closing, "")
     return pc.if_else(lists.is_valid(), texts, pa.scalar(None, pa.string()))
+
+
+_NESTED: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Array]], ...] = (
+    (pt.is_struct, _objects),
+    (pt.is_map, _maps),
+    (pt.is_union, _unions),
+    (pt.is_nested, _lists),
+)

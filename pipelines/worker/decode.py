@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipelines.enrich.enrichment import EnrichedBatch, Enrichment
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats.json import JsonDecoder
+from pipelines.formats.json_objects import not_json
 from pipelines.formats.messages import Value, decode_columns, decode_objects, object_columns, text_columns
 from pipelines.formats.schema_registry import FramedDecoder
 from pipelines.records.bad_rows import DeadLetter
@@ -66,7 +67,7 @@ class PlainValues:
         self._kind = plan.plain_format
         self._fields = plan.template.fields
         self._needs_objects = plan.needs_objects
-        self._as_written = plan.settings.format == "json"
+        self._as_written = plan.settings.format != "msgpack"
         self._schema = schema
         self._kept = [] if schema is None else list(kept_columns(plan, schema))
         self._has_texts = schema is not None and all(
@@ -107,12 +108,18 @@ class RegistryValues:
     def __init__(self, plan: Plan, schema: pa.Schema | None, decode: FramedDecoder) -> None:
         self._decode = decode
         self._fields = plan.template.fields
+        self._writes_json, self._kept = plan.settings.format == "json" and plan.needs_objects, plan.fields
         self._columns: pa.Schema | None = None
         if schema is not None and (kept := kept_columns(plan, schema)):
             self._columns = pa.schema([schema.field(name) for name in kept])
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
         records, good, reasons = self._decode(values)
+        if self._writes_json:
+            bad = {i: why for i, one in enumerate(records) if (why := not_json(one, self._kept))}
+            reasons |= {good[i]: why for i, why in bad.items()}
+            good = [row for i, row in enumerate(good) if i not in bad]
+            records = [one for i, one in enumerate(records) if i not in bad]
         rows, columns = np.array(good, np.int64), None
         if self._columns is not None:
             columns, fit, misfits = object_columns(records, self._columns)

@@ -17,6 +17,7 @@ import msgspec
 import pyarrow as pa
 from fastavro import _read_py  # the one reader that limits the depth; it has no public name
 
+from pipelines.formats.avro.logical_types import CHECKED, PREFIX
 from pipelines.formats.avro.types import field_types
 from pipelines.formats.schema_registry import HEADER, FieldTypes, Schema, SchemaError, check_columns
 from pipelines.records.bad_rows import one_line
@@ -48,29 +49,33 @@ def parsed(schema: Schema) -> tuple[_Parsed, _Names]:
     return found, names
 
 
-def _with_text_ids(schema: Schema) -> Schema:
-    """The schema with UUIDs that are plain text."""
-    parts = {name: _plain(part) for name, part in schema.parts.items()}
-    return schema._replace(text=_plain(schema.text), parts=parts)
+def _readable(schema: Schema) -> Schema:
+    """The schema with UUIDs that are plain text, and with logical types whose values are checked."""
+    parts = {name: _checked(part) for name, part in schema.parts.items()}
+    return schema._replace(text=_checked(schema.text), parts=parts)
 
 
-def _plain(text: str) -> str:
-    if '"uuid"' not in text:
+def _checked(text: str) -> str:
+    if not any(f'"{name}"' in text for name in ("uuid", *CHECKED)):
         return text
     try:
-        return msgspec.json.encode(_without_uuid(msgspec.json.decode(text))).decode()
+        return msgspec.json.encode(_renamed(msgspec.json.decode(text))).decode()
     except msgspec.MsgspecError:
         return text  # `parsed` reports it
 
 
-def _without_uuid(schema: Any) -> Any:
+def _renamed(schema: Any) -> Any:
     if isinstance(schema, list):
-        return [_without_uuid(one) for one in schema]
+        return [_renamed(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    if (schema.get("type"), schema.get("logicalType")) == ("string", "uuid"):
+    kind, logical = schema.get("type"), schema.get("logicalType")
+    if (kind, logical) == ("string", "uuid"):
         return "string"
-    return {key: _without_uuid(value) for key, value in schema.items()}
+    made = {key: _renamed(value) for key, value in schema.items()}
+    if isinstance(kind, str) and kind in CHECKED.get(str(logical), ()):
+        made["logicalType"] = PREFIX + str(logical)
+    return made
 
 
 class AvroReader:
@@ -85,8 +90,8 @@ class AvroReader:
     """
 
     def __init__(self, schema: Schema, columns: pa.Schema | None = None) -> None:
-        self._parsed, names = parsed(_with_text_ids(schema))
-        self._fields = field_types(self._parsed, names)
+        self._fields = field_types(*parsed(schema))
+        self._parsed, names = parsed(_readable(schema))
         check_columns(self._fields, columns)
         if is_unbounded(self._parsed, names):
             raise SchemaError("it has arrays of items without bytes, which could be of any length")
@@ -125,7 +130,7 @@ class AvroSlices:
     """
 
     def __init__(self, schema: Schema, keep: Collection[str]) -> None:
-        schema = _with_text_ids(schema)
+        schema = _readable(schema)
         found, names = parsed(schema)
         self._read = _reader_of(found, names)
         # Each run uses the names that the runs before it define.

@@ -1,7 +1,7 @@
 """Protobuf messages as dictionaries, with the field names of the schema.
 
     enum                                 its name, or its number as text where the schema has no name for it
-    google.protobuf.Timestamp            `datetime`, in UTC
+    google.protobuf.Timestamp            `datetime`, in UTC; text if it has nanoseconds
     google.protobuf.Duration             text, as in 1.5s
     google.protobuf.…Value               the value, or null
     google.protobuf.Struct, ListValue    an object, a list
@@ -12,7 +12,7 @@ Unlike in Protobuf's own JSON, 64-bit numbers are numbers, and bytes stay bytes.
 """
 
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -124,13 +124,18 @@ def _decimal_text(message: Any) -> str:
     return format(Decimal((sign, digits, -message.scale)), "f")
 
 
+def _time(message: Any) -> datetime | str:
+    text: str = message.ToJsonString() if message.nanos % 1000 else ""
+    return text or message.ToDatetime(tzinfo=UTC)
+
+
 def _plain(message: Any) -> Any:
     return json_format.MessageToDict(message)
 
 
 _ANY_JSON = "values of any kind"
 _SPECIAL: dict[str, tuple[Convert, pa.DataType | str]] = {
-    "google.protobuf.Timestamp": (lambda m: m.ToDatetime(tzinfo=UTC), pa.timestamp("us", "UTC")),
+    "google.protobuf.Timestamp": (_time, pa.timestamp("us", "UTC")),
     "google.protobuf.Duration": (lambda m: m.ToJsonString(), pa.string()),
     "google.protobuf.Struct": (_plain, _ANY_JSON),
     "google.protobuf.ListValue": (_plain, _ANY_JSON),

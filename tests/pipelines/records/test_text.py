@@ -15,6 +15,7 @@ from pipelines.records.text import as_text, json_text
 UTC = dt.UTC
 NS_PARIS = pa.timestamp("ns", "Europe/Paris")
 MAP = pa.map_(pa.string(), pa.int64())
+CODES = pa.array([0, 1], pa.int8())
 NOON = dt.datetime(2026, 1, 2, 12, 0, 5, tzinfo=UTC)
 
 
@@ -45,6 +46,17 @@ NOON = dt.datetime(2026, 1, 2, 12, 0, 5, tzinfo=UTC)
         (pa.array([{}, None], pa.struct([])), ["{}", None]),
         (pa.nulls(2), [None, None]),
         (pa.array([[float("nan")]]), ["[null]"]),
+        (pa.array([2**31 - 1, -(2**31)], pa.int32()).cast(pa.date32()), ["5881580-07-11", "-5877641-06-23"]),
+        (pa.array([2**62, None], pa.timestamp("us", "UTC")), ["148108-07-06T14:00:27.387904Z", None]),
+        (pa.array([-62_135_596_800], pa.timestamp("s")), ["0001-01-01T00:00:00"]),
+        (pa.array([1500, -1, None], pa.duration("ms")), ["PT1.5S", "-PT0.001S", None]),
+        (pa.array([(14, 3, -500_000_000), None], pa.month_day_nano_interval()), ["P14M3DT-0.5S", None]),
+        (pa.array([bytes(15) + b"\x07", None], pa.binary(16)).cast(pa.uuid()),
+         ["00000000-0000-0000-0000-000000000007", None]),
+        (pa.array([1, 0, None], pa.int8()).cast(pa.bool8()), ["true", "false", None]),
+        (pa.UnionArray.from_sparse(CODES, [pa.array([1, 2]), pa.array(["a", "b"])]), ["1", '"b"']),
+        (pa.UnionArray.from_dense(CODES, pa.array([0, 0], pa.int32()), [pa.array([1]), pa.array(["b"])]),
+         ["1", '"b"']),
     ],
 )  # fmt: skip
 def test_values_as_text(values, texts):

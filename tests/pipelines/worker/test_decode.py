@@ -1,5 +1,6 @@
 """Values become records with vectors: good and bad ones keep their places."""
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,6 +8,7 @@ from plans import plan_of
 
 from encoder.errors import ConfigurationError
 from pipelines.enrich.model_follower import FollowedModel
+from pipelines.sinks.kafka import record_encoder
 from pipelines.worker.columns import fields_seen, output_schema
 from pipelines.worker.decode import PlainValues, RecordDecoder
 
@@ -125,3 +127,15 @@ def test_a_struct_of_the_sample_that_lacks_a_field_of_the_text_does_not_hide_it(
     schema = output_schema(chosen, fields_seen(chosen, [b'{"user":{"name":"al"}}']))
     made = decoder_of(chosen, schema)([b'{"user":{"name":"bo","city":"rome"}}'], followed)
     assert np.array_equal(made.batch["embedding"].flatten().to_numpy(), encoder.encode(["bo rome"])[0])
+
+
+@pytest.mark.parametrize("kind", ["json", "msgpack"])
+def test_json_numbers_stay_as_written_or_are_letters(kind, followed):
+    values = [b'{"text":"paid","x":0.12345678901234567890}', b'{"text":"paid","x":0.5}']
+    made = decoder_of(plan_of("topic:a", format=kind), None)(values, followed)
+    messages = record_encoder(kind, ["x"])(made.records, made.batch["embedding"], made.label)
+    if kind == "json":
+        assert messages[0].startswith(b'{"x":0.12345678901234567890,')
+    else:
+        assert [one.row for one in made.letters] == [0]
+        assert msgspec.msgpack.decode(messages[0])["x"] == 0.5

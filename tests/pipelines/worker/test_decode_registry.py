@@ -102,6 +102,24 @@ def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, mock, follo
         assert row == {**RECORD, "model_version": "tiny@7"}
 
 
+@pytest.mark.parametrize(("kind", "fields"), [("json", None), ("json", "id"), ("msgpack", None)])
+def test_a_number_that_json_does_not_have_is_a_letter(kind, fields, mock, followed):
+    measured = {**PAID, "fields": [*FIELDS, {"name": "x", "type": {"type": "array", "items": "double"}}]}
+    number = mock.add("in-value", measured)
+    values = [
+        encoded(number, measured, {**RECORD, "x": [0.5, x]}) for x in (1.0, float("nan"), float("-inf"))
+    ]
+    make, _ = maker_of(avro_plan("topic:a", format=kind, fields=fields), mock)
+    made = make(values, followed)
+    if kind == "msgpack" or fields:
+        assert not made.letters
+        return
+    assert made.rows.tolist() == [0]
+    assert [letter.reason.split(":")[0] for letter in made.letters] == [
+        "field 'x' is nan, which JSON does not have", "field 'x' is -inf, which JSON does not have"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["json", "msgpack"])
 def test_records_become_messages(kind, mock, followed):
     make, _ = maker_of(avro_plan("topic:a", vectors="binary", dtype="int8"), mock)

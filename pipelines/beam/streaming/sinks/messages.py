@@ -24,9 +24,11 @@ from pipelines.enrich.columns import repeated
 from pipelines.enrich.delete_columns import enriched_with_deletes
 from pipelines.enrich.enrichment import ADDED, Enrichment
 from pipelines.formats import MessageFormat
+from pipelines.formats.json_numbers import not_finite
 from pipelines.kafka.messages import NO_TIMESTAMP
 from pipelines.records.bad_rows import BadRow, Envelope, Headers
 from pipelines.records.isolation import fault_of, isolate
+from pipelines.records.python_values import python_values
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.dead_letters import bad_row_id
 from pipelines.sinks.kafka import arrow_messages, header_bytes, record_encoder
@@ -103,9 +105,14 @@ class MessageEncoder:
             enriched = self.enrichment(batch.records, encoder, label)
         good = np.setdiff1d(np.arange(batch.records.num_rows), list(enriched.bad))
         bad = [*batch.bad, *(batch.bad_row(row, reason) for row, reason in enriched.bad.items())]
+        records = enriched.batch
+        if self.format == "json" and (unknown := _not_json(records)):
+            bad += [batch.bad_row(int(good[row]), reason) for row, reason in unknown.items()]
+            fit = np.setdiff1d(np.arange(len(good)), list(unknown))
+            records, good = records.take(pa.array(fit)), good[fit]
 
         def encoded(first: int, stop: int) -> tuple[list[Message], list[tuple[int, int]]]:
-            rows = enriched.batch.slice(first, stop - first)
+            rows = records.slice(first, stop - first)
             if self.format == "arrow":
                 return _of_many(batch, rows, good[first:stop], max_bytes)
             return self._of_single(batch, rows, good[first:stop], label, max_bytes)
@@ -142,7 +149,8 @@ class MessageEncoder:
         """A message for each record, and the rows that are too large with their sizes."""
         encode = record_encoder("msgpack" if self.format == "msgpack" else "json", None)
         names, (first, last) = rows.schema.names, (rows.schema.get_field_index(name) for name in ADDED)
-        records = rows.select(names[:first]).to_pylist()
+        columns = [python_values(column) for column in rows.columns[:first]]
+        records = [dict(zip(names, values, strict=False)) for values in zip(*columns, strict=True)]
         scores = list(zip(names, rows.columns, strict=True))[last + 1 :]
         # A batch without any column has no rows for Arrow.
         values = encode(records or [{} for _ in good], rows.column(first), label, scores)
@@ -209,6 +217,15 @@ def _in_order(messages: list[Message], deletes: list[Message]) -> list[Message]:
     if not deletes:
         return messages
     return sorted([*messages, *deletes], key=lambda one: int(one.id.rpartition(":")[2]))
+
+
+def _not_json(rows: pa.RecordBatch) -> dict[int, str]:
+    """The rows with numbers that JSON does not have, and why they are bad."""
+    kept = rows.schema.names[: rows.schema.get_field_index(ADDED[0])]
+    reason = "has NaN or infinity, which JSON does not have: leave it out or write another format"
+    return {
+        row: f"field {name!r} {reason}" for name in kept for row in not_finite(rows.column(name)).tolist()
+    }
 
 
 def _too_large(size: int, limit: int) -> str:

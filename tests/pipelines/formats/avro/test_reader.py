@@ -331,3 +331,52 @@ def test_such_a_schema_is_not_read():
     text = '{"type":"record","name":"R","fields":[{"name":"x","type":{"type":"array","items":"null"}}]}'
     with pytest.raises(SchemaError, match="arrays of items without bytes"):
         AvroReader(Schema("AVRO", text))
+
+
+def long(number):
+    """A number as Avro writes it."""
+    stream = io.BytesIO()
+    fastavro.schemaless_writer(stream, "long", number)
+    return stream.getvalue()
+
+
+EVE = datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC)
+SIX = long(3) + (123_456).to_bytes(3)
+DECIMAL = {"logicalType": "decimal", "precision": 4, "scale": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "value"),
+    [
+        ({"type": "bytes", **DECIMAL}, long(2) + (9999).to_bytes(2), Decimal("99.99")),
+        ({"type": "bytes", **DECIMAL}, long(2) + (-9999).to_bytes(2, signed=True), Decimal("-99.99")),
+        ({"type": "bytes", **DECIMAL}, long(2) + (10_000).to_bytes(2), "a decimal of 5 digits"),
+        ({"type": "bytes", **DECIMAL}, long(0), Decimal("0.00")),
+        ({"type": "fixed", "name": "F", "size": 3, **DECIMAL}, (123_456).to_bytes(3), "its precision is 4"),
+        ({"type": "int", "logicalType": "time-millis"}, long(86_399_999), time(23, 59, 59, 999_000)),
+        ({"type": "int", "logicalType": "time-millis"}, long(-1), "-0.001 s is no time of the day"),
+        ({"type": "long", "logicalType": "time-micros"}, long(86_400_000_000), "no time of the day"),
+        ({"type": "int", "logicalType": "date"}, long(-719_162), date(1, 1, 1)),
+        ({"type": "int", "logicalType": "date"}, long(2_932_897), "year 10000"),
+        ({"type": "long", "logicalType": "timestamp-millis"}, long(253_402_300_800_000), "out of range"),
+        ({"type": "long", "logicalType": "timestamp-micros"}, long(-1), EVE),
+        ({"type": "long", "logicalType": "timestamp-nanos"}, long(2**63 - 1), 2**63 - 1),
+        ({"type": "array", "items": {"type": "bytes", **DECIMAL}}, long(1) + SIX + long(0), "6 digits"),
+        (["null", {"type": "bytes", **DECIMAL}], long(1) + SIX, "6 digits"),
+    ],
+)  # fmt: skip
+def test_values_at_the_bounds_of_logical_types(kind, data, value):
+    schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": kind}]}
+    reader = FramedDecoder("AVRO", lambda _: Schema("AVRO", json.dumps(schema)), AvroReader)
+    records, _, bad = reader([header(1) + data])
+    if isinstance(value, str):
+        assert value in bad[0]
+    else:
+        assert records == [{"x": value}]
+        assert str(records[0]["x"]) == str(value)
+
+
+def test_other_users_of_fastavro_keep_its_readers():
+    schema = fastavro.parse_schema({"type": "bytes", **DECIMAL})
+    data = io.BytesIO(long(3) + (123_456).to_bytes(3))
+    assert fastavro.schemaless_reader(data, schema, None) == Decimal(1235)

@@ -116,6 +116,21 @@ def test_values_of_every_kind(form, schema):
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2026-01-02T03:04:05.123456789Z", "2026-01-02T03:04:05.123456789Z"),
+        ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
+        ("9999-12-31T23:59:59.999999Z", datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)),
+        ("1969-12-31T23:59:59.000000001Z", "1969-12-31T23:59:59.000000001Z"),
+    ],
+)
+def test_a_time_with_nanoseconds_is_text(schema, text, value):
+    made = message(schema)
+    made.at.FromJsonString(text)
+    assert ProtobufReader(schema).read(framed(made))["at"] == value
+
+
 def test_what_is_not_set(schema):
     assert ProtobufReader(schema).read(framed(message(schema))) == EMPTY
 

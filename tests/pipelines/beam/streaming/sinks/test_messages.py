@@ -127,20 +127,24 @@ def test_messages_carry_the_scores_of_heads(kind, headed, score_names):
         assert values == column.to_pylist(), name
 
 
+def with_column(name, values):
+    """Three records with one more column."""
+    plain = batch(["a", "b", "c"])
+    return replace(plain, records=plain.records.append_column(name, values))
+
+
 @pytest.mark.parametrize("kind", ["json", "msgpack", "arrow"])
 def test_a_record_that_cannot_be_a_message_is_a_bad_row(make, kind):
-    records = batch(["a", "b", "c"]).records
-    times = pa.array([0, 1_764_000_000_000_000_000, 1], pa.timestamp("us", "UTC"))
-    strange = replace(batch(["a", "b", "c"]), records=records.append_column("at", times))
-    made, bad = make(strange, keep=("id", "at"), format=kind)
-    if kind == "arrow":  # which holds such a time
+    notes = pa.array([b"a", b"\xff", b"c"]).view(pa.string())
+    made, bad = make(with_column("note", notes), keep=("id", "note"), format=kind)
+    if kind == "arrow":  # which holds such a text
         [message] = made
-        assert pa.ipc.open_stream(message.value).read_all()["at"].combine_chunks().equals(times)
+        assert pa.ipc.open_stream(message.value).read_all()["note"].combine_chunks().equals(notes)
         return
     assert [one.id for one in made] == ["events/0:100", "events/0:102"]
     assert [one.row for one in bad] == [101]
-    assert "out of range" in bad[0].reason
-    assert json.loads(bad[0].record) == {"id": 1, "text": "b", "at": times[1].value}
+    assert "can't decode byte 0xff" in bad[0].reason
+    assert json.loads(bad[0].record) == {"id": 1, "text": "b", "note": "\\xff"}
 
 
 DELETES = tuple(
@@ -229,3 +233,47 @@ def test_a_record_without_text_among_deletes_is_a_bad_row(make):
     [one], [bad] = make(replace(whole, records=records), format="arrow", delete_columns=True)
     assert (bad.row, bad.reason) == (102, "the text is null: text")
     assert pa.ipc.open_stream(one.value).read_all()["_millstream_row"].to_pylist() == [99, 100, 101, 103]
+
+
+@pytest.mark.parametrize("kind", ["json", "msgpack"])
+@pytest.mark.parametrize(
+    ("times", "text"),
+    [
+        (pa.array([0, 1_764_000_000_000_000_000, 1], pa.timestamp("us", "UTC")), "57868-12-07T16:00:00Z"),
+        (pa.array([0, 1, 2], pa.timestamp("ns", "Europe/Paris")), "1970-01-01T00:00:00.000000001Z"),
+        (pa.array([0, 2**31 - 1, 1], pa.int32()).cast(pa.date32()), "5881580-07-11"),
+        (pa.array([0, 1, 2], pa.time64("ns")), "00:00:00.000000001"),
+        (pa.array([0, 1, 2], pa.duration("ns")), "PT0.000000001S"),
+        (pa.array([(1, 2, 3)] * 3, pa.month_day_nano_interval()), "P1M2DT0.000000003S"),
+    ],
+)  # fmt: skip
+def test_times_that_python_does_not_hold_are_text(make, kind, times, text):
+    made, bad = make(with_column("at", times), keep=("id", "at"), format=kind)
+    assert not bad
+    decode = json.loads if kind == "json" else msgspec.msgpack.decode
+    assert decode(made[1].value)["at"] == text
+
+
+def test_a_time_of_a_zone_keeps_its_instant(make):
+    times = pa.array([-62_135_596_800, 0, 1], pa.timestamp("s", "Europe/Paris"))  # +00:09:21 until 1911
+    made, _ = make(with_column("at", times), keep=("id", "at"))
+    assert [json.loads(one.value)["at"] for one in made] == [
+        "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1970-01-01T00:00:01Z"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([0.5, float("nan"), None]),
+        pa.array([0.5, float("-inf"), 1], pa.float32()),
+        pa.array([[{"a": 0.5}], [{"a": None}, {"a": float("inf")}], None]),
+        pa.array([[("a", 0.5)], [("a", float("nan"))], None], pa.map_(pa.string(), pa.float64())),
+    ],
+)
+def test_numbers_that_json_does_not_have_are_bad_rows(make, values):
+    made, bad = make(with_column("x", values), keep=("id", "x"))
+    assert [one.id for one in made] == ["events/0:100", "events/0:102"]
+    assert [one.row for one in bad] == [101]
+    assert "field 'x' has NaN or infinity, which JSON does not have" in bad[0].reason
+    assert not make(with_column("x", values), keep=("id", "x"), format="msgpack")[1]

@@ -31,6 +31,9 @@ there."""
 
 _VERSION = "\0"  # separates a source's name from its version
 
+_SHOWN = 60  # characters of a time that cannot be read
+_FORMATS = "write ISO 8601, RFC 2822, the times of Apache's logs, or numbers since 1970"
+
 _HEADERS = pa.list_(pa.struct({"name": pa.string(), "value": pa.binary()}))
 BAD_ROWS = pa.schema(
     {
@@ -186,7 +189,7 @@ class Windows:
         too_late = ~timeless & (starts + self.size + self.lateness <= batch.watermark)
         bad = [
             *batch.bad,
-            *_bad(batch, timeless, f"no event time in the field {self.field}"),
+            *self._timeless(batch, timeless),
             *_bad(batch, too_late, "too late: its window is closed"),
         ]
         records = _with_positions(batch)
@@ -197,6 +200,21 @@ class Windows:
             yield int(batch.times[inside].max()), WindowSlice(part, bad_batch([]))
         if bad:
             yield batch.timestamp, WindowSlice(records.slice(0, 0), bad_batch(bad))
+
+    def _timeless(self, batch: SourceBatch, rows: NDArray[np.bool_]) -> list[BadRow]:
+        if not rows.any():
+            return []
+        path = field_path(batch.records.schema, self.field or "")
+        values = pa.nulls(len(rows)) if path is None else field_at(batch.records, path)
+        found = []
+        for row in np.flatnonzero(rows).tolist():
+            reason = f"no event time in the field {self.field}"
+            if values[row].is_valid:
+                text = str(values[row])
+                shown = text[:_SHOWN] + "…" * (len(text) > _SHOWN)
+                reason = f"cannot read the event time {shown!r} in the field {self.field}: {_FORMATS}"
+            found.append(batch.bad_row(row, reason))
+        return found
 
 
 def _with_positions(batch: SourceBatch) -> pa.RecordBatch:

@@ -1,13 +1,16 @@
 """Event time: when records happened, and how far event time has advanced in a source (the watermark)."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
 from numpy.typing import NDArray
 
@@ -27,6 +30,8 @@ EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 _POLLS = 4  # without a record, at least, before a source counts as idle
 _MICROS = pa.timestamp("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_APACHE, _RFC_2822 = "%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %z"
+_NUMBER = re.compile(r"-?[0-9]{9,}(\.[0-9]*)?")
 _LIMIT = 2.0**62
 _UNITS = ((1e11, 1e6), (1e14, 1e3), (1e17, 1.0), (np.inf, 1e-3))
 """Numbers below the first are in a unit of so many microseconds: seconds, milli-, micro-, nanoseconds."""
@@ -38,9 +43,10 @@ def event_times(values: pa.Array) -> NDArray[np.int64]:
     """Convert a column to microseconds since the epoch.
 
     Args:
-        values: `(n,)` timestamps or dates (UTC if they have no zone), ISO 8601 strings, or numbers since the
-            epoch. The size of a number tells its unit: seconds below 1e11, milliseconds below 1e14,
-            microseconds below 1e17, else nanoseconds.
+        values: `(n,)` timestamps or dates (UTC if they have no zone), strings of ISO 8601, RFC 2822 or
+            Apache's access logs, or numbers since the epoch, which strings may hold too. The size of a number
+            tells its unit: seconds below 1e11, milliseconds below 1e14, microseconds below 1e17, else
+            nanoseconds.
 
     Returns:
         `(n,)` int64; `NO_TIME` where a value is null or cannot be parsed; just outside of `EARLIEST` and
@@ -62,7 +68,7 @@ def event_times(values: pa.Array) -> NDArray[np.int64]:
         return _scaled(values.cast(pa.int32()).cast(pa.int64()), _DAY)
     if pt.is_date64(kind):
         return _scaled(values.cast(pa.int64()), 1000)
-    raise InputError(f"event times cannot be {kind}: name a field of timestamps, ISO 8601 strings or numbers")
+    raise InputError(f"event times cannot be {kind}: name a field of timestamps, strings or numbers")
 
 
 def _of_timestamps(values: pa.Array) -> NDArray[np.int64]:
@@ -102,17 +108,39 @@ def _of_texts(values: pa.Array) -> NDArray[np.int64]:
             return _of_timestamps(values.cast(kind))
         except pa.ArrowInvalid:
             continue
+    for pattern in (_APACHE, _RFC_2822):
+        times = pc.strptime(values, format=pattern, unit="us", error_is_null=True)
+        if times.null_count == values.null_count:
+            return _of_timestamps(times)
     return np.array([_of_text(text) for text in values.to_pylist()], np.int64)
 
 
 def _of_text(text: str | None) -> int:
-    try:
-        time = datetime.fromisoformat((text or "").strip())
-    except ValueError:
-        return int(NO_TIME)
-    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-    micros = (aware - _EPOCH) // timedelta(microseconds=1)
-    return min(max(micros, EARLIEST - 1), LATEST + 1)  # its zone may lead out of them
+    for parse in (datetime.fromisoformat, _of_apache, parsedate_to_datetime, _of_epoch):
+        try:
+            time = parse((text or "").strip())
+        except (ValueError, TypeError, IndexError, OverflowError):
+            continue
+        if isinstance(time, int):
+            return time
+        aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+        micros = (aware - _EPOCH) // timedelta(microseconds=1)
+        return min(max(micros, EARLIEST - 1), LATEST + 1)  # its zone may lead out of them
+    return int(NO_TIME)
+
+
+def _of_apache(text: str) -> datetime:
+    """A time of Apache's and nginx's access logs, with or without brackets, a fraction and a zone."""
+    day, _, rest = text.removeprefix("[").removesuffix("]").partition(" ")
+    pattern = "%d/%b/%Y:%H:%M:%S" + (".%f" if "." in day else "") + (" %z" if rest else "")
+    return datetime.strptime(f"{day} {rest}".strip(), pattern)  # noqa: DTZ007 - without a zone it is UTC
+
+
+def _of_epoch(text: str) -> int:
+    """A number since the epoch as text, as CSV has it; fewer digits may be anything."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return int(_of_numbers(pa.array([float(text)]))[0])
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from encoder.errors import ConfigurationError
 from encoder.reference import parse
 from encoder.store.objects import open_objects
@@ -50,6 +53,8 @@ def plan_stream(
     wanted = [*enrichment.template.fields, *([timing.field] if timing.field else []), *sink.key_fields]
     folder = sink.target if sink.kind == "parquet" else None
     records = source.source(wanted, enrichment.keep, timing, folder)
+    nothing = pa.RecordBatch.from_pylist([], records.schema)
+    timing.windows().event_times(nothing, np.empty(0, np.int64))  # refuses a field that holds no times
     if enrichment.keep is None:
         enrichment = replace(enrichment, keep=tuple(records.schema.names))
     version = ModelVersion.resolve(model)

@@ -90,6 +90,25 @@ def test_bad_rows_go_with_a_window_that_is_open():
     assert micros == 77 * SECOND  # the source's own time, since nothing else is known
 
 
+def test_a_time_that_cannot_be_read_is_shown():
+    records = pa.record_batch(
+        {"event": [{"at": "10.10.2000"}, {"at": None}, {"at": "x" * 100}, {"at": "971186136"}]}
+    )
+    windows = Windows(10 * SECOND, field="event.at")
+    times = windows.event_times(records, np.zeros(4, np.int64))
+    found = SourceBatch("a.jsonl", records, np.arange(1, 5), times, (), 0, 0)
+    *_, (_, part) = windows.slices(found)
+    reasons = [bad.reason for bad in bad_rows([part.bad])]
+    formats = (
+        "in the field event.at: write ISO 8601, RFC 2822, the times of Apache's logs, or numbers since 1970"
+    )
+    assert reasons == [
+        f"cannot read the event time '10.10.2000' {formats}",
+        "no event time in the field event.at",
+        f"cannot read the event time '{'x' * 60}…' {formats}",
+    ]
+
+
 def test_the_time_of_a_record_is_that_of_its_field_or_its_sources():
     batch = pa.record_batch({"event": [{"at": 5}, {"at": None}]})
     own = np.array([7, 7])

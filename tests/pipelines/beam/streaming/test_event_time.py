@@ -54,6 +54,37 @@ def test_what_cannot_be_read_has_no_time():
     assert event_times(pa.array([None, NOON], pa.timestamp("us", "UTC"))).tolist() == [NO_TIME, MICROS]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10/Oct/2000:13:55:36 -0700", "2000-10-10T20:55:36"),
+        ("[10/Oct/2000:13:55:36 +0000]", "2000-10-10T13:55:36"),
+        ("10/Oct/2000:13:55:36", "2000-10-10T13:55:36"),
+        ("10/Oct/2000:13:55:36.250 +0200", "2000-10-10T11:55:36.250"),
+        ("Tue, 10 Oct 2000 13:55:36 -0700", "2000-10-10T20:55:36"),
+        ("Tue, 10 Oct 2000 13:55:36 GMT", "2000-10-10T13:55:36"),
+        ("10 Oct 2000 13:55:36 +0530", "2000-10-10T08:25:36"),
+        ("Tue, 10 Oct 2000 13:55 -0000 (UTC)", "2000-10-10T13:55:00"),
+        ("971186136", "2000-10-10T13:55:36"),
+        ("971186136.5", "2000-10-10T13:55:36.500"),
+        ("971186136000", "2000-10-10T13:55:36"),
+    ],
+)
+def test_times_of_logs_and_mails_are_read(text, expected):
+    micros = int(np.datetime64(expected, "us").astype(np.int64))
+    assert event_times(pa.array([text])).tolist() == [micros]
+    mixed = pa.array([text, "2026-01-31T12:00:00Z", None, "31/Feb/2000:13:55:36 -0700", f" {text} "])
+    assert event_times(mixed).tolist() == [micros, MICROS, NO_TIME, NO_TIME, micros]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["5", "2026", "12:30", "yesterday", "Tue, 10 Oct 2000", "1 2 3 4 5", "Oct 10 13:55:36", "1e12", "٣" * 9],
+)
+def test_other_texts_are_no_times(text):
+    assert event_times(pa.array([text])).tolist() == [NO_TIME]
+
+
 def test_days_begin_at_midnight_utc():
     assert event_times(pa.array([date(2026, 1, 31)])).tolist() == [MICROS - 12 * 3600 * 10**6]
 

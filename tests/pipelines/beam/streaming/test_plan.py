@@ -82,6 +82,7 @@ def test_latest_may_be_followed(plan, model, tmp_path):
         ({"key": "id"}, ConfigurationError, "--key is for Kafka messages of one record each"),
         ({"text": "nope"}, TemplateError, "no record has the field 'nope'"),
         ({"timing": Timing(field="when")}, TemplateError, "no record has the field 'when'"),
+        ({"timing": Timing(field="user")}, InputError, "event times cannot be struct"),
         (
             {"source": SourceOptions("kafka:events")},
             ConfigurationError,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pyarrow import json
 
 from encoder.errors import InputError
+from pipelines.formats.json_left_out import LeftOut
 from pipelines.formats.json_numbers import has_floats, inner_types, large_numbers, long_numbers, rounded
 from pipelines.formats.row_boundaries import Block
 from pipelines.records.bad_rows import one_line
@@ -45,10 +46,24 @@ _TWICE = re.compile(r"Column\(/?(.*?)\) was specified twice")
 
 
 class JsonDecoder:
-    """Decodes blocks of JSON lines."""
+    """Decodes blocks of JSON lines.
 
-    def __init__(self, path: str, schema: pa.Schema) -> None:
+    Args:
+        path: of the file, or the name of the topic.
+        schema: the columns.
+        all_fields: whether the columns were meant to hold all fields: those that they lack are counted.
+        replaced: fields that are not counted, because the output has other columns of these names.
+
+    Attributes:
+        left_out: counts the values of fields that no column holds; None without `all_fields`.
+    """
+
+    def __init__(
+        self, path: str, schema: pa.Schema, *, all_fields: bool = False, replaced: Iterable[str] = ()
+    ) -> None:
         self._path, self._schema = path, schema
+        folder = path.rpartition("/")[0]  # one line of the log for all files in it
+        self.left_out = LeftOut(schema, folder or path, replaced) if all_fields else None
         try:
             self._table(b"{}\n")
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -61,6 +76,12 @@ class JsonDecoder:
 
     def __call__(self, block: Block) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
         """Decode a block; returns what `TextDecoder` returns."""
+        found = self._decoded(block)
+        if self.left_out is not None:
+            self.left_out.keep()
+        return found
+
+    def _decoded(self, block: Block) -> tuple[pa.RecordBatch, NDArray[np.int64], dict[int, str]]:
         rows = None if self._checks_lines else _objects(block)
         if rows is not None and is_utf8(block.buffer):
             batch = self._parse(block.buffer, len(rows))
@@ -89,11 +110,14 @@ class JsonDecoder:
         return batch.filter(pa.array(good)), rows[good], bad | found
 
     def _table(self, data: pa.Buffer | bytes) -> pa.Table:
-        return json.read_json(
-            pa.BufferReader(data),
-            json.ReadOptions(use_threads=False, block_size=len(data) + 1),
-            json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior="ignore"),
-        )
+        def read(unexpected: str) -> pa.Table:
+            return json.read_json(
+                pa.BufferReader(data),
+                json.ReadOptions(use_threads=False, block_size=len(data) + 1),
+                json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior=unexpected),
+            )
+
+        return read("ignore") if self.left_out is None else self.left_out.table(data, read)
 
     def _parse(self, data: pa.Buffer | bytes, n_rows: int) -> pa.RecordBatch | str:
         """A batch of exactly `n_rows` objects, or why there is none."""

@@ -118,7 +118,7 @@ def _decoded(head: bytes, encoding: str, errors: float = 0.0) -> str | None:
     unusual = _CONTROLS.search(text) or any(
         unicodedata.category(char) in _NO_CHARACTERS for char in set(text)
     )
-    return None if not text or unusual else text
+    return None if not text.strip() or unusual else text
 
 
 def _is_utf8_head(head: bytes) -> bool:

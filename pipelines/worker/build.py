@@ -97,6 +97,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
         producer, commits = _commits(prepared, consumer, idle, stopping.is_set)
         decoder = prepared.decoder(spans)
         follower.only_if(decoder.accept)
+        metrics.count_left_out(lambda: decoder.n_left_out)
         outputs = _outputs(prepared, producer, source.partitions)
         for files in outputs.files:
             stack.callback(files.close)

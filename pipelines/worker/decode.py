@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.enrich.enrichment import EnrichedBatch, Enrichment
+from pipelines.enrich.enrichment import ADDED, EnrichedBatch, Enrichment
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats.json import JsonDecoder
+from pipelines.formats.json_left_out import LeftOut
 from pipelines.formats.json_objects import not_json
 from pipelines.formats.messages import Value, decode_columns, decode_objects, object_columns, text_columns
 from pipelines.formats.schema_registry import FramedDecoder
@@ -44,7 +45,13 @@ class Decoded(NamedTuple):
 
 
 class ValueDecoder(Protocol):
-    """Decodes the values of one format."""
+    """Decodes the values of one format.
+
+    Attributes:
+        n_left_out: how many values so far are of fields that no column holds, though all were wanted.
+    """
+
+    n_left_out: int
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
         """Decode a batch of values.
@@ -64,6 +71,7 @@ class PlainValues:
     """
 
     def __init__(self, plan: Plan, schema: pa.Schema | None) -> None:
+        self.n_left_out = 0
         self._kind = plan.plain_format
         self._fields = plan.template.fields
         self._needs_objects = plan.needs_objects
@@ -75,7 +83,9 @@ class PlainValues:
         )
         self._decoder: JsonDecoder | None = None
         if schema is not None and self._kind == "json":
-            self._decoder = JsonDecoder(f"topic {plan.input_names}", schema)
+            self._decoder = JsonDecoder(
+                f"topic {plan.input_names}", schema, all_fields=plan.fields is None, replaced=ADDED
+            )
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
         if self._schema is None:
@@ -91,6 +101,8 @@ class PlainValues:
             reasons |= {int(rows[row]): reason for row, reason in more.items()}
             if more:
                 batch, rows = batch.take(pa.array(good)), rows[good]
+        if self._decoder is not None and self._decoder.left_out is not None:
+            self.n_left_out += sum(self._decoder.left_out.take().values())
         columns = batch.select(self._kept) if self._kept else None
         texts = batch if self._has_texts or objects is None else text_columns(objects, self._fields)
         return Decoded(rows, texts, objects if self._needs_objects else None, columns, reasons)
@@ -106,12 +118,16 @@ class RegistryValues:
     """
 
     def __init__(self, plan: Plan, schema: pa.Schema | None, decode: FramedDecoder) -> None:
+        self.n_left_out = 0
         self._decode = decode
         self._fields = plan.template.fields
         self._writes_json, self._kept = plan.settings.format == "json" and plan.needs_objects, plan.fields
         self._columns: pa.Schema | None = None
+        self._left_out: LeftOut | None = None
         if schema is not None and (kept := kept_columns(plan, schema)):
             self._columns = pa.schema([schema.field(name) for name in kept])
+            if plan.fields is None:
+                self._left_out = LeftOut(self._columns, f"topic {plan.input_names}", ADDED)
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
         records, good, reasons = self._decode(values)
@@ -126,6 +142,8 @@ class RegistryValues:
             reasons |= {int(rows[i]): reason for i, reason in misfits.items()}
             if misfits:
                 records, rows = [records[i] for i in fit], rows[fit]
+            if self._left_out is not None:
+                self.n_left_out += self._left_out.of_records(records)
         return Decoded(rows, text_columns(records, self._fields), records, columns, reasons)
 
 
@@ -151,6 +169,11 @@ class RecordDecoder:
         self._enrichment = Enrichment(plan.template, (), plan.vectors, plan.heads)
         kept = () if schema is None else kept_columns(plan, schema)
         self.accept = replace(self._enrichment, keep=kept).accept
+
+    @property
+    def n_left_out(self) -> int:
+        """How many values so far are of fields that no column holds, though all fields were wanted."""
+        return self._decode.n_left_out
 
     def __call__(
         self, values: Sequence[Value], model: FollowedModel, deletes: Sequence[int] = ()

@@ -144,6 +144,7 @@ class SourceOptions:
             ends=timing.ends,
             parts=self.readers or _FILE_READERS,
             dialect=self.dialect,
+            all_fields=keep is None,
         )
 
     def _kafka(self, topic: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:
@@ -177,6 +178,7 @@ class SourceOptions:
             timing.policy(),
             ends=timing.ends,
             readers=self.readers,
+            all_fields=keep is None,
         )
 
     @property
@@ -227,6 +229,7 @@ class SourceOptions:
             self.attributes,
             self.time_attribute,
             self.id_attribute,
+            all_fields=keep is None,
         )
 
 

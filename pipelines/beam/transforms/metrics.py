@@ -1,10 +1,18 @@
 """Beam metrics of embedding, in the namespace `millstream`, updated once a batch."""
 
+from collections.abc import Mapping
+
 from apache_beam.metrics import Metrics
 
-__all__ = ["BatchMetrics"]
+__all__ = ["BatchMetrics", "report_left_out"]
 
 _NAMESPACE = "millstream"
+
+
+def report_left_out(counts: Mapping[str, int]) -> None:
+    """Count values of JSON fields that no column holds, in the metric `left_out_values`."""
+    if counts:
+        Metrics.counter(_NAMESPACE, "left_out_values").inc(sum(counts.values()))
 
 
 class BatchMetrics:

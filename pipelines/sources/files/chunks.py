@@ -1,7 +1,7 @@
 """Chunks of records with their row numbers, and the rows that could not be read."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from encoder.errors import MillstreamError
+from pipelines.formats.json_left_out import merged
 from pipelines.formats.row_boundaries import Block
 from pipelines.records.bad_rows import BadRow, one_line
 from pipelines.records.fields import join_batches
@@ -34,6 +35,7 @@ class Chunk:
         bad: the rows that could not be read.
         n_read: records read, `n_good + len(bad)`; blank lines do not count.
         n_bytes: the bytes of the stored file that this chunk covers.
+        left_out: how many values of which JSON fields no column holds.
     """
 
     batch: pa.RecordBatch
@@ -41,6 +43,7 @@ class Chunk:
     bad: tuple[BadRow, ...]
     n_read: int
     n_bytes: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class ChunkPart:
         position: the bytes of the stored file up to the end of the part.
         closes: whether the chunk ends with this part.
         next_row: the number of the row behind the part.
+        left_out: as of a chunk.
     """
 
     batch: pa.RecordBatch
@@ -62,6 +66,7 @@ class ChunkPart:
     position: int
     closes: bool
     next_row: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def join_parts(parts: Iterator[ChunkPart], schema: pa.Schema, start: int, end: int) -> Iterator[Chunk]:
@@ -88,7 +93,8 @@ def _chunk(parts: list[ChunkPart], schema: pa.Schema, n_bytes: int) -> Chunk:
     else:
         batch = join_batches([part.batch for part in parts], schema)
         rows = np.concatenate([np.empty(0, np.int64), *(part.rows for part in parts)])
-    return Chunk(batch, rows, bad, batch.num_rows + len(bad), n_bytes)
+    left_out = merged(*(part.left_out for part in parts))
+    return Chunk(batch, rows, bad, batch.num_rows + len(bad), n_bytes, left_out)
 
 
 def decode_rows(decode: Callable[[Any], Decoded], rows: Block | pa.RecordBatch, schema: pa.Schema) -> Decoded:

@@ -32,7 +32,9 @@ CHUNK_ROWS = 65_536
 _Decoder = Callable[[Block], Decoded]
 
 
-def read_split(split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS) -> Iterator[Chunk]:
+def read_split(
+    split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS, *, all_fields: bool = False
+) -> Iterator[Chunk]:
     """Read the records of a split.
 
     Every chunk but the last covers exactly `chunk_rows` rows of the file, including blank lines and bad rows,
@@ -46,6 +48,7 @@ def read_split(split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS) ->
         split: to read.
         schema: the columns of every chunk; those that the file lacks are null.
         chunk_rows: rows a chunk.
+        all_fields: whether to count the values of JSON fields that are no columns.
 
     Raises:
         StoreUnavailable: the object store does not answer.
@@ -57,7 +60,8 @@ def read_split(split: Split, schema: pa.Schema, chunk_rows: int = CHUNK_ROWS) ->
         inside = pa.schema([field for field in schema if field.name not in partitions_of(file)])
         try:
             if file.format != "parquet":
-                parts = _parts(replace(split, file=with_dialect(file)), inside, chunk_rows, at)
+                known = replace(split, file=with_dialect(file))
+                parts = _parts(known, inside, chunk_rows, at, all_fields=all_fields)
             else:
                 with reading(file.path):
                     source = opened.enter_context(open_parquet(file))
@@ -108,10 +112,12 @@ def _rest(split: Split, schema: pa.Schema, at: _Position, error: InputError, end
     return ChunkPart(pa.RecordBatch.from_pylist([], schema), np.empty(0, np.int64), (bad,), end, True, at.row)
 
 
-def _parts(split: Split, schema: pa.Schema, chunk_rows: int, at: _Position) -> Iterator[ChunkPart]:
+def _parts(
+    split: Split, schema: pa.Schema, chunk_rows: int, at: _Position, *, all_fields: bool
+) -> Iterator[ChunkPart]:
     """Decode the rows of a split of lines or CSV records."""
     file = split.file
-    decode, n_head = _decoder(split, schema)
+    decode, n_head = _decoder(split, schema, all_fields=all_fields)
     first_row, rows = split.first_row, file.dialect.rows(csv=file.format == "csv")
     with ByteRange(file, split.start, split.end) as data:
         try:
@@ -122,19 +128,24 @@ def _parts(split: Split, schema: pa.Schema, chunk_rows: int, at: _Position) -> I
                 bad = _bad_rows(block, reasons, file, first_row) if reasons else ()
                 first_row += len(block)
                 n_head += block.n_bytes
-                yield ChunkPart(batch, good, bad, data.position, closes, first_row)
+                left_out = (
+                    decode.left_out.take() if isinstance(decode, JsonDecoder) and decode.left_out else {}
+                )
+                yield ChunkPart(batch, good, bad, data.position, closes, first_row, left_out)
         finally:
             at.byte = data.position if file.compression else split.start + n_head
 
 
-def _decoder(split: Split, schema: pa.Schema) -> tuple[_Decoder, int]:
+def _decoder(split: Split, schema: pa.Schema, *, all_fields: bool) -> tuple[_Decoder, int]:
     """A decoder for the split's blocks, and the number of bytes before its first row."""
     file = split.file
     if file.format == "csv":
         header = read_header(file)
         decode_csv = CsvDecoder(file.path, file.dialect, schema, header.names)
         return decode_csv, header.n_bytes if split.start == 0 else 0
-    decode = JsonDecoder(file.path, schema) if file.format == "jsonl" else TextDecoder(file.path, schema)
+    decode: _Decoder = TextDecoder(file.path, schema)
+    if file.format == "jsonl":
+        decode = JsonDecoder(file.path, schema, all_fields=all_fields)
     if split.start > 0:
         return decode, 0
     with ByteRange(file, 0, split.end) as data:

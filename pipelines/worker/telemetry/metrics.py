@@ -62,6 +62,9 @@ class WorkerMetrics:
         )
         for reason in ("retention", "latest"):
             self.skipped.labels(reason)
+        self._left_out = Gauge(
+            "left_out_values", "Values of fields that no column of the output holds.", **about
+        )
         self._held = Gauge("held_partitions", "Partitions paused for a slow output.", **about)
         self._waiting = Gauge("waiting_bytes", "Bytes of records that wait for Parquet outputs.", **about)
         self._lag = Gauge(
@@ -107,6 +110,10 @@ class WorkerMetrics:
         self._commit.observe(seconds)
         if n_records and oldest > 0:
             self._latency.observe(max(0.0, time.time() - oldest))
+
+    def count_left_out(self, n_values: Callable[[], int]) -> None:
+        """Report how many values are of fields that no column holds."""
+        self._left_out.set_function(n_values)
 
     def follow(self, follower: ModelFollower) -> None:
         """Report the model of a follower."""

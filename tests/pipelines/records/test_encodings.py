@@ -35,8 +35,9 @@ def test_the_encoding_is_found_with_and_without_a_mark(language, encoding):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\0", b"a\0b\n", b"abc\0def\n" * 100, b"abc\0\0\0\0\n", b"x" * 4095 + "é\0".encode(), b"\xe9\n",
-     b"GIF89a\0\1\xff", bytes(range(256)), b"1\n2\n3\n4\0", b"log line with one \0 and one \xe9\n" * 50],
+    [b"", b"\0", b"\0\n\0\n", b"a\0b\n", b"abc\0def\n" * 100, b"abc\0\0\0\0\n", b"x" * 4095 + "é\0".encode(),
+     b"\xe9\n", b"GIF89a\0\1\xff", bytes(range(256)), b"1\n2\n3\n4\0",
+     b"log line with one \0 and one \xe9\n" * 50],
 )  # fmt: skip
 def test_other_bytes_with_and_without_nuls_stay_utf8(data):
     assert detect_encoding(data) == "utf-8"

@@ -11,6 +11,7 @@ from pipelines.enrich.model_follower import FollowedModel
 from pipelines.sinks.kafka import record_encoder
 from pipelines.worker.columns import fields_seen, output_schema
 from pipelines.worker.decode import PlainValues, RecordDecoder
+from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 VALUES = [
     b'{"id":0,"text":"paid","embedding":"old"}',
@@ -139,3 +140,14 @@ def test_json_numbers_stay_as_written_or_are_letters(kind, followed):
     else:
         assert [one.row for one in made.letters] == [0]
         assert msgspec.msgpack.decode(messages[0])["x"] == 0.5
+
+
+@pytest.mark.parametrize(("fields", "n_values"), [(None, 3), ("id,text", 0)])
+def test_values_of_fields_that_no_column_holds_are_counted(fields, n_values, followed):
+    chosen = plan_of("parquet:x", fields=fields)
+    decode = decoder_of(chosen, pa.schema([("id", pa.int64()), ("text", pa.string())]))
+    values = [b'{"id":1,"text":"paid","x":1,"y":{"z":2}}', b'{"id":2,"text":"used","x":3,"embedding":4}']
+    assert decode(values, followed).batch["id"].to_pylist() == [1, 2]
+    metrics = WorkerMetrics()
+    metrics.count_left_out(lambda: decode.n_left_out)
+    assert metrics.registry.get_sample_value("millstream_left_out_values") == n_values

@@ -19,6 +19,7 @@ from encoder.errors import InputError, UnreadableFile
 from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import NO_TIME, OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
+from pipelines.beam.transforms.metrics import report_left_out
 from pipelines.formats import FileFormat
 from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.kafka.messages import NO_TIMESTAMP
@@ -49,6 +50,7 @@ class FileSource(PolledSource):
         part: which of the `parts` parallel readers this is; the name of a file decides who reads it.
         parts: how many readers share the files.
         dialect: what the user says about files of text.
+        all_fields: whether the columns were meant to hold all fields: values of others are counted.
     """
 
     pattern: str
@@ -61,6 +63,7 @@ class FileSource(PolledSource):
     part: int = 0
     parts: int = 1
     dialect: Dialect = GUESSED
+    all_fields: bool = False
 
     @property
     def uri(self) -> str:
@@ -159,7 +162,9 @@ class _Reader(BatchReader):
         chunks = (
             chunk
             for split in split_file(file)
-            for chunk in read_split(split, self._source.schema, _CHUNK_ROWS)
+            for chunk in read_split(
+                split, self._source.schema, _CHUNK_ROWS, all_fields=self._source.all_fields
+            )
         )
         return (chunk for number, chunk in enumerate(chunks) if number >= skip)
 
@@ -169,6 +174,7 @@ class _Reader(BatchReader):
         chunk = next(self._chunks, None)
         if chunk is not None:
             self._current = self._batch(chunk)
+            report_left_out(chunk.left_out)
             for bad in chunk.bad:
                 if bad.rest:  # a damaged file does not stop the stream
                     _log.warning("%s: %s", self._path, bad.reason)

@@ -21,6 +21,7 @@ from encoder.errors import ConfigurationError, TransientError
 from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import EARLIEST, LATEST, OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
+from pipelines.beam.transforms.metrics import report_left_out
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
@@ -57,6 +58,7 @@ class KafkaSource(PolledSource):
         policy: how readers set their watermark.
         ends: whether the source ends once everything that is there has been read.
         readers: how many readers share the partitions; None means one for each.
+        all_fields: whether the columns were meant to hold all fields: values of others are counted.
     """
 
     topic: str
@@ -68,6 +70,7 @@ class KafkaSource(PolledSource):
     policy: WatermarkPolicy
     ends: bool = False
     readers: int | None = None
+    all_fields: bool = False
 
     @property
     def uri(self) -> str:
@@ -242,7 +245,9 @@ class _Reader(BatchReader):
     def __init__(self, source: KafkaSource, start: Sequence[PartitionRead]) -> None:
         super().__init__()
         self._source = source
-        self._decoder = JsonDecoder(source.uri, source.schema) if source.format == "json" else None
+        self._decoder: JsonDecoder | None = None
+        if source.format == "json":
+            self._decoder = JsonDecoder(source.uri, source.schema, all_fields=source.all_fields)
         self._read = tuple(start)
         self._consumer: _PartitionConsumer | None = None
         self._token: object = None
@@ -283,6 +288,8 @@ class _Reader(BatchReader):
         values = [message.value() for message in messages]
         offsets = np.array([message.offset() for message in messages], np.int64)
         found = decode_columns(values, self._source.format, self._source.schema, self._decoder)
+        if self._decoder is not None and self._decoder.left_out is not None:
+            report_left_out(self._decoder.left_out.take())
         rows = np.array(found.rows, np.int64)
         bad = tuple(
             BadRow(name, int(offsets[row]), reason, values[row], envelope_of(messages[row]))

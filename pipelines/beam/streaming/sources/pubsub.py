@@ -20,6 +20,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import OPEN, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import Source
+from pipelines.beam.transforms.metrics import report_left_out
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
@@ -44,6 +45,7 @@ class PubSubSource(Source):
         attributes: attributes that become columns of text.
         time_attribute: the attribute with the event time, RFC 3339 or milliseconds since the epoch.
         id_attribute: the attribute with an id that stays the same if a record is published again.
+        all_fields: whether the columns were meant to hold all fields: values of others are counted.
     """
 
     path: str
@@ -54,6 +56,7 @@ class PubSubSource(Source):
     attributes: tuple[str, ...] = ()
     time_attribute: str | None = None
     id_attribute: str | None = None
+    all_fields: bool = False
 
     @property
     def uri(self) -> str:
@@ -87,8 +90,12 @@ class PubSubSource(Source):
         values = [message.data for message, _ in messages]
         fields = [one for one in self.schema if one.name not in self.attributes]
         schema = pa.schema(fields)
-        decoder = JsonDecoder(self.uri, schema) if self.format == "json" and fields else None
+        decoder = None
+        if self.format == "json" and fields:
+            decoder = JsonDecoder(self.uri, schema, all_fields=self.all_fields)
         found = decode_columns(values, self.format, schema, decoder)
+        if decoder is not None and decoder.left_out is not None:
+            report_left_out(decoder.left_out.take())
         good, numbers = np.array(found.rows, np.int64), np.array(rows, np.int64)
         columns = {name: found.batch.column(name) for name in schema.names}
         for name in self.attributes:

@@ -531,3 +531,12 @@ def test_what_is_no_fault_of_a_file_stays_an_error(tmp_path, monkeypatch, code):
     monkeypatch.setattr("pipelines.sources.files.byte_stream.open_file", fails_with(OSError(code, "no")))
     with pytest.raises(StoreUnavailable, match=r"cannot read .*a\.log"):
         read(file)
+
+
+def test_a_chunk_says_what_json_fields_no_column_holds(tmp_path):
+    lines = [{"text": "a", "x": 1}, {"text": "b"}, {"text": "c", "x": 2, "y": 3}, {"text": "d", "y": None}]
+    file = write(tmp_path, "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
+    [split] = split_file(file)
+    chunks_read = list(read_split(split, SCHEMA, 2, all_fields=True))
+    assert [chunk.left_out for chunk in chunks_read] == [{"x": 1}, {"x": 1, "y": 1}]
+    assert [chunk.left_out for chunk in read_split(split, SCHEMA, 2)] == [{}, {}]

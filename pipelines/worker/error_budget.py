@@ -1,17 +1,48 @@
-"""The error budget: a few bad records are normal, many mean a broken deployment."""
+"""The error budget: a few bad records are normal, many mean a broken deployment.
 
-from collections import deque
+What was counted is committed with the offsets, so that it does not matter where a worker restarts or a
+partition moves: a record is counted once, and the same records pass or fail.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from encoder.errors import InputError
+from pipelines.records.bad_rows import DeadLetter
 
-__all__ = ["ErrorBudget"]
+__all__ = ["Counted", "ErrorBudget"]
 
 _WINDOW = 10_000
 _LEAST = 100
+_ROUNDING = 1e-6
+
+
+class Counted(NamedTuple):
+    """What was counted of a partition. Older records count less, as with exponential smoothing.
+
+    Attributes:
+        records: records, at most 10,000.
+        bad: how many of them are dead letters.
+        position: the offset up to which records were counted.
+    """
+
+    records: float = 0.0
+    bad: float = 0.0
+    position: int = 0
+
+    def and_good(self, n_records: int) -> "Counted":
+        """With so many good records more."""
+        kept = (1 - 1 / _WINDOW) ** n_records
+        return self._replace(records=self.records * kept + _WINDOW * (1 - kept), bad=self.bad * kept)
 
 
 class ErrorBudget:
-    """Raises an error when too many of the last 10,000 records are bad; the first 100 always pass.
+    """Raises an error when too many of about the last 10,000 records of each partition are bad.
+
+    The partitions are counted together. The first 100 records always pass.
 
     Args:
         limit: the tolerated share of bad records, from 0 to 1.
@@ -19,30 +50,63 @@ class ErrorBudget:
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._batches: deque[tuple[int, int]] = deque()
-        self._records = self._bad = 0
+        self._counted: dict[int, Counted] = {}
 
-    def spend(self, n_records: int, n_bad: int, reason: str) -> None:
+    def begin(self, partition: int, counted: Counted) -> None:
+        """Add a partition, with what was counted before."""
+        self._counted[partition] = counted
+
+    def end(self, partitions: Iterable[int]) -> None:
+        """Remove partitions."""
+        for partition in partitions:
+            self._counted.pop(partition, None)
+
+    def counted(self, partition: int) -> Counted:
+        """What was counted of a partition, to commit."""
+        return self._counted[partition]
+
+    def spend(
+        self,
+        partitions: NDArray[np.int32],
+        offsets: NDArray[np.int64],
+        letters: Sequence[DeadLetter],
+        ignored: Sequence[int] = (),
+    ) -> None:
         """Count a batch.
 
         Args:
-            n_records: the number of its records.
-            n_bad: how many of them are dead letters.
-            reason: why the last of these failed.
+            partitions: `(n,)` int32, of each record.
+            offsets: `(n,)` int64, ascending within a partition.
+            letters: those of its records that are bad.
+            ignored: rows that count neither as good nor as bad.
 
         Raises:
             InputError: too many records are bad.
         """
-        self._batches.append((n_records, n_bad))
-        self._records += n_records
-        self._bad += n_bad
-        while self._records - self._batches[0][0] >= _WINDOW:
-            old_records, old_bad = self._batches.popleft()
-            self._records -= old_records
-            self._bad -= old_bad
-        if self._records >= _LEAST and self._bad > self._limit * self._records:
+        reasons = {letter.row: letter.reason for letter in letters}
+        bad = np.zeros(len(offsets), np.bool_)
+        bad[list(reasons)] = True
+        counts = np.ones(len(offsets), np.bool_)
+        counts[list(ignored)] = False
+        for partition in np.unique(partitions).tolist():
+            rows = np.flatnonzero(partitions == partition)
+            new = rows[counts[rows] & (offsets[rows] >= self._counted[partition].position)]
+            done = 0
+            for place in np.flatnonzero(bad[new]).tolist():
+                counted = self._counted[partition].and_good(place + 1 - done)
+                self._counted[partition] = counted._replace(bad=counted.bad + 1)
+                done = place + 1
+                self._judge(reasons[int(new[place])])
+            counted = self._counted[partition].and_good(len(new) - done)
+            position = max(counted.position, int(offsets[rows[-1]]) + 1)
+            self._counted[partition] = counted._replace(position=position)
+
+    def _judge(self, reason: str) -> None:
+        records = sum(one.records for one in self._counted.values())
+        bad = sum(one.bad for one in self._counted.values())
+        if round(records) >= _LEAST and bad > self._limit * records + _ROUNDING:
             raise InputError(
-                f"{self._bad:,} of the last {self._records:,} records are bad, more than "
-                f"{self._limit:.4%} (the last one: {reason}); the last batch was not committed: check "
-                "--text, --input-format and what writes the topic, or raise --max-dead-letters"
+                f"{bad:,.0f} of the last {records:,.0f} records are bad, more than {self._limit:.4%} (the "
+                f"last one: {reason}); the last batch was not committed: check --text, --input-format and "
+                "what writes the topic, or raise --max-dead-letters"
             )

@@ -100,7 +100,7 @@ class Worker:
             int, int
         ] = {}  # up to this offset a partition is read again for the files alone
         self._committed: dict[int, tuple[int, str]] = {}
-        self._notes: dict[int, str] = {}  # the metadata to commit, without the progress of the files
+        self._notes: dict[int, CommitNote] = {}  # what to commit, without what files and budget add
         self._last_commit = time.monotonic()
         self._n_records = self._n_bytes = 0
         self._oldest = 0.0
@@ -222,14 +222,14 @@ class Worker:
             self._commits.begin()
         with self._spans.step("send"):
             self._n_bytes += sum(self._outputs.send(part) for _, part in done)
-        n_deletes = sum(len(part.enriched.deletes) for _, part in done)
-        self._metrics.deleted(n_deletes, self._outputs.tombstones)
+        deletes = [first + row for first, part in done for row in part.enriched.deletes]
+        self._metrics.deleted(len(deletes), self._outputs.tombstones)
         bad = [one for one in letters if not one.is_delete]
         if bad:
             self._metrics.dead(len(bad), max(bad).reason)
         if letters:
             self._outputs.send_letters(messages, sorted(letters), fresh)
-        self._budget.spend(len(messages) - n_deletes, len(bad), max(bad).reason if bad else "")
+        self._budget.spend(messages.partitions, messages.offsets, bad, ignored=deletes)
         self._n_records += len(messages)
 
     def _fresh(self, messages: MessageBatch) -> NDArray[np.bool_] | None:
@@ -283,11 +283,11 @@ class Worker:
     def _state(self, partition: int, position: int) -> tuple[int, str]:
         """What to commit for a partition: the offset, with the progress of the files in its metadata."""
         files = [output.durable(partition, position) for output in self._outputs.files]
-        note = self._notes[partition]
+        note = self._notes[partition].with_counted(self._budget.counted(partition))
         if not self._outputs.has_topics:
-            return min(files), note
+            return min(files), str(note)
         offset = max(position, self._topics_from.get(partition, 0))
-        return offset, f"files={min(files)};{note}".rstrip(";") if files else note
+        return offset, str(note._replace(files=min(files)) if files else note)
 
     def assigned(self, partition: int, offset: int, metadata: str) -> int:
         self._committed[partition] = (offset, metadata)
@@ -301,7 +301,8 @@ class Worker:
         epoch = max((files.epoch(partition) for files in outputs.files), default=note.epoch)
         if epoch > note.epoch:  # the group has forgotten it, and the files have not
             begins = [files.begin(partition, known, epoch) for files in outputs.files]
-        self._notes[partition] = str(note._replace(files=None, epoch=epoch))
+        self._notes[partition] = note._replace(files=None, epoch=epoch)
+        self._budget.begin(partition, note.counted)
         start = min(begins, default=offset)
         if outputs.has_topics:
             start = min(start, offset)
@@ -318,8 +319,8 @@ class Worker:
                 )
             files.end([partition])
         self._topics_from.pop(partition, None)
-        note = CommitNote.parse(self._notes[partition])
-        start = self._begin(partition, offset, note._replace(epoch=note.epoch + 1))
+        note = self._notes[partition].with_counted(self._budget.counted(partition))
+        start = self._begin(partition, offset, note._replace(epoch=note.epoch + 1, position=0))
         self._commit()  # at once: when the log has grown, nobody sees any more that it was cut
         return start
 
@@ -343,6 +344,7 @@ class Worker:
     def _forget(self, partitions: list[int]) -> None:
         for files in self._outputs.files:
             files.end(partitions)
+        self._budget.end(partitions)
         for partition in partitions:
             self._committed.pop(partition, None)
             self._notes.pop(partition, None)

@@ -12,31 +12,48 @@ import numpy as np
 from confluent_kafka import OFFSET_INVALID, TopicPartition
 from numpy.typing import NDArray
 
+from pipelines.worker.error_budget import Counted
+
 __all__ = ["CommitNote", "PartitionIndex", "PartitionName", "Positions"]
 
 
 class CommitNote(NamedTuple):
-    """What stands in the metadata of a committed offset: `files=120;input=CLUSTER/TOPIC;partitions=4`.
+    """What stands in the metadata of a committed offset: `files=120;input=CLUSTER/TOPIC;records=10000;bad=3`.
 
     Attributes:
         files: up to which offset the Parquet files are written; None if the committed offset says it.
         input: what the topic's name stood for, as `TopicId` writes it; empty if it is not known.
         epoch: how often the log had been cut below what was read.
         partitions: how many partitions the topic had when the group began to read it; 0 if that is not known.
+        records, bad, position: what the error budget has counted.
     """
 
     files: int | None = None
     input: str = ""
     epoch: int = 0
     partitions: int = 0
+    records: int = 0
+    bad: int = 0
+    position: int = 0
+
+    @property
+    def counted(self) -> Counted:
+        """What the error budget has counted."""
+        return Counted(self.records, self.bad, self.position)
+
+    def with_counted(self, counted: Counted) -> Self:
+        """With what the error budget has counted now."""
+        return self._replace(
+            records=round(counted.records), bad=round(counted.bad), position=counted.position
+        )
 
     @classmethod
     def parse(cls, text: str | None) -> Self:
         """Parse metadata; what other programs wrote says nothing."""
         pairs = dict(pair.partition("=")[::2] for pair in (text or "").split(";"))
         numbers = {name: int(value) for name, value in pairs.items() if value.isdecimal()}
-        epoch, partitions = (numbers.get(name, 0) for name in ("epoch", "partitions"))
-        return cls(numbers.get("files"), pairs.get("input", ""), epoch, partitions)
+        others = (numbers.get(name, 0) for name in cls._fields[2:])
+        return cls(numbers.get("files"), pairs.get("input", ""), *others)
 
     def __str__(self) -> str:
         pairs = zip(self._fields, self, strict=True)

@@ -174,7 +174,8 @@ class WorkerSettings:
     max_dead_letters: Annotated[
         str,
         _delivery(
-            metavar="SHARE", help="Share of the last 10,000 records that may fail before the worker stops."
+            metavar="SHARE",
+            help="Share of a partition's last 10,000 records that may fail before it stops.",
         ),
     ] = "10%"
 

@@ -221,5 +221,9 @@ def _model(
         "normalize": True,
         "pooling": parameters.pooling,
     }
-    stored, tables = as_dtype(table, parameters.dtype), compile_tokenizer(tokens.tokenizer_json)
+    stored, scales = as_dtype(table, parameters.dtype)
+    if scales is not None:
+        scales = scales if mapping is None else scales[mapping]
+        weights = scales if weights is None else weights * scales
+    tables = compile_tokenizer(tokens.tokenizer_json)
     return StaticModel(stored, tokens.tokenizer_json, config, weights, mapping, tables)

@@ -13,7 +13,8 @@ Floats = NDArray[np.floating[Any]]
 
 _BLOCK = 8192  # rows copied to float64 at a time
 _INT8_MAX = 127
-_INT8_QUANTILE = 0.9999
+_MAX_SCALE = 255
+_LEAST_COSINE = 0.995  # of a row with the exact one
 
 
 def principal_components(vectors: NDArray[np.float32], dims: float | None) -> NDArray[np.float32]:
@@ -85,15 +86,39 @@ def cluster(vectors: NDArray[np.float32], n_clusters: int) -> tuple[NDArray[np.f
     return kmeans.cluster_centers_.astype(np.float32), kmeans.labels_.astype(np.int32)
 
 
-def as_dtype(table: Floats, dtype: Dtype) -> NDArray[Any]:
+def as_dtype(table: Floats, dtype: Dtype) -> tuple[NDArray[Any], NDArray[np.float32] | None]:
     """Convert a table to float32, float16 or int8.
 
-    int8 uses one scale for the whole table. Vectors are normalised, so the scale cancels and is not stored.
-    It maps the 99.99th percentile of the magnitudes to 127: few entries are clipped, and the rest get a finer
-    step.
+    The lengths of token vectors differ a thousandfold, because frequent tokens have small SIF weights. So
+    each int8 row has a scale of its own. The scales are whole multiples of one unit, from 1 to 255, by which
+    the encoder multiplies without leaving integers. Vectors are normalised, so the unit cancels and is not
+    stored. If a row is too short for these scales, they are exact numbers, with which the encoder is slower.
+
+    Returns:
+        The table, and the weights of its rows, `(n_rows,)` float32, or None if all are 1.
     """
     if dtype != "int8":
-        return table.astype(dtype)
-    limit = float(np.quantile(np.abs(table), _INT8_QUANTILE)) or 1.0
-    rounded: NDArray[Any] = np.rint(table * (_INT8_MAX / limit))
-    return rounded.clip(-_INT8_MAX, _INT8_MAX).astype(np.int8)
+        return table.astype(dtype), None
+    spans = np.abs(table).max(axis=1).astype(np.float64)
+    unit = spans.max() / (_INT8_MAX * _MAX_SCALE)
+    if unit == 0:
+        return np.zeros(table.shape, np.int8), None
+    scales = np.ceil(spans / _INT8_MAX / unit).clip(1, _MAX_SCALE)
+    rounded = _rounded(table, scales * unit)
+    if _least_cosine(rounded, table) < _LEAST_COSINE:
+        scales = np.where(spans > 0, spans, 1) / _INT8_MAX
+        rounded = _rounded(table, scales)
+    return rounded, scales.astype(np.float32)
+
+
+def _rounded(table: Floats, scales: NDArray[np.float64]) -> NDArray[np.int8]:
+    found: NDArray[Any] = np.rint(table / scales[:, None]).clip(-_INT8_MAX, _INT8_MAX)
+    return found.astype(np.int8)
+
+
+def _least_cosine(rounded: NDArray[np.int8], table: Floats) -> float:
+    """Return the least cosine of two tables' rows; rows of zeros do not count."""
+    exact, rows = table.astype(np.float64), rounded.astype(np.float64)
+    products, lengths = np.einsum("ij,ij->i", rows, exact), np.linalg.norm(exact, axis=1)
+    cosines = products / np.maximum(np.linalg.norm(rows, axis=1), 1) / np.where(lengths > 0, lengths, 1)
+    return float(cosines[lengths > 0].min(initial=1))

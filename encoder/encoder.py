@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder"]
 
+_LARGEST_WEIGHT = 255  # which the kernels multiply int8 rows by
+
 
 class Encoder:
     """Embeds texts with a static model.
@@ -45,8 +47,9 @@ class Encoder:
         self.dim = model.dim
         self.heads = Heads(model.heads, unit=model.normalize)
         self._normalize = model.normalize
-        self._table = _token_table(model)
-        self._sum_type = np.dtype(np.int16 if self._table.dtype == np.int8 else np.float32)
+        self._table, self._weights = _token_table(model)
+        integers = np.int16 if self._weights is None else np.int32
+        self._sum_type = np.dtype(integers if self._table.dtype == np.int8 else np.float32)
         self._tokenizer = BlockTokenizer(model.tokenizer_json, model.max_length, model.tables)
         self._threads = default_threads() if threads is None else threads
         if self._threads < 1:
@@ -120,7 +123,7 @@ class Encoder:
             ids, ends = self._tokenizer.tokenise(block.texts)
             sums: NDArray[Any] = np.empty(dims, self._sum_type)
             rows = written[block.first : block.first + len(ends)]
-            pool_texts(ids, ends, self._table, self._normalize, sums, rows, streamed)
+            pool_texts(ids, ends, self._table, self._weights, self._normalize, sums, rows, streamed)
 
         share_out(encode, in_blocks(parts, self._threads), self._threads)
         return found[0] if isinstance(texts, str) else found
@@ -157,13 +160,16 @@ class Encoder:
 
         Returns:
             Ids as from `tokenise`, and float32 vectors: rows of the model's table times the model's weights.
-            int8 values are not scaled, as in model2vec.
+            int8 values have no other scale, as in model2vec.
 
         Raises:
             InputError: the texts are not strings.
         """
         ids, offsets = self.tokenise(texts)
-        return TokenVectors(ids, offsets, self._table[ids].astype(np.float32, copy=False))
+        vectors = self._table[ids].astype(np.float32, copy=False)
+        if self._weights is not None:
+            vectors *= self._weights[ids, None]
+        return TokenVectors(ids, offsets, vectors)
 
     def _checked_dims(self, dims: int | None) -> int:
         if dims is None:
@@ -173,14 +179,18 @@ class Encoder:
         return dims
 
 
-def _token_table(model: StaticModel) -> NDArray[Any]:
-    """The table with one row per token id, int8 or float32; such a table stays memory-mapped."""
-    table = model.table
+def _token_table(model: StaticModel) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+    """The table with one row per token id, int8 or float32, and the weights that are not multiplied into it.
+
+    A table that needs no change stays memory-mapped.
+    """
+    table, weights = model.table, model.weights
     if model.mapping is not None:
         table = table[model.mapping]
-    if model.weights is not None:
-        n_tokens = min(len(table), len(model.weights))  # either may have unused rows
-        table = table[:n_tokens].astype(np.float32) * model.weights[:n_tokens, None].astype(np.float32)
+    small = _small_weights(model)
+    if weights is not None and small is None:
+        n_tokens = min(len(table), len(weights))  # either may have unused rows
+        table = table[:n_tokens].astype(np.float32) * weights[:n_tokens, None].astype(np.float32)
     kind = table.dtype if table.dtype in (np.int8, np.float32) else np.float32
     if table is not model.table or table.dtype != kind:  # it is not the memory map any more
         own = aligned.empty(table.shape, kind)
@@ -188,4 +198,15 @@ def _token_table(model: StaticModel) -> NDArray[Any]:
         table = own
     table = np.ascontiguousarray(table).view(np.ndarray)
     table.flags.writeable = False  # as a memory map is: Numba compiles another variant for writeable arrays
-    return table
+    return table, small
+
+
+def _small_weights(model: StaticModel) -> NDArray[np.uint8] | None:
+    """The weights of an int8 table as bytes, or None if they are no whole numbers from 0 to 255."""
+    if model.weights is None or model.table.dtype != np.int8:
+        return None
+    small: NDArray[np.uint8] = model.weights.clip(0, _LARGEST_WEIGHT).astype(np.uint8)
+    if not np.array_equal(small, model.weights):
+        return None
+    small.flags.writeable = False
+    return small

@@ -53,11 +53,12 @@ class StaticModel:
     """A static embedding model in memory.
 
     Attributes:
-        table: `(n_rows, dim)` float64, float32, float16 or int8: the token vectors. int8 has one global
-            scale, which is not stored because normalising cancels it (model2vec's convention).
+        table: `(n_rows, dim)` float64, float32, float16 or int8: the token vectors. The scale that all int8
+            rows have in common is not stored because normalising cancels it (model2vec's convention).
         tokenizer_json: the text of `tokenizer.json`.
         config: the settings of `config.json`; the encoder uses `normalize` and `max_length`.
-        weights: `(n_tokens,)` float, a factor for each token id, or None.
+        weights: `(n_tokens,)` float, a factor for each token id, or None. An int8 table stays int8 in memory
+            if its weights are whole numbers up to 255, as `distill` writes them.
         mapping: `(n_tokens,)` integers, the table's row for each token id, or None if row and id are equal.
         tables: the compiled tokenizer, or None if it is not compiled yet.
         heads: the heads that score its vectors.

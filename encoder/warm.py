@@ -45,9 +45,10 @@ def warm_kernels() -> Warmed:
     """Use the encoder in every way, so that all its kernels are compiled and saved to disk."""
     begin, before = time.monotonic(), compilations()
     for tokenizer in _tokenizers():
-        for kind in (np.int8, np.float32):
+        for kind, weighted in ((np.int8, False), (np.int8, True), (np.float32, False)):
             table = np.ones((tokenizer.get_vocab_size(), _DIM), kind)
-            model = StaticModel(table, tokenizer.to_str(), {"normalize": True}, heads=(_HEAD,))
+            weights = np.ones(len(table), np.float32) if weighted else None
+            model = StaticModel(table, tokenizer.to_str(), {"normalize": True}, weights, heads=(_HEAD,))
             encoder = Encoder(model, threads=1)
             vectors = encoder.encode(_TEXTS)
             encoder.heads(vectors)

@@ -20,18 +20,21 @@ _LONG = 1 << 16  # rows whose int8 sums float32 always represents exactly
 
 
 @njit(nogil=True, cache=True, forceinline=True, inner=True)
-def _add_rows(ids: Any, first: int, last: int, table: Any, sums: Any) -> None:
-    column = add_rows(ids, first, last, table, sums)
+def _add_rows(ids: Any, first: int, last: int, table: Any, weights: Any, sums: Any) -> None:
+    column = add_rows(ids, first, last, table, weights, sums)
     for k in range(column, sums.shape[0]):
         sums[k] = 0
         for i in range(first, last):
-            sums[k] += table[ids[i], k]
+            if weights is None:
+                sums[k] += table[ids[i], k]
+            else:
+                sums[k] += table[ids[i], k] * weights[ids[i]]
 
 
 @njit(nogil=True, cache=True, forceinline=True, inner=True)
-def _add_blocks(ids: Any, first: int, last: int, table: Any, sums: Any, row: Any) -> None:
+def _add_blocks(ids: Any, first: int, last: int, table: Any, weights: Any, sums: Any, row: Any) -> None:
     for begin in range(first, last, _EXACT):
-        _add_rows(ids, begin, min(last, begin + _EXACT), table, sums)
+        _add_rows(ids, begin, min(last, begin + _EXACT), table, weights, sums)
         if begin == first:
             for k in range(row.shape[0]):
                 row[k] = np.float32(sums[k])
@@ -42,7 +45,15 @@ def _add_blocks(ids: Any, first: int, last: int, table: Any, sums: Any, row: Any
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, forceinline=True, inner=True)
 def _pool(
-    ids: Any, first: Any, last: Any, table: Any, normalize: bool, sums: Any, row: Any, total: Any
+    ids: Any,
+    first: Any,
+    last: Any,
+    table: Any,
+    weights: Any,
+    normalize: bool,
+    sums: Any,
+    row: Any,
+    total: Any,
 ) -> Any:
     """Sum the vectors of one text into `row`; the factor that turns the sum into the result."""
     if first == last:
@@ -52,7 +63,7 @@ def _pool(
     if long:
         total[:] = 0
     for begin in range(first, last, _LONG):
-        _add_blocks(ids, begin, min(last, begin + _LONG), table, sums, row)
+        _add_blocks(ids, begin, min(last, begin + _LONG), table, weights, sums, row)
         if long:
             for k in range(row.shape[0]):
                 total[k] += row[k]
@@ -72,8 +83,9 @@ def pool_texts(
     ids: NDArray[np.int32],
     ends: NDArray[np.int64],
     table: NDArray[np.float32] | NDArray[np.int8],
+    weights: NDArray[np.uint8] | None,
     normalize: bool,
-    sums: NDArray[np.float32] | NDArray[np.int16],
+    sums: NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int32],
     out: NDArray[Any],
     past_caches: bool,
 ) -> None:
@@ -83,9 +95,10 @@ def pool_texts(
         ids: the token ids of all texts, concatenated.
         ends: `(n_texts,)` the end of each text's ids.
         table: `(n_tokens, dim)` token vectors, int8 or float32.
+        weights: `(n_tokens,)` factors of the rows of an int8 table, or None.
         normalize: whether to scale vectors to length 1 instead of taking the mean.
-        sums: `(dims,)` buffer, int16 for int8 tables and float32 for float32; its length is the number of
-            dimensions to use.
+        sums: `(dims,)` buffer: int16 for int8 tables, int32 if they have weights, and float32 for float32;
+            its length is the number of dimensions to use.
         out: `(n_texts, columns)`, overwritten as by `encoder.kernels.output.store`; zeros for texts without
             tokens.
         past_caches: whether to write `out` with `stream`, whose conditions its rows must fulfil.
@@ -94,7 +107,7 @@ def pool_texts(
     row, total = np.empty(sums.shape[0], np.float32), np.empty(sums.shape[0], np.float64)
     vector = np.empty(out.shape[1] if past_caches else 0, out.dtype)
     for r in range(ends.shape[0]):
-        factor = _pool(ids, first, ends[r], table, normalize, sums, row, total)
+        factor = _pool(ids, first, ends[r], table, weights, normalize, sums, row, total)
         target = vector if past_caches else out[r]
         store(row, factor, target)
         if past_caches:

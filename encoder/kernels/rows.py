@@ -19,77 +19,163 @@ Fewer passes read a row in fewer parts, and processors prefetch what follows a p
 _AHEAD = 8
 """How many rows ahead to prefetch: random rows of a large table come from the third-level cache."""
 
+_SUMS = {types.int16: ir.IntType(16), types.int32: ir.IntType(32), types.float32: ir.FloatType()}
+_LANES = 16
+"""How many sums of 32 bits a register of AVX-512 holds."""
+_DOT = "llvm.x86.avx512.vpdpbusd.512"
+"""Adds four products of bytes to each sum of 32 bits, in one instruction of AVX-512 VNNI."""
+
+_INDEX: Any = ir.IntType(32)
 _utils: Any = cgutils  # it has no types
 _ALWAYS = (ir.IntType(32)(0), ir.IntType(32)(3), ir.IntType(32)(1))  # for reading, into all caches, data
 
 
-def _add_rows(typingctx: Any, ids: Any, first: Any, last: Any, table: Any, sums: Any) -> Any:
+def _add_rows(typingctx: Any, ids: Any, first: Any, last: Any, table: Any, weights: Any, sums: Any) -> Any:
     """Sum rows and return for how many columns, without a check of bounds.
 
     The rows are `ids[first:last]` (int32) of `table`, `(n, dim)` int8 or float32, C-contiguous. Their sums go
-    to the first columns of `sums`, `(dims,)` int16 for int8 and float32 for float32; the caller does the
-    remaining columns, fewer than 64 bytes of sums. Ids after `last` are only prefetched, and may be anything.
+    to the first columns of `sums`, `(dims,)`; the caller does the remaining columns, fewer than 64 bytes of
+    sums. Ids after `last` are only prefetched, and may be anything.
+
+    `weights`, `(n,)` uint8, multiply int8 rows, and `sums` are int32 then. Without weights, which are None,
+    `sums` are int16 for int8 rows and float32 for float32 rows.
     """
-    integers = table.dtype == types.int8
+    weighted, kind = isinstance(weights, types.Array), _SUMS[sums.dtype]
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        arrays = [
-            context.make_array(kind)(context, builder, value)
+        arrays: list[Any] = [
+            context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else None
             for kind, value in zip(signature.args, args, strict=True)
-            if isinstance(kind, types.Array)
         ]
-        dims = _utils.unpack_tuple(builder, arrays[2].shape)[0]
+        ids, _, _, table, weights, sums = arrays
+        dot = weighted and "+avx512vnni" in context.codegen().magic_tuple()[2]
+        dims = _utils.unpack_tuple(builder, sums.shape)[0]
         column = dims.type(0)
         for size in _PASSES:
-            count = dims.type(size // (2 if integers else 4))
-            passes = builder.udiv(builder.sub(dims, column), count)
+            count = size // (2 if kind == ir.IntType(16) else 4)
+            add = _add_products if dot and count % (2 * _LANES) == 0 else _add
+            passes = builder.udiv(builder.sub(dims, column), dims.type(count))
             with _utils.for_range(builder, passes) as loop:
-                begin = builder.add(column, builder.mul(loop.index, count))
-                _pass(builder, size, integers, arrays, args[1], args[2], begin)
-            column = builder.add(column, builder.mul(passes, count))
+                begin = builder.add(column, builder.mul(loop.index, dims.type(count)))
+                add(_Rows(builder, ids, table, weights, begin, count), kind, args[1], args[2], sums)
+            column = builder.add(column, builder.mul(passes, dims.type(count)))
         return column
 
-    return types.int64(ids, types.int64, types.int64, table, sums), generate
+    return types.int64(ids, types.int64, types.int64, table, weights, sums), generate
 
 
 add_rows: Any = intrinsic(_add_rows)
 
 
-def _pass(
-    builder: Any, size: int, integers: bool, arrays: list[Any], first: Any, last: Any, column: Any
-) -> None:
-    """Generate code that computes `size` bytes of sums from a column on."""
-    rows, vectors, out = arrays
-    count = size // (2 if integers else 4)
-    values: Any = ir.VectorType(ir.IntType(8) if integers else ir.FloatType(), count)
-    added: Any = ir.VectorType(ir.IntType(16) if integers else ir.FloatType(), count)
-    dim, n_ids = _utils.unpack_tuple(builder, vectors.shape)[1], _utils.unpack_tuple(builder, rows.shape)[0]
+class _Rows:
+    """Generates code that reads `count` columns of rows, from a column on."""
 
-    def piece(place: Any) -> Any:
-        row = builder.zext(builder.load(builder.gep(rows.data, [place])), dim.type)
-        return builder.gep(vectors.data, [builder.add(builder.mul(row, dim), column)])
+    def __init__(self, builder: Any, ids: Any, table: Any, weights: Any, column: Any, count: int) -> None:
+        self.builder, self.column, self.count = builder, column, count
+        self._ids, self._table, self._weights = ids, table, weights
+        self._dim = _utils.unpack_tuple(builder, table.shape)[1]
+        self._n_ids = _utils.unpack_tuple(builder, ids.shape)[0]
+        self._values: Any = ir.VectorType(table.data.type.pointee, count)
 
-    total = _utils.alloca_once(builder, added)
-    builder.store(ir.Constant(added, None), total)  # for each pass
+    def _row(self, place: Any) -> Any:
+        return self.builder.zext(self.builder.load(self.builder.gep(self._ids.data, [place])), self._dim.type)
+
+    def _piece(self, place: Any) -> Any:
+        begin = self.builder.add(self.builder.mul(self._row(place), self._dim), self.column)
+        return self.builder.gep(self._table.data, [begin])
+
+    def values(self, place: Any) -> Any:
+        """The columns of the row of the id at a place."""
+        piece = self.builder.bitcast(self._piece(place), self._values.as_pointer())
+        return self.builder.load(piece, align=1)
+
+    def weight(self, place: Any, kind: Any) -> Any:
+        """The weight of the row, or None if there are no weights."""
+        if self._weights is None:
+            return None
+        return self.builder.zext(
+            self.builder.load(self.builder.gep(self._weights.data, [self._row(place)])), kind
+        )
+
+    def fetch(self, place: Any) -> None:
+        """Prefetch the columns of the row that is `_AHEAD` places later, if there is one."""
+        byte: Any = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, *(constant.type for constant in _ALWAYS)])
+        prefetch = _utils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        later = self.builder.add(place, place.type(_AHEAD))
+        there = self.builder.icmp_signed("<", later, self._n_ids)
+        begin = self.builder.bitcast(self._piece(self.builder.select(there, later, place)), byte)
+        for line in range(0, self.count * (1 if self._values.element == ir.IntType(8) else 4), LINE):
+            self.builder.call(prefetch, [self.builder.gep(begin, [ir.IntType(64)(line)]), *_ALWAYS])
+
+
+def _add(rows: _Rows, kind: Any, first: Any, last: Any, out: Any) -> None:
+    """Generate code that adds row by row."""
+    builder, added = rows.builder, ir.VectorType(kind, rows.count)
+    total = _zeros(builder, added)
     with _utils.for_range_slice(builder, first, last, first.type(1)) as (place, _):
-        later = builder.add(place, place.type(_AHEAD))
-        _fetch(builder, piece(builder.select(builder.icmp_signed("<", later, n_ids), later, place)), values)
-        value = builder.load(builder.bitcast(piece(place), values.as_pointer()), align=1)
-        if integers:
-            value = builder.add(builder.load(total), builder.sext(value, added))
+        rows.fetch(place)
+        values, weight = rows.values(place), rows.weight(place, ir.IntType(16))
+        if weight is not None:  # a product fits into 16 bits
+            words = ir.VectorType(ir.IntType(16), rows.count)
+            values = builder.mul(builder.sext(values, words), _every(builder, weight, words))
+        if kind == ir.FloatType():
+            value = builder.fadd(builder.load(total), values)
         else:
-            value = builder.fadd(builder.load(total), value)
+            value = builder.add(builder.load(total), builder.sext(values, added))
         builder.store(value, total)
-    target = builder.bitcast(builder.gep(out.data, [column]), added.as_pointer())
-    builder.store(builder.load(total), target, align=2)
+    _store(builder, [total], out, rows.column)
 
 
-def _fetch(builder: Any, piece: Any, values: Any) -> None:
-    """Generate code that prefetches a part of a row."""
-    byte: Any = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [byte, *(constant.type for constant in _ALWAYS)])
-    prefetch = _utils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    bytes_ = values.count * (1 if values.element == ir.IntType(8) else 4)
-    begin = builder.bitcast(piece, byte)
-    for line in range(0, bytes_, LINE):
-        builder.call(prefetch, [builder.gep(begin, [ir.IntType(64)(line)]), *_ALWAYS])
+def _add_products(rows: _Rows, kind: Any, first: Any, last: Any, out: Any) -> None:
+    """Generate code that adds two rows at a time, times their weights.
+
+    A lane holds columns k and k + `_LANES` of both rows: `a[k], b[k], a[k + 16], b[k + 16]`. The instruction
+    multiplies them with `(w_a, w_b, 0, 0)` for column k, and with `(0, 0, w_a, w_b)` for the other one.
+    """
+    builder, part = rows.builder, ir.VectorType(kind, _LANES)
+    dot = _utils.get_or_insert_function(builder.module, ir.FunctionType(part, [part] * 3), _DOT)
+    totals = [_zeros(builder, part) for _ in range(rows.count // _LANES)]
+    with _utils.for_range_slice(builder, first, last, first.type(2)) as (place, _):
+        second = builder.add(place, place.type(1))
+        there = builder.icmp_signed("<", second, last)  # if not, the first row stands in, with weight 0
+        second = builder.select(there, second, place)
+        rows.fetch(place)
+        rows.fetch(second)
+        shifted = builder.shl(rows.weight(second, kind), kind(8))
+        weights = builder.or_(rows.weight(place, kind), builder.select(there, shifted, kind(0)))
+        low = _every(builder, weights, part)
+        high = builder.shl(low, ir.Constant(part, [16] * _LANES))
+        pair = rows.values(place), rows.values(second)
+        for k in range(0, len(totals), 2):
+            columns = [
+                _LANES * (k + byte // 2 % 2) + byte // 4 + rows.count * (byte % 2) for byte in range(64)
+            ]
+            mixed = builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(_INDEX, 64), columns))
+            mixed = builder.bitcast(mixed, part)
+            for total, factors in ((totals[k], low), (totals[k + 1], high)):
+                builder.store(builder.call(dot, [builder.load(total), factors, mixed]), total)
+    _store(builder, totals, out, rows.column)
+
+
+def _zeros(builder: Any, kind: Any) -> Any:
+    total = _utils.alloca_once(builder, kind)
+    builder.store(ir.Constant(kind, None), total)  # for each pass
+    return total
+
+
+def _every(builder: Any, value: Any, kind: Any) -> Any:
+    nothing = ir.Constant(kind, ir.Undefined)
+    one = builder.insert_element(nothing, value, _INDEX(0))
+    return builder.shuffle_vector(
+        one, nothing, ir.Constant(ir.VectorType(_INDEX, kind.count), [0] * kind.count)
+    )
+
+
+def _store(builder: Any, totals: Any, out: Any, column: Any) -> None:
+    """Generate code that writes sums to `out` from a column on."""
+    for total in totals:
+        kind = total.type.pointee
+        target = builder.bitcast(builder.gep(out.data, [column]), kind.as_pointer())
+        builder.store(builder.load(total), target, align=2)
+        column = builder.add(column, column.type(kind.count))

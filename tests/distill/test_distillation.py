@@ -10,8 +10,10 @@ from model2vec import StaticModel as Model2Vec
 from model2vec.distill import distill as model2vec_distill
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
 
 from distill import distill
+from encoder import Encoder
 from encoder.errors import ConfigurationError
 from encoder.model import save_model
 
@@ -124,6 +126,20 @@ def test_int8_gives_the_vectors_of_float32_in_model2vec(teacher, tmp_path):
     a, b = (Model2Vec.from_pretrained(folder).encode(SENTENCES[:3]) for folder in (exact, rounded))
     assert cosines(a, b).min() > 0.995  # of 16 dimensions; more dimensions, less noise
     assert Model2Vec.from_pretrained(rounded).embedding.dtype == np.int8
+
+
+@pytest.mark.parametrize("clusters", [None, 20])
+def test_int8_keeps_the_direction_of_every_short_text(teacher, tmp_path, clusters):
+    choice = {"dims": 16, "sif": 1e-5, "clusters": clusters}
+    exact, rounded = (distilled(teacher, **choice, dtype=dtype) for dtype in ("float32", "int8"))
+    words = sorted(Tokenizer.from_str(exact.tokenizer_json).get_vocab())
+    texts = [" ".join(words[i : i + n]) for n in (1, 2, 3) for i in range(len(words))]
+    a, b = Encoder(exact).encode(texts), Encoder(rounded).encode(texts)
+    there = a.any(axis=1)
+    assert there.mean() > 0.9
+    assert cosines(a[there], b[there]).min() > 0.99
+    folder = save_model(rounded, tmp_path / "rounded")
+    np.testing.assert_allclose(Model2Vec.from_pretrained(folder).encode(texts), b, atol=1e-5)
 
 
 def test_clusters_share_vectors_and_keep_weights(wordpiece_teacher):

@@ -63,27 +63,62 @@ def test_no_sif_means_equal_weights():
     assert (sif_weights(5, None) == 1).all()
 
 
-def test_int8_clips_the_few_largest_and_keeps_directions():
-    table = np.random.default_rng(1).normal(size=(2000, 64)).astype(np.float32)
-    table[0, 0] = 1000
-    rounded = as_dtype(table, "int8")
+def least_cosine(table, rounded, scales):
+    rows, table = rounded * scales[:, None].astype(np.float64), table.astype(np.float64)
+    return (np.einsum("ij,ij->i", rows, table) / norms(rows) / norms(table)).min()
+
+
+def norms(rows):
+    return np.linalg.norm(rows, axis=1)
+
+
+def zipf(n_rows=2000):
+    """Token vectors whose lengths differ as those of a distilled table."""
+    return some_vectors(n_rows) * sif_weights(n_rows, 1e-4)[:, None].astype(np.float32)
+
+
+@pytest.mark.parametrize("outlier", [None, 1000.0])
+def test_int8_keeps_the_direction_of_every_row_with_whole_scales_up_to_255(outlier):
+    table = zipf() if outlier is None else some_vectors(2000)
+    if outlier:
+        table[0, 0] = outlier
+    rounded, scales = as_dtype(table, "int8")
     assert rounded.dtype == np.int8
-    assert (rounded.min(), rounded.max()) == (-127, 127)
-    rows, exact = rounded[1:].astype(np.float32), table[1:]
-    cosine = (rows * exact).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(exact, axis=1)
-    assert cosine.min() > 0.998
-    assert np.median(cosine) > 0.9999
-    assert (as_dtype(-table, "int8") == -rounded).all()
+    assert (rounded.min(), rounded.max()) >= (-127, 127)
+    assert set(scales) <= set(range(1, 256))
+    assert least_cosine(table, rounded, scales) > 0.995
+    assert (norms(rounded) > 0).all()
+    lengths = norms(rounded * scales[:, None]) / norms(table)
+    assert np.quantile(lengths / np.median(lengths), [0.01, 0.99]) == pytest.approx(1, abs=0.02)
+    again, same = as_dtype(-table, "int8")
+    assert (again == -rounded).all()
+    assert (same == scales).all()
+
+
+@pytest.mark.parametrize("short", [1e-5, 1e-12, 1e-20])
+def test_int8_rows_that_are_far_shorter_than_others_get_exact_scales(short):
+    table = some_vectors(50)
+    table[7] *= np.float32(short)
+    table[8] = 0
+    rounded, scales = as_dtype(table, "int8")
+    table, rounded, scales = (np.delete(array, 8, axis=0) for array in (table, rounded, scales))
+    assert least_cosine(table, rounded, scales) > 0.999
+    lengths = norms(rounded * scales[:, None].astype(np.float64))
+    np.testing.assert_allclose(lengths, norms(table.astype(np.float64)), rtol=0.01)
 
 
 def test_int8_of_zeros_is_zeros():
-    assert not as_dtype(np.zeros((3, 4), np.float32), "int8").any()
+    rounded, scales = as_dtype(np.zeros((3, 4), np.float32), "int8")
+    assert not rounded.any()
+    assert scales is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_floats_are_cast(dtype):
     table = some_vectors().astype(np.float64)
-    np.testing.assert_array_equal(as_dtype(table, dtype), table.astype(dtype))
+    found, scales = as_dtype(table, dtype)
+    np.testing.assert_array_equal(found, table.astype(dtype))
+    assert scales is None
 
 
 def test_each_row_belongs_to_its_nearest_centre():

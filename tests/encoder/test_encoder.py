@@ -24,7 +24,13 @@ from encoder.kernels.wordpiece import tokenise
 from encoder.model import StaticModel, save_model
 
 DIM = 24
-TOLERANCE = {"float32": 1e-5, "int8": 1e-5, "float16": 2e-3, "weights and mapping": 1e-5}
+TOLERANCE = {
+    "float32": 1e-5,
+    "int8": 1e-5,
+    "float16": 2e-3,
+    "weights and mapping": 1e-5,
+    "int8 with scales": 1e-5,
+}
 
 
 @functools.cache
@@ -37,6 +43,9 @@ def _model(name="uncased", kind="float32", normalize=True, max_length=512):
     table = random.normal(size=(n_tokens, DIM)).astype(np.float32)
     if kind == "int8":
         return StaticModel(random.integers(-127, 128, (n_tokens, DIM), np.int8), text, config)
+    if kind == "int8 with scales":
+        rows, scales = random.integers(-127, 128, (n_tokens, DIM), np.int8), random.integers(1, 256, n_tokens)
+        return StaticModel(rows, text, config, scales.astype(np.float32))
     if kind == "weights and mapping":
         mapping = random.integers(0, 50, n_tokens)
         return StaticModel(table[:50], text, config, random.random(n_tokens).astype(np.float32), mapping)
@@ -163,7 +172,7 @@ def test_the_same_texts_give_the_same_bits_in_every_kind(name, lines):
     assert not encoder.encode(pa.nulls(3)).any()
 
 
-@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize("kind", ["float32", "int8", "int8 with scales"])
 def test_the_kernels_are_compiled_once_for_texts_and_tables_of_any_origin(kind, tmp_path):
     texts = pa.table({"text": ["card", None, "é"]})
     sink = pa.BufferOutputStream()
@@ -175,8 +184,11 @@ def test_the_kernels_are_compiled_once_for_texts_and_tables_of_any_origin(kind, 
         for same in (["card", None, "é"], texts["text"], received, pa.nulls(2), [""]):
             encoder.encode(same)
     assert len(tokenise.signatures) == 1
-    pooled = [(str(s[2].dtype), str(s[5].dtype)) for s in pool_texts.signatures if not s[2].mutable]
-    assert pooled.count((kind, "float32")) == 1
+    pooled = [
+        (str(s[2].dtype), str(s[3]), str(s[6].dtype)) for s in pool_texts.signatures if not s[2].mutable
+    ]
+    weights = "readonly array(uint8, 1d, C)" if "scales" in kind else "none"
+    assert pooled.count((kind.split()[0], weights, "float32")) == 1
 
 
 @pytest.mark.parametrize("kind", ["float32", "int8"])

@@ -38,10 +38,9 @@ def other_table(base, folder, dtype, dim):
     if dim > table.shape[1]:
         more = np.random.default_rng(0).standard_normal((len(table), dim - table.shape[1]))
         table = np.hstack([table, more * table.std()])
-    table = as_dtype(np.ascontiguousarray(table[:, :dim], np.float32), dtype)
-    return saved(
-        folder, f"{base.name}-{dtype}-{dim}", StaticModel(table, model.tokenizer_json, settings(model))
-    )
+    table, weights = as_dtype(np.ascontiguousarray(table[:, :dim], np.float32), dtype)
+    own = StaticModel(table, model.tokenizer_json, settings(model), weights)
+    return saved(folder, f"{base.name}-{dtype}-{dim}", own)
 
 
 def settings(model):
@@ -58,7 +57,8 @@ def other_tokenizer(kind, texts, folder, dim):
     tokenizer = Tokenizer.from_file(str(file))
     table = np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), dim), np.float32)
     config = {"normalize": True, "max_length": 1 << 20}
-    return saved(folder, kind, StaticModel(as_dtype(table, "int8"), tokenizer.to_str(), config))
+    table, weights = as_dtype(table, "int8")
+    return saved(folder, kind, StaticModel(table, tokenizer.to_str(), config, weights))
 
 
 def unigram(texts):
@@ -91,8 +91,7 @@ def byte_level(texts):
 
 def saved(folder, name, model):
     """The model's folder, named after its content, so that an earlier run's serves if it is the same."""
-    content = hashlib.sha256(np.ascontiguousarray(model.table).data)
-    content.update(f"{model.tokenizer_json}{model.config}".encode())
+    content = hashlib.sha256(f"{model.vectors_digest()}{model.config}".encode())
     path = Path(folder) / f"{name}-{content.hexdigest()[:12]}"
     if not path.exists():
         save_model(model, path)

@@ -1,5 +1,9 @@
 """Pooling against an obvious reference."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,17 +24,19 @@ def _reference(ids, table, normalize):
     return mean
 
 
-def _pool(ids, ends, table, normalize, dims=None, past_caches=False):
+def _pool(ids, ends, table, normalize, dims=None, past_caches=False, weights=None):
     dims = dims or table.shape[1]
-    sums = np.full(dims, 77, np.int16 if table.dtype == np.int8 else np.float32)
+    integers = np.int16 if weights is None else np.int32
+    sums = np.full(dims, 77, integers if table.dtype == np.int8 else np.float32)
     out = aligned.empty((len(ends), dims), np.float32)
     out[:] = np.nan
-    pool_texts(np.asarray(ids, np.int32), np.asarray(ends), table, normalize, sums, out, past_caches)
+    ids, ends = np.asarray(ids, np.int32), np.asarray(ends)
+    pool_texts(ids, ends, table, weights, normalize, sums, out, past_caches)
     return out
 
 
-def _pooled(ids, table, normalize, dims=None):
-    return _pool(ids, [len(ids)], table, normalize, dims)[0]
+def _pooled(ids, table, normalize, dims=None, weights=None):
+    return _pool(ids, [len(ids)], table, normalize, dims, weights=weights)[0]
 
 
 def _table(kind, rows, dim, seed=0):
@@ -63,6 +69,49 @@ def test_int8_sums_are_exact_at_any_number_of_tokens(n_tokens, sign):
     found = _pooled(np.arange(n_tokens) % 3, table, normalize=False)
     # float32 holds the sum (below 2**24) exactly: only the last multiplication rounds.
     np.testing.assert_array_equal(found, np.float32(sign * n_tokens) * (np.float32(1) / np.float32(n_tokens)))
+
+
+@given(
+    ids=st.lists(st.integers(0, 19), max_size=30),
+    dim=st.integers(1, 600),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 1 << 20),
+)
+def test_weights_multiply_int8_rows_without_rounding(ids, dim, share, seed):
+    table = _table("int8", 20, dim, seed)
+    weights = np.random.default_rng(seed).integers(0, 256, 20).astype(np.uint8)
+    dims = max(1, round(share * dim))
+    found = _pooled(ids, table, False, dims, weights)
+    expected = (table[ids, :dims].astype(np.float64) * weights[ids, None]).sum(axis=0).astype(np.float32)
+    np.testing.assert_array_equal(found, expected * np.float32(1 / max(len(ids), 1)))
+
+
+@pytest.mark.slow  # compiles
+def test_weighted_sums_have_the_same_bits_without_avx512(tmp_path):
+    random = np.random.default_rng(3)
+    np.savez(tmp_path / "in", t=_table("int8", 50, 300), w=random.integers(0, 256, 50).astype(np.uint8))
+    program = f"""
+import numpy as np
+from encoder.kernels.pool import pool_texts
+given, out = np.load({str(tmp_path / "in.npz")!r}), np.empty((3, 300), np.float32)
+ids, ends = np.arange(777, dtype=np.int32) % 50, np.array([1, 30, 777])
+pool_texts(ids, ends, given["t"], given["w"], True, np.empty(300, np.int32), out, False)
+print(out.tobytes().hex())
+"""
+    old = {**os.environ, "NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}
+    found = {
+        subprocess.run([sys.executable, "-c", program], env=env, check=True, capture_output=True).stdout
+        for env in (old, os.environ)
+    }
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("n_tokens", [1, 2, 3, 255, 256, 257, 513, 70_001])
+@pytest.mark.parametrize("sign", [-128, 127])
+def test_weighted_sums_do_not_overflow_at_any_number_of_tokens(n_tokens, sign):
+    table, weights = np.full((3, 70), sign, np.int8), np.full(3, 255, np.uint8)
+    found = _pooled(np.arange(n_tokens) % 3, table, normalize=False, weights=weights)
+    np.testing.assert_allclose(found, sign * 255, rtol=1e-6)
 
 
 @pytest.mark.slow

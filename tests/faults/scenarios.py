@@ -86,6 +86,9 @@ SCENARIOS = {
     "network cut, at least once": Scenario("cut", (0, 3), LEAST),
     "model store answers 503": Scenario("away", (1, 3), {"model": "s3", "options": LATE}),
     "Parquet store answers 503": Scenario("closed", (1, 3), {"output": "s3"}),
+    "topics made again": Scenario("again", (1, 3), {"output": "both", "topics": 2}),
+    "logs cut below the positions": Scenario("cut logs", (1, 3), {"output": "both"}),
+    "retention overtakes the group": Scenario("overtaken", (1, 3), {"output": "both"}),
     "damaged new model": Scenario("damage", (1, 3), {"model": "file", "options": LATE}),
 }
 """By name; exactly once into a topic where nothing else is said. 1 % of the records is poison."""
@@ -176,6 +179,9 @@ class Stage:
             "restart": lambda: restart(cluster.stop),
             "crash": lambda: restart(cluster.kill),
             "cut": lambda: net.cut(CUT_SECONDS),
+            "again": rig.topics_made_again,
+            "cut logs": rig.logs_cut,
+            "overtaken": rig.retention_overtakes,
             "away": away,
             "closed": closed,
             "damage": damage,

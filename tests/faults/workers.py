@@ -10,7 +10,6 @@
 A supervisor starts again what ends by itself or is killed, as Kubernetes does.
 """
 
-import collections
 import contextlib
 import itertools
 import json
@@ -21,18 +20,19 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from faults.inputs import commit, committed, create_again, remove_records
+from faults.verifier import verify
 from logs import tails
 from patience import PATIENCE, wait_for
 from topics import TopicReader, unique
 
 from encoder.store.objects import open_objects
 
-__all__ = ["SESSION_SECONDS", "TRANSACTION_SECONDS", "Rig", "Verdict"]
+__all__ = ["SESSION_SECONDS", "TRANSACTION_SECONDS", "Rig"]
 
 SESSION_SECONDS, TRANSACTION_SECONDS = 3.0, 5.0
 PARTITIONS, OUTPUT_PARTITIONS = 6, 3
@@ -41,19 +41,6 @@ _BAD = (b"{", b'{"seq":\xff}', b"[]", b'{"text":null}', None)
 _MOST_BYTES = 20_000  # of a message in the output topic
 _LARGE = b'{"seq":-1,"text":"%s"}' % (b"large " * 5000)
 _CLASSIC = ("session.timeout.ms", "heartbeat.interval.ms")  # with the new protocol the broker says
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What came out, compared with what went in."""
-
-    records: int
-    lost: int
-    repeated: int
-    dead_wrong: int
-    dead_repeated: int
-    restarts: int
-    codes: tuple[int, ...]
 
 
 class Rig:
@@ -73,12 +60,17 @@ class Rig:
         address: of the brokers for the workers, if not the broker's.
         options: more of the worker's flags.
         environment: of the workers.
+        bad: the values that become dead letters, one in a hundred records.
+
+    Attributes:
+        restarts: how often the supervisor has started a worker again.
+        codes: how the workers ended.
     """
 
     def __init__(
         self, broker, model, folder, *, output="topic", delivery="exactly-once", named=False,
         protocol="classic", topics=1, session=SESSION_SECONDS, poll=10.0, address=None, options=(),
-        environment=None,
+        environment=None, bad=None,
     ):  # fmt: skip
         self.broker = broker
         self.folder = folder
@@ -93,7 +85,9 @@ class Rig:
         own = {"topic": None, "parquet": str(folder / "out"), "both": str(folder / "out")}
         self.parquet = own.get(output, output)
         self.to_topic = output in ("topic", "both")
-        self._bad = (*_BAD, _LARGE) if output == "topic" else _BAD  # Parquet takes what is large
+        # Parquet takes what is large.
+        self._bad = bad or ((*_BAD, _LARGE) if output == "topic" else _BAD)
+        self._group = unique("group")
         self._named = named
         properties = {
             "group.protocol": protocol,
@@ -106,7 +100,7 @@ class Rig:
         targets += [f"parquet:{self.parquet}"] if self.parquet else []
         self._command = [
             *(sys.executable, "-m", "pipelines", "worker", "--brokers", address or broker.address),
-            *("--group", unique("group"), "--input", self.inputs[0] if topics == 1 else f"^{stem}-"),
+            *("--group", self._group, "--input", self.inputs[0] if topics == 1 else f"^{stem}-"),
             *("--model", str(model), *(part for target in targets for part in ("--output", target))),
             *("--dead-letters", f"topic:{self.dead}", "--delivery", delivery, "--text", "{seq} {text}"),
             *("--tombstones", "dead-letter"),
@@ -126,10 +120,13 @@ class Rig:
         self.codes = []
         self.bad = {}
         self.n_written = 0
+        self._unread = set()  # retention removed them
+        self._hold, self._held = threading.Event(), threading.Event()
         self.versions = set()
         self._objects = None
         self._read = {}
         self._decoded = []
+        self._readers = {}
         self._offsets = Consumer({"bootstrap.servers": broker.address, "group.id": unique("offsets")})
         self._random = random.Random(topics)
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
@@ -145,6 +142,8 @@ class Rig:
             process.kill()
             process.wait()
         self._offsets.close()
+        for reader in self._readers.values():
+            reader.__exit__()
 
     def start(self, n):
         """Let `n` workers run from now on; those above that are told to end."""
@@ -271,63 +270,122 @@ class Rig:
                 value = self._random.choice(self._bad)
                 self.bad[key] = value
             else:
-                value = json.dumps({"seq": seq, "text": f"login failed {seq}"}).encode()
+                value = json.dumps({"seq": seq, "text": text_of(seq)}).encode()
             producer.produce(self.inputs[seq % len(self.inputs)], value, key)
             self.n_written = seq + 1
             if seq % 100 == 0:
                 producer.poll(0)
+                if self._hold.is_set() and not over.is_set():
+                    assert producer.flush(PATIENCE) == 0
+                    self._held.set()
+                    wait_for(lambda: over.is_set() or not self._hold.is_set(), "the pause to end", bool)
+                    self._held.clear()
+                    begin, first = time.monotonic(), seq
                 if over.wait(max(0.0, begin + (seq - first) / rate - time.monotonic())):
                     break
         assert producer.flush(PATIENCE) == 0
 
+    @contextlib.contextmanager
+    def paused(self):
+        """Write nothing until the block ends; all that was written before is in the topics."""
+        self._hold.set()
+        wait_for(self._held.is_set, "writing to pause", bool)
+        try:
+            yield
+        finally:
+            self._hold.clear()
+
+    def topics_made_again(self):
+        """Delete the input topics and create them again when all that they held came out."""
+        with self.paused():
+            self._wait_for_all()
+            refusals = self.log().count("is not the one that")
+            for name in self.inputs:
+                create_again(self.broker, name, PARTITIONS // len(self.inputs))
+            self.wait_for("is not the one that", refusals + 1)
+            self._command.append("--accept-new-input")
+            self.wait_for_start()
+            self._command.remove("--accept-new-input")
+
+    def wait_for_start(self):
+        """Wait until a worker that starts from now on has had its first partitions."""
+        self.wait_for('"message":"assigned', self.log().count('"message":"assigned') + 1)
+
+    def logs_cut(self):
+        """Cut the logs below what the group has read, when all that they held came out."""
+        with self.paused():
+            wanted = self._end_when_done()
+            self._remove()
+            moved = committed(self.broker, self._group)
+            for part in moved:
+                part.offset += 500
+            commit(self.broker, self._group, moved)
+            self.start(wanted)
+            self.wait_for_start()
+
+    def retention_overtakes(self):
+        """Remove records that nobody has read."""
+        with self.paused():
+            wanted, first = self._end_when_done(), self.n_written
+        wait_for(lambda: self.n_written, "unread records", lambda n: n >= first + 200)
+        with self.paused():
+            self._unread.update(range(first, self.n_written))
+            self._remove()
+            self.start(wanted)
+            self.wait_for_start()
+
+    def _end_when_done(self):
+        """End the workers when all that was written came out; how many there were."""
+        self._wait_for_all()
+        wanted = self._wanted
+        self.start(0)
+        return wanted
+
+    def _remove(self):
+        for name in self.inputs:
+            remove_records(self.broker, name, PARTITIONS // len(self.inputs))
+
+    def _expected(self):
+        """The good records' values and the bad ones' bytes, by key; what was never read is in neither."""
+        read = [seq for seq in range(self.n_written) if seq not in self._unread]
+        good = {str(seq): (seq, text_of(seq)) for seq in read if str(seq) not in self.bad}
+        return good, {str(seq): self.bad[str(seq)] for seq in read if str(seq) in self.bad}
+
+    def _reader(self, topic):
+        if topic not in self._readers:
+            self._readers[topic] = TopicReader(self.broker.address, topic).__enter__()
+        return self._readers[topic]
+
+    def _verify(self):
+        """Hold what came out so far against the rule."""
+        outputs = [self._rows()] if self.parquet else []
+        outputs += [self._records()] if self.to_topic else []
+        letters = [(message.key().decode(), message.value()) for message in self._reader(self.dead).read()]
+        return verify(*self._expected(), outputs, letters)
+
+    def _wait_for_all(self):
+        """Wait until all that was written came out."""
+        wait_for(self._verify, "all records", lambda found: not (found.lost or found.dead_wrong), pause=0.2)
+
     def verdict(self):
-        """Wait until all that was written came out, end the workers, and count what there is then.
+        """Wait until all that was written came out, end the workers, and verify what there is then.
 
         Nothing comes after that: no worker runs, and the transactions of those that were killed are over.
         """
-        good = {seq for seq in range(self.n_written) if str(seq) not in self.bad}
-        with contextlib.ExitStack() as stack:
-            output, dead = (
-                stack.enter_context(TopicReader(self.broker.address, topic))
-                for topic in (self.output, self.dead)
-            )
+        with contextlib.suppress(AssertionError):  # what is lost is counted
+            self._wait_for_all()
+        self.start(0)
+        for topic in (self.output, self.dead):
+            wait_for(self._reader(topic).is_settled, "the end of all transactions")
+        return self._verify()
 
-            def missing():
-                found = [set(self._rows())] if self.parquet else []
-                found += [set(self._sequences(output))] if self.to_topic else []
-                letters = {message.key().decode() for message in dead.read()}
-                return sum(len(good - one) for one in found) + len(set(self.bad) - letters)
-
-            with contextlib.suppress(AssertionError):  # what is lost is counted
-                wait_for(missing, "all records", lambda n: n == 0, pause=0.2)
-            self.start(0)
-            for reader in (output, dead):
-                wait_for(reader.is_settled, "the end of all transactions")
-            return self._count(good, output, dead)
-
-    def _count(self, good, output, dead):
-        outputs = [self._rows()] if self.parquet else []
-        outputs += [self._sequences(output)] if self.to_topic else []
-        counts = [collections.Counter(found) for found in outputs]
-        letters = collections.Counter(message.key().decode() for message in dead.messages)
-        wrong = sum(self.bad.get(one.key().decode(), b"") != one.value() for one in dead.messages)
-        return Verdict(
-            records=sum(map(len, outputs)),
-            lost=sum(len(good.symmetric_difference(found)) for found in counts),
-            repeated=sum(n - 1 for found in counts for n in found.values()),
-            dead_wrong=wrong + len(set(self.bad) - set(letters)),
-            dead_repeated=sum(n - 1 for n in letters.values()),
-            restarts=self.restarts,
-            codes=tuple(sorted(set(self.codes))),
-        )
-
-    def _sequences(self, reader):
-        """The numbers of the records in the output topic."""
-        messages = reader.read()
+    def _records(self):
+        """The keys and values of the records in the output topic."""
+        messages = self._reader(self.output).read()
         for message in messages[len(self._decoded) :]:
             record = json.loads(message.value())
             self.versions.add(record["model_version"])
-            self._decoded.append(record["seq"])
+            self._decoded.append((message.key().decode(), (record["seq"], record["text"])))
         return self._decoded
 
     def _files(self):
@@ -337,11 +395,17 @@ class Rig:
         return (info for folder in folders for info in self._objects.scan(folder))
 
     def _rows(self):
-        """The numbers of the records in the Parquet files."""
+        """The keys and values of the records in the Parquet files."""
         for info in self._files():
             if info.key not in self._read:  # a file never changes
                 content = pa.BufferReader(self._objects.read(info.key))
-                table = pq.read_table(content, columns=["seq", "model_version"])
-                self._read[info.key] = table["seq"].to_pylist()
+                table = pq.read_table(content, columns=["seq", "text", "model_version"])
+                rows = zip(table["seq"].to_pylist(), table["text"].to_pylist(), strict=True)
+                self._read[info.key] = [(str(seq), (seq, text)) for seq, text in rows]
                 self.versions.update(table["model_version"].unique().to_pylist())
-        return [seq for found in self._read.values() for seq in found]
+        return [row for found in self._read.values() for row in found]
+
+
+def text_of(seq):
+    """The text of a good record."""
+    return f"login failed {seq}"

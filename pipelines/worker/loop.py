@@ -291,10 +291,14 @@ class Worker:
 
     def assigned(self, partition: int, offset: int, metadata: str) -> int:
         self._committed[partition] = (offset, metadata)
-        return self._begin(partition, offset, CommitNote.parse(metadata))
+        start, furthest = self._begin(partition, offset, CommitNote.parse(metadata))
+        if furthest > start and (cut := self._source.if_cut(partition, furthest)) is not None:
+            self.skipped(cut.skipped)  # the output that is behind reads on without an error
+            return self.cut(partition, cut.offset)
+        return start
 
-    def _begin(self, partition: int, offset: int, note: CommitNote) -> int:
-        """Begin a partition in all outputs; gives the offset from which they need it."""
+    def _begin(self, partition: int, offset: int, note: CommitNote) -> tuple[int, int]:
+        """Begin a partition in all outputs; gives the offsets from which the first and the last need it."""
         outputs = self._outputs
         known = offset if note.files is None else note.files
         begins = [files.begin(partition, known, note.epoch) for files in outputs.files]
@@ -303,12 +307,12 @@ class Worker:
             begins = [files.begin(partition, known, epoch) for files in outputs.files]
         self._notes[partition] = note._replace(files=None, epoch=epoch)
         self._budget.begin(partition, note.counted)
-        start = min(begins, default=offset)
         if outputs.has_topics:
-            start = min(start, offset)
-            if start < offset:
-                self._topics_from[partition] = offset
-        return start
+            begins.append(offset)
+        start = min(begins)
+        if outputs.has_topics and start < offset:
+            self._topics_from[partition] = offset
+        return start, max(begins)
 
     def cut(self, partition: int, offset: int) -> int:
         for files in self._outputs.files:
@@ -319,8 +323,9 @@ class Worker:
                 )
             files.end([partition])
         self._topics_from.pop(partition, None)
+        self._source.positions.begin(partition, offset)
         note = self._notes[partition].with_counted(self._budget.counted(partition))
-        start = self._begin(partition, offset, note._replace(epoch=note.epoch + 1, position=0))
+        start, _ = self._begin(partition, offset, note._replace(epoch=note.epoch + 1, position=0))
         self._commit()  # at once: when the log has grown, nobody sees any more that it was cut
         return start
 

@@ -18,7 +18,7 @@ from encoder.errors import ConfigurationError, TransientError
 from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.offsets import PartitionIndex, Positions
-from pipelines.worker.starts import Starts
+from pipelines.worker.starts import Start, Starts
 
 __all__ = ["MessageBatch", "Rebalanced", "Source"]
 
@@ -268,13 +268,16 @@ class Source:
     def _parts(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [self.partitions.part(partition) for partition in sorted(partitions)]
 
+    def if_cut(self, partition: int, position: int) -> Start | None:
+        """Where to start a partition if its log ends before a position of one of the outputs; else None."""
+        return self._starts.if_cut(self.partitions[partition], position)
+
     def _follow_resets(self) -> None:
         """Read on where the log is, in partitions whose position it no longer has."""
         gone, self._gone = self._gone.intersection(self.positions.owned), set()
         for number in sorted(gone):
             reset = self._starts.after_reset(self.partitions[number], self.positions.next(number))
             start = reset.offset
-            self.positions.begin(number, start)
             if self._listener is not None and reset.is_cut:
                 start = self._listener.cut(number, start)
                 self.positions.begin(number, start)

@@ -103,6 +103,11 @@ class Starts:
             start.skip(high, "latest")
         return start, True
 
+    def if_cut(self, name: PartitionName, at: int) -> Start | None:
+        """The start of a partition whose log ends before a position; None if it does not."""
+        _, high = _patiently(self._consumer.get_watermark_offsets, TopicPartition(*name))
+        return self.after_reset(name, at) if at > high else None
+
     def after_reset(self, name: PartitionName, at: int) -> Start:
         """The start of a partition whose log does not have its position.
 

@@ -88,6 +88,9 @@ class FakeSource:
     def idle(self):
         pass
 
+    def if_cut(self, *_):
+        return None
+
     def give_back(self, messages):
         self.positions.give_back(messages.partitions, messages.offsets)
 

@@ -135,7 +135,11 @@ def test_a_topic_of_another_cluster_is_another_input(whose, topics, worker, outp
     read_all(worker, topics, outputs, tmp_path / "out", range(40), accept_new_input=True)
 
 
-@pytest.mark.parametrize("metadata", ["", "files=500"], ids=["topics alone before", "files too"])
+@pytest.mark.parametrize(
+    "metadata",
+    ["", "files=500", "files=0", "files=100"],
+    ids=["topics alone", "files too", "files 0", "files 100"],
+)
 def test_a_position_behind_the_end_of_the_log_goes_back_to_its_beginning(
     metadata, topics, worker, outputs, tmp_path
 ):

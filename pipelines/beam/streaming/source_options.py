@@ -26,6 +26,7 @@ __all__ = ["SourceOptions", "Timing", "check_pubsub"]
 
 _MICROS = 1_000_000
 _FILE_READERS = 4
+_ASK_SECONDS = 20.0
 _KINDS = "files:GLOB, kafka:TOPIC or pubsub:projects/PROJECT/subscriptions/NAME (or …/topics/NAME)"
 _VALUES: dict[str | None, PlainFormat] = {None: "json", "jsonl": "json", "text": "text"}
 
@@ -153,6 +154,7 @@ class SourceOptions:
             from pipelines.kafka.admin import check_topics, connect
             from pipelines.kafka.config import consumer_properties
             from pipelines.kafka.sample import sample_values
+            from pipelines.kafka.topic_ids import cluster_id, topic_ids
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
         if self.brokers is None:
@@ -161,7 +163,9 @@ class SourceOptions:
         properties = consumer_properties(
             self.properties, brokers=self.brokers, group="millstream-stream", instance=None
         )
-        reads, _ = check_topics(connect(self.brokers, self.properties), [topic], [])
+        admin = connect(self.brokers, self.properties)
+        reads, _ = check_topics(admin, [topic], [])
+        known = topic_ids(admin, cluster_id(admin, _ASK_SECONDS), [topic], _ASK_SECONDS).get(topic)
         seen = self._sampled or columns_seen(sample_values(properties, reads), values)
         if not seen.names:
             raise ConfigurationError(
@@ -179,6 +183,7 @@ class SourceOptions:
             ends=timing.ends,
             readers=self.readers,
             all_fields=keep is None,
+            topic_id=known.short if known else "",
         )
 
     @property

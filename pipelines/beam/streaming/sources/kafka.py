@@ -59,6 +59,7 @@ class KafkaSource(PolledSource):
         ends: whether the source ends once everything that is there has been read.
         readers: how many readers share the partitions; None means one for each.
         all_fields: whether the columns were meant to hold all fields: values of others are counted.
+        topic_id: tells the topic from another one that has or had its name.
     """
 
     topic: str
@@ -71,6 +72,7 @@ class KafkaSource(PolledSource):
     ends: bool = False
     readers: int | None = None
     all_fields: bool = False
+    topic_id: str = ""
 
     @property
     def uri(self) -> str:
@@ -310,6 +312,7 @@ class _Reader(BatchReader):
             headers=headers,
             timestamps=stamps[rows],
             deletes=deletes,
+            version=self._source.topic_id,
         )
         return batch.without(unreadable).timely(self._source.policy.latest())
 

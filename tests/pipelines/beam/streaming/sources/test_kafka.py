@@ -3,17 +3,27 @@
 import dataclasses
 import json
 import time
+from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from apache_beam.transforms.window import IntervalWindow
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
-from confluent_kafka import KafkaError, Producer
+from apache_beam.utils.windowed_value import PANE_INFO_UNKNOWN
+from confluent_kafka import KafkaError, KafkaException, Producer
 from patience import PATIENCE, wait_for
 from topics import unique, write_topic
 
 from encoder.errors import ConfigurationError, TemplateError, TransientError
+from pipelines.beam.streaming.batch import Windows
+from pipelines.beam.streaming.model import PinnedModel
+from pipelines.beam.streaming.sinks.parquet import WindowFile, _Write
 from pipelines.beam.streaming.source_options import SourceOptions, Timing
 from pipelines.beam.streaming.sources.kafka import PartitionRead
+from pipelines.enrich.enrichment import Enrichment
+from pipelines.enrich.model_version import ModelVersion
 
 pytestmark = pytest.mark.server
 
@@ -110,6 +120,39 @@ def test_timestamps_in_other_units_and_of_the_future_are_dead_letters(source, ka
     assert [bad.row for batch in batches for bad in batch.bad] == [1, 2, 3]
     assert reader.get_checkpoint_mark().partitions[0].watermark == (millis + 1) * 1000
     reader.close()
+
+
+def created(kafka, topic):
+    try:
+        return kafka.create_topic(topic, 2)
+    except KafkaException:  # it is still being deleted
+        return None
+
+
+def test_a_topic_that_is_created_again_is_another_source(source, kafka, topic, file, tmp_path):
+    """Its offsets come again, so a window's file must not take them for the rows that it has."""
+    windows = Windows(3600 * 10**6)
+    for _ in range(2):
+        reader = source(field=None, window=3600).split(20)[0].create_reader(None, None)
+        first = read(reader)[0]
+        reader.close()
+        dofn = _Write(file)
+        dofn.setup()
+        [(_, slices)] = windows.slices(replace(first, times=np.full(len(first.rows), START * 10**6)))
+        list(dofn.process((0, [slices]), IntervalWindow(START, START + 3600), PANE_INFO_UNKNOWN))
+        admin = kafka.admin()  # its futures end with it
+        admin.delete_topics([topic])[topic].result(PATIENCE)
+        wait_for(lambda: created(kafka, topic), f"topic {topic} again", pause=0.05)
+        write(kafka, topic, range(N, 2 * N))
+    found = [pq.read_table(path)["id"].to_pylist() for path in sorted((tmp_path / "out").glob("*.parquet"))]
+    assert len(found) == 2
+    assert min(found[0]) >= N > max(found[1])
+
+
+@pytest.fixture
+def file(model, tmp_path):
+    enrichment = Enrichment.parse("text", keep=["id"])
+    return WindowFile(PinnedModel(ModelVersion.resolve(str(model))), enrichment, (tmp_path / "out").as_uri())
 
 
 def test_whoever_goes_on_takes_over_the_consumer(source, kafka, topic):

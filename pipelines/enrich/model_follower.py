@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Self
 
 from encoder import Encoder
-from encoder.errors import StoreUnavailable
+from encoder.errors import ConfigurationError, StoreUnavailable
 from encoder.model import load_model
 from encoder.reference import Reference, parse
 from encoder.store.cache import cached_model
@@ -162,6 +162,7 @@ class ModelFollower:
             if not newest or newest in self._refused:
                 return False
             model = _load(Reference("store", self._reference.location, newest), self._threads)
+            self._check_dim(model)
             if self._accept is not None:
                 self._accept(model.encoder)
         except StoreUnavailable as error:
@@ -176,6 +177,15 @@ class ModelFollower:
         _log.info("model %s replaces %s", model.label, self._model.label)
         self._model = model
         return True
+
+    def _check_dim(self, model: FollowedModel) -> None:
+        """Refuse vectors of another length among those that readers have."""
+        wanted, found = self._model.encoder.dim, model.encoder.dim
+        if found != wanted:
+            raise ConfigurationError(
+                f"{model.label} has {found} dimensions, and {wanted} are written here: publish it under "
+                "another name, and start a job with an output of its own"
+            )
 
 
 def _load(reference: Reference, threads: int, *, offline_ok: bool = False) -> FollowedModel:

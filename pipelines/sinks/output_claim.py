@@ -152,20 +152,31 @@ class WorkerSettings(Protocol):
         """Types of fields, as Arrow names them."""
 
 
-def claimed_schema(objects: Objects, settings: WorkerSettings) -> pa.Schema | None:
+def claimed_schema(objects: Objects, settings: WorkerSettings, dim: int) -> pa.Schema | None:
     """The columns of a worker's folder, or None if no worker has claimed it; writes nothing.
+
+    Args:
+        objects: the folder.
+        settings: of the worker.
+        dim: the number of dimensions of its model.
 
     Raises:
         OutputConflict: the folder holds other topics or columns than the settings name, or another job's
             output.
     """
-    claim = _worker_claim(settings)
+    claim = _worker_claim(settings, dim)
     found = claim.check(objects)
     return None if found is None else _schema(objects, claim, found, settings)
 
 
-def claim(objects: Objects, settings: WorkerSettings, schema: pa.Schema) -> pa.Schema:
+def claim(objects: Objects, settings: WorkerSettings, schema: pa.Schema, dim: int) -> pa.Schema:
     """Claim a folder for workers; where several start together, the first one decides on the columns.
+
+    Args:
+        objects: the folder.
+        settings: of the worker.
+        schema: the columns of its records.
+        dim: the number of dimensions of its model.
 
     Returns:
         The columns that all of them write.
@@ -179,16 +190,19 @@ def claim(objects: Objects, settings: WorkerSettings, schema: pa.Schema) -> pa.S
         "fields": [f"{field.name}: {field.type}" for field in schema],
         "arrow_schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),
     }
-    claim = _worker_claim(settings, details)
+    claim = _worker_claim(settings, dim, details)
     return _schema(objects, claim, claim.take(objects), settings)
 
 
-def _worker_claim(settings: WorkerSettings, details: Mapping[str, Any] | None = None) -> OutputClaim:
+def _worker_claim(
+    settings: WorkerSettings, dim: int, details: Mapping[str, Any] | None = None
+) -> OutputClaim:
     # Earlier versions wrote `text` and never compared it: their folders may hold rows of other templates.
     options = {
         "template": settings.text,
         "vectors": settings.vectors,
         "heads": settings.heads,
+        "dimensions": dim,
         DELETES: settings.delete_columns,
     }
     return OutputClaim("worker", options, details or {}, unsaid={DELETES: False})

@@ -156,7 +156,7 @@ class PartitionIndex:
         self._names: list[PartitionName] = []
         self._numbers: dict[tuple[str, int], int] = {}
         self._topics: set[str] = set()
-        self._table = np.empty(0, np.int32)  # for a single topic: numbers by partition
+        self._table = np.zeros(1, np.int32)  # for a single topic: numbers by partition
 
     def __getitem__(self, number: int) -> PartitionName:
         return self._names[number]
@@ -170,9 +170,11 @@ class PartitionIndex:
         self._names.append(PartitionName(topic, partition))
         self._numbers[topic, partition] = number
         self._topics.add(topic)
-        self._table = np.full(1 + max(name.partition for name in self._names), -1, np.int32)
-        for i, name in enumerate(self._names):
-            self._table[name.partition] = i
+        if partition >= len(
+            self._table
+        ):  # it doubles, so that thousands of partitions take no quadratic time
+            self._table = np.resize(self._table, max(partition + 1, 2 * len(self._table)))
+        self._table[partition] = number
         return number
 
     def of_messages(self, messages: Sequence[Any]) -> NDArray[np.int32]:

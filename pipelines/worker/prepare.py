@@ -176,7 +176,8 @@ def prepare(plan: Plan, *, check_only: bool = False) -> Prepared:
         inputs = _inputs(plan, cluster, folders)
         schemas = Schemas(plan) if plan.uses_registry or plan.avro_messages else None
         known = schemas.known(list(cluster.reads)) if schemas else []
-        columns = _columns(plan, cluster, schemas, folders, check_only=check_only)
+        dim = follower.current().encoder.dim
+        columns = _columns(plan, cluster, schemas, folders, dim, check_only=check_only)
         messages = schemas.messages(columns, score_fields(heads)) if schemas and plan.avro_messages else None
         if schemas and messages and plan.uses_registry and not known:
             known = schemas.of_sample(cluster.sample())
@@ -213,13 +214,19 @@ def _heads(plan: Plan, follower: ModelFollower) -> Heads:
 
 
 def _columns(
-    plan: Plan, cluster: Cluster, schemas: Schemas | None, folders: dict[str, Objects], *, check_only: bool
+    plan: Plan,
+    cluster: Cluster,
+    schemas: Schemas | None,
+    folders: dict[str, Objects],
+    dim: int,
+    *,
+    check_only: bool,
 ) -> pa.Schema | None:
     """The columns that the Parquet folder has already, or those of a sample of the input."""
     if not plan.needs_columns:
         return None
     folder = folders[plan.parquet_output.target] if plan.parquet_output else None
-    if folder is not None and (claimed := claimed_schema(folder, plan)) is not None:
+    if folder is not None and (claimed := claimed_schema(folder, plan, dim)) is not None:
         return claimed
     sample = cluster.sample()
     if schemas and plan.uses_registry:
@@ -234,7 +241,7 @@ def _columns(
         )
     if plan.delete_columns:
         check_names(kept_columns(plan, schema), "--fields")
-    return schema if folder is None or check_only else claim(folder, plan, schema)
+    return schema if folder is None or check_only else claim(folder, plan, schema, dim)
 
 
 def _deletes(plan: Plan) -> str:

@@ -60,15 +60,15 @@ class Ended:
 
 @pytest.fixture(scope="session")
 def tiny_model():
-    """A model with a WordPiece tokenizer and 16 dimensions, drawn anew for each seed."""
+    """A model with a WordPiece tokenizer and 16 dimensions or others, drawn anew for each seed."""
 
-    def make(folder, seed=7):
+    def make(folder, seed=7, dim=DIM):
         words = ["[PAD]", "[UNK]", *_WORDS, *_LETTERS, ":", ".", ",", *(f"##{letter}" for letter in _LETTERS)]
         vocabulary = {word: i for i, word in enumerate(words)}
         tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer()
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        table = np.random.default_rng(seed).normal(size=(len(words), DIM)).astype(np.float32)
+        table = np.random.default_rng(seed).normal(size=(len(words), dim)).astype(np.float32)
         return save_model(StaticModel(table, tokenizer.to_str(), {"normalize": True}), folder)
 
     return make

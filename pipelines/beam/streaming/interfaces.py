@@ -132,10 +132,12 @@ class StreamJob:
     Attributes:
         source: where records come from.
         sink: where they go.
+        dim: the number of dimensions of the model.
     """
 
     source: Source
     sink: Sink
+    dim: int | None = None
 
 
 def stream(pipeline: beam.Pipeline, job: StreamJob) -> Any:

@@ -66,7 +66,7 @@ def plan_stream(
             )
         check_names(enrichment.keep or (), "--keep")
     followed = _model(model, version, follow, enrichment)
-    return StreamJob(records, sink.sink(followed, enrichment, timing.windows()))
+    return StreamJob(records, sink.sink(followed, enrichment, timing.windows()), version.dim)
 
 
 def _model(ref: str, version: ModelVersion, follow: float | None, enrichment: Enrichment) -> StreamModel:
@@ -87,7 +87,7 @@ def claim_stream(job: StreamJob) -> None:
         OutputConflict: the folder holds something else, or another stream.
     """
     if isinstance(job.sink, ParquetSink):
-        options = _options(job.source.uri, job.sink)
+        options = {**_options(job.source.uri, job.sink), "dimensions": job.dim}
         claim = OutputClaim("stream", options, files=re.compile(FILE_NAME), unsaid={DELETES: False})
         claim.take(open_objects(job.sink.file.output))
 

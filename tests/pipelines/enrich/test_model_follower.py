@@ -69,6 +69,15 @@ def test_a_newer_version_replaces_the_old_one(store, follow, tmp_path, tiny_mode
     assert not np.array_equal(after.encoder.encode(TEXT), encoder.encode(TEXT))
 
 
+def test_a_version_with_vectors_of_another_length_is_refused(store, follow, tmp_path, tiny_model, caplog):
+    follower = follow(store.uri)
+    store.publish(tiny_model(tmp_path / "next", dim=8))
+    with caplog.at_level(logging.ERROR, "pipelines.enrich.model_follower"):
+        assert not follower.poll()
+    assert (follower.current().version, follower.refused) == (1, 1)
+    assert "minilm@2 has 8 dimensions, and 16 are written here" in caplog.text
+
+
 def test_the_thread_looks_by_itself(store, follow, tmp_path, tiny_model):
     follower = follow(store.uri, every=0.01)
     store.publish(tiny_model(tmp_path / "next", seed=8))

@@ -12,6 +12,7 @@ from encoder.store.objects import open_objects
 from pipelines.enrich.columns import VectorFormat
 from pipelines.sinks.output_claim import MARKERS, OutputClaim, claim, claimed_schema
 
+DIM = 256
 SCHEMA = pa.schema({"id": pa.int64(), "text": pa.string()})
 
 OLDER = (
@@ -95,7 +96,7 @@ def test_a_folder_that_two_kinds_claimed_in_the_older_stays_theirs(folder):
     folder.create("_job.json", b'{"text":"id"}')
     folder.create("_worker.json", OLDER)
     assert job().take(folder)
-    assert claim(folder, Settings(), SCHEMA) == SCHEMA
+    assert claim(folder, Settings(), SCHEMA, DIM) == SCHEMA
 
 
 def test_a_damaged_marker_is_refused(folder):
@@ -131,8 +132,8 @@ def test_of_jobs_that_start_together_one_owns_the_folder(folder):
 def test_a_worker_keeps_its_folder_after_an_upgrade(folder, changes):
     folder.create("_worker.json", OLDER)
     settings = replace(Settings(), **changes)
-    assert claimed_schema(folder, settings) == SCHEMA
-    assert claim(folder, settings, pa.schema({"other": pa.int8()})) == SCHEMA
+    assert claimed_schema(folder, settings, DIM) == SCHEMA
+    assert claim(folder, settings, pa.schema({"other": pa.int8()}), DIM) == SCHEMA
     assert folder.read("_worker.json") == OLDER
 
 
@@ -152,9 +153,9 @@ def test_a_worker_with_other_topics_or_columns_is_refused(folder, older, changes
     if older:
         folder.create("_worker.json", OLDER)
     else:
-        claim(folder, Settings(), SCHEMA)
+        claim(folder, Settings(), SCHEMA, DIM)
     with pytest.raises(OutputConflict, match=says):
-        claimed_schema(folder, replace(Settings(), **changes))
+        claimed_schema(folder, replace(Settings(), **changes), DIM)
 
 
 @pytest.mark.parametrize(
@@ -166,11 +167,17 @@ def test_a_worker_with_other_topics_or_columns_is_refused(folder, older, changes
     ],
 )
 def test_workers_of_one_folder_agree_on_text_vectors_and_heads(folder, changes, says):
-    claim(folder, Settings(), SCHEMA)
+    claim(folder, Settings(), SCHEMA, DIM)
     with pytest.raises(OutputConflict, match=says):
-        claimed_schema(folder, replace(Settings(), **changes))
+        claimed_schema(folder, replace(Settings(), **changes), DIM)
+
+
+def test_vectors_of_another_length_need_another_folder(folder):
+    claim(folder, Settings(), SCHEMA, DIM)
+    with pytest.raises(OutputConflict, match=r"\(dimensions: 256, not 128\): name another folder"):
+        claimed_schema(folder, Settings(), 128)
 
 
 def test_a_look_at_a_folder_writes_nothing(folder, tmp_path):
-    assert claimed_schema(folder, Settings()) is None
+    assert claimed_schema(folder, Settings(), DIM) is None
     assert not list(Path(tmp_path).iterdir())

@@ -110,6 +110,15 @@ def test_messages_have_the_numbers_of_their_partitions(order):
     assert places.of_messages([]).tolist() == []
 
 
+def test_thousands_of_partitions_are_numbered_without_starting_over_for_each(monkeypatch):
+    copies, resize = [], np.resize
+    monkeypatch.setattr(np, "resize", lambda array, size: copies.append(len(array)) or resize(array, size))
+    places, order = PartitionIndex(), [("a", partition) for partition in range(8000)]
+    numbers = [places.number(*place) for place in order]
+    assert places.of_messages(messages(order)).tolist() == numbers
+    assert sum(copies) < 2 * len(order)
+
+
 def test_a_number_is_a_partition_again_for_the_client():
     places = PartitionIndex()
     part = places.part(places.number("a", 3), 7, "files=5")

@@ -175,6 +175,8 @@ def test_a_folder_belongs_to_one_stream(plan, tiny_model, tmp_path):
     ):
         with pytest.raises(OutputConflict, match=rf"the output of another stream \({option}: "):
             claim_stream(plan(**changes))
+    with pytest.raises(OutputConflict, match=r"\(dimensions: 16, not 8\)"):
+        claim_stream(plan(model=str(tiny_model(tmp_path / "short", dim=8))))
 
 
 def test_a_stream_that_the_older_began_goes_on(plan, tmp_path):

@@ -172,7 +172,7 @@ class PartitionIndex:
         self._topics.add(topic)
         if partition >= len(
             self._table
-        ):  # it doubles, so that thousands of partitions take no quadratic time
+        ):  # it doubles: thousands of partitions take linear time
             self._table = np.resize(self._table, max(partition + 1, 2 * len(self._table)))
         self._table[partition] = number
         return number

@@ -269,7 +269,7 @@ def test_values_that_are_no_records_are_bad_rows(source, kafka):
     batches = read(part.create_reader(None, None))
     assert ids(batches) == [1, 2]
     bad = [one for batch in batches for one in batch.bad]
-    assert [(one.row, one.record) for one in bad] == [(1, b"oops"), (2, b""), (3, b'{"id": "x"}')]
+    assert [(one.row, one.record) for one in bad] == [(1, b"oops"), (2, None), (3, b'{"id": "x"}')]
     assert {one.file for one in bad} == {f"{name}/0"}
 
 

@@ -222,9 +222,11 @@ class Worker:
             self._commits.begin()
         with self._spans.step("send"):
             self._n_bytes += sum(self._outputs.send(part) for _, part in done)
-        deletes = [first + row for first, part in done for row in part.enriched.deletes]
-        self._metrics.deleted(len(deletes), self._outputs.tombstones)
         bad = [one for one in letters if not one.is_delete]
+        bad_rows = {one.row for one in bad}
+        deletes = [first + row for first, part in done for row in part.enriched.deletes]
+        deletes = [row for row in deletes if row not in bad_rows]
+        self._metrics.deleted(len(deletes), self._outputs.tombstones)
         if bad:
             self._metrics.dead(len(bad), max(bad).reason)
         if letters:

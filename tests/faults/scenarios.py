@@ -57,6 +57,8 @@ class Scenario:
 
 LEAST = {"delivery": "at-least-once"}
 PARQUET = {"output": "parquet"}
+BOTH = {"output": "both"}
+DELETES = {"deletes": True}
 NEW = {"protocol": "consumer"}
 # No fault, but a busy machine: a worker that is told to end is to find the time to commit.
 PATIENT = {"session": 15.0, "poll": 20.0}
@@ -70,6 +72,9 @@ SCENARIOS = {
     "kill -9, two topics, topic and Parquet at once": Scenario(
         "kill", (1, 20), {"output": "both", "topics": 2}
     ),
+    "kill -9, deletes": Scenario("kill", (1, 20), DELETES),
+    "kill -9, deletes, at least once": Scenario("kill", (0, 20), DELETES | LEAST),
+    "1 to 3 workers, deletes, topic and Parquet at once": Scenario("churn", (2, 10), DELETES | BOTH),
     "SIGTERM": Scenario("terminate", (1, 10), PATIENT),
     "SIGTERM, at least once": Scenario("terminate", (1, 10), PATIENT | LEAST),
     "SIGTERM, Parquet, at least once": Scenario("terminate", (1, 10), PATIENT | PARQUET | LEAST),

@@ -40,6 +40,7 @@ POISON = 100  # every so many records one is poison
 _BAD = (b"{", b'{"seq":\xff}', b"[]", b'{"text":null}', None)
 _MOST_BYTES = 20_000  # of a message in the output topic
 _LARGE = b'{"seq":-1,"text":"%s"}' % (b"large " * 5000)
+_BEGIN = round(1000 * time.time()) - 3_600_000
 _CLASSIC = ("session.timeout.ms", "heartbeat.interval.ms")  # with the new protocol the broker says
 
 
@@ -61,6 +62,7 @@ class Rig:
         options: more of the worker's flags.
         environment: of the workers.
         bad: the values that become dead letters, one in a hundred records.
+        deletes: whether every tenth record is a delete: a key without a value.
 
     Attributes:
         restarts: how often the supervisor has started a worker again.
@@ -70,7 +72,7 @@ class Rig:
     def __init__(
         self, broker, model, folder, *, output="topic", delivery="exactly-once", named=False,
         protocol="classic", topics=1, session=SESSION_SECONDS, poll=10.0, address=None, options=(),
-        environment=None, bad=None,
+        environment=None, bad=None, deletes=False,
     ):  # fmt: skip
         self.broker = broker
         self.folder = folder
@@ -87,6 +89,9 @@ class Rig:
         self.to_topic = output in ("topic", "both")
         # Parquet takes what is large.
         self._bad = bad or ((*_BAD, _LARGE) if output == "topic" else _BAD)
+        self._deletes = deletes
+        if deletes:  # a null value is none that is bad
+            self._bad = tuple(one for one in self._bad if one is not None)
         self._group = unique("group")
         self._named = named
         properties = {
@@ -103,7 +108,8 @@ class Rig:
             *("--group", self._group, "--input", self.inputs[0] if topics == 1 else f"^{stem}-"),
             *("--model", str(model), *(part for target in targets for part in ("--output", target))),
             *("--dead-letters", f"topic:{self.dead}", "--delivery", delivery, "--text", "{seq} {text}"),
-            *("--tombstones", "dead-letter"),
+            *("--tombstones", "pass" if deletes else "dead-letter"),
+            *(["--delete-columns"] if deletes and self.parquet else []),
             *("--fields", "seq:int64,text:string", "--rows-per-file", "2000", "--seconds-per-file", "2"),
             *(part for key, value in properties.items() for part in ("--property", f"{key}={value}")),
             *("--stuck-seconds", "15", "--vectors", "binary", "--dtype", "float16"),
@@ -269,9 +275,11 @@ class Rig:
             if seq % POISON == POISON - 1:
                 value = self._random.choice(self._bad)
                 self.bad[key] = value
+            elif self._is_delete(seq):
+                value = None
             else:
                 value = json.dumps({"seq": seq, "text": text_of(seq)}).encode()
-            producer.produce(self.inputs[seq % len(self.inputs)], value, key)
+            producer.produce(self.inputs[seq % len(self.inputs)], value, key, timestamp=time_of(seq))
             self.n_written = seq + 1
             if seq % 100 == 0:
                 producer.poll(0)
@@ -348,8 +356,15 @@ class Rig:
     def _expected(self):
         """The good records' values and the bad ones' bytes, by key; what was never read is in neither."""
         read = [seq for seq in range(self.n_written) if seq not in self._unread]
-        good = {str(seq): (seq, text_of(seq)) for seq in read if str(seq) not in self.bad}
+        good = {
+            str(seq): None if self._is_delete(seq) else (seq, text_of(seq))
+            for seq in read
+            if str(seq) not in self.bad
+        }
         return good, {str(seq): self.bad[str(seq)] for seq in read if str(seq) in self.bad}
+
+    def _is_delete(self, seq):
+        return self._deletes and seq % 10 == 5
 
     def _reader(self, topic):
         if topic not in self._readers:
@@ -360,7 +375,7 @@ class Rig:
         """Hold what came out so far against the rule."""
         outputs = [self._rows()] if self.parquet else []
         outputs += [self._records()] if self.to_topic else []
-        letters = [(message.key().decode(), message.value()) for message in self._reader(self.dead).read()]
+        letters = [timely(message, message.value()) for message in self._reader(self.dead).read()]
         return verify(*self._expected(), outputs, letters)
 
     def _wait_for_all(self):
@@ -383,9 +398,9 @@ class Rig:
         """The keys and values of the records in the output topic."""
         messages = self._reader(self.output).read()
         for message in messages[len(self._decoded) :]:
-            record = json.loads(message.value())
-            self.versions.add(record["model_version"])
-            self._decoded.append((message.key().decode(), (record["seq"], record["text"])))
+            record = None if message.value() is None else json.loads(message.value())
+            self.versions.update([record["model_version"]] if record else [])
+            self._decoded.append(timely(message, record and (record["seq"], record["text"])))
         return self._decoded
 
     def _files(self):
@@ -399,13 +414,29 @@ class Rig:
         for info in self._files():
             if info.key not in self._read:  # a file never changes
                 content = pa.BufferReader(self._objects.read(info.key))
-                table = pq.read_table(content, columns=["seq", "text", "model_version"])
-                rows = zip(table["seq"].to_pylist(), table["text"].to_pylist(), strict=True)
-                self._read[info.key] = [(str(seq), (seq, text)) for seq, text in rows]
-                self.versions.update(table["model_version"].unique().to_pylist())
+                table = pq.read_table(content)
+                self._read[info.key] = list(map(_key_and_value, table.to_pylist()))
+                self.versions.update({*table["model_version"].unique().to_pylist()} - {None})
         return [row for found in self._read.values() for row in found]
 
 
 def text_of(seq):
     """The text of a good record."""
     return f"login failed {seq}"
+
+
+def time_of(seq):
+    """The timestamp of a message, in milliseconds."""
+    return _BEGIN + seq
+
+
+def timely(message, value):
+    """The key of a message, and a value; another one if the message has not the time of its record."""
+    key = message.key().decode()
+    return key, value if message.timestamp()[1] == time_of(int(key)) else "another time"
+
+
+def _key_and_value(row):
+    if row.get("deleted"):
+        return row["message_key"].decode(), None
+    return str(row["seq"]), (row["seq"], row["text"])

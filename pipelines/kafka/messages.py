@@ -6,6 +6,8 @@ A delete is a message with a key and a null value, as compacted topics and chang
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from encoder.errors import InputError
+from pipelines.kafka.headers import all_headers, read_headers
 from pipelines.records.bad_rows import Envelope, Headers
 
 __all__ = [
@@ -102,8 +104,8 @@ def headers_of(messages: Sequence[Any]) -> tuple[tuple[Headers, ...] | None, dic
     """
     unreadable: dict[int, str] = {}
     try:
-        found = [message.headers() for message in messages]
-    except (SystemError, UnicodeError):
+        found = all_headers(messages)
+    except InputError:
         found = []
         for row, message in enumerate(messages):
             headers, reason = readable_headers(message)
@@ -116,9 +118,9 @@ def headers_of(messages: Sequence[Any]) -> tuple[tuple[Headers, ...] | None, dic
 def readable_headers(message: Any) -> tuple[list[tuple[str, bytes | None]], str | None]:
     """The headers of a message; none, and why, if they cannot be read."""
     try:
-        return list(message.headers() or ()), None
-    except (SystemError, UnicodeError):
-        return [], "a header's name is not UTF-8"
+        return read_headers(message), None
+    except InputError as error:
+        return [], str(error)
 
 
 def envelope_of(message: Any) -> Envelope:

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,9 +14,6 @@ import pyarrow.compute as pc
 
 from pipelines.formats import RecordFormat
 from pipelines.kafka.messages import KAFKA_LIMITS, NO_TIMESTAMP, NOW, TIMESTAMP, TimeLimits
-
-if TYPE_CHECKING:
-    from confluent_kafka import Producer
 
 __all__ = ["Encode", "Headers", "Outgoing", "TopicSink", "arrow_messages", "header_bytes", "record_encoder"]
 
@@ -40,6 +37,11 @@ class Outgoing(NamedTuple):
     key: bytes | None
     headers: Headers = None
     time: int = NO_TIMESTAMP
+
+    @property
+    def n_bytes(self) -> int:
+        """About its size in a batch of messages."""
+        return len(self.value or b"") + len(self.key or b"") + header_bytes(self.headers)
 
 
 def header_bytes(headers: Sequence[tuple[str, str | bytes | None]] | None) -> int:
@@ -140,25 +142,26 @@ class TopicSink:
     """Sends messages to one topic; the producer's transaction or flush is the commit.
 
     Args:
-        producer: its queue has room for all messages between two commits.
+        producer: confluent_kafka's; its queue has room for all messages between two commits.
         topic: the topic's name.
         max_bytes: the topic's `max.message.bytes`.
         limits: the timestamps that it accepts.
+
+    Attributes:
+        producer: where messages go.
+        max_bytes: the largest message that is sent.
     """
 
-    def __init__(
-        self, producer: "Producer", topic: str, max_bytes: int, limits: TimeLimits = KAFKA_LIMITS
-    ) -> None:
+    def __init__(self, producer: Any, topic: str, max_bytes: int, limits: TimeLimits = KAFKA_LIMITS) -> None:
         self.topic = topic
         self.limits = limits
         self.max_bytes = max_bytes - _OVERHEAD
-        self._producer = producer
+        self.producer = producer
         self._warned = False
 
     def too_large(self, message: Outgoing) -> bool:
         """Whether the topic would refuse a message."""
-        size = len(message.value or b"") + len(message.key or b"") + header_bytes(message.headers)
-        return size > self.max_bytes
+        return message.n_bytes > self.max_bytes
 
     def send(
         self,
@@ -183,7 +186,7 @@ class TopicSink:
             times, headers = self._accepted(times, headers)
         # Positional arguments from C iterators: faster than `produce_batch`, which takes no timestamps.
         calls = map(
-            self._producer.produce,
+            self.producer.produce,
             repeat(self.topic),
             values,
             keys,

@@ -17,6 +17,7 @@ from pipelines.kafka.config import producer_properties, shown, transactional_id
 from pipelines.sinks.kafka import TopicSink
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.open_files import Rotation
+from pipelines.sinks.refusals import Refusals
 from pipelines.worker.commit import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
@@ -98,7 +99,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
         decoder = prepared.decoder(spans)
         follower.only_if(decoder.accept)
         metrics.count_left_out(lambda: decoder.n_left_out)
-        outputs = _outputs(prepared, producer, source.partitions)
+        outputs = _outputs(prepared, producer, commits, source.partitions, idle)
         for files in outputs.files:
             stack.callback(files.close)
         worker = Worker(
@@ -166,7 +167,13 @@ def _commits(
     return commits.producer, commits
 
 
-def _outputs(prepared: Prepared, producer: Any, partitions: PartitionIndex) -> Outputs:
+def _outputs(
+    prepared: Prepared,
+    producer: Any,
+    commits: Commits,
+    partitions: PartitionIndex,
+    idle: Callable[[], None],
+) -> Outputs:
     plan, settings, cluster = prepared.plan, prepared.plan.settings, prepared.cluster
     max_bytes, limits = cluster.max_bytes, cluster.limits
     rotation = Rotation(settings.rows_per_file, settings.mib_per_file * _MIB, settings.seconds_per_file)
@@ -192,6 +199,7 @@ def _outputs(prepared: Prepared, producer: Any, partitions: PartitionIndex) -> O
         letters_files=files(plan.dead_letters),
         tombstones=settings.tombstones,
         delete_columns=plan.delete_columns,
+        refusals=Refusals(producer, sinks, commits.on_delivery, idle) if sinks else None,
     )
 
 

@@ -42,7 +42,15 @@ _REFUSED = frozenset(
 
 
 class Aborted(Exception):
-    """What was sent since the last commit is void; the input must be read again from there."""
+    """What was sent since the last commit is void; the input must be read again from there.
+
+    Attributes:
+        code: of librdkafka's error.
+    """
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class Commits(Protocol):
@@ -65,6 +73,9 @@ class Commits(Protocol):
 
     def abort(self) -> None:
         """Void what was sent since the last commit, as far as possible."""
+
+    def on_delivery(self, error: KafkaError | None, message: Any) -> None:
+        """A message was delivered, or not."""
 
 
 class ExactlyOnce:
@@ -103,7 +114,7 @@ class ExactlyOnce:
                 raise stop_error(error) from error
             _log.warning("transaction aborted: %s; reading its input again", error.args[0].str())
             self.abort()
-            raise Aborted from error
+            raise Aborted(error.args[0].code()) from error
         self._open = False
         return True
 
@@ -115,6 +126,9 @@ class ExactlyOnce:
         except KafkaException as error:
             raise stop_error(error) from error
         self._open = False
+
+    def on_delivery(self, error: KafkaError | None, message: Any) -> None:
+        """Nothing: a message that is not delivered fails the transaction."""
 
     def _patiently(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Retry a call while its error is retriable."""
@@ -199,7 +213,7 @@ class AtLeastOnce:
             if failed.fatal() or failed.code() in _REFUSED:
                 raise stop_error(KafkaException(failed))
             _log.warning("delivery failed: %s; sending again from the last commit", failed.str())
-            raise Aborted
+            raise Aborted(failed.code())
 
     def abort(self) -> None:
         """Drop messages that still wait; those already sent may appear twice."""

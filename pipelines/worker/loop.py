@@ -19,6 +19,7 @@ from encoder.errors import InputError, RegistryUnavailable, TransientError
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.kafka.messages import deletes_among
 from pipelines.records.isolation import isolate, letter_of
+from pipelines.sinks.refusals import REFUSED
 from pipelines.worker.commit import Aborted, Commits, stop_error
 from pipelines.worker.decode import RecordDecoder
 from pipelines.worker.error_budget import ErrorBudget
@@ -180,11 +181,12 @@ class Worker:
 
     def _give_up(self, error: KafkaException) -> None:
         """Restart from the last commit if the transaction failed during a send."""
-        if error.args[0].code() != KafkaError._STATE:
+        reason: KafkaError = error.args[0]
+        if reason.code() not in (KafkaError._STATE, *REFUSED):
             raise stop_error(error) from error
-        _log.warning("transaction failed: %s; reading its input again", error.args[0].str())
+        _log.warning("sending failed: %s; reading its input again", reason.str())
         self._commits.abort()
-        self._restart("aborted")
+        self._restart(reason.code())
 
     def _try_later(self, messages: MessageBatch, error: RegistryUnavailable) -> None:
         """Read these messages again later: their schema cannot be fetched, which is no record's fault."""
@@ -193,8 +195,10 @@ class Worker:
         self._commit()  # what came before them, so that it is not sent with every retry
         self._go_on_at = time.monotonic() + _REGISTRY_SECONDS
 
-    def _restart(self, outcome: str) -> None:
-        self._metrics.transactions.labels(outcome).inc()
+    def _restart(self, code: int | None) -> None:
+        """Read again what was sent since the last commit, which failed by an error with this code."""
+        self._outputs.aborted(code)
+        self._metrics.transactions.labels("aborted").inc()
         self._source.rewind()
 
     def _process(self, messages: MessageBatch) -> None:
@@ -261,11 +265,12 @@ class Worker:
         try:
             with self._spans.commit(self._n_records):
                 done = self._commits.commit(parts)
-        except Aborted:
-            self._restart("aborted")
+        except Aborted as error:
+            self._restart(error.code)
         else:
             self._metrics.transactions.labels("committed" if done else "refused").inc()
             if done:
+                self._outputs.committed()
                 self._committed |= new
                 positions.commit({p: moved[p] for p in new})
                 self._topics_from = {p: at for p, at in self._topics_from.items() if at > moved.get(p, 0)}

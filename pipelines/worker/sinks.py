@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from pipelines.enrich import Tombstones
 from pipelines.enrich.delete_columns import with_deletes
 from pipelines.enrich.enrichment import EnrichedBatch
+from pipelines.kafka.headers import all_headers
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.isolation import step
 from pipelines.sinks.dead_letter_messages import dead_letter_batch, dead_letter_message
 from pipelines.sinks.kafka import Headers, Outgoing, TopicSink, arrow_messages
 from pipelines.sinks.offset_files import OffsetFiles
+from pipelines.sinks.refusals import Refusals
 from pipelines.worker.source import MessageBatch
 
 __all__ = ["Encode", "Encoded", "Outputs"]
@@ -64,6 +66,7 @@ class Outputs:
         letters_files: where dead letters are written.
         tombstones: what becomes of deletes.
         delete_columns: whether files and Arrow batches have the columns of deletes.
+        refusals: of all these topics; None if there is none.
     """
 
     def __init__(
@@ -76,13 +79,14 @@ class Outputs:
         letters_files: OffsetFiles | None = None,
         tombstones: Tombstones = "pass",
         delete_columns: bool = False,
+        refusals: Refusals | None = None,
     ) -> None:
         self._topics = tuple(topics)
         self._encode = encode
         self._files = files
         self._letters_topic = letters_topic
         self._letters_files = letters_files
-        self._smallest = min(topics, key=lambda sink: sink.max_bytes) if topics else None
+        self._refusals = refusals
         self._delete_columns = delete_columns
         self.tombstones: Tombstones = tombstones
         if tombstones == "pass" and not delete_columns and (encode is None or not topics):
@@ -92,6 +96,11 @@ class Outputs:
     def files(self) -> list[OffsetFiles]:
         """The outputs that are files."""
         return [files for files in (self._files, self._letters_files) if files is not None]
+
+    @property
+    def _smallest(self) -> TopicSink:
+        """The topic that takes the smallest messages."""
+        return min(self._topics, key=lambda sink: sink.max_bytes)
 
     @property
     def has_topics(self) -> bool:
@@ -113,7 +122,7 @@ class Outputs:
             made = Encoded(messages, enriched, *self._rows(messages, enriched))
             if self.tombstones == "dead-letter" and enriched.deletes:
                 made = made._replace(letters=[_delete_letter(row) for row in enriched.deletes])
-            if self._smallest is None:
+            if not self._topics:
                 return made
             if self._encode is None:
                 return self._batches(made, fresh)
@@ -129,10 +138,11 @@ class Outputs:
 
     def _messages(self, encoded: list[bytes], made: Encoded, fresh: Mask) -> Encoded:
         """A message for each record, and one without a value for each delete."""
-        assert self._smallest is not None
         rows: list[int] = made.enriched.rows.tolist()
         values: list[bytes | None] = list(encoded)
-        may_be_large = bool(encoded) and max(map(len, encoded)) > self._smallest.max_bytes // 2
+        may_be_large = bool(self._refusals) or bool(
+            encoded and max(map(len, encoded)) > self._smallest.max_bytes // 2
+        )
         if made.enriched.deletes and self.tombstones == "pass":
             known = dict(zip(rows, encoded, strict=True))
             rows = sorted([*rows, *made.enriched.deletes])
@@ -142,7 +152,7 @@ class Outputs:
         if len(rows) < len(sources):
             sources = [sources[row] for row in rows]
         keys = [source.key() for source in sources]
-        headers = [source.headers() for source in sources]
+        headers = all_headers(sources)
         times = [source.timestamp()[1] for source in sources]
         wanted: list[int] | None = None
         letters: list[DeadLetter] = []
@@ -170,14 +180,23 @@ class Outputs:
     def _that_fit(
         self, wanted: Sequence[int], rows: list[int], messages: Iterable[Outgoing]
     ) -> tuple[list[int], list[DeadLetter]]:
-        """The wanted messages that fit every topic, and dead letters for the others."""
+        """The wanted messages that every topic takes, and dead letters for the others."""
         fit, letters, every = [], [], list(messages)
         for i in wanted:
             if any(sink.too_large(every[i]) for sink in self._topics):
-                letters.append(self._too_large(rows[i], len(every[i].value or b"")))
+                letters.append(self._too_large(rows[i], every[i].n_bytes))
+            elif reason := self._refused(every[i]):
+                letters.append(DeadLetter(rows[i], "TASK_PUT", reason))
             else:
                 fit.append(i)
         return fit, letters
+
+    def _refused(self, message: Outgoing) -> str | None:
+        """Why a topic refused the message when it was sent before."""
+        if not self._refusals:
+            return None
+        reasons = (self._refusals.of(sink.topic, message) for sink in self._topics)
+        return next(filter(None, reasons), None)
 
     def _batches(self, made: Encoded, fresh: Mask) -> Encoded:
         """Messages of many records each, as Arrow batches."""
@@ -193,11 +212,20 @@ class Outputs:
         )
 
     def _too_large(self, row: int, size: int) -> DeadLetter:
-        assert self._smallest is not None
         topic, limit = self._smallest.topic, self._smallest.max_bytes
         return DeadLetter(
             row, "TASK_PUT", f"the message has {size:,} bytes, and topic {topic!r} takes {limit:,}"
         )
+
+    def aborted(self, code: int | None) -> None:
+        """What was sent since the last commit is void, by an error with this code."""
+        if self._refusals is not None:
+            self._refusals.aborted(code)
+
+    def committed(self) -> None:
+        """What was sent is valid."""
+        if self._refusals is not None:
+            self._refusals.committed()
 
     def send_letters(self, messages: MessageBatch, letters: Sequence[DeadLetter], fresh: Mask) -> None:
         """Send or write dead letters.

@@ -37,6 +37,9 @@ class FakeMessage:
             raise self.headers_
         return self.headers_
 
+    def set_headers(self, headers):
+        self.headers_ = headers
+
     def partition(self):
         return self.partition_
 

@@ -15,6 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
+from encoder.errors import InputError
+from pipelines.kafka.headers import read_headers
+
 __all__ = ["OFF", "Spans", "open_spans"]
 
 _log = logging.getLogger(__name__)
@@ -109,8 +112,8 @@ class _On:
         seen: set[int] = set()
         for message in messages:
             try:
-                headers = message.headers()
-            except (SystemError, UnicodeError):  # a name that is not UTF-8
+                headers = read_headers(message)
+            except InputError:
                 continue
             if not headers:
                 continue

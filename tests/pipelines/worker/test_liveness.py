@@ -116,7 +116,12 @@ def reason(letter):
     ("bad", "kind", "stage", "says"),
     [
         (FakeMessage(record(HUGE)), "msgpack", "TASK_PUT", "OverflowError: can't serialize ints"),
-        (FakeMessage(record(1), headers_=NAMELESS), "json", "TASK_PUT", "SystemError: <method 'headers'>"),
+        (
+            FakeMessage(record(1), headers_=NAMELESS),
+            "json",
+            "TASK_PUT",
+            "InputError: a header's name is not UTF-8",
+        ),
         (FakeMessage(DEEP), "json", "", "maximum recursion depth"),
     ],
 )
@@ -129,7 +134,10 @@ def test_a_record_that_cannot_be_processed_is_a_letter(bad, kind, stage, says, s
     assert says in reason(letter)
     if stage == "TASK_PUT":
         assert letter[2]["__connect.errors.stage"] == stage.encode()
-        assert letter[2]["__connect.errors.exception.class.name"].decode().startswith("builtins.")
+        assert letter[2]["__connect.errors.exception.class.name"] in (
+            b"builtins.OverflowError",
+            b"encoder.errors.InputError",
+        )
 
 
 def test_a_letter_leaves_out_headers_that_nobody_can_read_and_says_so(run):

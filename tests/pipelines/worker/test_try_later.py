@@ -60,6 +60,9 @@ class FakeOutputs:
         self.sent += encoded.values
         return 0
 
+    def committed(self):
+        pass
+
 
 class FakeCommits:
     """Takes commits, after it has refused some as brokers do while partitions move."""

@@ -1,0 +1,45 @@
+"""Headers of messages. Their names may be any bytes, which confluent_kafka cannot turn into text.
+
+Then `headers()` raises SystemError, and a second call returns a name that is no object: whoever touches it
+crashes the process. So such headers are marked when they are found, and never read again.
+"""
+
+from collections.abc import Sequence
+from operator import methodcaller
+from typing import Any
+
+from encoder.errors import InputError
+
+__all__ = ["all_headers", "read_headers"]
+
+_UNREADABLE = object()
+_marked: list[object] = []  # `_UNREADABLE`, once there were such headers: only then is it looked for
+_WHY = "a header's name is not UTF-8"
+_read = methodcaller("headers")
+
+
+def all_headers(messages: Sequence[Any]) -> list[Any]:
+    """The headers of each message, None where it has none.
+
+    Raises:
+        InputError: a name is not UTF-8: read the messages one by one with `read_headers`.
+    """
+    found: list[Any] = []
+    try:
+        found.extend(map(_read, messages))
+    except (SystemError, UnicodeError) as error:
+        messages[len(found)].set_headers(_UNREADABLE)
+        _marked[:] = [_UNREADABLE]
+        raise InputError(_WHY) from error
+    if _marked and _UNREADABLE in found:
+        raise InputError(_WHY)
+    return found
+
+
+def read_headers(message: Any) -> list[tuple[str, bytes | None]]:
+    """The headers of a message.
+
+    Raises:
+        InputError: a name is not UTF-8.
+    """
+    return all_headers([message])[0] or []

@@ -6,6 +6,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from encoder.errors import UnreadableFile
 from pipelines.records.encodings import UTF8, to_utf8
 from pipelines.sources.files.decompression import Decompressed, decompressed
 from pipelines.sources.files.discovery import InputFile
@@ -65,7 +66,10 @@ class ByteRange:
     def _read(self, n_bytes: int) -> bytes:
         if self._unpacked is not None:
             return self._unpacked.read(n_bytes)
-        data: bytes = self._stream.read(min(n_bytes, self._end - self._at))
+        n_bytes = min(n_bytes, self._end - self._at)
+        data: bytes = self._stream.read(n_bytes)
+        if n_bytes and not data:
+            raise UnreadableFile(f"{self._path} has become shorter than {self._end} bytes: copy it again")
         self._at += len(data)
         return data
 

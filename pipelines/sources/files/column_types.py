@@ -13,6 +13,7 @@ from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import reading
 from pipelines.sources.files.json_sample import MAX_DEPTH
 from pipelines.sources.files.parquet import bounds, open_parquet
+from pipelines.sources.files.partitions import partitions_of
 
 __all__ = ["FileColumns", "check_fields", "check_types", "plain_field", "unified"]
 
@@ -119,7 +120,7 @@ def check_fields(columns: Sequence[FileColumns], wanted: Sequence[str], needed: 
                     f"column {name!r} of {file.path} is {other!r} in {known[other]}: rename one of them, "
                     "leave the column out, or read the files in two jobs"
                 )
-        there = pa.schema(fields)
+        there = pa.schema([*fields, *(pa.field(name, pa.string()) for name in partitions_of(file))])
         if names and wanted and all(field_path(there, name) is None for name in wanted):
             raise InputError(
                 f"{file.path} has no column {wanted[0]!r}, only {', '.join(there.names)}: rename one of "

@@ -78,3 +78,8 @@ def test_a_later_value_that_does_not_fit_ends_its_file(tmp_path):
     assert chunk.batch.num_rows == 0
     assert [bad.rest for bad in chunk.bad] == [True]
     assert "k=x in the path does not fit int32" in chunk.bad[0].reason
+
+
+def test_a_template_may_use_the_path_alone(tmp_path):
+    write(tmp_path, "x")
+    assert infer_schema(find_inputs(str(tmp_path)), ["k"], []) == pa.schema([("k", pa.string())])

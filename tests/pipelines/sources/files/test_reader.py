@@ -540,3 +540,13 @@ def test_a_chunk_says_what_json_fields_no_column_holds(tmp_path):
     chunks_read = list(read_split(split, SCHEMA, 2, all_fields=True))
     assert [chunk.left_out for chunk in chunks_read] == [{"x": 1}, {"x": 1, "y": 1}]
     assert [chunk.left_out for chunk in read_split(split, SCHEMA, 2)] == [{}, {}]
+
+
+@pytest.mark.parametrize("target_bytes", [64, 1 << 20])
+def test_a_file_that_becomes_shorter_says_where_it_ends(tmp_path, target_bytes):
+    file = write(tmp_path, "a.log", b"0123456789\n" * 20)
+    splits = list(split_file(file, target_bytes))
+    Path(file.path).write_bytes(b"0123456789\n" * 10)
+    bad = [row for split in splits for chunk in read_split(split, SCHEMA) for row in chunk.bad]
+    assert all(row.rest and "has become shorter than" in row.reason for row in bad)
+    assert min(row.row for row in bad) == 11

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from encoder.errors import UnreadableFile
+from pipelines.formats.int96 import int96_columns, misfits, with_mark, without_mark
 from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.records.fields import conform
 from pipelines.sources.files.chunks import CHUNK_BYTES, ChunkPart, Decoded, decode_rows
@@ -24,12 +25,21 @@ _LOCAL_BUFFER = 1 << 20
 
 
 @contextmanager
-def open_parquet(file: InputFile) -> Iterator[pq.ParquetFile]:
-    """Open a file so that its pages are streamed, instead of whole column chunks loaded."""
+def open_parquet(file: InputFile, int96: str = "us") -> Iterator[pq.ParquetFile]:
+    """Open a file so that its pages are streamed, instead of whole column chunks loaded.
+
+    Args:
+        file: to open.
+        int96: the unit of timestamps of the type INT96.
+    """
     buffer_size = REMOTE_BUFFER if is_remote(file.path) else _LOCAL_BUFFER
     with closing(open_file(file.path)) as source:
         yield pq.ParquetFile(
-            source, buffer_size=buffer_size, pre_buffer=False, page_checksum_verification=True
+            source,
+            buffer_size=buffer_size,
+            pre_buffer=False,
+            page_checksum_verification=True,
+            coerce_int96_timestamp_unit=int96,
         )
 
 
@@ -82,12 +92,15 @@ def read_row_groups(
         for group in groups
         for batch in source.iter_batches(step, row_groups=[group], columns=columns, use_threads=False)
     )
-    for rest in batches:
+    for rest in _checked(batches, source, file, groups, schema):
         while rest.num_rows:
             part, rest = rest.slice(0, chunk_rows - in_chunk), rest.slice(chunk_rows - in_chunk)  # noqa: PLW2901 - what is left of the batch
             first = first_row + done
             batch, good, reasons = decode_rows(partial(_fit, schema=schema, path=file.path), part, schema)
-            bad = [BadRow(file.path, first + row, why, record_of(part, row)) for row, why in reasons.items()]
+            bad = [
+                BadRow(file.path, first + row, why, record_of(without_mark(part), row))
+                for row, why in reasons.items()
+            ]
             done, in_chunk, n_bytes = done + part.num_rows, in_chunk + part.num_rows, n_bytes + batch.nbytes
             closes = in_chunk == chunk_rows or n_bytes >= CHUNK_BYTES
             position = start + (end - start) * done // n_rows
@@ -100,9 +113,29 @@ def read_row_groups(
         )
 
 
+def _checked(
+    batches: Iterator[pa.RecordBatch],
+    source: pq.ParquetFile,
+    file: InputFile,
+    groups: range,
+    schema: pa.Schema,
+) -> Iterator[pa.RecordBatch]:
+    """The batches of some row groups, with a mark for times of the type INT96 that do not fit."""
+    old = int96_columns(source.schema)
+    wanted = [field for field in schema if field.name in old]
+    if not wanted:
+        return batches
+    with open_parquet(file, "ns") as exact:
+        nanoseconds = exact.read_row_groups(list(groups), _leaves(pa.schema(wanted)), use_threads=False)
+    return with_mark(batches, nanoseconds)
+
+
 def _fit(part: pa.RecordBatch, *, schema: pa.Schema, path: str) -> Decoded:
-    columns = dict(zip(part.schema.names, part.columns, strict=True))
-    return conform(columns, schema, part.num_rows, path), np.arange(part.num_rows), {}
+    bad = misfits(part)
+    good = np.setdiff1d(np.arange(part.num_rows), list(bad))
+    fit = part.take(pa.array(good)) if bad else part
+    columns = dict(zip(fit.schema.names, fit.columns, strict=True))
+    return conform(columns, schema, fit.num_rows, path), good, bad
 
 
 def _step(metadata: pq.FileMetaData, groups: range, chunk_rows: int) -> int:

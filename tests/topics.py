@@ -4,11 +4,26 @@ import json
 import uuid
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from patience import PATIENCE, wait_for
 
-__all__ = ["TopicReader", "read_topic", "unique", "values_of", "write_topic"]
+__all__ = ["TopicReader", "lower_limit", "read_topic", "unique", "values_of", "write_topic"]
 
 _POLL_SECONDS = 0.05
+
+
+def lower_limit(broker, topic, n_bytes):
+    """Lower the largest message that a topic takes, and wait until it holds."""
+    entry = ConfigEntry("max.message.bytes", str(n_bytes), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = broker.admin()
+    admin.incremental_alter_configs([resource])[resource].result(PATIENCE)
+
+    def now():
+        [future] = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+        return future.result(PATIENCE)["max.message.bytes"].value
+
+    wait_for(now, f"{n_bytes} bytes", lambda value: value == str(n_bytes))
 
 
 def unique(name):

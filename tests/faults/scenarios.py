@@ -22,7 +22,7 @@ from typing import Any
 from amounts import amount
 from faults.network import network
 from faults.s3 import lossy_proxy
-from faults.workers import Rig
+from faults.workers import STRANGE, Rig
 from patience import wait_for
 
 from encoder.store.store import ModelStore
@@ -94,6 +94,8 @@ SCENARIOS = {
     "topics made again": Scenario("again", (1, 3), {"output": "both", "topics": 2}),
     "logs cut below the positions": Scenario("cut logs", (1, 3), {"output": "both"}),
     "retention overtakes the group": Scenario("overtaken", (1, 3), {"output": "both"}),
+    "the output's limit is lowered": Scenario("limit", (1, 3)),
+    "kill -9, strange records": Scenario("kill", (1, 20), {"bad": STRANGE}),
     "damaged new model": Scenario("damage", (1, 3), {"model": "file", "options": LATE}),
 }
 """By name; exactly once into a topic where nothing else is said. 1 % of the records is poison."""
@@ -187,6 +189,7 @@ class Stage:
             "again": rig.topics_made_again,
             "cut logs": rig.logs_cut,
             "overtaken": rig.retention_overtakes,
+            "limit": rig.limit_lowered,
             "away": away,
             "closed": closed,
             "damage": damage,

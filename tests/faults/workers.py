@@ -28,17 +28,28 @@ from faults.inputs import commit, committed, create_again, remove_records
 from faults.verifier import verify
 from logs import tails
 from patience import PATIENCE, wait_for
-from topics import TopicReader, unique
+from topics import TopicReader, lower_limit, unique
 
 from encoder.store.objects import open_objects
 
-__all__ = ["SESSION_SECONDS", "TRANSACTION_SECONDS", "Rig"]
+__all__ = ["SESSION_SECONDS", "STRANGE", "TRANSACTION_SECONDS", "Rig"]
 
 SESSION_SECONDS, TRANSACTION_SECONDS = 3.0, 5.0
 PARTITIONS, OUTPUT_PARTITIONS = 6, 3
 POISON = 100  # every so many records one is poison
 _BAD = (b"{", b'{"seq":\xff}', b"[]", b'{"text":null}', None)
 _MOST_BYTES = 20_000  # of a message in the output topic
+_MEDIUM_BYTES = 10_000
+_MEDIUM = b'{"seq":-1,"text":"%s"}' % (b"medium " * 2000)  # too large once the limit is lowered
+STRANGE = (
+    b'{"seq":-1,"text":%s%s}' % (b"[" * 5000, b"]" * 5000),
+    b'{"seq":-1,"text":"\\ud800"}',
+    b'{"seq":1e400,"text":"x"}',
+    b'{"seq":-1,"text":"\x00\xff"}',
+    b"",
+)
+"""Values that no record can be made of, and that make decoders raise."""
+
 _LARGE = b'{"seq":-1,"text":"%s"}' % (b"large " * 5000)
 _BEGIN = round(1000 * time.time()) - 3_600_000
 _CLASSIC = ("session.timeout.ms", "heartbeat.interval.ms")  # with the new protocol the broker says
@@ -341,6 +352,12 @@ class Rig:
             self._remove()
             self.start(wanted)
             self.wait_for_start()
+
+    def limit_lowered(self):
+        """Let the output topic take half of what it took when the workers began; larger records come then."""
+        lower_limit(self.broker, self.output, _MEDIUM_BYTES)
+        if _MEDIUM not in self._bad:
+            self._bad = (*self._bad, _MEDIUM)
 
     def _end_when_done(self):
         """End the workers when all that was written came out; how many there were."""

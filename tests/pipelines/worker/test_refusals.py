@@ -4,9 +4,9 @@ import collections
 import json
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from foreign_client import write_with_header
-from patience import PATIENCE, wait_for
+from patience import wait_for
+from topics import lower_limit
 
 pytestmark = pytest.mark.server
 N = 200
@@ -16,20 +16,6 @@ def events(first, n=N):
     return [
         (str(i), json.dumps({"id": i, "text": f"login failed {i}"}), None) for i in range(first, first + n)
     ]
-
-
-def limit(broker, topic, n_bytes):
-    """Lower the largest message that a topic takes."""
-    entry = ConfigEntry("max.message.bytes", str(n_bytes), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = broker.admin()
-    admin.incremental_alter_configs([resource])[resource].result(PATIENCE)
-
-    def now():
-        found = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
-        return [future.result(PATIENCE)["max.message.bytes"].value for future in found.values()]
-
-    wait_for(now, f"{n_bytes} bytes", lambda values: values == [str(n_bytes)])
 
 
 def aborts(started):
@@ -45,7 +31,7 @@ def test_a_limit_that_is_lowered_while_the_worker_runs(delivery, kafka, topics, 
     topics.write(events(0))
     with worker(delivery=delivery, max_dead_letters="1.0") as started:
         topics.read(least=N)
-        limit(kafka, topics.output, 5000)
+        lower_limit(kafka, topics.output, 5000)
         large = {str(N + 40 * i): 20_000 + 1000 * i for i in range(5)}
         messages = events(N)
         for i, (key, size) in enumerate(large.items()):

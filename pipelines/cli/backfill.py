@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["backfill"]
 
-_SHOWN = 20  # damaged files in the summary
+_SHOWN = 20  # damaged files, or names of fields, in the summary
 
 
 def backfill(
@@ -184,9 +184,16 @@ def _print_summary(job: "BackfillJob", counts: "Counts", earlier: int, seconds: 
         "output": f"{job.output}  ({counts.parts:,} files)",
         "time": f"{seconds:,.1f} s{rate}",
     }
+    if counts.left_out:
+        names = list(counts.left_out)
+        more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+        rows["left out"] = (
+            f"{sum(counts.left_out.values()):,} values of fields that no column holds: "
+            f"{', '.join(names[:_SHOWN])}{more} (name them in --keep)"
+        )
     table = [list(row) for row in rows.items()]
     reasons = [reason if file in reason else f"{file}: {reason}" for file, reason in counts.damaged]
-    if more := reasons[_SHOWN:]:
-        reasons[_SHOWN:] = [f"and {len(more):,} more"]
+    if others := reasons[_SHOWN:]:
+        reasons[_SHOWN:] = [f"and {len(others):,} more"]
     table += [["" if number else "damaged", reason] for number, reason in enumerate(reasons)]
     print_table(None, table)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from encoder.store.objects import open_objects
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.formats.dialect import GUESSED, Dialect
+from pipelines.formats.json_left_out import merged
 from pipelines.sinks.output_claim import OutputClaim
 from pipelines.sinks.parquet import ParquetParts
 from pipelines.sources.files.discovery import InputFile
@@ -81,6 +82,7 @@ class Counts:
         input_bytes: that were read.
         parts: files of the output.
         damaged: the files that cannot be read to their end, each with the reason; sorted.
+        left_out: how many values of which JSON fields no column holds, though all were to be kept.
     """
 
     records: int = 0
@@ -89,13 +91,16 @@ class Counts:
     input_bytes: int = 0
     parts: int = 0
     damaged: tuple[tuple[str, str], ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Counts") -> "Counts":
         """The sum, number by number."""
-        *mine, _ = asdict(self).values()
-        *others, _ = asdict(other).values()
-        total = Counts(*(a + b for a, b in zip(mine, others, strict=True)))
-        return replace(total, damaged=tuple(sorted(self.damaged + other.damaged)))
+        numbers = {name: getattr(self, name) + getattr(other, name) for name in _NUMBERS}
+        return Counts(
+            **numbers,
+            damaged=tuple(sorted(self.damaged + other.damaged)),
+            left_out=merged(self.left_out, other.left_out),
+        )
 
     @classmethod
     def of_part(cls, metadata: dict[str, str]) -> "Counts":
@@ -107,13 +112,20 @@ class Counts:
             input_bytes=int(metadata["millstream.input_bytes"]),
             parts=1,
             damaged=_damaged(msgspec.json.decode(metadata.get("millstream.damaged", "[]"))),
+            left_out=msgspec.json.decode(metadata.get("millstream.left_out", "{}")),
         )
 
     @classmethod
     def of_summary(cls, summary: Mapping[str, Any]) -> "Counts":
-        """The counts in a summary; earlier versions wrote it without damaged files."""
-        counts = cls(*(summary[field.name] for field in fields(cls) if field.name != "damaged"))
-        return replace(counts, damaged=_damaged(summary.get("damaged", ())))
+        """The counts in a summary; earlier versions wrote numbers alone."""
+        return cls(
+            **{name: summary[name] for name in _NUMBERS},
+            damaged=_damaged(summary.get("damaged", ())),
+            left_out=summary.get("left_out", {}),
+        )
+
+
+_NUMBERS = ("records", "rows", "dead_letters", "input_bytes", "parts")
 
 
 def _damaged(pairs: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
@@ -123,7 +135,11 @@ def _damaged(pairs: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
 def part_metadata(job: BackfillJob, counts: Counts) -> dict[str, str]:
     """The Parquet metadata of a part: model, text template, format of the vectors, counts."""
     vectors = job.enrichment.vectors
-    damaged = {"millstream.damaged": msgspec.json.encode(counts.damaged).decode()} if counts.damaged else {}
+    found = {
+        f"millstream.{name}": msgspec.json.encode(value).decode()
+        for name in ("damaged", "left_out")
+        if (value := getattr(counts, name))
+    }
     return {
         "millstream.model.name": job.model.name,
         "millstream.model.version": str(job.model.version or ""),
@@ -133,7 +149,7 @@ def part_metadata(job: BackfillJob, counts: Counts) -> dict[str, str]:
         "millstream.records": str(counts.records),
         "millstream.dead_letters": str(counts.dead_letters),
         "millstream.input_bytes": str(counts.input_bytes),
-        **damaged,
+        **found,
     }
 
 

@@ -6,7 +6,7 @@ same files whatever a runner repeats and however often the job is restarted.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from encoder.errors import UnreadableFile
 from encoder.store.objects import open_objects
 from pipelines.beam.backfill.job import SUMMARY_FILE, BackfillJob, Counts, part_metadata, part_name
 from pipelines.beam.transforms import coder
-from pipelines.beam.transforms.metrics import BatchMetrics
+from pipelines.beam.transforms.metrics import BatchMetrics, report_left_out
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.sinks.dead_letters import DeadLetters
@@ -46,6 +46,7 @@ class Part:
         bad: rows that could not be read, which are not in the batch.
         n_records: records that were read, including the bad ones.
         n_bytes: their size in the source.
+        left_out: how many values of which JSON fields no column holds.
         version: the model version.
     """
 
@@ -55,6 +56,7 @@ class Part:
     bad: tuple[BadRow, ...]
     n_records: int
     n_bytes: int
+    left_out: Mapping[str, int]
     version: ModelVersion
 
 
@@ -106,14 +108,20 @@ class ReadSplit(beam.DoFn):
     def process(self, numbered: tuple[int, Split], version: ModelVersion) -> Iterator[Any]:
         """Yield `(Part, RecordBatch)`, or the name of a part that has been written."""
         number, split = numbered
-        for k, chunk in enumerate(read_split(split, self._job.schema, self._job.chunk_rows)):
+        chunks = read_split(
+            split,
+            self._job.schema,
+            self._job.chunk_rows,
+            all_fields=self._job.enrichment.keep is None,
+        )
+        for k, chunk in enumerate(chunks):
             name = part_name(number, split.start, k)
             if self._job.strict and (rest := next((bad for bad in chunk.bad if bad.rest), None)):
                 raise UnreadableFile(rest.reason)
             if name in self._written:
                 yield beam.pvalue.TaggedOutput(_WRITTEN, name)
             else:
-                read = chunk.rows, chunk.bad, chunk.n_read, chunk.n_bytes
+                read = chunk.rows, chunk.bad, chunk.n_read, chunk.n_bytes, chunk.left_out
                 yield Part(name, split.file.path, *read, version), chunk.batch
 
 
@@ -155,8 +163,9 @@ class EmbedPart(beam.DoFn):
             self._dead.write(part.name, bad)
             damaged = tuple((one.file, one.reason) for one in bad if one.rest)
             n_rows = part.n_records - len(bad)
-            counts = Counts(part.n_records, n_rows, len(bad), part.n_bytes, 1, damaged)
+            counts = Counts(part.n_records, n_rows, len(bad), part.n_bytes, 1, damaged, part.left_out)
             file.describe(part_metadata(self._job, counts))
+        report_left_out(part.left_out)
         self._metrics.report(version.label, part.n_records, len(bad), batch.nbytes, seconds)
         yield counts
 

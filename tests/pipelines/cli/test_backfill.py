@@ -16,6 +16,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.sources.files import json_sample
+
 N = 500
 SLOW = pytest.mark.slow
 TEMPLATE = "{user.name} in {city}: {text}"
@@ -569,3 +571,37 @@ def test_a_process_of_its_own(lines, tmp_path, processes, ended, model, rows, en
     found = rows(tmp_path / "out")
     assert found["id"].to_pylist() == list(range(N))
     assert np.array_equal(matrix(found), encoder.encode(found["text"]))
+
+
+def test_json_fields_that_no_column_holds_are_counted(tmp_path, millstream, model, monkeypatch, rows):
+    monkeypatch.setattr(json_sample, "SAMPLE_ROWS", 2)
+    table = [{"id": i, "text": text_of(i), **({f"k{i}": i} if i >= 2 else {})} for i in range(5)]
+    write(tmp_path / "in/a.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in table))
+    arguments = ("--model", model, "--input", tmp_path / "in", "--rows-per-file", 2)
+    ended = millstream("backfill", *arguments, "--output", tmp_path / "out")
+    assert rows(tmp_path / "out").column_names == ["id", "text", "embedding", "model_version"]
+    line = "left out           3 values of fields that no column holds: k2, k3, k4 (name them in --keep)"
+    assert line in ended.out
+    summary = json.loads((tmp_path / "out/_summary.json").read_bytes())
+    assert summary["left_out"] == {"k2": 1, "k3": 1, "k4": 1}
+    (tmp_path / "out/_summary.json").unlink()
+    assert line in millstream("backfill", *arguments, "--output", tmp_path / "out").out  # from the parts
+    ended = millstream("backfill", *arguments, "--output", tmp_path / "two", "--keep", "id,k3")
+    assert "left out" not in ended.out
+    assert rows(tmp_path / "two")["k3"].to_pylist().count(3) == 1
+
+
+def test_what_was_guessed_is_printed_and_flags_are_obeyed(tmp_path, millstream, model, rows):
+    write(tmp_path / "in/a.csv", 'id;text\n1;"say \\"hi\\", ü"\n'.encode("utf-16"))
+    arguments = ("--model", model, "--output", tmp_path / "out", "--input", tmp_path / "in")
+    ended = millstream("backfill", *arguments)
+    assert rows(tmp_path / "out")["text"].to_pylist() == ['say "hi", ü']
+    assert (
+        f"{tmp_path}/in/a.csv: guessed delimiter ';', escape '\\', encoding utf-16-le; "
+        "to change it, set --delimiter, --escape, --encoding"
+    ) in ended.err
+    ended = millstream("backfill", *arguments, "--delimiter", ",")
+    assert ended.code == 2
+    assert "is the delimiter ';'? Set --delimiter ';'" in ended.err
+    ended = millstream("backfill", *arguments, "--escape", "none")
+    assert "(dialect escape: None, not )" in ended.err  # the same folder with another dialect

@@ -50,20 +50,25 @@ OLDER = (
 )
 
 
-def write_part(job, k=0, damaged=()):
+def write_part(job, k=0, damaged=(), left_out=None):
     write_batch(
         ParquetParts(job.output),
         part_name(0, 0, k),
         BATCH,
-        part_metadata(job, Counts(5, 3, 2, 99, 1, damaged)),
+        part_metadata(job, Counts(5, 3, 2, 99, 1, damaged, left_out or {})),
     )
 
 
 @given(counts, counts)
 def test_counts_add_up_number_by_number(a, b):
-    assert list(asdict(a + b).values()) == [
-        x + y for x, y in zip(asdict(a).values(), asdict(b).values(), strict=True)
-    ]
+    numbers = [replace(one, damaged=(), left_out={}) for one in (a, b)]
+    *total, damaged, left_out = asdict(a + b).values()
+    assert total == [x + y for x, y in zip(*([*asdict(one).values()][:-2] for one in numbers), strict=True)]
+    assert (damaged, left_out) == ((), {})
+    assert (replace(a, left_out={"x": 1}) + replace(b, left_out={"x": 2, "y": 3})).left_out == {
+        "x": 3,
+        "y": 3,
+    }
     one, other = replace(a, damaged=(("b", "cut"),)), replace(b, damaged=(("a", "gone"),))
     assert (one + other).damaged == (other + one).damaged == (("a", "gone"), ("b", "cut"))
     assert sum([a, b], Counts()) == b + a
@@ -71,9 +76,9 @@ def test_counts_add_up_number_by_number(a, b):
 
 def test_a_part_tells_its_counts(job):
     for damaged in ((), (("/data/a.gz", "cut"), ("/data/b.gz", "gone"))):
-        write_part(job, damaged=damaged)
+        write_part(job, damaged=damaged, left_out={"x": 4})
         found = Counts.of_part(ParquetParts(job.output).metadata(part_name(0, 0, 0)))
-        assert found == Counts(5, 3, 2, 99, 1, damaged)
+        assert found == Counts(5, 3, 2, 99, 1, damaged, {"x": 4})
 
 
 def test_names_of_parts_sort_as_their_input():

@@ -27,7 +27,7 @@ def suspicious(values: Sequence[bytes], records: Sequence[dict[str, Any]]) -> li
     found = set(np.searchsorted(ends, long_numbers(data), side="right").tolist())
     n_keys = _n_keys(data)
     if n_keys != sum(map(len, records)):
-        hidden = any(escape in data for escape in _HIDDEN)
+        hidden = b"\\u00" in data and any(escape in data for escape in _HIDDEN)
         if hidden or n_keys != _n_keys(_encode(records)):
             found |= {i for i, value in enumerate(values) if _n_keys(value) != _n_keys(_encode(records[i]))}
             found |= {i for i, value in enumerate(values) if any(escape in value for escape in _HIDDEN)}

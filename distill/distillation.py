@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from distill.corpus_fit.fit import CorpusReport, Progress, fit_to_corpus
 from distill.corpus_fit.sample import sample_texts
 from distill.parameters import DROP_PATTERN, Parameters, Pooling, Precision
-from distill.table import as_dtype, cluster, principal_components, sif_weights
+from distill.table import as_dtype, check_numbers, cluster, principal_components, sif_weights
 from distill.teacher.forward import embed_sequences
 from distill.teacher.loading import Teacher, load_teacher
 from distill.teacher.sentences import load_sentence_teacher
@@ -189,6 +189,7 @@ def _embed_tokens(
         pooling=parameters.pooling,
         progress=progress and partial(progress, "tokens"),
     )
+    check_numbers(vectors)  # before hours of fitting
     return _Tokens(vectors, entries.tokenizer_json, teacher.name)
 
 
@@ -223,7 +224,7 @@ def _model(
     }
     stored, scales = as_dtype(table, parameters.dtype)
     if scales is not None:
-        scales = scales if mapping is None else scales[mapping]
-        weights = scales if weights is None else weights * scales
+        own: Any = np.float32(1) if weights is None else weights
+        weights = own * (scales if mapping is None else scales[mapping])
     tables = compile_tokenizer(tokens.tokenizer_json)
     return StaticModel(stored, tokens.tokenizer_json, config, weights, mapping, tables)

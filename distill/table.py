@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dtypes import Dtype
+from encoder.dtypes import LARGEST, Dtype, largest, unusable
+from encoder.errors import ConfigurationError
 
-__all__ = ["as_dtype", "cluster", "principal_components", "sif_weights"]
+__all__ = ["as_dtype", "check_numbers", "cluster", "principal_components", "sif_weights"]
 
 Floats = NDArray[np.floating[Any]]
 
@@ -96,7 +97,11 @@ def as_dtype(table: Floats, dtype: Dtype) -> tuple[NDArray[Any], NDArray[np.floa
 
     Returns:
         The table, and the weights of its rows, `(n_rows,)` float32, or None if all are 1.
+
+    Raises:
+        ConfigurationError: a number is not finite, or beyond float16.
     """
+    check_numbers(table)
     if dtype != "int8":
         return table.astype(dtype), None
     spans = np.abs(table).max(axis=1).astype(np.float64)
@@ -109,6 +114,19 @@ def as_dtype(table: Floats, dtype: Dtype) -> tuple[NDArray[Any], NDArray[np.floa
         scales = np.where(spans > 0, spans, 1) / _INT8_MAX
         rounded = _rounded(table, scales)
     return rounded, scales.astype(np.float32)
+
+
+def check_numbers(table: Floats) -> None:
+    """Check that a table's numbers fit into every `Dtype`.
+
+    Raises:
+        ConfigurationError: a number is not finite, or beyond float16.
+    """
+    if found := unusable(largest(table)):
+        raise ConfigurationError(
+            f"the teacher's vector of token {found[0]} holds {found[1]}: numbers must be finite and at most "
+            f"{LARGEST:g}; set `precision` to float32, or take another teacher"
+        )
 
 
 def _rounded(table: Floats, scales: NDArray[np.float64]) -> NDArray[np.int8]:

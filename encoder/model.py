@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from encoder.atomic_files import new_folder
+from encoder.dtypes import LARGEST, largest, unusable
 from encoder.errors import ModelFormatError
 from encoder.heads.files import head_path, pack_head, read_heads, vectors_digest
 from encoder.heads.scoring import Head
@@ -186,6 +187,23 @@ def _check(model: StaticModel, root: Path, n_tokens: int) -> None:
         raise ModelFormatError(f"the token mapping of {root} does not match its tokenizer or its table")
     if weights is not None and (weights.ndim != 1 or len(weights) < n_tokens):
         raise ModelFormatError(f"{root} has weights of shape {weights.shape} for {n_tokens} tokens")
+    _check_numbers(model, f"the table of {root}")
+
+
+def _check_numbers(model: StaticModel, what: str) -> None:
+    """Check that all token vectors, times their weights, are numbers that every type of vectors can hold."""
+    spans, kind = largest(model.table), "row"
+    if model.weights is not None:
+        if model.mapping is not None:
+            spans = spans[model.mapping]
+        n_tokens, kind = min(len(spans), len(model.weights)), "token"
+        with np.errstate(invalid="ignore", over="ignore"):
+            spans = spans[:n_tokens] * np.abs(model.weights[:n_tokens])
+    if found := unusable(spans):
+        raise ModelFormatError(
+            f"{what} holds {found[1]} in the vector of {kind} {found[0]}: numbers must be finite and at most "
+            f"{LARGEST:g}; distil the model again, or scale the table down"
+        )
 
 
 def save_model(
@@ -205,8 +223,11 @@ def save_model(
 
     Raises:
         OutputConflict: the folder exists and is not empty.
+        ModelFormatError: a token vector is not finite or beyond float16.
+        InputError: a head has numbers that are not finite.
     """
     target = Path(folder).absolute()
+    _check_numbers(model, f"the table for {target}")
     with new_folder(target) as staging:
         _write(model, staging, readme)
         for name, text in (more or {}).items():

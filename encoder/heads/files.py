@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from encoder.errors import ConfigurationError, ModelFormatError
+from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.scoring import Classifier, Head, Novelty, Prototypes
 
 __all__ = [
@@ -123,7 +123,11 @@ def pack_head(head: Head, vectors: str) -> bytes:
     else:
         about.threshold = head.threshold
         tensors |= {"offsets": head.offsets, "squares": head.squares}
-    tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in tensors.items()}
+    with np.errstate(over="ignore"):
+        tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in tensors.items()}
+    numbers = [*tensors.items(), ("threshold", np.asarray(about.threshold or 0.0))]
+    if bad := next((name for name, array in numbers if not np.isfinite(array).all()), None):
+        raise InputError(f"the head {head.name!r} has {bad} that is not finite in float32: fit it again")
     return save(tensors, {_KEY: msgspec.json.encode(about).decode()})
 
 

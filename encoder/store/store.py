@@ -1,5 +1,6 @@
 """`ModelStore` reads and publishes the versions of one model."""
 
+import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,19 @@ DEFAULT_GRACE = timedelta(days=7)
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _check_json(**about: Any) -> None:
+    """Check what a manifest says of a model: JSON has no NaN and no infinity.
+
+    Raises:
+        ConfigurationError: a value is not JSON.
+    """
+    for name, value in about.items():
+        try:
+            json.dumps(msgspec.to_builtins(value), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"`{name}` of a version must be JSON: {error}") from error
 
 
 def _new_id() -> str:
@@ -132,6 +146,7 @@ class ModelStore:
         """
         model = load_model(folder)
         name = check_name(name or self.uri.rpartition("/")[2])
+        _check_json(teacher=teacher, parameters=parameters, quality=quality)
         prove_create_only(self._objects)
         files = upload(self._objects, Path(folder), packed_tables(model))
         draft = self._draft(
@@ -162,6 +177,7 @@ class ModelStore:
             CorruptVersion: one of the base's blobs is damaged or missing; nothing is published.
             UnsafeStore: the storage has no create-only writes, so a version could be overwritten.
         """
+        _check_json(parameters=parameters, quality=quality)
         prove_create_only(self._objects)
         kept = [file for file in base.files if file.path not in files]
         for file in kept:
@@ -209,10 +225,7 @@ class ModelStore:
             created_by=f"millstream {installed_version('millstream')}",
             **fields,
         )
-        try:
-            msgspec.json.encode(draft)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"teacher, parameters and quality must be JSON: {error}") from error
+        _check_json(teacher=draft.teacher, parameters=draft.parameters, quality=draft.quality)
         return draft
 
     def fetch(self, manifest: Manifest, folder: str | PathLike[str]) -> Path:

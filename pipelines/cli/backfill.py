@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from encoder.errors import MissingExtra, UnreadableFile
+from encoder.errors import UnreadableFile
 from pipelines.cli.beam_jobs import show_own_warnings, split_names, suppress_output
 from pipelines.cli.console import ErrorConsole, print_table
 from pipelines.cli.options import (
@@ -90,13 +90,9 @@ def backfill(
     a damaged file: the other files are done, and the exit code is 1. After an interruption, run the same
     command again to continue.
     """
-    try:
-        from pipelines.beam.backfill.job import claim_output
-        from pipelines.beam.backfill.plan import plan_backfill
-        from pipelines.beam.runner_options import beam_options, check_detachable
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "apache_beam", "beam") from error
-
+    from pipelines.beam.backfill.job import claim_output
+    from pipelines.beam.backfill.plan import plan_backfill
+    from pipelines.beam.runner_options import beam_options, check_detachable
     from pipelines.enrich.columns import parse_heads
     from pipelines.enrich.enrichment import Enrichment
 

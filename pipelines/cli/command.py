@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from encoder.errors import MillstreamError
+from encoder.errors import MillstreamError, MissingExtra
 from pipelines.cli.options import OPERATIONS
 
 __all__ = ["Command", "Group", "by_flag", "with_old_flags"]
@@ -20,6 +20,27 @@ _LIBRARY_NAMES = {
     "revision": "teacher_revision",
 }
 """Parameters of the library whose options have other names."""
+
+_EXTRAS = {
+    "distill": (
+        "httpx",  # of huggingface_hub
+        "huggingface_hub",
+        "jinja2",
+        "scipy",
+        "sentence_transformers",
+        "skeletoken",
+        "sklearn",
+        "threadpoolctl",
+        "torch",
+        "transformers",
+    ),
+    "beam": ("apache_beam",),
+    "gcp": ("google.api_core", "google.auth", "google.cloud"),
+    "kafka": ("confluent_kafka", "prometheus_client"),
+    "kafka-schemas": ("fastavro", "google.protobuf", "google.type", "grpc_tools"),
+    "otel": ("opentelemetry",),
+}
+"""The packages of each extra that commands import."""
 
 
 class Command(TyperCommand):
@@ -65,9 +86,11 @@ class Command(TyperCommand):
         super().format_help(ctx, formatter)
 
     def invoke(self, ctx: Any) -> Any:
-        """Show flags in errors of the library, which name parameters in backticks."""
+        """Show flags in errors of the library, which name parameters in backticks; name a missing extra."""
         try:
             return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
         except MillstreamError as error:
             error.args = (re.sub(r"`(\w+)`", self._flag, str(error)),)
             raise
@@ -82,6 +105,16 @@ class Command(TyperCommand):
     def _renamed(self, word: str) -> str:
         flag, equals, value = word.partition("=")
         return f"{self.old_flags.get(flag, flag)}{equals}{value}"
+
+
+def _missing(error: ModuleNotFoundError) -> Exception:
+    """The error that names the extra of a missing package, or the same error if no extra has it."""
+    name = error.name or ""
+    for extra, packages in _EXTRAS.items():
+        for package in packages:
+            if f"{name}.".startswith(f"{package}."):
+                return MissingExtra(package, extra)
+    return error
 
 
 class Group(TyperGroup):

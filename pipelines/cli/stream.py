@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from encoder.errors import MissingExtra
 from pipelines.cli.beam_jobs import show_own_warnings, split_names, suppress_output
 from pipelines.cli.config_file import seconds
 from pipelines.cli.console import ErrorConsole
@@ -248,14 +247,10 @@ def stream(
     `millstream_id`. Rows that cannot be read, have no time or come too late go to `dead_letters/` or
     --dead-letters.
     """
-    try:
-        from pipelines.beam.runner_options import check_detachable, stream_options, stream_readers
-        from pipelines.beam.streaming.plan import claim_stream, plan_stream
-        from pipelines.beam.streaming.sink_options import SinkOptions
-        from pipelines.beam.streaming.source_options import SourceOptions, Timing
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "apache_beam", "beam") from error
-
+    from pipelines.beam.runner_options import check_detachable, stream_options, stream_readers
+    from pipelines.beam.streaming.plan import claim_stream, plan_stream
+    from pipelines.beam.streaming.sink_options import SinkOptions
+    from pipelines.beam.streaming.source_options import SourceOptions, Timing
     from pipelines.enrich.columns import parse_heads
     from pipelines.enrich.enrichment import Enrichment
 

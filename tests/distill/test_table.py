@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from distill.table import as_dtype, cluster, principal_components, sif_weights
+from encoder.errors import ConfigurationError
 
 
 def some_vectors(n_rows=200, n_features=12, seed=0):
@@ -119,6 +120,15 @@ def test_floats_are_cast(dtype):
     found, scales = as_dtype(table, dtype)
     np.testing.assert_array_equal(found, table.astype(dtype))
     assert scales is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 7e4])
+def test_numbers_that_float16_does_not_hold_are_refused(dtype, value):
+    table = some_vectors()
+    table[5, 3] = value
+    with pytest.raises(ConfigurationError, match="vector of token 5 holds"):
+        as_dtype(table, dtype)
 
 
 def test_each_row_belongs_to_its_nearest_centre():

@@ -113,6 +113,49 @@ def test_we_load_model2vecs_and_give_the_same_vectors(clusters, dtype, normalize
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 if dtype != "float16" else 2e-3)
 
 
+def _number(folder, value, *, array="embeddings", dtype=np.float32):
+    def change(tensors):
+        numbers = tensors.get(array, np.ones(len(TOKENS))).astype(dtype)
+        numbers[7] = value
+        tensors[array] = numbers
+
+    _tensors(folder, change)
+
+
+@pytest.mark.parametrize(
+    ("array", "dtype", "value"),
+    [
+        *(("embeddings", dtype, value) for dtype in "fed" for value in (np.nan, np.inf, -np.inf)),
+        ("embeddings", "f", 65_505),
+        ("embeddings", "d", -1e300),
+        ("weights", "f", np.nan),
+        ("weights", "f", -np.inf),
+        ("weights", "d", 1e9),
+    ],
+)
+def test_numbers_that_make_no_finite_vectors_are_refused_with_their_row(array, dtype, value, folder):
+    _number(folder, value, array=array, dtype=dtype)
+    with pytest.raises(
+        ModelFormatError, match=r"the vector of (row|token) 7: numbers must be finite"
+    ) as caught:
+        load_model(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_the_largest_number_of_float16_is_loaded(folder):
+    _number(folder, -65_504)
+    assert load_model(folder).table.min() == -65_504
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e30])
+def test_a_model_without_finite_vectors_is_not_saved(value, tmp_path):
+    model = _model()
+    model.table[3, 2] = value
+    with pytest.raises(ModelFormatError, match="the vector of row 3"):
+        save_model(model, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
 def _quiet_sentence_transformers():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

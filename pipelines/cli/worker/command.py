@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from encoder.errors import MissingExtra
 from pipelines.cli.config_file import from_file
 from pipelines.cli.console import print_table
 from pipelines.cli.options import OPERATIONS
@@ -78,12 +77,10 @@ def worker(
     MILLSTREAM_KAFKA_SASL_PASSWORD is the property sasl.password.
     """
     del config  # its callback has made the file's options defaults
-    try:
-        from pipelines.cli.worker.run import log_as, run
-        from pipelines.worker.plan import Plan
-        from pipelines.worker.prepare import check as check_plan
-    except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "confluent_kafka", "kafka") from error
+    from pipelines.cli.worker.run import log_as, run
+    from pipelines.worker.plan import Plan
+    from pipelines.worker.prepare import check as check_plan
+
     if demo:
         refuse_brokers(context)
         run_demo(settings, seconds=demo_seconds, rate=demo_rate)

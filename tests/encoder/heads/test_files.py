@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 from tiny_tokenizers import named
 
 from encoder import Encoder
-from encoder.errors import ConfigurationError, ModelFormatError
+from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.files import check_head_name, head_path, pack_head
 from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
 from encoder.model import StaticModel, load_model, save_model
@@ -165,6 +165,25 @@ print(encoder.heads.names, [len(outcome) for outcome in encoder.heads(encoder.en
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "('fraud', 'incident', 'isotonic', 'odd', 'tags') [2, 2, 2, 2, 1]"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+@pytest.mark.parametrize("number", range(len(HEADS)))
+def test_a_head_with_numbers_that_are_not_finite_is_not_written(number, value, model, tmp_path):
+    head = HEADS[number]
+    array = "weights" if isinstance(head, Classifier) else "directions"
+    numbers = getattr(head, array).astype(np.float64)
+    numbers[-1, 2] = value
+    head = replace(head, **{array: numbers})
+    with pytest.raises(InputError, match=f"the head {head.name!r} has directions that is not finite"):
+        save_model(replace(model, heads=(head,)), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("head", [HEADS[1], HEADS[3]])
+def test_a_threshold_that_is_not_finite_is_not_written(head):
+    with pytest.raises(InputError, match="has threshold that is not finite"):
+        pack_head(replace(head, threshold=float("nan")), "sha256:0")
 
 
 def test_a_head_is_packed_into_the_same_bytes_each_time():

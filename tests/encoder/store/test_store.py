@@ -156,10 +156,18 @@ def test_reading_creates_no_store(tmp_path):
     assert not (tmp_path / "typo").exists()
 
 
-def test_metadata_that_is_not_json_is_refused_before_anything_is_published(store, make_model):
-    with pytest.raises(ConfigurationError, match="must be JSON"):
-        store.publish(make_model(), parameters={"x": object()})
+@pytest.mark.parametrize("value", [object(), float("nan"), [1, {"a": float("-inf")}]])
+def test_what_is_no_json_is_refused_before_anything_is_uploaded(value, make_model):
+    store = ModelStore.open(f"memory://no-json-{id(value)}/m")
+    with pytest.raises(ConfigurationError, match="`parameters` of a version must be JSON"):
+        store.publish(make_model(), parameters={"x": value})
+    with pytest.raises(ConfigurationError, match="`quality` of a version must be JSON"):
+        store.publish(make_model(), quality={"x": value})
     assert store.versions() == []
+    first = store.publish(make_model())
+    with pytest.raises(ConfigurationError, match="`quality` of a version must be JSON"):
+        store.extend(first, {"heads/x": b"x"}, quality={"x": value})
+    assert store.versions() == [1]
 
 
 def test_a_root_that_is_no_name_is_refused(make_model):

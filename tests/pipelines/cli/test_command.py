@@ -22,7 +22,25 @@ def command(
 ) -> None:
     """Fail with a message."""
     assert locals().keys() == {"message", "sif", "drop_pattern", "records", "sts"}
+    if message == "import":
+        raise ModuleNotFoundError(f"No module named {drop_pattern!r}", name=drop_pattern)
     raise MissingExtra("torch", "distill") if message == "torch" else ConfigurationError(message)
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("prometheus_client", "prometheus_client is not installed: pip install 'millstream[kafka]'"),
+        ("torch.nn", "torch is not installed: pip install 'millstream[distill]'"),
+        ("google.protobuf", "google.protobuf is not installed: pip install 'millstream[kafka-schemas]'"),
+        ("torchvision", None),
+        ("google", None),
+    ],
+)
+def test_a_missing_package_names_its_extra(module, expected):
+    error = CliRunner().invoke(app, ["import", "--drop-pattern", module]).exception
+    assert isinstance(error, MissingExtra if expected else ModuleNotFoundError)
+    assert str(error) == (expected or f"No module named {module!r}")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import uuid
 
 import numpy as np
@@ -10,7 +12,7 @@ from parquet_parts import write_batch
 from encoder.errors import NotInStore
 from encoder.store.objects import open_objects
 from pipelines.sinks import parquet
-from pipelines.sinks.parquet import ParquetParts
+from pipelines.sinks.parquet import ParquetParts, PartExists
 
 BATCH = pa.record_batch(
     {
@@ -49,6 +51,22 @@ def test_a_repetition_replaces_a_part_by_the_same_bytes(parts):
         write_batch(parts, "p.parquet", BATCH, {"a": "1"})
         written.append(open_objects(parts.uri).read("p.parquet"))
     assert written[0] == written[1]
+
+
+def test_a_new_part_does_not_replace_one_that_is_there(parts, monkeypatch):
+    batch = pa.record_batch({"id": [1]})
+
+    def refuse(*_):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    for name, link in (("a.parquet", os.link), ("b.parquet", refuse)):  # as on some network file systems
+        monkeypatch.setattr(os, "link", link)
+        with parts.new(name, batch.schema, replace=False) as part:
+            part.write(batch)
+        with pytest.raises(PartExists), parts.new(name, batch.schema, replace=False) as part:
+            part.write(pa.record_batch({"id": [2]}))
+        assert parts.metadata(name)["rows"] == "1"
+    assert parts.names() == ["a.parquet", "b.parquet"]
 
 
 def test_an_empty_part_has_its_schema(parts):

@@ -202,7 +202,8 @@ class _Write(beam.DoFn):
         while not done:
             try:
                 for file in self._files.plan(name, rows, bad, again=again):
-                    self._write(name, file, rows.filter(pa.array(file.rows)).combine_chunks(), bad)
+                    part = rows if file.rows.all() else rows.filter(pa.array(file.rows)).combine_chunks()
+                    self._write(name, file, part, bad)
                     yield file.name
                 done = True
             except (PartExists, _Changed) as error:

@@ -171,11 +171,11 @@ def test_a_crash_between_two_files_is_mended_by_the_repeated_firing(file, output
         written.append(target.name)
         write(self, name, target, *rest)
 
-    monkeypatch.setattr(_Write, "_write", crash)
-    with pytest.raises(ConnectionError):
-        fire(file, [1, 2, 3, 4, 5])
+    with monkeypatch.context() as patched:
+        patched.setattr(_Write, "_write", crash)
+        with pytest.raises(ConnectionError):
+            fire(file, [1, 2, 3, 4, 5])
     assert sorted(rows(output, NAME) + rows(output, SECOND)) == [1, 2, 3, 4, 5]
-    monkeypatch.undo()
     fire(file, [1, 2, 3, 4, 5])
     assert [rows(output, name) for name in (NAME, SECOND)] == [[1, 2, 3], [4, 5]]
 

@@ -1,5 +1,6 @@
 """`Embed` over dicts, rows and strings."""
 
+from decimal import Decimal
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -170,3 +171,26 @@ def test_vectors_are_those_of_the_encoder(pipeline, model, encoder):
             assert all(np.array_equal(np.float32(vector), expected[text]) for text, vector in pairs)
 
         assert_that(pairs, same)
+
+
+def deep(levels):
+    """Lists in a list: as deep as JSON decoders read."""
+    made = []
+    for _ in range(levels):
+        made = [made]
+    return made
+
+
+@pytest.mark.parametrize(
+    "value", [10**30, "\ud800", object(), deep(900), {"a": 10**30}, [1, "x"], b"\xff", 1e999, Decimal("sNaN")]
+)
+def test_an_element_that_no_text_can_be_made_of_leaves_alone(value):
+    elements = [{"text": f"login failed {i}"} for i in range(20)]
+    elements[7] = {"text": value}
+    texts, bad = _texts(elements, TextTemplate.parse("text"))
+    assert set(bad) <= {7}
+    assert [text for i, text in enumerate(texts.to_pylist()) if i != 7] == [
+        f"login failed {i}" for i in range(20) if i != 7
+    ]
+    for error in bad.values():
+        assert str(error).encode()  # of no lone surrogates

@@ -170,9 +170,7 @@ class PartitionIndex:
         self._names.append(PartitionName(topic, partition))
         self._numbers[topic, partition] = number
         self._topics.add(topic)
-        if partition >= len(
-            self._table
-        ):  # it doubles: thousands of partitions take linear time
+        if partition >= len(self._table):  # it doubles: thousands of partitions take linear time
             self._table = np.resize(self._table, max(partition + 1, 2 * len(self._table)))
         self._table[partition] = number
         return number

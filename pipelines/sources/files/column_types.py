@@ -85,8 +85,7 @@ def _promoted(before: pa.Field, field: pa.Field, first: str, path: str) -> pa.Fi
     try:
         schemas = [pa.schema([before]), pa.schema([field])]
         found = pa.unify_schemas(schemas, promote_options="permissive").field(0)
-        rounds = pt.is_floating(found.type) and (pt.is_decimal(before.type) or pt.is_decimal(field.type))
-        problem = "floating point would round decimals" if rounds else ""
+        problem = _changed(before.type, found.type) or _changed(field.type, found.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         problem = one_line(error)
     if problem:
@@ -95,6 +94,24 @@ def _promoted(before: pa.Field, field: pa.Field, first: str, path: str) -> pa.Fi
             f"({problem}): {_WAYS_OUT}"
         )
     return found
+
+
+def _changed(source: pa.DataType, target: pa.DataType) -> str:
+    """What a promotion that pyarrow allows does to values; nothing if they stay what they are."""
+    if pt.is_decimal(source) and pt.is_floating(target):
+        return "floating point would round decimals"
+    if (pt.is_string(source) or pt.is_large_string(source)) and not _is_text(target):
+        return "bytes are no text"
+    inner = (
+        [(field, target.field(field.name)) for field in source]
+        if pt.is_struct(source)
+        else [(source.field(i), target.field(i)) for i in range(min(source.num_fields, target.num_fields))]
+    )
+    return next(filter(None, (_changed(one.type, other.type) for one, other in inner)), "")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pt.is_string(kind) or pt.is_large_string(kind))
 
 
 def _depth(kind: pa.DataType) -> int:
@@ -137,20 +154,28 @@ def check_types(columns: Sequence[FileColumns], schema: pa.Schema) -> None:
         InputError: a file has such a value.
     """
     for file, fields in columns:
-        cast = [
-            (field, kind)
-            for field in fields
-            if file.format == "parquet"
-            and field.name in schema.names
-            and (kind := schema.field(field.name).type) != field.type
-            and not pt.is_nested(kind)
-        ]
+        cast = _casts(fields, schema) if file.format == "parquet" else []
         if not cast:
             continue
         with reading(file.path), open_parquet(file) as source:
             for field, kind in cast:
                 for value in bounds(source.metadata, field.name):
                     _check_value(value, field, kind, file)
+
+
+def _casts(
+    fields: Iterable[pa.Field], target: pa.Schema | pa.StructType, prefix: str = ""
+) -> list[tuple[pa.Field, pa.DataType]]:
+    """Fields whose type differs from that in `target`, with it; those of structs have dotted names."""
+    found: list[tuple[pa.Field, pa.DataType]] = []
+    for field in fields:
+        index = target.get_field_index(field.name)
+        kind = target.field(index).type if index >= 0 else field.type
+        if pt.is_struct(field.type) and pt.is_struct(kind):
+            found += _casts(field.type, kind, f"{prefix}{field.name}.")
+        elif kind != field.type and not pt.is_nested(kind):
+            found.append((pa.field(prefix + field.name, field.type), kind))
+    return found
 
 
 def _check_value(value: object, field: pa.Field, kind: pa.DataType, file: InputFile) -> None:

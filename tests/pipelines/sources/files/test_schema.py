@@ -189,6 +189,12 @@ def test_values_beyond_the_type_of_all_files_are_found_before_the_job(tmp_path, 
     for part in ("column 'x'", str(other.type), "2.parquet", says, str(one.type), "two jobs"):
         assert part in str(refused.value)
     assert infer(tmp_path, keep=[]) == pa.schema([])
+    for number, values in ((1, one), (2, other)):
+        inside = pa.StructArray.from_arrays([pa.nulls(len(values)), values], ["n", "x"])
+        pq.write_table(pa.table({"s": inside}), tmp_path / f"{number}.parquet")
+    with pytest.raises(InputError, match=r"column 's\.x' is .*2\.parquet with the value"):
+        infer(tmp_path)
+    pq.write_table(pa.table({"x": one}), tmp_path / "1.parquet")
     pq.write_table(pa.table({"x": other[:1]}), tmp_path / "2.parquet")
     assert infer(tmp_path).field("x").type == one.type
 
@@ -205,6 +211,8 @@ def test_values_beyond_the_type_of_all_files_are_found_before_the_job(tmp_path, 
         (pa.list_(pa.int64()), pa.list_(pa.string())),
         (pa.list_(pa.int64()), pa.int64()),
         (pa.bool_(), pa.int64()),
+        (pa.string(), pa.binary()),
+        (pa.list_(pa.struct([("a", pa.string())])), pa.list_(pa.struct([("a", pa.binary())]))),
     ],
 )
 def test_types_without_a_common_one_are_refused_whatever_comes_first(tmp_path, one, other):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from encoder.errors import InputError, TemplateError
+from encoder.errors import InputError, TemplateError, UnreadableFile
 from pipelines.records.template import TextTemplate
 from pipelines.sources.files.discovery import find_inputs
 from pipelines.sources.files.schema import infer_schema
@@ -64,6 +64,21 @@ def test_rows_that_cannot_be_read_are_passed_over_and_counted(tmp_path):
     texts, seen, _ = texts_of(tmp_path / "a.jsonl", "a")
     assert texts == ["x", None]
     assert seen[0][1:] == (2, 1)
+
+
+def test_the_rest_of_a_damaged_file_is_passed_over_with_a_warning(tmp_path, caplog):
+    packed = gzip.compress(b"".join(b"%d line\n" % (i * 7919) for i in range(1000)))
+    (tmp_path / "a.log.gz").write_bytes(packed[:-20])
+    (tmp_path / "b.log").write_text("z\n")
+    files = find_inputs(str(tmp_path))
+    schema, template = pa.schema([("text", pa.string())]), TextTemplate.parse("text")
+    found = list(iterate_texts(files, schema, template, lambda *_: None))
+    assert found[-1] == "z"
+    assert 900 < len(found) <= 1001
+    [message] = caplog.messages
+    assert message.startswith(f"{tmp_path}/a.log.gz: the rest of the file cannot be read, from row ")
+    with pytest.raises(UnreadableFile, match=r"no file can be read to its end, as .*a\.log\.gz"):
+        list(iterate_texts(files[:1], schema, template, lambda *_: None))
 
 
 def test_a_field_that_no_record_has_is_refused(tmp_path):

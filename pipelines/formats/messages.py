@@ -129,7 +129,8 @@ def _isolated(values: Sequence[Value], decode: Callable[[bytes], dict[str, Any]]
         except UnicodeDecodeError as error:
             bad[row] = other_encoding(value) or f"not UTF-8: byte {error.object[error.start]:#04x}"
         except msgspec.ValidationError as error:
-            bad[row] = f"not an object: {one_line(error)}"
+            reason = one_line(error)
+            bad[row] = f"not an object: {reason}" if reason.startswith("Expected") else f"not JSON: {reason}"
         except (msgspec.MsgspecError, RecursionError) as error:
             bad[row] = f"not JSON: {one_line(error)}"
     return Objects(records, rows, bad)

@@ -154,24 +154,25 @@ class MessageEncoder:
         scores = list(zip(names, rows.columns, strict=True))[last + 1 :]
         # A batch without any column has no rows for Arrow.
         values = encode(records or [{} for _ in good], rows.column(first), label, scores)
-        keys, stamps = self._keys(batch, good), _timestamps(batch)
-        messages, large = [], []
-        for row, value, key in zip(good, values, keys, strict=True):
-            message_id = f"{batch.source}:{batch.rows[row]}"
-            headers = () if batch.headers is None else batch.headers[row]
-            size = len(value) + (0 if key is None else len(key)) + (header_bytes(headers) if headers else 0)
-            if size > max_bytes:
-                large.append((int(row), size))
-                continue
-            own = message_id.encode() if key is None else key
-            messages.append(Message(value, own, message_id, int(batch.times[row]), headers, stamps[row]))
-        return messages, large
+        every, times = good.tolist(), batch.times[good].tolist()
+        keys, stamps = self._keys(batch, every), _timestamps(batch)[good].tolist()
+        ids = [f"{batch.source}:{number}" for number in batch.rows[good].tolist()]
+        headers = [()] * len(every) if batch.headers is None else [batch.headers[row] for row in every]
+        own = [one.encode() if key is None else key for one, key in zip(ids, keys, strict=True)]
+        messages = list(map(Message, values, own, ids, times, headers, stamps))
+        sizes = [len(value) + len(key or b"") for value, key in zip(values, keys, strict=True)]
+        if batch.headers is not None:
+            sizes = [size + header_bytes(about) for size, about in zip(sizes, headers, strict=True)]
+        if max(sizes, default=0) <= max_bytes:
+            return messages, []
+        large = [(row, size) for row, size in zip(every, sizes, strict=True) if size > max_bytes]
+        return [one for one, size in zip(messages, sizes, strict=True) if size <= max_bytes], large
 
-    def _keys(self, batch: SourceBatch, good: NDArray[np.int64]) -> Sequence[bytes | None]:
+    def _keys(self, batch: SourceBatch, rows: list[int]) -> Sequence[bytes | None]:
         if self.key is not None:
-            texts = self.key.apply(batch.records.take(pa.array(good))).to_pylist()
+            texts = self.key.apply(batch.records.take(pa.array(rows, pa.int64()))).to_pylist()
             return [None if text is None else text.encode() for text in texts]
-        return [None] * len(good) if batch.keys is None else [batch.keys[row] for row in good]
+        return [None] * len(rows) if batch.keys is None else [batch.keys[row] for row in rows]
 
 
 def _of_many(
@@ -181,7 +182,7 @@ def _of_many(
     rows = rows.append_column(SOURCE, repeated(batch.source, rows.num_rows))
     rows = rows.append_column(ROW, pa.array(batch.rows[good], pa.int64()))
     values, large = arrow_messages(rows, max_bytes)
-    stamps = np.array(_timestamps(batch), np.int64)
+    stamps = _timestamps(batch)
     sent, messages, first = np.delete(good, large), [], 0
     for value in values:
         with pa.ipc.open_stream(value) as reader:
@@ -193,10 +194,10 @@ def _of_many(
     return messages, [(int(good[i]), rows.slice(i, 1).nbytes) for i in large]
 
 
-def _timestamps(batch: SourceBatch) -> list[int]:
+def _timestamps(batch: SourceBatch) -> NDArray[np.int64]:
     if batch.timestamps is None:
-        return [NO_TIMESTAMP] * batch.records.num_rows
-    return batch.timestamps.tolist()  # type: ignore[no-any-return] # a list of ints
+        return np.full(batch.records.num_rows, NO_TIMESTAMP, np.int64)
+    return batch.timestamps
 
 
 def _size(row: BadRow) -> int:

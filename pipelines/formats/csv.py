@@ -125,7 +125,8 @@ class _Parser:
         self._escape = (dialect.escape or "").encode()
         self._grammar = Grammar.of(delimiter, quote, dialect.escape or "")
         self._convert = _text_options(names, included)
-        self._usual = np.array([ord(delimiter), *b"\r\n", ord(quote or "\n")], np.uint8)
+        self._usual = np.zeros(256, np.bool_)  # the bytes beside quotes that open or close whole fields
+        self._usual[[ord(delimiter), *b"\r\n", ord(quote or "\n")]] = True
         escape, end = re.escape(self._escape), re.escape(delimiter.encode())
         self._fields = re.compile(self._grammar.quoted.pattern.replace(b"^|", b"^|(?<=\n)|"))
         self._pairs = re.compile(b"(?s)%s(.)" % escape)
@@ -194,7 +195,7 @@ class _Parser:
         opening, closing = quotes[0::2], quotes[1::2]
         before = np.where(opening > 0, values[opening - 1], ord("\n"))
         after = values[np.minimum(closing + 1, len(values) - 1)]
-        return bool(np.isin(before, self._usual).all() and np.isin(after, self._usual).all())
+        return bool(self._usual[before].all() and self._usual[after].all())
 
 
 def _text_options(names: list[str], included: list[str] | None = None) -> csv.ConvertOptions:

@@ -113,6 +113,8 @@ def encode(
         _print_neighbours(model, reader, neighbours, top or 10, as_json=output_format == "jsonl")
     else:
         _write_vectors(model, reader, sources, console, output, output_format, dtype or "float32")
+    for name, guessed in reader.guessed.items():
+        console.print(f"{name}: guessed encoding {guessed}; to change it, set --encoding")
     if reader.n_replaced:
         console.print(f"{reader.n_replaced:,} lines are not UTF-8: their bytes were replaced with U+FFFD")
 

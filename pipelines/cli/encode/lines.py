@@ -43,8 +43,8 @@ class LineSource:
     file: InputFile | None = None
     encoding: str | None = None
 
-    def pieces(self) -> tuple[Iterator[bytes], Lines]:
-        """The bytes, decompressed and in UTF-8, and what finds lines in them.
+    def pieces(self) -> tuple[Iterator[bytes], Lines, str]:
+        """The bytes, decompressed and in UTF-8, what finds lines in them, and their encoding.
 
         A pipe gives what it holds as soon as there is something.
         """
@@ -52,7 +52,7 @@ class LineSource:
         head = next(stored, b"")
         encoding = detect_encoding(head, self.encoding or UTF8)
         newline = guess_newline(b"".join(to_utf8(iter([head]), encoding)))
-        return to_utf8(chain([head], stored), encoding), Lines(newline)
+        return to_utf8(chain([head], stored), encoding), Lines(newline), encoding
 
     def _stored(self) -> Iterator[bytes]:
         if self.file is not None:
@@ -79,12 +79,14 @@ class LineReader:
         n_bytes: read so far, decompressed.
         n_lines: read so far.
         n_replaced: lines so far with bytes that were replaced.
+        guessed: the encodings of sources so far that are not UTF-8, as a byte order mark or NUL bytes say.
     """
 
     def __init__(self, sources: Sequence[LineSource], *, replace: bool = False) -> None:
         self._sources = sources
         self._replace = replace
         self.n_bytes = self.n_lines = self.n_replaced = 0
+        self.guessed: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[pa.StringArray]:
         """Read the lines, some thousands at a time.
@@ -104,7 +106,10 @@ class LineReader:
     def _lines(self, source: LineSource) -> Iterator[pa.StringArray]:
         decode = TextDecoder(source.name, _SCHEMA)
         before = self.n_lines
-        for block in blocks(*source.pieces(), source.name):
+        pieces, rows, encoding = source.pieces()
+        if encoding != UTF8 and source.encoding is None:
+            self.guessed[source.name] = encoding
+        for block in blocks(pieces, rows, source.name):
             if self.n_lines == before and block.data.startswith(BOM):
                 block = Block(block.data, len(BOM), block.ends)  # noqa: PLW2901 - the same lines without the mark
             batch, _, bad = decode(block)

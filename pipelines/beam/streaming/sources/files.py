@@ -9,6 +9,7 @@ import logging
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from pipelines.beam.transforms.metrics import report_left_out
 from pipelines.formats import FileFormat
 from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.kafka.messages import NO_TIMESTAMP
+from pipelines.sources.files.dialects import describe_guesses, with_dialect
 from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.filesystem import locate, open_file, reading
 from pipelines.sources.files.reader import Chunk, read_split
@@ -111,6 +113,7 @@ class _Reader(BatchReader):
         self._waiting: list[InputFile] = []
         self._chunks: Iterator[Chunk] | None = None
         self._polled = 0.0
+        self._guesses: set[str] = set()  # that were logged
 
     @property
     def _watermark_micros(self) -> int:
@@ -159,6 +162,13 @@ class _Reader(BatchReader):
         self._time = _modified(file)
         self._path = file.path
         self._version = _version(file)
+        with suppress(InputError):  # the reader says what is wrong with the file
+            file = with_dialect(file)
+        for line in describe_guesses([file], self._source.dialect):
+            guess = line.removeprefix(file.path)
+            if guess not in self._guesses:
+                self._guesses.add(guess)
+                _log.warning("%s", line)
         chunks = (
             chunk
             for split in split_file(file)

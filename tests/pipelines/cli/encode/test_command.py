@@ -268,3 +268,14 @@ def test_neighbours_are_the_lines_with_the_highest_cosines(encode, tmp_path, enc
     assert len({one["text"] for one in found}) == 20
     first, *_ = encode("--neighbours", "disk full", path).out.splitlines()
     assert first == " 1.0000  disk full"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-be", "cp1252"])
+def test_lines_of_another_encoding_are_those_of_utf8(encode, tmp_path, encoding):
+    (tmp_path / "a.txt").write_text("Grüße\r\nzwei\r\n", encoding=encoding, newline="")
+    flags = ("--encoding", encoding) if encoding == "cp1252" else ()
+    ended = encode(tmp_path / "a.txt", *flags)
+    assert [json.loads(line)["text"] for line in ended.out.splitlines()] == ["Grüße", "zwei"]
+    name = {"utf-16": "utf-16-le"}.get(encoding, encoding)
+    said = f"{tmp_path}/a.txt: guessed encoding {name}; to change it, set --encoding"
+    assert (said in ended.err) == (encoding != "cp1252")

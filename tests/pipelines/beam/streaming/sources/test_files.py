@@ -129,3 +129,12 @@ def test_it_looks_only_now_and_then(source, tmp_path):
     assert not reader.start()
     write(tmp_path, "a.jsonl", [1])
     assert not reader.advance()
+
+
+def test_files_of_any_encoding_are_read_and_what_was_guessed_is_logged_once(source, tmp_path, caplog):
+    for number in (1, 2):
+        line = json.dumps({"id": number, "at": NOW}) + "\n"
+        (tmp_path / f"{number}.jsonl").write_bytes(line.encode("utf-16"))
+    assert sorted(ids(read(source().create_reader(None, None)))) == [1, 2]
+    [message] = caplog.messages
+    assert message.endswith("guessed encoding utf-16-le; to change it, set --encoding")

@@ -169,6 +169,19 @@ def test_avro_in_avro_out(layout, topics, worker, registry, encoder):
     assert registry.count(f"/subjects/{topics.output}-value/versions") == 1
 
 
+@pytest.mark.parametrize("output", ["avro", "msgpack"])
+def test_deletes_need_no_schema(output, topics, worker, registry):
+    number = registry.add(f"{topics.input}-value", PAID)
+    deletes = [(f"gone {i}", None, [("h", b"x")]) for i in range(3)]
+    topics.write([*deletes[:1], *avro_messages(number), *deletes[1:]])
+    with worker(format=output, **options(registry, max_dead_letters="0")):
+        topics.read(least=N + 3)
+    found = topics.read()
+    gone = [(one.key().decode(), one.value(), one.headers()) for one in found if one.value() is None]
+    assert sorted(gone) == deletes
+    assert (len(found), topics.read_dead()) == (N + 3, [])
+
+
 def test_avro_in_parquet_out(topics, worker, registry, encoder, tmp_path):
     number = registry.add(f"{topics.input}-value", PAID)
     poison = {

@@ -1,5 +1,6 @@
 """Load a teacher, a sentence transformer, from a folder or from the Hugging Face Hub."""
 
+import json
 import os
 import re
 import warnings
@@ -13,6 +14,7 @@ import torch
 import transformers
 from huggingface_hub import snapshot_download
 from transformers.utils import logging as transformers_logging
+from transformers.utils.hub import cached_file
 
 from distill.parameters import Precision
 from encoder.errors import ConfigurationError
@@ -63,7 +65,7 @@ def teacher_bytes(teacher: str | os.PathLike[str], revision: str | None = None) 
             folder = Path(snapshot_download(str(teacher), revision=revision, local_files_only=True))
     except (OSError, ValueError):
         return None
-    for kind in ("*.safetensors", "*.bin"):
+    for kind in ("*.safetensors", "*.bin", "*_Transformer/*.safetensors", "*_Transformer/*.bin"):
         if sizes := [file.stat().st_size for file in folder.glob(kind)]:
             return sum(sizes)
     return None
@@ -95,14 +97,17 @@ def load_teacher(
         options["revision"] = revision
     try:
         with quiet():
+            options["subfolder"] = _transformer_folder(source, revision)
             tokenizer = transformers.AutoTokenizer.from_pretrained(source, use_fast=True, **options)
             model = transformers.AutoModel.from_pretrained(source, dtype="auto", **options)
+    except ConfigurationError:
+        raise
     except Exception as error:  # from four libraries, some of which raise bare Exception
         raise ConfigurationError(cannot_load(str(teacher), error)) from error
     if not getattr(tokenizer, "is_fast", False):
         raise ConfigurationError(f"the teacher {teacher} has no fast tokenizer: add its tokenizer.json")
-    if model.config.is_encoder_decoder:
-        model = model.get_encoder()
+    if model.config.is_encoder_decoder or (hasattr(model, "encoder") and hasattr(model, "decoder")):
+        model = model.get_encoder()  # the configuration of an encoder alone may name the whole model's class
     bfloat16 = use_bfloat16(precision, picked)
     model = without_float16(model) if bfloat16 else model.float()
     if bfloat16:
@@ -111,6 +116,32 @@ def load_teacher(
             if isinstance(layer, torch.nn.Linear):
                 layer.to(torch.bfloat16)  # once, where autocast would cast for each batch
     return Teacher(teacher_name(teacher), model.to(picked).eval(), tokenizer, bfloat16)
+
+
+def _transformer_folder(source: str, revision: str | None) -> str:
+    """The folder of the transformer in a sentence transformer's, such as `0_Transformer`; empty for its root.
+
+    Raises:
+        ConfigurationError: the sentence transformer does not begin with a transformer.
+    """
+    listed = cached_file(
+        source,
+        "modules.json",
+        revision=revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+    if listed is None:
+        return ""
+    first = min(json.loads(Path(listed).read_text(encoding="utf-8")), key=lambda module: module["idx"])
+    kind = str(first["type"])
+    if kind.startswith("sentence_transformers.") and not kind.endswith(".Transformer"):
+        raise ConfigurationError(
+            f"the teacher {source} begins with a module of type {kind}, which has no hidden states: take a "
+            "teacher whose first module is a Transformer"
+        )
+    return str(first.get("path", "")).removeprefix(".")
 
 
 def without_float16(model: Any) -> Any:

@@ -3,15 +3,19 @@
 import json
 import logging
 import shutil
+import warnings
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from sentence_transformers import SentenceTransformer
 
 from distill.teacher.forward import embed_sequences
 from distill.teacher.loading import load_teacher, pick_device, teacher_bytes, teacher_name
 from encoder.errors import ConfigurationError
+
+SEQUENCES = [[5, 9, 6], [5, 40, 41, 6], [5, 70, 6]]
 
 
 def test_a_teacher_is_known_by_its_folder_name_or_its_id(wordpiece_teacher, monkeypatch):
@@ -23,6 +27,67 @@ def test_a_teacher_is_known_by_its_folder_name_or_its_id(wordpiece_teacher, monk
 def test_the_size_of_the_weights(wordpiece_teacher):
     assert teacher_bytes(wordpiece_teacher) == (wordpiece_teacher / "model.safetensors").stat().st_size
     assert teacher_bytes("no/such-teacher") is None
+
+
+def sentence_transformer(transformer, folder, path, kind="Transformer"):
+    """The folder of a sentence transformer whose transformer lies in a folder of its own."""
+    shutil.copytree(transformer, folder / path, dirs_exist_ok=True)
+    modules = [{"idx": 0, "name": "0", "path": path, "type": f"sentence_transformers.models.{kind}"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    return folder
+
+
+def hidden_means(folder, sequences):
+    """What sentence-transformers' own transformer makes of the sequences."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = SentenceTransformer(str(folder), device="cpu")[0].auto_model.eval()
+    with torch.no_grad():
+        rows = [model(input_ids=torch.tensor([ids])).last_hidden_state.mean(dim=1) for ids in sequences]
+    return torch.cat(rows).numpy()
+
+
+@pytest.mark.parametrize("path", ["", "0_Transformer"])
+def test_a_transformer_in_a_folder_of_its_own_is_found(path, wordpiece_teacher, tmp_path):
+    folder = sentence_transformer(wordpiece_teacher, tmp_path / "old", path)
+    found = embed_sequences(load_teacher(folder, precision="float32"), SEQUENCES)
+    expected = embed_sequences(load_teacher(wordpiece_teacher, precision="float32"), SEQUENCES)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, hidden_means(folder, SEQUENCES), atol=1e-5)
+    assert teacher_bytes(folder) == teacher_bytes(wordpiece_teacher)
+
+
+@pytest.mark.parametrize("encoder_decoder", [False, True])
+def test_the_encoder_of_a_t5_is_found_whatever_its_configuration_says(
+    encoder_decoder, wordpiece_teacher, tmp_path
+):
+    folder = sentence_transformer(wordpiece_teacher, tmp_path / "t5", "0_Transformer")
+    config = transformers.T5Config(
+        vocab_size=200,
+        d_model=16,
+        d_kv=4,
+        d_ff=24,
+        num_layers=2,
+        num_heads=4,
+        is_encoder_decoder=encoder_decoder,
+        use_cache=False,
+    )
+    transformers.T5EncoderModel(config).save_pretrained(folder / "0_Transformer")
+    saved = folder / "0_Transformer/config.json"
+    saved.write_text(json.dumps(json.loads(saved.read_text()) | {"is_encoder_decoder": encoder_decoder}))
+    found = embed_sequences(load_teacher(folder, precision="float32"), SEQUENCES)
+    np.testing.assert_allclose(found, hidden_means(folder, SEQUENCES), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["WordEmbeddings", "BoW", "StaticEmbedding"])
+def test_a_sentence_transformer_without_a_transformer_is_refused_by_its_module(
+    kind, wordpiece_teacher, tmp_path
+):
+    folder = sentence_transformer(wordpiece_teacher, tmp_path / "words", "0_Words", kind)
+    with pytest.raises(
+        ConfigurationError, match=f"begins with a module of type sentence_transformers.models.{kind}"
+    ):
+        load_teacher(folder)
 
 
 @pytest.mark.parametrize("missing", ["./not/here", "/not/here/either", "a b", "one/two/three"])

@@ -137,3 +137,31 @@ def test_a_backlog_never_holds_a_transaction_open_until_brokers_abort_it():
 def test_a_transaction_timeout_that_is_no_number():
     with pytest.raises(ConfigurationError, match="=soon is not a number of milliseconds"):
         within(1, "transaction.timeout.ms=soon")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told", "passes"),
+    [
+        (["topic:out"], {}, True),
+        (["topic:out", "parquet:/out"], {}, True),
+        (["topic:out"], {"tombstones": "drop"}, False),
+        (["parquet:/out"], {}, False),
+        (["parquet:/out"], {"delete_columns": True}, True),
+        (["topic:out"], {"format": "arrow"}, False),
+        (["topic:out"], {"format": "arrow", "delete_columns": True}, True),
+    ],
+)
+def test_deletes_are_passed_to_outputs_that_can_hold_them(outputs, told, passes):
+    assert plan_of(*outputs, **told).passes_deletes == passes
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told", "says"),
+    [
+        (["topic:out"], {}, "--delete-columns is for Parquet and Arrow outputs: leave it out"),
+        (["parquet:/out"], {"tombstones": "drop"}, "not for --tombstones drop: use one of them"),
+    ],
+)
+def test_columns_of_deletes_need_an_output_and_deletes(outputs, told, says):
+    with pytest.raises(ConfigurationError, match=says):
+        plan_of(*outputs, delete_columns=True, **told)

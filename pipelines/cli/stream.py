@@ -237,6 +237,14 @@ def stream(
             "--stop-at-end", help="Stop when all existing records have been read.", rich_help_panel=OPERATIONS
         ),
     ] = False,
+    accept_new_input: Annotated[
+        bool,
+        typer.Option(
+            "--accept-new-input",
+            help="Add to the output a topic that was created again, or that is another cluster's.",
+            rich_help_panel=DELIVERY,
+        ),
+    ] = False,
     detach: Detach = False,
     beam_arguments: BeamOptions = None,
 ) -> None:
@@ -306,7 +314,7 @@ def stream(
             timing=timing,
             follow=seconds(every, "--every") if follow else None,
         )
-        claim_stream(job)
+        job = claim_stream(job, accept_new_input=accept_new_input)
     windows = f", windows of {timing.window:g} s" if has_windows else ""
     _run(job, options, console, f"{source} -> {job.sink.uri}{windows}", detach=detach)
 

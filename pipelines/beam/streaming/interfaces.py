@@ -16,6 +16,7 @@ from apache_beam.io.unbounded_source import (
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 
 from encoder.errors import MillstreamError
+from encoder.store.objects import Objects
 from pipelines.beam.streaming.batch import SourceBatch
 from pipelines.beam.transforms import coder
 
@@ -39,6 +40,22 @@ class Source(ABC):
     @abstractmethod
     def read(self, pipeline: beam.Pipeline) -> Any:
         """Add the source to a pipeline; returns a PCollection of `SourceBatch`."""
+
+    def claim(self, objects: Objects, *, accept: bool) -> "tuple[Source, dict[str, str]]":
+        """Claim an output folder for what the source's name stands for.
+
+        Args:
+            objects: the folder.
+            accept: whether something else of the same name may be in it.
+
+        Returns:
+            The source that tells its rows from those of the other one, and the metadata of files.
+
+        Raises:
+            OtherInput: the folder holds rows of something else of the same name.
+        """
+        del objects, accept
+        return self, {}
 
 
 class PolledSource(Source, UnboundedSource):

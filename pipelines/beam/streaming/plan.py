@@ -80,16 +80,27 @@ def _model(ref: str, version: ModelVersion, follow: float | None, enrichment: En
     return LatestModel(str(reference), follow, enrichment)
 
 
-def claim_stream(job: StreamJob) -> None:
+def claim_stream(job: StreamJob, *, accept_new_input: bool = False) -> StreamJob:
     """Claim the output folder for this job, whatever its model; topics may be shared.
+
+    Args:
+        job: the job.
+        accept_new_input: whether the folder may hold rows of another topic of the same name.
+
+    Returns:
+        The job, which tells its rows from those of the other topic.
 
     Raises:
         OutputConflict: the folder holds something else, or another stream.
+        OtherInput: the folder holds rows of another topic of the same name.
     """
-    if isinstance(job.sink, ParquetSink):
-        options = {**_options(job.source.uri, job.sink), "dimensions": job.dim}
-        claim = OutputClaim("stream", options, files=re.compile(FILE_NAME), unsaid={DELETES: False})
-        claim.take(open_objects(job.sink.file.output))
+    if not isinstance(job.sink, ParquetSink):
+        return job
+    objects = open_objects(job.sink.file.output)
+    options = {**_options(job.source.uri, job.sink), "dimensions": job.dim}
+    OutputClaim("stream", options, files=re.compile(FILE_NAME), unsaid={DELETES: False}).take(objects)
+    source, metadata = job.source.claim(objects, accept=accept_new_input)
+    return replace(job, source=source, sink=replace(job.sink, file=replace(job.sink.file, metadata=metadata)))
 
 
 def _options(source: str, sink: ParquetSink) -> dict[str, Any]:

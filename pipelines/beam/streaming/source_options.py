@@ -183,7 +183,7 @@ class SourceOptions:
             ends=timing.ends,
             readers=self.readers,
             all_fields=keep is None,
-            topic_id=known.short if known else "",
+            topic_id=known,
         )
 
     @property

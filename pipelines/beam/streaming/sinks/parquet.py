@@ -16,7 +16,7 @@ import logging
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
@@ -62,6 +62,7 @@ class WindowFile:
         output: URI of the folder.
         tombstones: what becomes of deletes.
         delete_columns: whether rows have the columns of deletes.
+        metadata: what each file says of its source.
     """
 
     model: StreamModel
@@ -69,6 +70,7 @@ class WindowFile:
     output: str
     tombstones: Tombstones = "pass"
     delete_columns: bool = False
+    metadata: dict[str, str] = field(default_factory=dict)
 
     def schema(self, records: pa.Schema, encoder: Encoder) -> pa.Schema:
         """The schema of files."""
@@ -223,7 +225,8 @@ class _Write(beam.DoFn):
             if self._files.metadata(file.name) != file.before:
                 raise _Changed(file.name)
             self._dead.add(name, [*bad, *textless])
-            part.describe({"millstream.model": label, POSITIONS: Positions.of(rows).encode()})
+            positions = Positions.of(rows).encode()
+            part.describe({**self._file.metadata, "millstream.model": label, POSITIONS: positions})
         n_bad = len(bad) + len(textless)
         self._metrics.report(label, rows.num_rows + len(bad), n_bad, rows.nbytes, time.perf_counter() - begin)
 

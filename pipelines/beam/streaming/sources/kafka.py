@@ -18,15 +18,19 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartiti
 from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, TransientError
+from encoder.store.objects import Objects
 from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import EARLIEST, LATEST, OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
+from pipelines.beam.streaming.sources.kafka_topic import topic_guard
 from pipelines.beam.transforms.metrics import report_left_out
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
 from pipelines.kafka.messages import NO_TIMESTAMP, deletes_among, envelope_of, headers_of
+from pipelines.kafka.topic_ids import TopicId
 from pipelines.records.bad_rows import BadRow
+from pipelines.sinks.input_claim import InputClaim
 
 __all__ = ["IdleConsumers", "KafkaSource", "PartitionRead"]
 
@@ -59,7 +63,7 @@ class KafkaSource(PolledSource):
         ends: whether the source ends once everything that is there has been read.
         readers: how many readers share the partitions; None means one for each.
         all_fields: whether the columns were meant to hold all fields: values of others are counted.
-        topic_id: tells the topic from another one that has or had its name.
+        topic_id: what the topic's name stood for when the stream was planned; None if that is not known.
     """
 
     topic: str
@@ -72,12 +76,19 @@ class KafkaSource(PolledSource):
     ends: bool = False
     readers: int | None = None
     all_fields: bool = False
-    topic_id: str = ""
+    topic_id: TopicId | None = None
 
     @property
     def uri(self) -> str:
         """`kafka:TOPIC`."""
         return f"kafka:{self.topic}"
+
+    def claim(self, objects: Objects, *, accept: bool) -> tuple["KafkaSource", dict[str, str]]:
+        """Claim a folder for this topic."""
+        if self.topic_id is None:
+            return self, {}
+        claim = InputClaim.look_at(objects, self.topic, self.topic_id, accept=accept).take()
+        return self, claim.metadata
 
     def divide(self) -> list["KafkaSource"]:
         """One source for each parallel reader."""
@@ -98,10 +109,12 @@ class PartitionRead:
     Attributes:
         offset: the offset of the next message.
         watermark: microseconds since the epoch.
+        epoch: how often the log had been cut below what was read, so that offsets came again.
     """
 
     offset: int = OFFSET_BEGINNING
     watermark: int = OPEN
+    epoch: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,11 +131,13 @@ class _Partition:
     Attributes:
         offset: the offset of the next message to return.
         watermark: its own watermark.
+        epoch: how often offsets came again.
         at_end: whether the broker had no more messages when it answered last.
     """
 
     offset: int
     watermark: Watermark
+    epoch: int
     at_end: bool = False
 
 
@@ -132,11 +147,15 @@ class _PartitionConsumer:
     def __init__(self, source: KafkaSource, start: Sequence[PartitionRead]) -> None:
         self._source = source
         self.partitions = {
-            number: _Partition(read.offset, Watermark(source.policy, read.watermark))
+            number: _Partition(read.offset, Watermark(source.policy, read.watermark), read.epoch)
             for number, read in zip(source.partitions, start, strict=True)
         }
         self._fetched: deque[tuple[int, list[Any]]] = deque()
-        self._consumer: Any = Consumer({**source.properties, "enable.partition.eof": True}, logger=_log)
+        self._lost: set[int] = set()  # partitions whose log does not have their position
+        self._guard = topic_guard(source.topic, source.topic_id, tuple(sorted(source.properties.items())))
+        self._guard.check()
+        own = {"enable.partition.eof": True, "auto.offset.reset": "error"}
+        self._consumer: Any = Consumer({**source.properties, **own}, logger=_log)
         self._consumer.assign(
             [TopicPartition(source.topic, number, one.offset) for number, one in self.partitions.items()]
         )
@@ -148,6 +167,7 @@ class _PartitionConsumer:
         return self._fetched.popleft() if self._fetched else None
 
     def _poll(self) -> None:
+        self._guard.check()
         found: defaultdict[int, list[Any]] = defaultdict(list)
         for message in self._consumer.consume(_MAX_MESSAGES, _POLL_SECONDS):
             if message.error() is not None:
@@ -160,9 +180,21 @@ class _PartitionConsumer:
             partition.at_end = False
             found[number].append(message)
         self._fetched.extend(found.items())
+        for number in self._lost - {number for number, _ in self._fetched}:
+            self._follow_reset(number)
         for number, partition in self.partitions.items():
             if partition.at_end and number not in found:  # a partition is not idle while its broker is silent
                 partition.watermark.observe_nothing()
+
+    def _follow_reset(self, number: int) -> None:
+        """Read a partition on where its log is."""
+        partition = self.partitions[number]
+        partition.offset, is_cut = self._guard.after_reset(self._consumer, number, partition.offset)
+        partition.epoch += is_cut
+        parts = [TopicPartition(self._source.topic, number, partition.offset)]
+        self._consumer.incremental_unassign(parts)  # without a position, a partition cannot seek
+        self._consumer.incremental_assign(parts)
+        self._lost.discard(number)
 
     def _handle(self, message: Any) -> None:
         """Handle an error, or the end of a partition."""
@@ -170,9 +202,12 @@ class _PartitionConsumer:
         name = f"{self._source.topic}/{message.partition()}"
         if error.code() == KafkaError._PARTITION_EOF:
             self.partitions[message.partition()].at_end = True
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._lost.add(message.partition())
         elif error.code() in _FATAL:
+            self._guard.check(now=True)  # deleted, or created again?
             raise ConfigurationError(f"cannot read {name}: {error.str()}")
-        elif error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET:
+        elif error.fatal():
             raise TransientError(f"cannot continue to read {name}: {error.str()}")
         else:
             _log.warning("while reading %s: %s", self._source.uri, error.str())
@@ -257,7 +292,7 @@ class _Reader(BatchReader):
 
     @property
     def _position(self) -> Position:
-        return *self._topic, tuple(read.offset for read in self._read)
+        return *self._topic, tuple((read.offset, read.epoch) for read in self._read)
 
     @property
     def _watermark_micros(self) -> int:
@@ -274,7 +309,9 @@ class _Reader(BatchReader):
             self._current = self._batch(number, messages)
             consumer.partitions[number].offset = messages[-1].offset() + 1
             consumer.partitions[number].watermark.observe(self._current.latest)
-        self._read = tuple(PartitionRead(p.offset, p.watermark.micros) for p in consumer.partitions.values())
+        self._read = tuple(
+            PartitionRead(p.offset, p.watermark.micros, p.epoch) for p in consumer.partitions.values()
+        )
         self._ended = consumer.has_ended
         return found is not None
 
@@ -312,9 +349,15 @@ class _Reader(BatchReader):
             headers=headers,
             timestamps=stamps[rows],
             deletes=deletes,
-            version=self._source.topic_id,
+            version=self._version(number),
         )
         return batch.without(unreadable).timely(self._source.policy.latest())
+
+    def _version(self, number: int) -> str:
+        """Tells the rows of a partition from those that had their offsets before."""
+        epoch = 0 if self._consumer is None else self._consumer.partitions[number].epoch
+        topic = self._source.topic_id.short if self._source.topic_id else ""
+        return f"{topic}-{epoch}" if epoch else topic
 
     def get_checkpoint_mark(self) -> TopicRead:
         if self._consumer is not None:

@@ -1,6 +1,5 @@
 """The Kafka source on a real broker."""
 
-import dataclasses
 import json
 import time
 from dataclasses import replace
@@ -13,17 +12,20 @@ from apache_beam.transforms.window import IntervalWindow
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from apache_beam.utils.windowed_value import PANE_INFO_UNKNOWN
 from confluent_kafka import KafkaError, KafkaException, Producer
+from faults.inputs import create_again, remove_records
 from patience import PATIENCE, wait_for
 from topics import unique, write_topic
 
-from encoder.errors import ConfigurationError, TemplateError, TransientError
+from encoder.errors import ConfigurationError, OtherInput, TemplateError, TransientError
+from encoder.store.objects import open_objects
 from pipelines.beam.streaming.batch import Windows
 from pipelines.beam.streaming.model import PinnedModel
 from pipelines.beam.streaming.sinks.parquet import WindowFile, _Write
 from pipelines.beam.streaming.source_options import SourceOptions, Timing
-from pipelines.beam.streaming.sources.kafka import PartitionRead
+from pipelines.beam.streaming.sources.kafka import PartitionRead, TopicRead
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
+from pipelines.kafka.topic_ids import TopicId
 
 pytestmark = pytest.mark.server
 
@@ -182,7 +184,7 @@ def test_whoever_goes_on_takes_over_the_consumer(source, kafka, topic):
 
 
 def test_one_reader_of_two_partitions_holds_its_watermark_for_both(source, topic):
-    whole = dataclasses.replace(source(ends=False, idle=2), readers=1)
+    whole = replace(source(ends=False, idle=2), readers=1)
     [part] = whole.split(20)
     reader = part.create_reader(None, None)
     assert _first(reader)
@@ -204,7 +206,7 @@ def test_one_reader_of_two_partitions_holds_its_watermark_for_both(source, topic
 def test_an_empty_partition_holds_up_no_window_for_long(source, kafka):
     name = kafka.create_topic(unique("events"), partitions=2)
     write_topic(kafka.address, name, [(b"k", record(1), None)])
-    [part] = dataclasses.replace(source(name=name, ends=False, idle=1), readers=1).split(20)
+    [part] = replace(source(name=name, ends=False, idle=1), readers=1).split(20)
     reader = part.create_reader(None, None)
     assert _first(reader)
     assert reader.get_watermark() < Timestamp(START)
@@ -220,7 +222,7 @@ def test_an_empty_partition_holds_up_no_window_for_long(source, kafka):
 def test_a_broker_that_does_not_answer_is_no_silent_source(source):
     there = source(ends=False, idle=1)
     nowhere = {**there.properties, "bootstrap.servers": "127.0.0.1:1"}
-    reader = dataclasses.replace(there, properties=nowhere).create_reader(None, None)
+    reader = replace(there, properties=nowhere).create_reader(None, None)
     assert not any(reader.advance() for _ in range(100))
     assert reader.get_watermark() < Timestamp(START)
     reader.close()
@@ -322,13 +324,58 @@ class Event:
         return self._error
 
 
+def reader_at(source, offset):
+    """A reader of both partitions that has read all before an offset."""
+    read = TopicRead(tuple(PartitionRead(offset) for _ in source.partitions))
+    return replace(source, readers=1).split(1)[0].create_reader(None, read)
+
+
+def test_a_topic_that_was_created_again_ends_the_stream(kafka, source, topic):
+    planned = source()
+    create_again(kafka, topic, 2)
+    write(kafka, topic, range(N))
+    with pytest.raises(OtherInput, match=r"that this stream has read .*created again"):
+        read(reader_at(planned, 10))
+
+
+def test_a_log_that_ends_before_the_position_is_read_from_its_beginning_as_another_version(source):
+    reader = reader_at(source(), 5000)
+    found = read(reader)
+    assert sorted(ids(found)) == list(range(N))
+    assert {batch.version for batch in found} == {f"{reader._source.topic_id.short}-1"}
+    assert [one.epoch for one in reader.get_checkpoint_mark().partitions] == [1, 1]
+    reader.close()
+
+
+def test_a_stream_goes_on_behind_what_retention_removed(kafka, source, topic, caplog):
+    remove_records(kafka, topic, 2, before=100)
+    reader = reader_at(source(), 10)
+    found = read(reader)
+    assert {int(batch.rows.min()) for batch in found[:1]} == {100}
+    assert len(ids(found)) == N - 200
+    assert {batch.version for batch in found} == {reader._source.topic_id.short}
+    assert caplog.text.count("offsets 10 to 99 are not read") == 2
+    reader.close()
+
+
+def test_a_folder_belongs_to_one_topic_unless_another_is_accepted(source, tmp_path):
+    folder, first = open_objects(str(tmp_path)), source()
+    _, metadata = first.claim(folder, accept=False)
+    assert metadata["millstream.topic_id"] == first.topic_id.topic
+    other = replace(first, topic_id=TopicId("elsewhere", first.topic_id.topic))
+    with pytest.raises(OtherInput, match="it is in cluster elsewhere"):
+        other.claim(folder, accept=False)
+    assert other.claim(folder, accept=True) == other.claim(folder, accept=False)
+    with pytest.raises(OtherInput):
+        first.claim(folder, accept=False)
+
+
 def test_errors_end_the_bundle_or_are_waited_out(source):
     reader = source().split(1)[0].create_reader(None, None)
     reader.advance()
     with pytest.raises(ConfigurationError, match=r"cannot read events-.*/0"):
         reader._consumer._handle(Event(KafkaError.TOPIC_AUTHORIZATION_FAILED))
-    for lost in ((KafkaError._AUTO_OFFSET_RESET,), (KafkaError._FATAL, "fenced", True)):
-        with pytest.raises(TransientError, match="cannot continue to read"):
-            reader._consumer._handle(Event(*lost))
+    with pytest.raises(TransientError, match="cannot continue to read"):
+        reader._consumer._handle(Event(KafkaError._FATAL, "fenced", True))
     reader._consumer._handle(Event(KafkaError._ALL_BROKERS_DOWN))
     reader.close()

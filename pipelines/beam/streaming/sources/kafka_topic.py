@@ -1,0 +1,96 @@
+"""Whether a stream's topic is still the one that it was planned for, and where a lost position goes on."""
+
+import logging
+import time
+from collections.abc import Mapping
+from functools import cache
+
+from apache_beam.metrics.metric import Metrics
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from encoder.errors import ConfigurationError, TransientError
+from pipelines.kafka.config import client_properties
+from pipelines.kafka.topic_ids import TopicId, other_input, topic_ids
+
+__all__ = ["TopicGuard", "topic_guard"]
+
+_log = logging.getLogger(__name__)
+_ASK_SECONDS = 10.0
+_CHECK_SECONDS = 5.0
+
+
+class TopicGuard:
+    """Watches one topic for the readers of a process.
+
+    Args:
+        topic: its name.
+        known: what the name stood for when the stream was planned; None if the brokers could not tell.
+        properties: librdkafka's properties of a consumer.
+    """
+
+    def __init__(self, topic: str, known: TopicId | None, properties: Mapping[str, str]) -> None:
+        self._topic = topic
+        self._known = known
+        self._reset = properties.get("auto.offset.reset", "earliest")
+        own = client_properties(properties, properties["bootstrap.servers"]) | {"log_level": "0"}
+        self._admin = None if known is None else AdminClient(own)
+        self._skipped = Metrics.counter("millstream", "skipped_offsets")
+        self._next = 0.0
+
+    def check(self, *, now: bool = False) -> None:
+        """Check every few seconds that the topic is the same; it is no error here if nobody answers.
+
+        Raises:
+            OtherInput: it is not.
+        """
+        if self._admin is None or self._known is None or (not now and time.monotonic() < self._next):
+            return
+        try:
+            found = topic_ids(self._admin, self._known.cluster, [self._topic], _ASK_SECONDS)
+        except TransientError as error:
+            _log.warning("cannot check that topic %s is the same: %s", self._topic, error)
+            found = {}
+        self._next = time.monotonic() + _CHECK_SECONDS
+        if found.get(self._topic, self._known) != self._known:
+            raise other_input(self._topic, found[self._topic], self._known, "this stream has read")
+
+    def after_reset(self, consumer: Consumer, number: int, at: int) -> tuple[int, bool]:
+        """Where to read a partition whose log does not have the position `at`.
+
+        Returns:
+            The offset, and whether the log ended before the position, so that offsets come again.
+
+        Raises:
+            OtherInput: the topic is another one.
+            ConfigurationError: `auto.offset.reset` is `error`.
+            TransientError: the cluster does not answer.
+        """
+        self.check(now=True)
+        name = f"{self._topic}/{number}"
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, number), _ASK_SECONDS)
+        except KafkaException as error:
+            raise TransientError(f"cannot continue to read {name}: {error.args[0].str()}") from error
+        if low <= at <= high or at < 0:
+            return at, False
+        if self._reset == "error":
+            raise ConfigurationError(
+                f"{name} holds offsets {low} to {high - 1}, and {at} is to be read next: set the property "
+                "auto.offset.reset to earliest or latest to go on"
+            )
+        start = high if self._reset in ("latest", "largest", "end") else low
+        if at > high:
+            _log.warning(
+                "%s ends at offset %d, and %d was to be read: reading from %d", name, high, at, start
+            )
+            return start, True
+        _log.warning("%s: offsets %d to %d are not read", name, at, start - 1)
+        self._skipped.inc(start - at)
+        return start, False
+
+
+@cache
+def topic_guard(topic: str, known: TopicId | None, properties: tuple[tuple[str, str], ...]) -> TopicGuard:
+    """The guard of a topic, which all its readers in this process share."""
+    return TopicGuard(topic, known, dict(properties))

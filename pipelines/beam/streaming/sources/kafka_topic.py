@@ -33,8 +33,8 @@ class TopicGuard:
         self._topic = topic
         self._known = known
         self._reset = properties.get("auto.offset.reset", "earliest")
-        own = client_properties(properties, properties["bootstrap.servers"]) | {"log_level": "0"}
-        self._admin = None if known is None else AdminClient(own)
+        client = client_properties(properties, properties["bootstrap.servers"])
+        self._admin = None if known is None else AdminClient({**client, "log_level": "0"})
         self._skipped = Metrics.counter("millstream", "skipped_offsets")
         self._next = 0.0
 

@@ -60,6 +60,14 @@ GOOD = {
     "id_attribute": ["id"],
     "output_format": ["json", "msgpack", "arrow"],
     "key": ["id", "{merchant}/{id}"],
+    "delimiter": [";", "|", "tab", "\\x01"],
+    "quote": ["'", '"', "none"],
+    "escape": ["\\", "none"],
+    "encoding": ["utf-16", "cp1252"],
+    "strict": ["true", "false"],
+    "tombstones": ["pass", "drop", "dead-letter"],
+    "delete_columns": ["true", "false"],
+    "accept_new_input": ["true", "false"],
     "dead_letters": ["kafka:dead", "files:gs://b/dead", "pubsub:projects/p-1/topics/dead"],
 }
 BAD = {
@@ -90,6 +98,14 @@ BAD = {
     "id_attribute": [""],
     "output_format": ["avro"],
     "key": ["", " "],
+    "delimiter": ["", "ab"],
+    "quote": ["", "both"],
+    "escape": ["", "backslash"],
+    "encoding": ["", "utf 8"],
+    "strict": ["yes", ""],
+    "tombstones": ["keep"],
+    "delete_columns": ["1"],
+    "accept_new_input": ["1"],
     "dead_letters": ["dead", "parquet:gs://b/dead"],
 }
 

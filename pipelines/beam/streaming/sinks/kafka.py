@@ -24,6 +24,7 @@ from pipelines.records.bad_rows import ID, BadRow
 from pipelines.sinks.dead_letter_messages import bad_row_message
 from pipelines.sinks.dead_letters import write_dead_letters
 from pipelines.sinks.kafka import Headers, TopicSink
+from pipelines.sinks.refusals import REFUSED
 
 __all__ = ["KafkaSink", "KafkaTopic"]
 
@@ -83,6 +84,7 @@ class _Send(beam.DoFn):
         self._sink = sink
         self._metrics = BatchMetrics()
         self._failed: KafkaError | None = None
+        self._limit = sink.topic.max_bytes - _OVERHEAD  # bytes of a value and the name of its source
 
     def setup(self) -> None:
         ours = {"on_delivery": self._on_delivery, "delivery.report.only.error": True}
@@ -96,18 +98,22 @@ class _Send(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._failed = None
+        self._unacknowledged: list[SourceBatch] = []
 
     def process(self, batch: SourceBatch) -> Iterator[str]:
-        limit = self._sink.topic.max_bytes - _OVERHEAD - len(batch.source)
-        messages, bad = self._sink.messages.encode(batch, limit, self._metrics)
+        self._unacknowledged.append(batch)
+        messages, bad = self._encode(batch)
         try:
             self._send(messages)
             self._send_dead_letters(bad)
         except KafkaException as error:
-            raise self._error(error.args[0]) from error
-        if len(self._producer) > _MAX_QUEUED:
+            self._failed = error.args[0]
+        if self._failed is not None or len(self._producer) > _MAX_QUEUED:
             self._flush()
         return iter(())
+
+    def _encode(self, batch: SourceBatch) -> tuple[list[Message], list[BadRow]]:
+        return self._sink.messages.encode(batch, self._limit - len(batch.source), self._metrics)
 
     def _send(self, messages: Sequence[Message]) -> None:
         headers: list[Headers] = [[*one.headers, (ID, one.id.encode())] for one in messages]
@@ -129,12 +135,48 @@ class _Send(beam.DoFn):
 
     def _flush(self) -> None:
         """Wait until all messages are acknowledged; librdkafka has a time limit for each."""
-        while self._producer.flush(_POLL_SECONDS) and self._failed is None:
+        failed, batches = self._acknowledged(), self._unacknowledged
+        self._unacknowledged = []
+        if failed is None:
+            return
+        if failed.code() not in REFUSED or self._sink.messages.format == "arrow":
+            raise self._error(failed)
+        _log.warning("%s refuses a message (%s): sending one by one", self._sink.uri, failed.str())
+        for batch in batches:
+            self._send_one_by_one(batch)
+
+    def _acknowledged(self) -> KafkaError | None:
+        """Wait for all messages; the error of one that failed, after which none is left."""
+        while self._failed is None and self._producer.flush(_POLL_SECONDS):
             pass
-        if self._failed is not None:
+        failed = self._failed
+        if failed is not None and len(self._producer):
             self._producer.purge()
-            self._producer.flush(_POLL_SECONDS)
-            raise self._error(self._failed)
+            while self._producer.flush(_POLL_SECONDS):
+                pass
+        self._failed = None
+        return failed
+
+    def _send_one_by_one(self, batch: SourceBatch) -> None:
+        """Send a batch again; messages that are refused alone are dead letters."""
+        messages, bad = self._encode(batch)
+        rows = {number: row for row, number in enumerate(batch.rows.tolist())}
+        for message in messages:
+            try:
+                self._send([message])
+            except KafkaException as error:
+                self._failed = error.args[0]
+            if (failed := self._acknowledged()) is None:
+                continue
+            number = int(message.id.rpartition(":")[2])
+            if failed.code() not in REFUSED or number not in rows:  # or it is a delete
+                raise self._error(failed)
+            if failed.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._limit = min(self._limit, len(message.value or b"") + len(batch.source) - 1)
+            bad.append(batch.bad_row(rows[number], f"the topic refuses the message: {failed.str()}"))
+        self._send_dead_letters(bad)
+        if (failed := self._acknowledged()) is not None:
+            raise self._error(failed)
 
     def _error(self, reason: KafkaError) -> Exception:
         text = f"cannot write to {self._sink.uri}: {reason.str()}"

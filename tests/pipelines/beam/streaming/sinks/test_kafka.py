@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.utils.timestamp import MAX_TIMESTAMP
 from patience import wait_for
-from topics import read_topic, unique, values_of, write_topic
+from topics import lower_limit, read_topic, unique, values_of, write_topic
 
 from encoder.errors import TransientError
 from pipelines.beam.streaming.plan import plan_stream
@@ -129,6 +130,35 @@ def test_a_bundle_whose_messages_do_not_arrive_fails(kafka, topics, model):
         send.finish_bundle()
     reader.close()
     assert read_topic(kafka.address, topics[1]) == []
+
+
+def test_a_limit_that_is_lowered_while_the_job_runs_makes_letters(kafka, topics, model):
+    source, target, dead = topics
+    records = [{"id": i, "text": "x" * 20_000 if i in (40, 90) else f"login failed {i}"} for i in range(N)]
+    write_topic(kafka.address, source, [(str(one["id"]), json.dumps(one), None) for one in records])
+    words = SinkOptions(f"kafka:{target}", f"kafka:{dead}", brokers=kafka.address)
+    job = plan_stream(
+        model=str(model),
+        source=SourceOptions(f"kafka:{source}", brokers=kafka.address),
+        sink=words,
+        enrichment=Enrichment.parse("text"),
+        timing=Timing(ends=True),
+    )
+    lower_limit(kafka, target, 5000)
+    send = _Send(job.sink)
+    send.setup()
+    send.start_bundle()
+    for part in job.source.split(1):
+        reader = part.create_reader(None, None)
+        while reader.get_watermark() != MAX_TIMESTAMP:
+            if reader.advance():
+                list(send.process(reader.get_current()))
+        reader.close()
+    send.finish_bundle()
+    good = {one["id"] for one in records} - {40, 90}
+    assert {value["id"] for value in values_of(read_topic(kafka.address, target))} == good
+    letters = read_topic(kafka.address, dead)
+    assert {json.loads(one.value())["id"] for one in letters} == {40, 90}
 
 
 NOW = round(1000 * time.time()) - 3_600_000

@@ -19,7 +19,7 @@ from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.encode import command as encode
 from pipelines.cli.heads import command as head
 from pipelines.cli.models import command as models
-from pipelines.cli.options import OPERATIONS
+from pipelines.cli.options import operations_option
 from pipelines.cli.worker import command as worker
 
 __all__ = ["app", "main"]
@@ -53,13 +53,7 @@ app.command("demo", cls=Command)(demo.demo)
 @app.callback()
 def options(
     debug: Annotated[
-        bool,
-        typer.Option(
-            "--debug",
-            envvar="MILLSTREAM_DEBUG",
-            help="Show the traceback of an error.",
-            rich_help_panel=OPERATIONS,
-        ),
+        bool, operations_option("--debug", envvar="MILLSTREAM_DEBUG", help="Show the traceback of an error.")
     ] = False,
 ) -> None:
     """Text embeddings on streams, at the speed of the stream."""

@@ -11,8 +11,6 @@ from encoder.errors import UnreadableFile
 from pipelines.cli.beam_jobs import show_own_warnings, split_names, suppress_output
 from pipelines.cli.console import ErrorConsole, print_table
 from pipelines.cli.options import (
-    OPERATIONS,
-    OUTPUT,
     AsJson,
     BeamOptions,
     Delimiter,
@@ -28,6 +26,8 @@ from pipelines.cli.options import (
     Model,
     Quote,
     Text,
+    operations_option,
+    output_option,
 )
 from pipelines.formats.dialect import Dialect
 
@@ -44,10 +44,7 @@ _SHOWN = 20  # damaged files, or names of fields, in the summary
 def backfill(
     model: Model,
     inputs: Inputs,
-    output: Annotated[
-        str,
-        typer.Option(metavar="FOLDER", help="Folder or URI for the Parquet files.", rich_help_panel=OUTPUT),
-    ],
+    output: Annotated[str, output_option(metavar="FOLDER", help="Folder or URI for the Parquet files.")],
     text: Text = "text",
     keep: Keep = None,
     vectors: Layout = "list",
@@ -60,24 +57,15 @@ def backfill(
     encoding: Encoding = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Threads of the local runner.",
-            show_default="one per core",
-            rich_help_panel=OPERATIONS,
+        operations_option(
+            min=1, metavar="N", help="Threads of the local runner.", show_default="one per core"
         ),
     ] = None,
     rows_per_file: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Records per output file.", rich_help_panel=OUTPUT)
+        int, output_option(min=1, metavar="N", help="Records per output file.")
     ] = 65_536,
     strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict",
-            help="Stop at the first file that cannot be read to its end.",
-            rich_help_panel=OPERATIONS,
-        ),
+        bool, operations_option("--strict", help="Stop at the first file that cannot be read to its end.")
     ] = False,
     detach: Detach = False,
     beam_arguments: BeamOptions = None,

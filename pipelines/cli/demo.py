@@ -16,7 +16,7 @@ import typer
 
 from encoder.errors import CorruptVersion, MillstreamError, MissingExtra, OutputConflict
 from pipelines.cli.console import ErrorConsole, print_table, size_text
-from pipelines.cli.options import INPUT, OUTPUT
+from pipelines.cli.options import input_option, output_option
 
 __all__ = ["demo", "distil", "own_cache", "teacher_folder"]
 
@@ -34,23 +34,14 @@ _QUERIES = ("password guessing", "impossible travel", "disk full")
 def demo(
     records: Annotated[
         int,
-        typer.Option(
-            min=1000,
-            envvar="DEMO_RECORDS",
-            metavar="N",
-            help="Number of events to generate and embed.",
-            rich_help_panel=INPUT,
+        input_option(
+            min=1000, envvar="DEMO_RECORDS", metavar="N", help="Number of events to generate and embed."
         ),
     ] = 200_000,
     folder: Annotated[
-        Path,
-        typer.Option(
-            metavar="FOLDER", help="Folder for everything that the demo writes.", rich_help_panel=OUTPUT
-        ),
+        Path, output_option(metavar="FOLDER", help="Folder for everything that the demo writes.")
     ] = Path("build/demo"),
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Random seed for the events.", rich_help_panel=INPUT)
-    ] = 1,
+    seed: Annotated[int, input_option(metavar="N", help="Random seed for the events.")] = 1,
 ) -> None:
     """Distil all-MiniLM-L6-v2, publish it, embed events into Parquet, find neighbours."""
     teacher = teacher_folder()

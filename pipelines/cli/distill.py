@@ -15,11 +15,6 @@ from encoder.errors import ConfigurationError
 from pipelines.cli.console import ErrorConsole, Stages, size_text
 from pipelines.cli.evaluation_sets import SetFiles
 from pipelines.cli.options import (
-    CORPUS,
-    EVALUATION,
-    OUTPUT,
-    TABLE,
-    TEACHER,
     AsJson,
     ClassificationSets,
     Delimiter,
@@ -34,6 +29,11 @@ from pipelines.cli.options import (
     RetrievalSets,
     Sts,
     TrustRemoteCode,
+    corpus_option,
+    evaluation_option,
+    output_option,
+    table_option,
+    teacher_option,
 )
 from pipelines.cli.quality_gate import REPORT_FILE, Measured, Plan, previous_version, unmeasured
 from pipelines.formats import FileFormat
@@ -68,87 +68,60 @@ def distill(
     ],
     store: Annotated[
         str | None,
-        typer.Option(
+        output_option(
             envvar="MILLSTREAM_STORE",
             metavar="URI",
             help="Store to publish to, such as s3://bucket/models or ./store.",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Name of the model in the store.", rich_help_panel=OUTPUT),
-    ] = None,
+    name: Annotated[str | None, output_option(metavar="NAME", help="Name of the model in the store.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="New folder to write the model to, instead of publishing it.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_option(metavar="FOLDER", help="New folder to write the model to, instead of publishing it."),
     ] = None,
     dims: Annotated[
         str,
-        typer.Option(
-            metavar="N|SHARE",
-            help="Dimensions of a vector, the share of the variance to keep, or none.",
-            rich_help_panel=TABLE,
+        table_option(
+            metavar="N|SHARE", help="Dimensions of a vector, the share of the variance to keep, or none."
         ),
     ] = "256",
     sif: Annotated[
-        str,
-        typer.Option(
-            metavar="NUMBER",
-            help="Smooth inverse frequency constant, or none for no weights.",
-            rich_help_panel=TABLE,
-        ),
+        str, table_option(metavar="NUMBER", help="Smooth inverse frequency constant, or none for no weights.")
     ] = "1e-4",
     dtype: Annotated[
-        Dtype,
-        typer.Option(
-            metavar="TYPE", help="Type of the token vectors: float32, float16 or int8.", rich_help_panel=TABLE
-        ),
+        Dtype, table_option(metavar="TYPE", help="Type of the token vectors: float32, float16 or int8.")
     ] = "float16",
     pooling: Annotated[
         Literal["mean", "first", "last", "pooler"],
-        typer.Option(
+        teacher_option(
             metavar="POOLING",
             help="How the teacher's hidden states become a vector: mean, first, last or pooler.",
-            rich_help_panel=TEACHER,
         ),
     ] = "mean",
     vocabulary: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="File of words to add to the vocabulary, one per line.",
-            rich_help_panel=TABLE,
-        ),
+        table_option(metavar="FILE", help="File of words to add to the vocabulary, one per line."),
     ] = None,
     corpus: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILES",
-            help="Your own records to fit the model to: Parquet, JSON lines, CSV or text.",
-            rich_help_panel=CORPUS,
+        corpus_option(
+            metavar="FILES", help="Your own records to fit the model to: Parquet, JSON lines, CSV or text."
         ),
     ] = None,
     text: Annotated[
         str,
-        typer.Option(
+        corpus_option(
             metavar="TEMPLATE",
             help="Text of a record: a column, or a template such as '{merchant} in {city}'.",
-            rich_help_panel=CORPUS,
         ),
     ] = "text",
     input_format: Annotated[
         FileFormat | None,
-        typer.Option(
+        corpus_option(
             "--input-format",
             metavar="FORMAT",
             help="Format of --corpus, or of --input if there is no corpus: parquet, jsonl, csv or text.",
             show_default="by file extension",
-            rich_help_panel=CORPUS,
         ),
     ] = None,
     delimiter: Delimiter = None,
@@ -156,70 +129,52 @@ def distill(
     escape: Escape = None,
     encoding: Encoding = None,
     sample: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Number of distinct texts to draw from --corpus.", rich_help_panel=CORPUS
-        ),
+        int, corpus_option(metavar="N", help="Number of distinct texts to draw from --corpus.")
     ] = 200_000,
     refine: Annotated[
-        bool,
-        typer.Option(
-            help="Refine the fit by gradient steps on the teacher's similarities.", rich_help_panel=CORPUS
-        ),
+        bool, corpus_option(help="Refine the fit by gradient steps on the teacher's similarities.")
     ] = True,
     blend: Annotated[
         float | None,
-        typer.Option(
+        corpus_option(
             metavar="NUMBER",
             help="Length of the plain distillation's vectors beside the fitted ones; 0 for none.",
             show_default="more for fewer texts",
-            rich_help_panel=CORPUS,
         ),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(metavar="N", help="Random seed for sampling and refinement.", rich_help_panel=CORPUS),
-    ] = 0,
+    seed: Annotated[int, corpus_option(metavar="N", help="Random seed for sampling and refinement.")] = 0,
     cache: Annotated[
         Path | None,
-        typer.Option(
+        corpus_option(
             metavar="FOLDER",
             help="Folder that keeps the teacher's vectors of texts.",
             show_default="the user cache",
-            rich_help_panel=CORPUS,
         ),
     ] = None,
     drop_pattern: Annotated[
         str,
-        typer.Option(
-            metavar="REGEX",
-            help="Leave out vocabulary entries that match this regular expression.",
-            rich_help_panel=TABLE,
+        table_option(
+            metavar="REGEX", help="Leave out vocabulary entries that match this regular expression."
         ),
     ] = r"\[unused\d+\]",
     clusters: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="Let all tokens share this many vectors, which makes the model smaller.",
-            rich_help_panel=TABLE,
+        table_option(
+            metavar="N", help="Let all tokens share this many vectors, which makes the model smaller."
         ),
     ] = None,
     device: Device = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        typer.Option(
+        teacher_option(
             metavar="PRECISION",
             help="Precision of the teacher: float32, bfloat16, or auto for bfloat16 where it is fast.",
-            rich_help_panel=TEACHER,
         ),
     ] = "auto",
     teacher_revision: Annotated[
         str | None,
-        typer.Option(
-            metavar="REVISION",
-            help="Branch, tag or commit of the teacher on the Hugging Face Hub.",
-            rich_help_panel=TEACHER,
+        teacher_option(
+            metavar="REVISION", help="Branch, tag or commit of the teacher on the Hugging Face Hub."
         ),
     ] = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -231,10 +186,9 @@ def distill(
     retrieval: RetrievalSets = None,
     require: Annotated[
         list[str] | None,
-        typer.Option(
+        evaluation_option(
             metavar="METRIC>=N",
             help="Publish nothing if a metric is below this, as in 'sts>=75'. Repeatable.",
-            rich_help_panel=EVALUATION,
         ),
     ] = None,
     report_records: ReportRecords = 0,

@@ -10,7 +10,6 @@ from encoder.errors import ConfigurationError, QualityTooLow
 from pipelines.cli.console import ErrorConsole, print_table, size_text
 from pipelines.cli.evaluation_sets import SetFiles
 from pipelines.cli.options import (
-    EVALUATION,
     Against,
     AsJson,
     ClassificationSets,
@@ -30,6 +29,7 @@ from pipelines.cli.options import (
     RetrievalSets,
     Sts,
     TrustRemoteCode,
+    evaluation_option,
 )
 from pipelines.cli.quality_gate import measure_models
 
@@ -58,10 +58,9 @@ def evaluate(
     retrieval: RetrievalSets = None,
     require: Annotated[
         list[str] | None,
-        typer.Option(
+        evaluation_option(
             metavar="METRIC>=N",
             help="Exit with code 1 if a metric is below this, as in 'sts>=75'. Repeatable.",
-            rich_help_panel=EVALUATION,
         ),
     ] = None,
     device: Device = "auto",

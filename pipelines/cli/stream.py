@@ -8,12 +8,6 @@ from pipelines.cli.beam_jobs import show_own_warnings, split_names, suppress_out
 from pipelines.cli.config_file import seconds
 from pipelines.cli.console import ErrorConsole
 from pipelines.cli.options import (
-    DELIVERY,
-    INPUT,
-    OPERATIONS,
-    OUTPUT,
-    TEXT_AND_MODEL,
-    WINDOWS,
     BeamOptions,
     Delimiter,
     Detach,
@@ -27,6 +21,12 @@ from pipelines.cli.options import (
     Properties,
     Quote,
     Text,
+    delivery_option,
+    input_option,
+    model_option,
+    operations_option,
+    output_option,
+    windows_option,
 )
 from pipelines.enrich import Tombstones
 from pipelines.formats import FileFormat, MessageFormat
@@ -46,20 +46,12 @@ def stream(
     model: Model,
     source: Annotated[
         str,
-        typer.Option(
-            "--input",
-            metavar="SOURCE",
-            help="files:GLOB, kafka:TOPIC or pubsub:projects/P/subscriptions/S.",
-            rich_help_panel=INPUT,
+        input_option(
+            "--input", metavar="SOURCE", help="files:GLOB, kafka:TOPIC or pubsub:projects/P/subscriptions/S."
         ),
     ],
     output: Annotated[
-        str,
-        typer.Option(
-            metavar="SINK",
-            help="parquet:URI, kafka:TOPIC or pubsub:projects/P/topics/T.",
-            rich_help_panel=OUTPUT,
-        ),
+        str, output_option(metavar="SINK", help="parquet:URI, kafka:TOPIC or pubsub:projects/P/topics/T.")
     ],
     text: Text = "text",
     keep: Keep = None,
@@ -68,12 +60,11 @@ def stream(
     heads: Heads = None,
     input_format: Annotated[
         FileFormat | None,
-        typer.Option(
+        input_option(
             "--input-format",
             metavar="FORMAT",
             help="Input format: parquet, jsonl, csv or text.",
             show_default="by file extension; jsonl",
-            rich_help_panel=INPUT,
         ),
     ] = None,
     delimiter: Delimiter = None,
@@ -81,168 +72,122 @@ def stream(
     escape: Escape = None,
     encoding: Encoding = None,
     brokers: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Kafka brokers, separated by commas.", rich_help_panel=INPUT),
+        str | None, input_option(metavar="HOST:PORT", help="Kafka brokers, separated by commas.")
     ] = None,
     properties: Properties = None,
     sample: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE",
-            help="JSON lines whose columns are those of the input. Needed for Pub/Sub.",
-            rich_help_panel=INPUT,
+        input_option(
+            metavar="FILE", help="JSON lines whose columns are those of the input. Needed for Pub/Sub."
         ),
     ] = None,
     attributes: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Pub/Sub attributes that become columns, separated by commas.",
-            rich_help_panel=INPUT,
-        ),
+        input_option(metavar="NAMES", help="Pub/Sub attributes that become columns, separated by commas."),
     ] = None,
     time_attribute: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Pub/Sub attribute that holds the time of a record, instead of --event-time.",
-            rich_help_panel=INPUT,
+        input_option(
+            metavar="NAME", help="Pub/Sub attribute that holds the time of a record, instead of --event-time."
         ),
     ] = None,
     id_attribute: Annotated[
         str | None,
-        typer.Option(
+        input_option(
             metavar="NAME",
             help="Pub/Sub attribute that holds an ID; a message that is published twice has the same.",
-            rich_help_panel=INPUT,
         ),
     ] = None,
     event_time: Annotated[
         str | None,
-        typer.Option(
+        windows_option(
             metavar="FIELD",
             help="Field that holds the time of a record.",
             show_default="the time of its file or message",
-            rich_help_panel=WINDOWS,
         ),
     ] = None,
-    window: Annotated[
-        str, typer.Option(metavar="TIME", help="Window size in event time.", rich_help_panel=WINDOWS)
-    ] = "1m",
+    window: Annotated[str, windows_option(metavar="TIME", help="Window size in event time.")] = "1m",
     lateness: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME",
-            help="How long after its end a window accepts late records.",
-            rich_help_panel=WINDOWS,
-        ),
+        str, windows_option(metavar="TIME", help="How long after its end a window accepts late records.")
     ] = "10m",
     disorder: Annotated[  # its old name, which the environment variable MILLSTREAM_STREAM_DISORDER still has
         str,
-        typer.Option(
-            "--out-of-orderness",
-            metavar="TIME",
-            help="How much older than its predecessor a record may be.",
-            rich_help_panel=WINDOWS,
+        windows_option(
+            "--out-of-orderness", metavar="TIME", help="How much older than its predecessor a record may be."
         ),
     ] = "1m",
     max_ahead: Annotated[
         str,
-        typer.Option(
+        windows_option(
             metavar="TIME",
             help="How far ahead of the clock the time of a record may be; one beyond is a dead letter.",
-            rich_help_panel=WINDOWS,
         ),
     ] = "5m",
     idle: Annotated[
         str,
-        typer.Option(
-            metavar="TIME",
-            help="How long a source may be silent before windows no longer wait for it.",
-            rich_help_panel=WINDOWS,
+        windows_option(
+            metavar="TIME", help="How long a source may be silent before windows no longer wait for it."
         ),
     ] = "1m",
-    shards: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Parquet files per window.", rich_help_panel=OUTPUT)
-    ] = 1,
+    shards: Annotated[int, output_option(min=1, metavar="N", help="Parquet files per window.")] = 1,
     output_format: Annotated[
         MessageFormat,
-        typer.Option(
-            metavar="FORMAT",
-            help="Format of messages: json or msgpack for one record each, arrow for many.",
-            rich_help_panel=OUTPUT,
+        output_option(
+            metavar="FORMAT", help="Format of messages: json or msgpack for one record each, arrow for many."
         ),
     ] = "json",
     key: Annotated[
         str | None,
-        typer.Option(
+        output_option(
             metavar="TEMPLATE",
             help="Column or template for Kafka keys.",
             show_default="the key of the input, else its ID",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     dead_letters: Annotated[
         str | None,
-        typer.Option(
+        delivery_option(
             metavar="SINK",
             help="Where dead letters go when the output is a topic: another topic, or files:URI.",
-            rich_help_panel=DELIVERY,
         ),
     ] = None,
     tombstones: Annotated[
         Tombstones,
-        typer.Option(
-            help="Kafka messages with a key and no value: to the output, nowhere, or dead letters.",
-            rich_help_panel=DELIVERY,
+        delivery_option(
+            help="Kafka messages with a key and no value: to the output, nowhere, or dead letters."
         ),
     ] = "pass",
     delete_columns: Annotated[
         bool,
-        typer.Option(
+        output_option(
             "--delete-columns",
             help="Parquet, Arrow: add message_key, and deleted, true in the rows of tombstones.",
-            rich_help_panel=OUTPUT,
         ),
     ] = False,
     readers: Annotated[
         int | None,
-        typer.Option(
+        operations_option(
             min=1,
             metavar="N",
             help="Files or partitions to read at a time. Windows on Prism need 1.",
             show_default="1 for windows on Prism, else 4 or one per partition",
-            rich_help_panel=OPERATIONS,
         ),
     ] = None,
     follow: Annotated[
         Literal["latest"] | None,
-        typer.Option(
-            metavar="latest",
-            help="latest: switch to newer versions of the model while running.",
-            rich_help_panel=TEXT_AND_MODEL,
-        ),
+        model_option(metavar="latest", help="latest: switch to newer versions of the model while running."),
     ] = None,
     every: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME",
-            help="How often to check for a newer model version.",
-            rich_help_panel=TEXT_AND_MODEL,
-        ),
+        str, model_option(metavar="TIME", help="How often to check for a newer model version.")
     ] = "30s",
     stop_at_end: Annotated[
-        bool,
-        typer.Option(
-            "--stop-at-end", help="Stop when all existing records have been read.", rich_help_panel=OPERATIONS
-        ),
+        bool, operations_option("--stop-at-end", help="Stop when all existing records have been read.")
     ] = False,
     accept_new_input: Annotated[
         bool,
-        typer.Option(
+        delivery_option(
             "--accept-new-input",
             help="Add to the output a topic that was created again, or that is another cluster's.",
-            rich_help_panel=DELIVERY,
         ),
     ] = False,
     detach: Detach = False,

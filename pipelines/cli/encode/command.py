@@ -17,7 +17,7 @@ from pipelines.cli.console import ErrorConsole, size_text
 from pipelines.cli.encode.lines import LineReader, LineSource, find_sources
 from pipelines.cli.encode.neighbours import Neighbours
 from pipelines.cli.encode.outputs import EncodeFormat, choose_format, open_output, open_writer
-from pipelines.cli.options import INPUT, NEIGHBOURS, OUTPUT, Encoding, Model
+from pipelines.cli.options import Encoding, Model, input_option, neighbours_option, output_option
 from pipelines.records.encodings import check_encoding
 
 __all__ = ["encode"]
@@ -36,60 +36,47 @@ def encode(
     ] = None,
     invalid_utf8: Annotated[
         Literal["error", "replace"],
-        typer.Option(
-            metavar="ACTION",
-            help="For bytes that are not UTF-8: error, or replace them with U+FFFD.",
-            rich_help_panel=INPUT,
+        input_option(
+            metavar="ACTION", help="For bytes that are not UTF-8: error, or replace them with U+FFFD."
         ),
     ] = "error",
     encoding: Encoding = None,
     output: Annotated[
         Path | None,
-        typer.Option(
+        output_option(
             "--output",
             "-o",
             metavar="FILE",
             help="File to write. It appears when it is complete.",
             show_default="standard output",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     output_format: Annotated[
         EncodeFormat | None,
-        typer.Option(
+        output_option(
             "--format",
             metavar="FORMAT",
             help="Output format: npy, parquet, jsonl, or raw for the bytes of the vectors.",
             show_default="by the extension of --output, else jsonl",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     dtype: Annotated[
         Dtype | None,
-        typer.Option(
+        output_option(
             metavar="TYPE",
             help="Type of the vector elements: float32, float16 or int8, which scales each vector to ±127.",
             show_default="float32",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     neighbours: Annotated[
         str | None,
-        typer.Option(
+        neighbours_option(
             metavar="TEXT",
             help="Print the lines nearest to TEXT and their cosine similarity, instead of vectors.",
-            rich_help_panel=NEIGHBOURS,
         ),
     ] = None,
     top: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Number of lines to print.",
-            show_default="10",
-            rich_help_panel=NEIGHBOURS,
-        ),
+        int | None, neighbours_option(min=1, metavar="N", help="Number of lines to print.", show_default="10")
     ] = None,
 ) -> None:
     """Encode lines of text as vectors, or find the lines nearest to a text.

@@ -16,8 +16,6 @@ from pipelines.cli.heads.labelled_records import (
     Separator,
 )
 from pipelines.cli.options import (
-    INPUT,
-    TEXT_AND_MODEL,
     AsJson,
     Delimiter,
     Encoding,
@@ -26,6 +24,8 @@ from pipelines.cli.options import (
     Inputs,
     Quote,
     RefArgument,
+    input_option,
+    model_option,
 )
 from pipelines.formats.dialect import Dialect
 
@@ -70,34 +70,23 @@ def list_(
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
 def evaluate(
     ref: RefArgument,
-    name: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the head.", rich_help_panel=TEXT_AND_MODEL)
-    ],
+    name: Annotated[str, model_option(metavar="NAME", help="Name of the head.")],
     inputs: Inputs,
     label: Annotated[
         str | None,
-        typer.Option(
-            metavar="FIELD",
-            help="Field that holds the label; for novelty, the one that --novel is about.",
-            rich_help_panel=INPUT,
+        input_option(
+            metavar="FIELD", help="Field that holds the label; for novelty, the one that --novel is about."
         ),
     ] = None,
     text: Annotated[
         str | None,
-        typer.Option(
-            metavar="TEMPLATE",
-            help="Text of a record: a column or a template.",
-            show_default="as in the fit",
-            rich_help_panel=INPUT,
+        input_option(
+            metavar="TEMPLATE", help="Text of a record: a column or a template.", show_default="as in the fit"
         ),
     ] = None,
     novel: Annotated[
         str | None,
-        typer.Option(
-            metavar="LABELS",
-            help="Labels that novelty should detect, separated by commas.",
-            rich_help_panel=INPUT,
-        ),
+        input_option(metavar="LABELS", help="Labels that novelty should detect, separated by commas."),
     ] = None,
     separator: Separator = None,
     input_format: InputFormat = None,

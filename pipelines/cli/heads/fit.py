@@ -19,9 +19,6 @@ from pipelines.cli.heads.labelled_records import (
 )
 from pipelines.cli.heads.publish import HeadTarget
 from pipelines.cli.options import (
-    FIT,
-    INPUT,
-    OUTPUT,
     AsJson,
     Delimiter,
     Encoding,
@@ -30,6 +27,9 @@ from pipelines.cli.options import (
     Inputs,
     Model,
     Quote,
+    fit_option,
+    input_option,
+    output_option,
 )
 from pipelines.formats.dialect import Dialect
 from pipelines.sources.files.filesystem import last_part
@@ -45,38 +45,22 @@ app = typer.Typer(
 
 Text = Annotated[
     str,
-    typer.Option(
-        metavar="TEMPLATE",
-        help="Text of a record: a column, or a template such as '{merchant} in {city}'.",
-        rich_help_panel=INPUT,
+    input_option(
+        metavar="TEMPLATE", help="Text of a record: a column, or a template such as '{merchant} in {city}'."
     ),
 ]
 Name = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME", help="Name of the head. The names of its columns start with it.", rich_help_panel=FIT
-    ),
+    str, fit_option(metavar="NAME", help="Name of the head. The names of its columns start with it.")
 ]
 Publish = Annotated[
-    bool,
-    typer.Option(
-        "--publish", help="Publish the model with the head as its next version.", rich_help_panel=OUTPUT
-    ),
+    bool, output_option("--publish", help="Publish the model with the head as its next version.")
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="New folder for the model with the head, instead of publishing it.",
-        rich_help_panel=OUTPUT,
-    ),
+    output_option(metavar="FOLDER", help="New folder for the model with the head, instead of publishing it."),
 ]
-Replace = Annotated[
-    bool, typer.Option("--replace", help="Replace a head of the same name.", rich_help_panel=OUTPUT)
-]
-Seed = Annotated[
-    int, typer.Option(metavar="N", help="Random seed for the held-out records.", rich_help_panel=FIT)
-]
+Replace = Annotated[bool, output_option("--replace", help="Replace a head of the same name.")]
+Seed = Annotated[int, fit_option(metavar="N", help="Random seed for the held-out records.")]
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
@@ -84,30 +68,20 @@ def classifier(
     model: Model,
     inputs: Inputs,
     label: Annotated[
-        str,
-        typer.Option(
-            metavar="FIELD",
-            help="Field that holds the label. A list holds several labels.",
-            rich_help_panel=INPUT,
-        ),
+        str, input_option(metavar="FIELD", help="Field that holds the label. A list holds several labels.")
     ],
     name: Name,
     text: Text = "text",
     separator: Separator = None,
     class_weight: Annotated[
         Literal["none", "balanced"],
-        typer.Option(
-            metavar="WEIGHT",
-            help="balanced: rare labels weigh as much as frequent ones.",
-            rich_help_panel=FIT,
-        ),
+        fit_option(metavar="WEIGHT", help="balanced: rare labels weigh as much as frequent ones."),
     ] = "none",
     calibration: Annotated[
         Literal["auto", "none", "temperature", "platt", "isotonic"],
-        typer.Option(
+        fit_option(
             metavar="METHOD",
             help="How scores become probabilities: auto, none, temperature, platt or isotonic.",
-            rich_help_panel=FIT,
         ),
     ] = "auto",
     publish: Publish = False,
@@ -169,22 +143,18 @@ def prototypes(
     model: Model,
     inputs: Inputs,
     label: Annotated[
-        str,
-        typer.Option(
-            metavar="FIELD", help="Field that holds the name, such as an incident.", rich_help_panel=INPUT
-        ),
+        str, input_option(metavar="FIELD", help="Field that holds the name, such as an incident.")
     ],
     name: Name,
     text: Text = "text",
     threshold: Annotated[
         float | None,
-        typer.Option(
+        fit_option(
             min=-1,
             max=1,
             metavar="COSINE",
             help="Lowest cosine that counts as near.",
             show_default="measured by leaving examples out",
-            rich_help_panel=FIT,
         ),
     ] = None,
     publish: Publish = False,
@@ -230,19 +200,15 @@ def novelty(
     text: Text = "text",
     alert_rate: Annotated[
         str,
-        typer.Option(
+        fit_option(
             metavar="SHARE",
             help="Share of normal records that may be reported as novel, such as 0.1% or 0.001.",
-            rich_help_panel=FIT,
         ),
     ] = "0.1%",
     axes: Annotated[
         int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Principal directions to tell apart: more detect more and cost more.",
-            rich_help_panel=FIT,
+        fit_option(
+            min=1, metavar="N", help="Principal directions to tell apart: more detect more and cost more."
         ),
     ] = 64,
     publish: Publish = False,

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Annotated, Self
 
 import pyarrow as pa
-import typer
 
 from encoder.errors import InputError
 from pipelines.cli.console import ErrorConsole, Stages
-from pipelines.cli.options import INPUT
+from pipelines.cli.options import input_option
 from pipelines.formats import FileFormat
 from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.records.template import TextTemplate
@@ -30,16 +29,13 @@ MAX_RECORDS = 200_000
 
 Separator = Annotated[
     str | None,
-    typer.Option(
+    input_option(
         metavar="TEXT",
         help="Character between several labels of a record.",
         show_default="one label, or a list",
-        rich_help_panel=INPUT,
     ),
 ]
-Sample = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Maximum number of records to use.", rich_help_panel=INPUT)
-]
+Sample = Annotated[int, input_option(min=1, metavar="N", help="Maximum number of records to use.")]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.console import print_table, size_text, span_text, time_text, value_text
 from pipelines.cli.models import push as model_push
 from pipelines.cli.models import report as model_report
-from pipelines.cli.options import OPERATIONS, OUTPUT
+from pipelines.cli.options import operations_option, output_option
 
 if TYPE_CHECKING:
     from encoder.store.prune import Pruned
@@ -37,17 +37,14 @@ Ref = Annotated[
 ]
 Store = Annotated[
     str,
-    typer.Option(
+    operations_option(
         "--store",
         envvar="MILLSTREAM_STORE",
         metavar="URI",
         help="Folder that holds the models: s3://bucket/models, gs://, az:// or ./store.",
-        rich_help_panel=OPERATIONS,
     ),
 ]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=OPERATIONS)
-]
+AsJson = Annotated[bool, operations_option("--json", help="Print JSON instead of a table.")]
 
 
 app.command("report", cls=with_old_flags({"--format": "--input-format"}))(model_report.report)
@@ -107,29 +104,15 @@ def publish(
     store: Store,
     name: Annotated[
         str,
-        typer.Option(
-            "--name",
-            metavar="NAME",
-            help="Name of the model in the store, such as minilm-fraud.",
-            rich_help_panel=OUTPUT,
-        ),
+        output_option("--name", metavar="NAME", help="Name of the model in the store, such as minilm-fraud."),
     ],
     teacher: Annotated[
-        str | None,
-        typer.Option(
-            "--teacher",
-            metavar="NAME",
-            help="Model that this one was distilled from.",
-            rich_help_panel=OUTPUT,
-        ),
+        str | None, output_option("--teacher", metavar="NAME", help="Model that this one was distilled from.")
     ] = None,
     parameter: Annotated[
         list[str] | None,
-        typer.Option(
-            "--parameter",
-            metavar="KEY=VALUE",
-            help="How the model was made, such as dims=256. Repeatable.",
-            rich_help_panel=OUTPUT,
+        output_option(
+            "--parameter", metavar="KEY=VALUE", help="How the model was made, such as dims=256. Repeatable."
         ),
     ] = None,
 ) -> None:
@@ -163,10 +146,7 @@ def rollback(
         str,
         typer.Argument(metavar="REF", help="Model in a store, without a version: s3://bucket/models/minilm."),
     ],
-    to: Annotated[
-        int,
-        typer.Option("--to", min=1, metavar="N", help="Version to go back to.", rich_help_panel=OPERATIONS),
-    ],
+    to: Annotated[int, operations_option("--to", min=1, metavar="N", help="Version to go back to.")],
 ) -> None:
     """Publish an old version again, under the next number; nothing is deleted."""
     store, reference = _open(ref)
@@ -203,34 +183,24 @@ def prune(
     ],
     keep: Annotated[
         int | None,
-        typer.Option(
+        operations_option(
             "--keep",
             min=1,
             metavar="N",
             help="Number of versions to keep, the newest ones.",
             show_default="all",
-            rich_help_panel=OPERATIONS,
         ),
     ] = None,
     grace: Annotated[
         float,
-        typer.Option(
-            "--grace",
-            min=0,
-            metavar="DAYS",
-            help="Days a file must be unused before it is deleted.",
-            rich_help_panel=OPERATIONS,
+        operations_option(
+            "--grace", min=0, metavar="DAYS", help="Days a file must be unused before it is deleted."
         ),
     ] = 7.0,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Show what would be deleted, and delete nothing.", rich_help_panel=OPERATIONS
-        ),
+        bool, operations_option("--dry-run", help="Show what would be deleted, and delete nothing.")
     ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Delete without asking.", rich_help_panel=OPERATIONS)
-    ] = False,
+    yes: Annotated[bool, operations_option("--yes", "-y", help="Delete without asking.")] = False,
 ) -> None:
     """Delete old versions, and files that no version uses.
 

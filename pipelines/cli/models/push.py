@@ -10,7 +10,7 @@ import typer
 from encoder.errors import ConfigurationError, ModelFormatError, StoreUnavailable
 from encoder.reference import parse
 from pipelines.cli.console import print_table, size_text
-from pipelines.cli.options import OPERATIONS, OUTPUT, RefArgument
+from pipelines.cli.options import RefArgument, operations_option, output_option
 from pipelines.cli.quality_gate import REPORT_FILE
 
 if TYPE_CHECKING:
@@ -40,33 +40,17 @@ def push(
         str, typer.Argument(metavar="REPO_ID", help="Repository on the Hub, such as org/minilm-fraud.")
     ],
     public: Annotated[
-        bool,
-        typer.Option(
-            "--public", help="Make a new repository public instead of private.", rich_help_panel=OUTPUT
-        ),
+        bool, output_option("--public", help="Make a new repository public instead of private.")
     ] = False,
     with_report: Annotated[
-        bool,
-        typer.Option(
-            "--with-report",
-            help="Also push report.html, which may contain your records.",
-            rich_help_panel=OUTPUT,
-        ),
+        bool, output_option("--with-report", help="Also push report.html, which may contain your records.")
     ] = False,
     message: Annotated[
         str | None,
-        typer.Option(
-            metavar="TEXT",
-            help="Commit message.",
-            show_default="name and version of the model",
-            rich_help_panel=OUTPUT,
-        ),
+        output_option(metavar="TEXT", help="Commit message.", show_default="name and version of the model"),
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Show what would be pushed, and push nothing.", rich_help_panel=OPERATIONS
-        ),
+        bool, operations_option("--dry-run", help="Show what would be pushed, and push nothing.")
     ] = False,
 ) -> None:
     """Push a version to the Hugging Face Hub as one commit.

@@ -13,7 +13,6 @@ from encoder.reference import parse
 from pipelines.cli.console import ErrorConsole
 from pipelines.cli.evaluation_sets import SetFiles
 from pipelines.cli.options import (
-    OUTPUT,
     Against,
     ClassificationSets,
     Delimiter,
@@ -31,6 +30,7 @@ from pipelines.cli.options import (
     ReportRecords,
     RetrievalSets,
     Sts,
+    output_option,
 )
 from pipelines.cli.quality_gate import REPORT_FILE, measure_models
 
@@ -52,10 +52,7 @@ class _Version:
 def report(
     ref: RefArgument,
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output", metavar="FILE", help="New file to write the report to.", rich_help_panel=OUTPUT
-        ),
+        Path, output_option("--output", metavar="FILE", help="New file to write the report to.")
     ] = Path(REPORT_FILE),
     against: Against = None,
     records: Input = None,

@@ -7,7 +7,7 @@ import typer
 
 from pipelines.cli.config_file import from_file
 from pipelines.cli.console import print_table
-from pipelines.cli.options import OPERATIONS
+from pipelines.cli.options import operations_option
 from pipelines.cli.settings import options_of
 from pipelines.cli.worker.demo import for_demo, refuse_brokers, run_demo
 from pipelines.worker.settings import WorkerSettings
@@ -21,50 +21,37 @@ def worker(
     context: typer.Context,
     config: Annotated[
         Path | None,
-        typer.Option(
+        operations_option(
             callback=from_file,
             is_eager=True,
             metavar="FILE",
-            rich_help_panel=OPERATIONS,
             help="TOML file with these options, under their names here without the dashes.",
         ),
     ] = None,
-    ui: Annotated[
-        bool, typer.Option("--ui", rich_help_panel=OPERATIONS, help="Show a live dashboard on this terminal.")
-    ] = False,
+    ui: Annotated[bool, operations_option("--ui", help="Show a live dashboard on this terminal.")] = False,
     check: Annotated[
         bool,
-        typer.Option(
-            "--check",
-            rich_help_panel=OPERATIONS,
-            help="Check settings, model, topics, schemas and outputs, then exit. Writes nothing.",
+        operations_option(
+            "--check", help="Check settings, model, topics, schemas and outputs, then exit. Writes nothing."
         ),
     ] = False,
     demo: Annotated[
         bool,
-        typer.Option(
+        operations_option(
             "--demo",
             callback=for_demo,
             is_eager=True,
-            rich_help_panel=OPERATIONS,
             help="Run on made-up card payments and a broker inside this process; needs no other option.",
         ),
     ] = False,
     demo_seconds: Annotated[
         float | None,
-        typer.Option(
-            min=1,
-            rich_help_panel=OPERATIONS,
-            metavar="SECONDS",
-            show_default="until Ctrl-C",
-            help="How long the demonstration runs.",
+        operations_option(
+            min=1, metavar="SECONDS", show_default="until Ctrl-C", help="How long the demonstration runs."
         ),
     ] = None,
     demo_rate: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", rich_help_panel=OPERATIONS, help="Payments a second in the demonstration."
-        ),
+        int, operations_option(min=1, metavar="N", help="Payments a second in the demonstration.")
     ] = 2000,
 ) -> None:
     """Add embeddings to the records of Kafka topics; write to topics and Parquet.

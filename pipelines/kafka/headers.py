@@ -5,7 +5,6 @@ crashes the process. So such headers are marked when they are found, and never r
 """
 
 from collections.abc import Sequence
-from operator import methodcaller
 from typing import Any
 
 from encoder.errors import InputError
@@ -15,7 +14,6 @@ __all__ = ["all_headers", "read_headers"]
 _UNREADABLE = object()
 _marked: list[object] = []  # `_UNREADABLE`, once there were such headers: only then is it looked for
 _WHY = "a header's name is not UTF-8"
-_read = methodcaller("headers")
 
 
 def all_headers(messages: Sequence[Any]) -> list[Any]:
@@ -26,7 +24,8 @@ def all_headers(messages: Sequence[Any]) -> list[Any]:
     """
     found: list[Any] = []
     try:
-        found.extend(map(_read, messages))
+        if messages:  # the method of their class is the fastest way to all of them
+            found.extend(map(type(messages[0]).headers, messages))
     except (SystemError, UnicodeError) as error:
         messages[len(found)].set_headers(_UNREADABLE)
         _marked[:] = [_UNREADABLE]

@@ -7,9 +7,9 @@ librdkafka keeps retrying when a broker refuses it, and reports the reason only 
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
@@ -18,11 +18,25 @@ from encoder.errors import ConfigurationError, MillstreamError, TransientError
 from pipelines.kafka.config import client_properties, matches
 from pipelines.kafka.messages import KAFKA_LIMITS, TimeLimits
 
-__all__ = ["check_group", "check_topics", "check_transactions", "connect", "max_message_bytes", "time_limits"]
+__all__ = [
+    "check_group",
+    "check_topics",
+    "check_transactions",
+    "connect",
+    "max_message_bytes",
+    "retried",
+    "time_limits",
+]
 
+_T = TypeVar("_T")
 _ASK_SECONDS = 20.0
 _TRY_SECONDS = 1.0
 _DEFAULT_BYTES = 1_048_588
+_STARTING = (  # the coordinator of a group or of transactions
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 _WHERE = re.compile(r"^\w+://[^ ]*: | \(after \d+ms in state \w+\)$|^\S+/bootstrap: ")
 
 
@@ -95,18 +109,40 @@ def _refusal(errors: Sequence[KafkaError], properties: Mapping[str, str]) -> Mil
     return None
 
 
+def retried(call: Callable[[], _T]) -> _T:
+    """Repeat a call while its error passes by itself, such as that of a coordinator that still loads.
+
+    Raises:
+        KafkaException: the error of the last attempt, after 20 s.
+    """
+    deadline = time.monotonic() + _ASK_SECONDS
+    while True:
+        try:
+            return call()
+        except KafkaException as error:
+            reason = error.args[0]
+            passes = reason.retriable() or reason.code() in _STARTING
+            if not passes or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
 def check_group(admin: AdminClient, group: str) -> None:
     """Check that this user may join a group.
 
     Raises:
         ConfigurationError: it may not.
     """
-    futures = admin.describe_consumer_groups(
-        [group], include_authorized_operations=True, request_timeout=_ASK_SECONDS
-    )
+
+    def describe() -> Any:
+        futures = admin.describe_consumer_groups(
+            [group], include_authorized_operations=True, request_timeout=_ASK_SECONDS
+        )
+        return futures[group].result()
+
     refused = ConfigurationError(f"this user may not use group {group!r}: allow it READ on the group")
     try:
-        allowed = futures[group].result().authorized_operations
+        allowed = retried(describe).authorized_operations
     except KafkaException as error:
         if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
             raise refused from error
@@ -130,7 +166,7 @@ def check_transactions(brokers: str, properties: Mapping[str, str], prefix: str)
     own = {"log_level": "0", "transactional.id": f"{prefix}{uuid.uuid4().hex}"}
     producer = Producer({**client_properties(properties, brokers), **own})
     try:
-        producer.init_transactions(_ASK_SECONDS)
+        retried(lambda: producer.init_transactions(_ASK_SECONDS))
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             raise ConfigurationError(

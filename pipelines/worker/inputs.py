@@ -3,12 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from encoder.errors import TransientError
 from encoder.store.objects import Objects
+from pipelines.kafka.admin import retried
 from pipelines.kafka.topic_ids import TopicId, cluster_id, other_input, topic_ids
 from pipelines.sinks.input_claim import InputClaim
 from pipelines.worker.offsets import CommitNote
@@ -145,10 +147,14 @@ class Inputs:
 
     def _notes(self) -> dict[tuple[str, int], CommitNote]:
         """The metadata of all offsets that the group has committed."""
-        asked = ConsumerGroupTopicPartitions(self._group)
-        try:
+
+        def ask() -> Any:
+            asked = ConsumerGroupTopicPartitions(self._group)
             futures = self._admin.list_consumer_group_offsets([asked], request_timeout=_ASK_SECONDS)
-            found = futures[self._group].result().topic_partitions or []
+            return futures[self._group].result().topic_partitions or []
+
+        try:
+            found = retried(ask)
         except KafkaException as error:
             raise TransientError(
                 f"cannot list the offsets of group {self._group!r}: {error.args[0].str()}"

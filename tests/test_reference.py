@@ -2,10 +2,10 @@
 
 import importlib.util
 import re
-from types import SimpleNamespace
 
 import pytest
 import typer.main
+from faults.messages import FakeMessage
 from pages import ROOT
 
 from encoder import errors
@@ -74,15 +74,7 @@ def test_the_fields_of_the_manifest_are_listed():
 
 def test_dead_letters_have_the_headers_and_columns_that_are_listed():
     text = page("formats")
-    message = SimpleNamespace(
-        topic=lambda: "events",
-        partition=lambda: 0,
-        offset=lambda: 7,
-        value=lambda: b"x" * 2000,
-        key=lambda: b"k",
-        headers=lambda: None,
-        timestamp=lambda: (0, -1),
-    )
+    message = FakeMessage(b"x" * 2000, b"k", topic_="events", offset_=7)
     letter = DeadLetter(0, "VALUE_CONVERTER", "no JSON")
     sent = dead_letter_message(message, letter, TopicSink(None, "dead", 1500))
     for name, _ in sent.headers:

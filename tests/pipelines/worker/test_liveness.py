@@ -73,7 +73,7 @@ def run(model):
 
     followed = FollowedModel(Encoder.load(model, threads=1), "tiny@7", 7, 0.0)
 
-    def work(messages, kind="json", size=2000, max_bytes=20_000):
+    def work(messages, kind="json", size=2000, max_bytes=100_000):
         """The messages that come out, and the dead letters."""
         chosen = plan_of(
             "topic:out", format=kind, schema_registry="mock://x", fields="id:int64,text,x:float64"

@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 _NAMES = 100
 _LOGGED_AT = (1, 10, _NAMES)  # names: a log line each
 _WINDOWS, _WINDOW, _LINES = 8, 4096, 12  # where a block is looked at, the bytes and the lines of each place
+_APART = 1 << 18  # bytes between these places, at least
 _MANY = 3  # new names there, or in a block, with which pyarrow's columns would be too many
 _SHOWN = 20
 _decoder = msgspec.json.Decoder(dict[str, Any])
@@ -117,7 +118,7 @@ class LeftOut:
         """Whether a few of the rows show many new fields, each of which pyarrow would make a column."""
         view = memoryview(data)
         names: set[str] = set()
-        for start in range(0, len(view), max(_WINDOW, len(view) // _WINDOWS)):
+        for start in range(0, len(view), max(_APART, len(view) // _WINDOWS)):
             for line in bytes(view[start : start + _WINDOW]).split(b"\n", _LINES)[bool(start) : _LINES]:
                 names.update(_left_out(line, self._wanted))
         return len(names) > _MANY

@@ -83,7 +83,8 @@ def _rows(values: pa.Array, wanted: Callable[[NDArray[Any]], NDArray[np.bool_]])
     """The rows with a wanted float at any depth."""
     kind = values.type
     if pt.is_floating(kind):
-        return np.flatnonzero(wanted(pc.fill_null(values, 0).to_numpy(zero_copy_only=False)))
+        filled = pc.fill_null(values, 0) if values.null_count else values
+        return np.flatnonzero(wanted(filled.to_numpy(zero_copy_only=False)))
     if pt.is_struct(kind):
         found = [_rows(child, wanted) for child in values.flatten() if has_floats([child.type])]
         return np.unique(np.concatenate([np.empty(0, np.int64), *found]))

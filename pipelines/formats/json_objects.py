@@ -23,10 +23,12 @@ _encode = msgspec.json.Encoder().encode
 def suspicious(values: Sequence[bytes], records: Sequence[dict[str, Any]]) -> list[int]:
     """The positions of values that may not be what they were decoded as; more than there are."""
     data = b"\n".join(values)
-    ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1)
-    found = set(np.searchsorted(ends, long_numbers(data), side="right").tolist())
+    found: set[int] = set()
+    if len(places := long_numbers(data)):
+        ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1)
+        found.update(np.searchsorted(ends, places, side="right").tolist())
     n_keys = _n_keys(data)
-    if n_keys != sum(map(len, records)):
+    if n_keys != _n_decoded(records):
         hidden = b"\\u00" in data and any(escape in data for escape in _HIDDEN)
         if hidden or n_keys != _n_keys(_encode(records)):
             found |= {i for i, value in enumerate(values) if _n_keys(value) != _n_keys(_encode(records[i]))}
@@ -43,6 +45,18 @@ def _n_keys(data: bytes) -> int:
         left = before[start : start + _CHUNK]
         colons = here[start : start + _CHUNK] == _COLON
         n_keys += int(np.count_nonzero(colons & ((left == _QUOTE) | (left <= _SPACE))))
+    return n_keys
+
+
+def _n_decoded(objects: Sequence[dict[str, Any]]) -> int:
+    """How many keys objects have, with those inside of fields that hold an object in the first one.
+
+    Never more than there are: if as many stand in the data, no key was lost.
+    """
+    n_keys = sum(map(len, objects))
+    for name in [name for name, value in objects[0].items() if type(value) is dict] if objects else ():
+        inner = [value for one in objects if type(value := one.get(name)) is dict]
+        n_keys += _n_decoded(inner)
     return n_keys
 
 

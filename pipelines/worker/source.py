@@ -54,10 +54,10 @@ class MessageBatch:
 
     def parts(self, n_bytes: int) -> list[tuple[int, int]]:
         """Divide the batch so that the values of each part have at most so many bytes, or are one."""
+        if sum(map(len, self.messages)) <= n_bytes:
+            return [(0, len(self))]
         sizes = np.fromiter(map(len, self.messages), np.int64, len(self))
         ends = np.cumsum(sizes)
-        if not len(self) or ends[-1] <= n_bytes:
-            return [(0, len(self))]
         edges, first = [0], 0
         while first < len(self):
             before = ends[first] - sizes[first]

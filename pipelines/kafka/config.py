@@ -166,7 +166,7 @@ def consumer_properties(
         "auto.offset.reset": "earliest",
         "fetch.wait.max.ms": "100",
         "fetch.max.bytes": str(ahead),
-        "max.partition.fetch.bytes": str(ahead // 16),
+        "max.partition.fetch.bytes": str(ahead // 32),
         "queued.max.messages.kbytes": str(ahead >> 10),
         "fetch.queue.backoff.ms": "20",  # the default, a second, leaves a fast worker idle
         "statistics.interval.ms": "5000",

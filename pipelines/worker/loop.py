@@ -34,7 +34,7 @@ __all__ = ["Worker"]
 
 _log = logging.getLogger(__name__)
 _BATCH = 2000  # messages: enough to pay for a turn of the loop, few enough to stay in the CPU's cache
-_FIRST_BATCH = 16  # until their size is known
+_FIRST_BATCH = 4  # until their size is known
 _PART_BYTES = 1 << 20  # of values decoded together: as Python objects they take up to 25 times as much
 _WAIT_SECONDS = 0.02
 _REVOKED_SECONDS = 3.0  # to write open files when partitions move

@@ -139,4 +139,4 @@ def test_what_is_fetched_ahead_follows_the_memory(max_mib, ahead_kib):
     made = consumer_properties({}, brokers="b:1", group="g", instance=None, max_bytes=max_mib << 20)
     assert made["queued.max.messages.kbytes"] == str(ahead_kib)
     assert made["fetch.max.bytes"] == str(ahead_kib << 10)
-    assert made["max.partition.fetch.bytes"] == str(ahead_kib << 6)
+    assert made["max.partition.fetch.bytes"] == str(ahead_kib << 5)

@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from encoder.errors import ConfigurationError
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.kafka.config import producer_properties, shown, transactional_id
+from pipelines.kafka.offset_reset import offset_reset
 from pipelines.sinks.kafka import TopicSink
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.open_files import Rotation
@@ -81,14 +82,8 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
         callbacks = {"stats_cb": metrics.on_statistics, "error_cb": _on_error}
         own = {"auto.offset.reset": "error"}  # the source sees that a position is lost, and where it goes on
         consumer = Consumer({**cluster.consumer, **own, **callbacks}, logger=_log)
-        reset = cluster.consumer["auto.offset.reset"]
-        source = Source(
-            consumer,
-            plan.inputs,
-            latest=reset in ("latest", "largest", "end"),
-            strict=reset == "error",
-            inputs=prepared.inputs,
-        )
+        reset = offset_reset(cluster.consumer)
+        source = Source(consumer, plan.inputs, reset=reset, inputs=prepared.inputs)
         stack.enter_context(_closing(consumer, source))
 
         def idle() -> None:

@@ -203,21 +203,19 @@ class Worker:
 
     def _process(self, messages: MessageBatch) -> None:
         model, fresh = self._follower.current(), self._fresh(messages)
-        n_bytes, seconds = 0, 0.0
+        seconds = 0.0
 
         def encoded(first: int, stop: int) -> Encoded:
-            nonlocal n_bytes, seconds
+            nonlocal seconds
             begin = time.perf_counter()
             part = messages.slice(first, stop)
             values = [message.value() for message in part.messages]
             enriched = self._decode(values, model, deletes_among(part.messages))
             seconds += time.perf_counter() - begin
-            made = self._outputs.encode(part, enriched, None if fresh is None else fresh[first:stop])
-            n_bytes += sum(map(len, filter(None, values)))
-            return made
+            return self._outputs.encode(part, enriched, None if fresh is None else fresh[first:stop])
 
         done, failed = isolate(len(messages), encoded)
-        self._metrics.encoded(len(messages), n_bytes, seconds)
+        self._metrics.encoded(len(messages), messages.n_bytes, seconds)
         self._oldest = self._oldest or messages.messages[0].timestamp()[1] / 1000
         letters = [letter_of(row, error) for row, error in failed.items()]
         for first, part in done:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, TransientError
+from pipelines.kafka.offset_reset import OffsetReset
 from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.offsets import PartitionIndex, Positions
@@ -52,9 +54,14 @@ class MessageBatch:
         part = slice(first, stop)
         return MessageBatch(self.messages[part], self.partitions[part], self.offsets[part])
 
+    @cached_property
+    def n_bytes(self) -> int:
+        """The bytes of all values."""
+        return sum(map(len, self.messages))
+
     def parts(self, n_bytes: int) -> list[tuple[int, int]]:
         """Divide the batch so that the values of each part have at most so many bytes, or are one."""
-        if sum(map(len, self.messages)) <= n_bytes:
+        if self.n_bytes <= n_bytes:
             return [(0, len(self))]
         sizes = np.fromiter(map(len, self.messages), np.int64, len(self))
         ends = np.cumsum(sizes)
@@ -114,8 +121,7 @@ class Source:
         consumer: confluent_kafka's, with `auto.offset.reset=error`: where to go then is decided here.
         topics: names, and regular expressions that begin with `^`. New matching topics are picked up at the
             next metadata refresh.
-        latest: whether a new group starts at the end of its topics, as does a position that the log lost.
-        strict: whether a position that the log lost is an error.
+        reset: where a new group starts, as does a position that the log lost, which may be an error.
         inputs: knows what the names of topics stand for; None if the brokers cannot tell.
 
     Attributes:
@@ -129,8 +135,7 @@ class Source:
         consumer: Any,
         topics: Sequence[str],
         *,
-        latest: bool,
-        strict: bool = False,
+        reset: OffsetReset,
         inputs: Inputs | None = None,
     ) -> None:
         self.partitions = PartitionIndex()
@@ -139,7 +144,7 @@ class Source:
         self._consumer = consumer
         self._topics = list(topics)
         self._inputs = inputs
-        self._starts = Starts(consumer, inputs, latest=latest, strict=strict)
+        self._starts = Starts(consumer, inputs, reset)
         self._gone: set[int] = set()  # their position is not in the log
         self._paused: set[int] = set()
         self._moved: set[int] = set()  # to seek to their position

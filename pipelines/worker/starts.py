@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, KafkaException, TopicPartition
 
-from encoder.errors import ConfigurationError
+from pipelines.kafka.offset_reset import OffsetReset, is_lost
 from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.offsets import CommitNote, PartitionName
@@ -51,15 +51,14 @@ class Starts:
     Args:
         consumer: confluent_kafka's.
         inputs: knows what the names of topics stand for; None if the brokers cannot tell.
-        latest: whether a new group starts at the end of its topics, as does a position that the log lost.
-        strict: whether a position that the log lost is an error.
+        reset: where a new group starts, as does a position that the log lost, which may be an error.
     """
 
-    def __init__(self, consumer: Any, inputs: Inputs | None, *, latest: bool, strict: bool) -> None:
+    def __init__(self, consumer: Any, inputs: Inputs | None, reset: OffsetReset) -> None:
         self._consumer = consumer
         self._inputs = inputs
-        self._latest = latest
-        self._strict = strict
+        self._reset = reset
+        self._latest = reset == "latest"
 
     def of(self, parts: Sequence[TopicPartition]) -> list[Start]:
         """The starts of partitions that were assigned.
@@ -117,20 +116,15 @@ class Starts:
 
         Raises:
             OtherInput: the topic is not the one that was read before.
-            ConfigurationError: the position is lost, and this is `strict`.
+            ConfigurationError: the position is lost, and `reset` is `error`.
             TransientError: the cluster does not answer.
         """
         if self._inputs is not None:
             self._inputs.check_now(name.topic)
         low, high = _patiently(self._consumer.get_watermark_offsets, TopicPartition(*name))
         start = Start(name, at, is_cut=at > high)
-        if low <= at <= high:
+        if not is_lost(name, at, low, high, self._reset):
             return start
-        if self._strict:
-            raise ConfigurationError(
-                f"{name} holds offsets {low} to {high - 1}, and {at} is to be read next: set the property "
-                "auto.offset.reset to earliest or latest to go on"
-            )
         if start.is_cut:
             _log.warning("%s ends at offset %d, and %d was to be read next", name, high, at)
             start.offset = low

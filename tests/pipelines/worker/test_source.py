@@ -59,7 +59,7 @@ def read(source, found):
 def test_a_partition_that_was_held_when_it_went_is_read_when_it_comes_back(kafka, consumer):
     topic, found = kafka.create_topic(unique("held"), 4), []
     write(kafka.address, topic, range(40))
-    source = Source(consumer, [topic], latest=False)
+    source = Source(consumer, [topic], reset="earliest")
     source.subscribe(Listener())
     until(lambda: len(found) == 40, lambda: read(source, found), "40 messages")
     source.idle()  # holds them all
@@ -75,7 +75,7 @@ def test_a_partition_that_was_held_when_it_went_is_read_when_it_comes_back(kafka
 def test_topics_that_match_are_read_also_those_that_appear_later(kafka, consumer):
     stem, found = unique("several"), []
     names = [kafka.create_topic(f"{stem}-{end}", 4) for end in ("a", "b")]
-    source = Source(consumer, [names[0], f"^{stem}-[b-d]$"], latest=False)
+    source = Source(consumer, [names[0], f"^{stem}-[b-d]$"], reset="earliest")
     source.subscribe(Listener())
     for n, name in enumerate(names):
         write(kafka.address, name, range(40 * n, 40 * n + 40))

@@ -9,8 +9,9 @@ from apache_beam.metrics.metric import Metrics
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from encoder.errors import ConfigurationError, TransientError
+from encoder.errors import TransientError
 from pipelines.kafka.config import client_properties
+from pipelines.kafka.offset_reset import is_lost, offset_reset
 from pipelines.kafka.topic_ids import TopicId, other_input, topic_ids
 
 __all__ = ["TopicGuard", "topic_guard"]
@@ -32,7 +33,7 @@ class TopicGuard:
     def __init__(self, topic: str, known: TopicId | None, properties: Mapping[str, str]) -> None:
         self._topic = topic
         self._known = known
-        self._reset = properties.get("auto.offset.reset", "earliest")
+        self._reset = offset_reset(properties)
         client = client_properties(properties, properties["bootstrap.servers"])
         self._admin = None if known is None else AdminClient({**client, "log_level": "0"})
         self._skipped = Metrics.counter("millstream", "skipped_offsets")
@@ -72,14 +73,9 @@ class TopicGuard:
             low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, number), _ASK_SECONDS)
         except KafkaException as error:
             raise TransientError(f"cannot continue to read {name}: {error.args[0].str()}") from error
-        if low <= at <= high or at < 0:
+        if at < 0 or not is_lost(name, at, low, high, self._reset):
             return at, False
-        if self._reset == "error":
-            raise ConfigurationError(
-                f"{name} holds offsets {low} to {high - 1}, and {at} is to be read next: set the property "
-                "auto.offset.reset to earliest or latest to go on"
-            )
-        start = high if self._reset in ("latest", "largest", "end") else low
+        start = high if self._reset == "latest" else low
         if at > high:
             _log.warning(
                 "%s ends at offset %d, and %d was to be read: reading from %d", name, high, at, start

@@ -1,14 +1,19 @@
-"""A message as confluent_kafka gives it, and a source of such messages."""
+"""A message as confluent_kafka gives it, a source of such messages, and a worker that reads them."""
 
+import threading
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
+from pipelines.worker.error_budget import ErrorBudget
+from pipelines.worker.loop import Worker
 from pipelines.worker.offsets import PartitionIndex, Positions
 from pipelines.worker.source import MessageBatch
+from pipelines.worker.telemetry.metrics import WorkerMetrics
 
-__all__ = ["FakeMessage", "FakeSource", "batch_of"]
+__all__ = ["FakeMessage", "batch_of", "read_all"]
 
 
 @dataclass
@@ -102,3 +107,23 @@ class FakeSource:
 
     def hold(self, partitions):
         self._held = bool(set(partitions))
+
+
+def read_all(
+    messages, size, decoder, outputs, commits, *, model=None, start=(0, ""), budget=1.0, records=1000
+):
+    """Run a worker that commits after so many records and at the end, until it has read all messages."""
+    stopping = threading.Event()
+    Worker(
+        source=FakeSource(messages, size, stopping, start),
+        decoder=decoder,
+        follower=SimpleNamespace(current=lambda: model),
+        outputs=outputs,
+        commits=commits,
+        budget=ErrorBudget(budget),
+        metrics=WorkerMetrics(),
+        stopping=stopping,
+        commit_seconds=1000.0,
+        backlog_commit_seconds=1000.0,
+        transaction_records=records,
+    ).run()

@@ -2,14 +2,12 @@
 
 import json
 import sys
-import threading
-from types import SimpleNamespace
 
 import msgspec
 import pyarrow as pa
 import pytest
 from confluent_kafka.schema_registry import SchemaRegistryClient
-from faults.messages import FakeMessage, FakeSource
+from faults.messages import FakeMessage, read_all
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plans import plan_of
@@ -18,11 +16,8 @@ from pipelines.enrich.model_follower import FollowedModel
 from pipelines.kafka.registry import Registry
 from pipelines.sinks.kafka import TopicSink, record_encoder
 from pipelines.worker.decode import PlainValues, RecordDecoder
-from pipelines.worker.error_budget import ErrorBudget
-from pipelines.worker.loop import Worker
 from pipelines.worker.schemas import Schemas
 from pipelines.worker.sinks import Outputs
-from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string()), ("x", pa.float64())])
 HUGE = 123456789012345678901234567890
@@ -79,26 +74,16 @@ def run(model):
             "topic:out", format=kind, schema_registry="mock://x", fields="id:int64,text,x:float64"
         )
         schema = SCHEMA if chosen.needs_columns else None
-        producer, commits, stopping = Producer(), Commits(), threading.Event()
+        producer, commits = Producer(), Commits()
         for offset, message in enumerate(messages):
             message.offset_, message.key_ = offset, b"%d" % offset
-        Worker(
-            source=FakeSource(messages, size, stopping),
-            decoder=RecordDecoder(chosen, schema, PlainValues(chosen, schema)),
-            follower=SimpleNamespace(current=lambda: followed),
-            outputs=Outputs(
-                topics=[TopicSink(producer, "out", max_bytes)],
-                encode=encoder_of(kind, chosen),
-                letters_topic=TopicSink(producer, "dead", max_bytes),
-            ),
-            commits=commits,
-            budget=ErrorBudget(1.0),
-            metrics=WorkerMetrics(),
-            stopping=stopping,
-            commit_seconds=1000.0,
-            backlog_commit_seconds=1000.0,
-            transaction_records=100_000,
-        ).run()
+        outputs = Outputs(
+            topics=[TopicSink(producer, "out", max_bytes)],
+            encode=encoder_of(kind, chosen),
+            letters_topic=TopicSink(producer, "dead", max_bytes),
+        )
+        decoder = RecordDecoder(chosen, schema, PlainValues(chosen, schema))
+        read_all(messages, size, decoder, outputs, commits, model=followed, records=100_000)
         assert commits.offset == len(messages)
         return producer.sent["out"], producer.sent["dead"]
 

@@ -1,19 +1,13 @@
 """A schema that cannot be had for a while: the worker reads its messages again, and sends nothing twice."""
 
-import threading
-from types import SimpleNamespace
-
 import numpy as np
 import pyarrow as pa
 import pytest
-from faults.messages import FakeMessage, FakeSource
+from faults.messages import FakeMessage, read_all
 
 from encoder.errors import RegistryUnavailable
 from pipelines.enrich.enrichment import EnrichedBatch
-from pipelines.worker.error_budget import ErrorBudget
-from pipelines.worker.loop import Worker
 from pipelines.worker.sinks import Encoded
-from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 
 class FakeFiles:
@@ -92,21 +86,9 @@ def run(monkeypatch):
     monkeypatch.setattr("pipelines.worker.loop._REGISTRY_SECONDS", 0.02)
 
     def work(away, start=(0, ""), files=(), refused=0):
-        stopping = threading.Event()
         outputs, commits = FakeOutputs([FakeFiles(begin) for begin in files], away), FakeCommits(refused)
-        Worker(
-            source=FakeSource([FakeMessage(b"v", offset_=i) for i in range(60)], 10, stopping, start),
-            decoder=decode,
-            follower=SimpleNamespace(current=lambda: None),
-            outputs=outputs,
-            commits=commits,
-            budget=ErrorBudget(0.5),
-            metrics=WorkerMetrics(),
-            stopping=stopping,
-            commit_seconds=1000.0,
-            backlog_commit_seconds=1000.0,
-            transaction_records=1000,
-        ).run()
+        messages = [FakeMessage(b"v", offset_=i) for i in range(60)]
+        read_all(messages, 10, decode, outputs, commits, start=start, budget=0.5)
         return outputs.sent, commits.offsets
 
     return work

@@ -193,12 +193,12 @@ def stream(
     detach: Detach = False,
     beam_arguments: BeamOptions = None,
 ) -> None:
-    """Embed records as they arrive; write a Parquet file per window, or a topic.
+    """Embed records as they arrive; write Parquet files of windows, or a topic.
 
-    Parquet holds every record exactly once, after any crash: a file is named by its window and is
-    replaced as a whole. Topics hold every record at least once, with its ID in the header or attribute
-    `millstream_id`. Rows that cannot be read, have no time or come too late go to `dead_letters/` or
-    --dead-letters.
+    Parquet holds every record exactly once, after any crash: a file is named by its window, and replaced
+    only by one that has all of its rows. What comes later for the window goes into a further file. Topics
+    hold every record at least once, with its ID in the header or attribute `millstream_id`. Rows that cannot
+    be read, have no time or come too late go to `dead_letters/` or --dead-letters.
     """
     from pipelines.beam.runner_options import check_detachable, stream_options, stream_readers
     from pipelines.beam.streaming.plan import claim_stream, plan_stream

@@ -18,6 +18,7 @@
     │   ├── RegistryUnavailable    the schema registry does not answer
     │   └── StoreUnavailable       the object store does not answer
     └── IntegrityError         stop: an invariant is broken
+        ├── BadSignature           a signature is not by a key, or not over this version
         ├── CorruptVersion         bytes do not match the manifest's size or sha256
         └── VersionRegression      a store offers a lower version than this machine has used
 
@@ -25,6 +26,7 @@ A message is one line: it names the input and the way out.
 """
 
 __all__ = [
+    "BadSignature",
     "ConfigurationError",
     "CorruptVersion",
     "InputError",
@@ -121,6 +123,10 @@ class StoreUnavailable(TransientError):
 
 class IntegrityError(MillstreamError):
     """An invariant is broken: stop and investigate."""
+
+
+class BadSignature(IntegrityError):
+    """A signature is not by the key that it is checked with, or signs something else."""
 
 
 class CorruptVersion(IntegrityError):

@@ -132,9 +132,12 @@ class CloudObjects:
         except FileNotFoundError:
             raise NotInStore(f"there is no bucket for {self.uri}: create it first") from None
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, at_most: int | None = None) -> bytes:
         with _translated(self.uri, key):
-            return obstore.get(self._small, self._prefix + key).bytes().to_bytes()
+            found = obstore.get(self._small, self._prefix + key)
+            if at_most is None or found.meta["size"] <= at_most:
+                return found.bytes().to_bytes()
+            return obstore.get_range(self._small, self._prefix + key, start=0, end=at_most).to_bytes()
 
     def read_end(self, key: str, n_bytes: int) -> bytes:
         with _translated(self.uri, key):  # Azure has no suffix ranges

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_ISREG
+from typing import BinaryIO
 
 from encoder.atomic_files import sync_folder, write_synced
 from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable, UnsafeStore
@@ -65,17 +66,17 @@ class FolderObjects:
             staged.replace(target)
             sync_folder(target.parent)
 
-    def read(self, key: str) -> bytes:
-        with self._translated(key):
-            return (self.root / key).read_bytes()
+    def read(self, key: str, at_most: int | None = None) -> bytes:
+        with self._translated(key), self._open(key) as file:
+            return file.read(-1 if at_most is None else at_most)
 
     def read_end(self, key: str, n_bytes: int) -> bytes:
-        with self._translated(key), (self.root / key).open("rb") as file:
+        with self._translated(key), self._open(key) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - n_bytes))
             return file.read()
 
     def stream(self, key: str) -> Iterator[bytes]:
-        with self._translated(key), (self.root / key).open("rb") as file:
+        with self._translated(key), self._open(key) as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
@@ -108,6 +109,12 @@ class FolderObjects:
     def delete(self, key: str) -> None:
         with self._translated(key):
             (self.root / key).unlink(missing_ok=True)
+
+    def _open(self, key: str) -> BinaryIO:
+        path = self.root / key
+        if path.exists() and not path.is_file():  # reading a pipe or a device would never end
+            raise NotInStore(f"{self.uri}/{key} is not a file")
+        return path.open("rb")
 
     def _folder_of(self, key: str) -> Path:
         folder = (self.root / key).parent

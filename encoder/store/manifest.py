@@ -1,9 +1,9 @@
-"""The manifest of a version: its fields, its JSON, and how a selector finds it. No I/O."""
+"""The manifest of a version: its fields and its JSON. No I/O."""
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import msgspec
 
 from encoder.errors import CorruptVersion, InvalidReference
-from encoder.reference import Selector
 
 __all__ = [
-    "FORMAT",
+    "FORMATS",
+    "HIGHEST_NUMBER",
+    "LARGEST_MANIFEST",
     "File",
     "Manifest",
     "check_name",
@@ -23,13 +24,22 @@ __all__ = [
     "encode",
     "key_of",
     "number_of",
-    "select",
 ]
 
-FORMAT = 1
-"""The manifest's format; it increases whenever an older reader would misread a manifest."""
+FORMATS = (1, 2)
+"""The formats of manifests that this version reads; a new one comes when an older reader would misread it.
+
+    1  every version without a signature and an expiry; every Millstream reads it
+    2  format 1 with `previous`, `expires_at` and `signatures`; an older Millstream asks for an upgrade
+
+A manifest is written in the lowest format that holds it, and a format that was ever written is read forever.
+"""
+
+LARGEST_MANIFEST = 4 << 20
+"""bytes; a larger object is no manifest and is not read."""
 
 HIGHEST_NUMBER = 99_999_999
+"""The highest number that a version can have."""
 
 _KEY = re.compile(r"(?:^|/)v/([0-9]{8})\.json\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
@@ -46,11 +56,11 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: Annotated[int, msgspec.Meta(ge=0)]
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One version of a model.
 
     Attributes:
-        format: `FORMAT`.
+        format: one of `FORMATS`.
         name: the model's name, the last part of its URI.
         version: the version's number, from 1.
         digest: `sha256:` and the hash of the files (`digest_of`); equal files have equal digests.
@@ -62,6 +72,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         write_id: an id that is unique to this publication.
         rolls_back_to: the version that a rollback published again, or None.
         created_by: the program that published it.
+        previous: the sha256 (hex) of the manifest of the version before, or None for the first one.
+        expires_at: when a reader must have seen a newer version, or None.
+        signatures: Sigstore bundles, one for each key that signed the version.
     """
 
     format: int
@@ -76,6 +89,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     write_id: Annotated[str, msgspec.Meta(min_length=1)]
     rolls_back_to: _Number | None
     created_by: str
+    previous: _Hex | None = None
+    expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    signatures: tuple[dict[str, Any], ...] = ()
 
     @property
     def size(self) -> int:
@@ -124,12 +140,13 @@ def decode(data: bytes, key: str) -> Manifest:
     """
     try:
         found = msgspec.json.decode(data, type=_Format).format
-        if found != FORMAT:
+        if found not in FORMATS:
             raise CorruptVersion(
-                f"{key} has format {found}, this Millstream reads {FORMAT}: upgrade Millstream"
+                f"{key} has format {found}, this Millstream reads {FORMATS[0]} to {FORMATS[-1]}: "
+                "upgrade Millstream"
             )
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptVersion(f"{key} is not a manifest: {error}") from error
     problem = _contradiction(manifest, number_of(key))
     if problem:
@@ -141,6 +158,8 @@ def _contradiction(manifest: Manifest, number: int | None) -> str | None:
     """What is wrong with a manifest whose types are right, or None."""
     if manifest.version != number:
         return f"it says version {manifest.version}"
+    if manifest.format == 1 and (manifest.previous or manifest.expires_at or manifest.signatures):
+        return "it has fields of format 2"
     paths = [file.path for file in manifest.files]
     bad = next((path for path in paths if not _is_plain(path)), None)
     if bad is not None:
@@ -172,23 +191,3 @@ def check_name(name: str) -> str:
             f"{name!r} is not a model name: use letters, digits, '.', '_' and '-', such as minilm-fraud"
         )
     return name
-
-
-def select(selector: Selector, numbers: Sequence[int], read: Callable[[int], Manifest]) -> int | None:
-    """The version number that a selector means.
-
-    Args:
-        selector: `latest`, a number, or `sha256:` and the digest's first digits.
-        numbers: the existing versions, in any order.
-        read: returns the manifest of a number; called for digests only, from the highest number down.
-
-    Returns:
-        The number, for a digest the highest one that has it, or None if no version matches.
-    """
-    if selector == "latest":
-        return max(numbers, default=None)
-    if isinstance(selector, int):
-        return selector if selector in numbers else None
-    return next(
-        (number for number in sorted(numbers, reverse=True) if read(number).digest.startswith(selector)), None
-    )

@@ -33,8 +33,8 @@ class Objects(Protocol):
     def overwrite(self, key: str, data: bytes | memoryview) -> None:
         """Write an object, whole or not at all, whether it exists or not."""
 
-    def read(self, key: str) -> bytes:
-        """The bytes of an object."""
+    def read(self, key: str, at_most: int | None = None) -> bytes:
+        """The bytes of an object, or the first `at_most` of them."""
 
     def read_end(self, key: str, n_bytes: int) -> bytes:
         """The last bytes of an object, at most `n_bytes`."""

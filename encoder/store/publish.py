@@ -4,18 +4,30 @@ import hashlib
 import os
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from encoder.errors import MillstreamError, NotInStore, PublishedMeanwhile, StoreUnavailable, UnsafeStore
+from encoder.errors import (
+    ConfigurationError,
+    MillstreamError,
+    NotInStore,
+    PublishedMeanwhile,
+    StoreUnavailable,
+    UnsafeStore,
+)
 from encoder.store.blobs import claim_blob
-from encoder.store.manifest import File, Manifest, encode, key_of
+from encoder.store.manifest import HIGHEST_NUMBER, File, Manifest, encode, key_of
 from encoder.store.objects import Objects
 
-__all__ = ["commit", "prove_create_only", "store_bytes", "upload"]
+if TYPE_CHECKING:
+    from encoder.store.signing.port import Signer
+
+__all__ = ["commit", "prove_create_only", "signed", "store_bytes", "upload"]
 
 _RACES = 1000
 """Attempts to get a number; each one that fails is a version that somebody else published."""
@@ -88,31 +100,58 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
 
 
-def commit(objects: Objects, draft: Manifest, highest: int, *, next_only: bool = False) -> Manifest:
+def commit(
+    objects: Objects,
+    draft: Manifest,
+    highest: int,
+    *,
+    next_only: bool = False,
+    taken: Collection[int] = (),
+    complete: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+) -> Manifest:
     """Create the draft's manifest under the first free number above `highest`.
 
     Args:
         objects: the model's root.
         draft: the manifest, with any number.
-        highest: the highest existing number.
-        next_only: fail if the number after `highest` is taken.
+        highest: the highest existing version.
+        next_only: fail if another version takes the number first.
+        taken: numbers that are not tried.
+        complete: adds what depends on the number, such as signatures; called for each number that is tried.
 
     Returns:
         The stored manifest.
 
     Raises:
         PublishedMeanwhile: with `next_only`, the number is taken.
+        ConfigurationError: no number is left.
         StoreUnavailable: the storage does not say whether it stored the manifest.
     """
-    for number in range(highest + 1, highest + 1 + (1 if next_only else _RACES)):
-        manifest = msgspec.structs.replace(draft, version=number)
+    free = (number for number in range(highest + 1, HIGHEST_NUMBER + 1) if number not in taken)
+    number = highest
+    for number in islice(free, 1 if next_only else _RACES):
+        manifest = complete(msgspec.structs.replace(draft, version=number))
         if _create(objects, manifest):
             return manifest
+    if number == highest:
+        raise ConfigurationError(
+            f"{objects.uri} has no number above {highest} left: remove {key_of(highest)}, which no publisher "
+            "wrote, or publish with the trusted keys"
+        )
     if next_only:
         raise PublishedMeanwhile(
-            f"version {highest + 1} of {objects.uri} was just published: nothing was done, try again"
+            f"version {number} of {objects.uri} was just published: nothing was done, try again"
         )
     raise StoreUnavailable(f"{_RACES} other versions of {objects.uri} were published just now: try again")
+
+
+def signed(manifest: Manifest, signers: Iterable["Signer"]) -> Manifest:
+    """The manifest with one signature by each of the keys."""
+    from encoder.store.signing.bundle import sign_manifest  # needs an optional dependency
+
+    return msgspec.structs.replace(
+        manifest, signatures=tuple(sign_manifest(manifest, signer) for signer in signers)
+    )
 
 
 def _create(objects: Objects, manifest: Manifest) -> bool:

@@ -7,29 +7,24 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as installed_version
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from encoder.atomic_files import new_folder
 from encoder.errors import ConfigurationError, CorruptVersion, NotInStore, PublishedMeanwhile
 from encoder.model import load_model, packed_tables
 from encoder.reference import Selector
 from encoder.store.blobs import check_blob, claim_blob, read_blob
-from encoder.store.manifest import (
-    FORMAT,
-    File,
-    Manifest,
-    check_name,
-    decode,
-    digest_of,
-    key_of,
-    number_of,
-    select,
-)
+from encoder.store.manifest import File, Manifest, check_name, digest_of
 from encoder.store.objects import Objects, open_objects
 from encoder.store.prune import Pruned, prune
-from encoder.store.publish import commit, prove_create_only, store_bytes, upload
+from encoder.store.publish import commit, prove_create_only, signed, store_bytes, upload
+from encoder.store.versions import Versions
+
+if TYPE_CHECKING:
+    from encoder.store.signing.port import Signer
 
 __all__ = ["DEFAULT_GRACE", "ModelStore", "list_models"]
 
@@ -49,9 +44,19 @@ def _check_json(**about: Any) -> None:
     """
     for name, value in about.items():
         try:
-            json.dumps(msgspec.to_builtins(value), allow_nan=False)
+            json.dumps(to_builtins(value), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"`{name}` of a version must be JSON: {error}") from error
+
+
+def _expiry(created_at: datetime, expires: timedelta) -> datetime:
+    try:
+        expires_at = created_at + expires
+    except OverflowError:
+        expires_at = created_at
+    if expires_at <= created_at:
+        raise ConfigurationError(f"`expires` must be positive and end before the year 10000: {expires}")
+    return expires_at
 
 
 def _new_id() -> str:
@@ -74,6 +79,7 @@ class ModelStore:
         self, objects: Objects, *, clock: Callable[[], datetime] = _now, new_id: Callable[[], str] = _new_id
     ) -> None:
         self._objects = objects
+        self._versions = Versions(objects)
         self._clock = clock
         self._new_id = new_id
 
@@ -93,33 +99,32 @@ class ModelStore:
 
     def versions(self, after: int = 0) -> list[int]:
         """The version numbers above `after`, ascending."""
-        infos = self._objects.scan("v", after=key_of(after))
-        return sorted(number for info in infos if (number := number_of(info.key)) is not None)
+        return self._versions.numbers(after)
+
+    def refused(self) -> dict[int, str]:
+        """The numbers that are taken by something that is no version, and why it is none."""
+        return self._versions.refused()
 
     def manifest(self, selector: Selector = "latest") -> Manifest:
         """The manifest of the version that a selector means.
 
+        `latest` and a digest skip what is not a manifest.
+
         Raises:
             NotInStore: there is no such version.
-            CorruptVersion: a manifest that had to be read is damaged.
+            CorruptVersion: the selector is a number whose manifest is damaged, or all manifests are.
         """
-        if isinstance(selector, int):
-            try:
-                return self._read(selector)
-            except NotInStore:
-                pass  # the error below lists the versions
+        manifest = self._versions.find(selector)
+        if manifest is not None:
+            return manifest
         numbers = self.versions()
-        number = select(selector, numbers, self._read)
-        if number is not None:
-            return self._read(number)
         if not numbers:
             raise NotInStore(f"there is no model at {self.uri}: check the name, or publish one")
+        if selector == "latest":
+            reasons = "; ".join(self.refused().values())
+            raise CorruptVersion(f"{self.uri} has no version that can be used: {reasons}")
         span = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"only {numbers[0]}"
         raise NotInStore(f"{self.uri} has no version {selector}: it has {span}")
-
-    def _read(self, number: int) -> Manifest:
-        key = key_of(number)
-        return decode(self._objects.read(key), f"{self.uri}/{key}")
 
     def publish(
         self,
@@ -129,6 +134,8 @@ class ModelStore:
         teacher: str | None = None,
         parameters: dict[str, Any] | None = None,
         quality: dict[str, Any] | None = None,
+        signer: "Signer | Sequence[Signer] | None" = None,
+        expires: timedelta | None = None,
     ) -> Manifest:
         """Publish a model folder as the next version; readers see all of it or nothing.
 
@@ -139,6 +146,8 @@ class ModelStore:
             teacher: the model that it was distilled from.
             parameters: the parameters of its distillation; any JSON.
             quality: its measured quality; any JSON.
+            signer: the key that signs the version, or several keys.
+            expires: the time after which readers report that no newer version has come.
 
         Raises:
             ModelFormatError: the folder is not a static model.
@@ -150,9 +159,14 @@ class ModelStore:
         prove_create_only(self._objects)
         files = upload(self._objects, Path(folder), packed_tables(model))
         draft = self._draft(
-            name=name, files=files, teacher=teacher, parameters=parameters or {}, quality=quality or {}
+            name=name,
+            files=files,
+            teacher=teacher,
+            parameters=parameters or {},
+            quality=quality or {},
+            expires=expires,
         )
-        return commit(self._objects, draft, max(self.versions(), default=0))
+        return self._commit(draft, signer)
 
     def extend(
         self,
@@ -162,6 +176,8 @@ class ModelStore:
         parameters: dict[str, Any] | None = None,
         quality: dict[str, Any] | None = None,
         next_only: bool = False,
+        signer: "Signer | Sequence[Signer] | None" = None,
+        expires: timedelta | None = None,
     ) -> Manifest:
         """Publish a version's files with additional files, as the next version.
 
@@ -171,6 +187,8 @@ class ModelStore:
             parameters: added to the base's parameters, together with `based_on`, the base's number.
             quality: added to the base's quality.
             next_only: fail unless the base is the latest version, so that no other version is undone.
+            signer: as for `publish`.
+            expires: as for `publish`.
 
         Raises:
             PublishedMeanwhile: with `next_only`, the base is not the latest version; nothing is published.
@@ -189,17 +207,23 @@ class ModelStore:
             teacher=base.teacher,
             parameters={**base.parameters, "based_on": base.version, **(parameters or {})},
             quality={**base.quality, **(quality or {})},
+            expires=expires,
         )
-        highest = max(self.versions(), default=0)
-        if next_only and highest != base.version:
-            raise PublishedMeanwhile(
-                f"version {highest} of {self.uri} was published after {base.version}: nothing was published, "
-                "try again"
-            )
-        return commit(self._objects, draft, highest, next_only=next_only)
+        return self._commit(draft, signer, only_after=base.version if next_only else None)
 
-    def rollback(self, version: int) -> Manifest:
+    def rollback(
+        self,
+        version: int,
+        *,
+        signer: "Signer | Sequence[Signer] | None" = None,
+        expires: timedelta | None = None,
+    ) -> Manifest:
         """Publish an old version's files again, as the next version.
+
+        Args:
+            version: the old version.
+            signer: as for `publish`.
+            expires: as for `publish`; the old version's expiry does not count.
 
         Raises:
             NotInStore: there is no such version.
@@ -210,16 +234,25 @@ class ModelStore:
         for file in old.files:
             claim_blob(self._objects, file, self._bytes)
         kept = {name: getattr(old, name) for name in ("name", "files", "teacher", "parameters", "quality")}
-        draft = self._draft(**kept, rolls_back_to=version)
-        return commit(self._objects, draft, max(self.versions(), default=0))
+        draft = self._draft(**kept, rolls_back_to=version, expires=expires)
+        return self._commit(draft, signer)
 
-    def _draft(self, *, files: Sequence[File], rolls_back_to: int | None = None, **fields: Any) -> Manifest:
+    def _draft(
+        self,
+        *,
+        files: Sequence[File],
+        expires: timedelta | None,
+        rolls_back_to: int | None = None,
+        **fields: Any,
+    ) -> Manifest:
+        created_at = self._clock().astimezone(UTC)
         draft = Manifest(
-            format=FORMAT,
+            format=1 if expires is None else 2,
             version=1,
             digest=digest_of(files),
             files=tuple(files),
-            created_at=self._clock().astimezone(UTC),
+            created_at=created_at,
+            expires_at=None if expires is None else _expiry(created_at, expires),
             write_id=self._new_id(),
             rolls_back_to=rolls_back_to,
             created_by=f"millstream {installed_version('millstream')}",
@@ -227,6 +260,26 @@ class ModelStore:
         )
         _check_json(teacher=draft.teacher, parameters=draft.parameters, quality=draft.quality)
         return draft
+
+    def _commit(
+        self, draft: Manifest, signer: "Signer | Sequence[Signer] | None", only_after: int | None = None
+    ) -> Manifest:
+        """Publish a draft under the next number, which its signature binds."""
+        signers = signer if isinstance(signer, Sequence) else [signer] if signer else []
+
+        def complete(manifest: Manifest) -> Manifest:
+            if not signers and manifest.expires_at is None:
+                return manifest  # format 1, which older readers know
+            before = next(self._versions.newest_first(below=manifest.version), None)
+            return signed(replace(manifest, format=2, previous=before and before[1]), signers)
+
+        highest = max(self.versions(), default=0)
+        if only_after is not None and highest != only_after:
+            raise PublishedMeanwhile(
+                f"version {highest} of {self.uri} was published after {only_after}: nothing was published, "
+                "try again"
+            )
+        return commit(self._objects, draft, highest, next_only=only_after is not None, complete=complete)
 
     def fetch(self, manifest: Manifest, folder: str | PathLike[str]) -> Path:
         """Download a version into a new folder and verify it; the folder appears whole or not at all.

@@ -17,7 +17,6 @@ from encoder.store.manifest import (
     encode,
     key_of,
     number_of,
-    select,
 )
 
 FILE = File("model.safetensors", "ab" * 32, 10)
@@ -48,6 +47,27 @@ def as_json(**changes):
 
 def test_a_manifest_reads_back_as_it_was_written():
     assert decode(encode(manifest()), KEY) == manifest()
+
+
+def test_format_1_is_written_without_the_fields_of_format_2():
+    older = {"format", "name", "version", "digest", "files", "teacher", "parameters", "quality", "created_at"}
+    older |= {"write_id", "rolls_back_to", "created_by"}
+    assert json.loads(encode(manifest())).keys() == older
+
+
+def test_a_signed_manifest_reads_back_as_it_was_written():
+    signed = manifest(
+        format=2,
+        previous="cd" * 32,
+        expires_at=datetime(2027, 1, 2, tzinfo=UTC),
+        signatures=({"mediaType": "x", "list": [1, 1.5, None]},),
+    )
+    assert decode(encode(signed), KEY) == signed
+
+
+def test_a_manifest_that_is_nested_too_deep_is_refused():
+    with pytest.raises(CorruptVersion, match="is not a manifest"):
+        decode(b'{"format": ' + b"[" * 100_000, KEY)
 
 
 def test_the_time_is_rfc_3339_in_utc():
@@ -103,7 +123,15 @@ SHA = "ab" * 32
         {"version": 8},
         {"version": 0},
         {"version": "7"},
-        {"format": 2},
+        {"format": 3},
+        {"format": 0},
+        {"previous": "ab" * 32},
+        {"expires_at": "2026-01-02T03:04:05Z"},
+        {"signatures": [{}]},
+        {"format": 2, "previous": "ab"},
+        {"format": 2, "expires_at": "2026-01-02T03:04:05"},
+        {"format": 2, "signatures": ["x"]},
+        {"format": 2, "surprise": 1},
         {"format": "1"},
         {"digest": "sha256:" + "00" * 32},
         {"digest": SHA},
@@ -145,27 +173,7 @@ def test_a_torn_manifest_is_refused(cut):
 
 def test_a_newer_format_asks_for_an_upgrade():
     with pytest.raises(CorruptVersion, match="upgrade Millstream"):
-        decode(as_json(format=2, surprise=True), KEY)
-
-
-@given(contents=st.lists(st.sampled_from("abc"), min_size=1, max_size=8), start=st.integers(1, 50))
-def test_selectors_find_the_highest_version_that_fits(contents, start):
-    numbered = {
-        start + i: manifest(version=start + i, files=(File("f", c * 64, 1),)) for i, c in enumerate(contents)
-    }
-    numbers = list(numbered)
-    assert select("latest", numbers, numbered.__getitem__) == max(numbers)
-    assert select(start, numbers, numbered.__getitem__) == start
-    assert select(max(numbers) + 1, numbers, numbered.__getitem__) is None
-    for content in "abc":
-        digest = digest_of([File("f", content * 64, 1)])
-        fitting = [n for n, c in zip(numbers, contents, strict=True) if c == content]
-        for selector in (digest, digest[:19]):
-            assert select(selector, numbers[::-1], numbered.__getitem__) == max(fitting, default=None)
-
-
-def test_no_versions_means_none_is_selected():
-    assert select("latest", [], lambda _: manifest()) is None
+        decode(as_json(format=3, surprise=True), KEY)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", ".hidden", "é", "a@1", "x" * 101, "a\n"])

@@ -14,7 +14,16 @@ try:
 except ModuleNotFoundError as missing:
     raise MissingExtra("cryptography, which signs and verifies versions,", "signing") from missing
 
-__all__ = ["LocalSigner", "is_signed", "key_id", "new_key", "normal_key", "open_signer", "read_public_key"]
+__all__ = [
+    "LocalSigner",
+    "is_signed",
+    "key_id",
+    "key_password",
+    "new_key",
+    "normal_key",
+    "open_signer",
+    "read_public_key",
+]
 
 PASSWORD_VARIABLE = "MILLSTREAM_KEY_PASSWORD"  # noqa: S105 - the variable's name
 """The environment variable that holds a private key's password, or `@FILE`, the file that holds it."""
@@ -37,7 +46,7 @@ def new_key(name: str | os.PathLike[str]) -> tuple[Path, Path]:
         ConfigurationError: a file cannot be written, or the password cannot be read.
     """
     private, public = (Path(f"{os.fspath(name)}.{kind}") for kind in ("key", "pub"))
-    password = _password()
+    password = key_password()
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(
         serialization.Encoding.PEM,
@@ -93,7 +102,7 @@ class LocalSigner:
         """
         if "PUBLIC KEY-----" in pem:
             raise ConfigurationError(f"{origin} is a public key: sign with the private one, NAME.key")
-        password = _password()
+        password = key_password()
         try:
             key = serialization.load_pem_private_key(pem.encode(), password if "ENCRYPTED" in pem else None)
         except TypeError as error:
@@ -126,10 +135,12 @@ def open_signer(key: str) -> Signer:
     """The signer that `--sign` or `MILLSTREAM_SIGNING_KEY` names.
 
     Args:
-        key: the path of a private key, its PEM text, or `@FILE`, a file that holds one of these.
+        key: the path of a private key, its PEM text, a `pkcs11:` URI, or `@FILE`, a file that holds one of
+            these.
 
     Raises:
         ConfigurationError: there is no such key, or it cannot be used.
+        MissingExtra: it is in a PKCS#11 module, and the package for that is not installed.
     """
     origin, text = key, key.strip()
     if text.startswith("@"):
@@ -139,6 +150,10 @@ def open_signer(key: str) -> Signer:
             return LocalSigner.read(origin)
     if text.startswith(_PEM):
         return LocalSigner.parse(text, "of the environment")
+    if text.startswith("pkcs11:"):
+        from encoder.store.signing.pkcs11 import Pkcs11Signer
+
+        return Pkcs11Signer(text)
     return LocalSigner.read(text)
 
 
@@ -192,17 +207,7 @@ def is_signed(data: bytes, signature: bytes, public_key: bytes) -> bool:
     return True
 
 
-def _pem(key: ec.EllipticCurvePublicKey) -> bytes:
-    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _wrong_kind(origin: str, key: object) -> str:
-    curve = getattr(getattr(key, "curve", None), "name", None)
-    kind = f"on the curve {curve}" if curve else f"of another kind ({type(key).__name__})"
-    return f"{origin} holds a key {kind}: use ECDSA on P-256, as `millstream keys new` makes"
-
-
-def _password() -> bytes | None:
+def key_password() -> bytes | None:
     """The password of the environment, or None."""
     value = os.environ.get(PASSWORD_VARIABLE, "")
     if value.startswith("@"):
@@ -212,6 +217,16 @@ def _password() -> bytes | None:
                 f"the file that {PASSWORD_VARIABLE} names is empty: write the password into it"
             )
     return value.encode() or None
+
+
+def _pem(key: ec.EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _wrong_kind(origin: str, key: object) -> str:
+    curve = getattr(getattr(key, "curve", None), "name", None)
+    kind = f"on the curve {curve}" if curve else f"of another kind ({type(key).__name__})"
+    return f"{origin} holds a key {kind}: use ECDSA on P-256, as `millstream keys new` makes"
 
 
 def _read(path: Path) -> str:

@@ -14,12 +14,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
-from pipelines.cli import backfill, demo, distill, evaluate, stream, warm
+from pipelines.cli import backfill, demo, warm
 from pipelines.cli.command import Command, Group, with_old_flags
+from pipelines.cli.distill import command as distill
 from pipelines.cli.encode import command as encode
+from pipelines.cli.evaluation import command as evaluation
 from pipelines.cli.heads import command as head
 from pipelines.cli.models import command as models
 from pipelines.cli.options import operations_option
+from pipelines.cli.stream import command as stream
 from pipelines.cli.worker import command as worker
 
 __all__ = ["app", "main"]
@@ -37,7 +40,7 @@ app = typer.Typer(
 _old_format = with_old_flags({"--format": "--input-format"})
 
 app.command("distill", cls=_old_format)(distill.distill)
-app.command("evaluate", cls=_old_format)(evaluate.evaluate)
+app.command("evaluate", cls=_old_format)(evaluation.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(head.app, name="head")
 app.command("encode", cls=Command)(encode.encode)

@@ -8,28 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from encoder.errors import UnreadableFile
-from pipelines.cli.beam_jobs import show_own_warnings, split_names, suppress_output
+from pipelines.cli.beam_jobs import show_own_warnings, suppress_output
 from pipelines.cli.console import ErrorConsole, print_table
+from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import (
     AsJson,
     BeamOptions,
-    Delimiter,
     Detach,
-    Dtype,
-    Encoding,
-    Escape,
-    Heads,
-    InputFormat,
-    Inputs,
-    Keep,
-    Layout,
+    EnrichmentOptions,
+    InputOptions,
     Model,
-    Quote,
-    Text,
     operations_option,
     output_option,
 )
-from pipelines.formats.dialect import Dialect
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -41,20 +32,12 @@ __all__ = ["backfill"]
 _SHOWN = 20  # damaged files, or names of fields, in the summary
 
 
+@expand_options
 def backfill(
     model: Model,
-    inputs: Inputs,
+    files: InputOptions,
     output: Annotated[str, output_option(metavar="FOLDER", help="Folder or URI for the Parquet files.")],
-    text: Text = "text",
-    keep: Keep = None,
-    vectors: Layout = "list",
-    dtype: Dtype = "float32",
-    heads: Heads = None,
-    input_format: InputFormat = None,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    escape: Escape = None,
-    encoding: Encoding = None,
+    enrichment: EnrichmentOptions,
     workers: Annotated[
         int | None,
         operations_option(
@@ -81,8 +64,6 @@ def backfill(
     from pipelines.beam.backfill.job import claim_output
     from pipelines.beam.backfill.plan import plan_backfill
     from pipelines.beam.runner_options import beam_options, check_detachable
-    from pipelines.enrich.columns import parse_heads
-    from pipelines.enrich.enrichment import Enrichment
 
     console = ErrorConsole()
     options = beam_options(beam_arguments or [], workers)
@@ -91,13 +72,11 @@ def backfill(
     with console.status("reading the model and the schema of the input"):
         job = plan_backfill(
             model=model,
-            pattern=inputs,
+            pattern=files.inputs,
             output=output,
-            enrichment=Enrichment.parse(
-                text, keep=split_names(keep), vectors=vectors, dtype=dtype, heads=parse_heads(heads)
-            ),
-            input_format=input_format,
-            dialect=Dialect.parse(delimiter, quote, escape, encoding),
+            enrichment=enrichment.parse(),
+            input_format=files.input_format,
+            dialect=files.dialect.parse(),
             say=console.print,
             chunk_rows=rows_per_file,
             strict=strict,
@@ -118,9 +97,9 @@ def backfill(
         typer.echo(json.dumps(outcome))
     else:
         _print_summary(job, counts, earlier, seconds)
-    if files := sorted({file for file, _ in counts.damaged}):
+    if damaged := sorted({file for file, _ in counts.damaged}):
         raise UnreadableFile(
-            f"{len(files):,} of {len(job.inputs):,} files cannot be read to the end, as {files[0]}: "
+            f"{len(damaged):,} of {len(job.inputs):,} files cannot be read to the end, as {damaged[0]}: "
             "all else is written, and dead_letters/ says where each ends. Repair them, and embed them "
             "into another `output`"
         )

@@ -7,12 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
-__all__ = ["show_own_warnings", "split_names", "suppress_output"]
-
-
-def split_names(text: str | None) -> tuple[str, ...] | None:
-    """Split names that are separated by commas; None stays None."""
-    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+__all__ = ["show_own_warnings", "suppress_output"]
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The settings of a worker: each one's flag, environment variable, key in the file, help and default.
 
-`pipelines.cli.settings.options_of` turns this class into the options of `millstream worker`.
+`pipelines.cli.option_groups.expand_options` turns this class into the options of `millstream worker`.
 """
 
 from dataclasses import dataclass, field

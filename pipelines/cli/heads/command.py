@@ -15,19 +15,8 @@ from pipelines.cli.heads.labelled_records import (
     Sample,
     Separator,
 )
-from pipelines.cli.options import (
-    AsJson,
-    Delimiter,
-    Encoding,
-    Escape,
-    InputFormat,
-    Inputs,
-    Quote,
-    RefArgument,
-    input_option,
-    model_option,
-)
-from pipelines.formats.dialect import Dialect
+from pipelines.cli.option_groups import expand_options
+from pipelines.cli.options import AsJson, InputOptions, RefArgument, input_option, model_option
 
 if TYPE_CHECKING:
     from distill.evaluation.bootstrap import Estimate
@@ -68,10 +57,11 @@ def list_(
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
+@expand_options
 def evaluate(
     ref: RefArgument,
     name: Annotated[str, model_option(metavar="NAME", help="Name of the head.")],
-    inputs: Inputs,
+    files: InputOptions,
     label: Annotated[
         str | None,
         input_option(
@@ -89,11 +79,6 @@ def evaluate(
         input_option(metavar="LABELS", help="Labels that novelty should detect, separated by commas."),
     ] = None,
     separator: Separator = None,
-    input_format: InputFormat = None,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    escape: Escape = None,
-    encoding: Encoding = None,
     sample: Sample = MAX_RECORDS,
     as_json: AsJson = False,
 ) -> None:
@@ -106,14 +91,7 @@ def evaluate(
     if label is None and (novel_labels or head.kind != "novelty"):
         raise ConfigurationError("which field holds the label? Give --label FIELD")
     template = text or head.metadata.get("text", "text")
-    records = LabelledRecords.find(
-        inputs,
-        template,
-        label,
-        separator=separator,
-        input_format=input_format,
-        dialect=Dialect.parse(delimiter, quote, escape, encoding),
-    )
+    records = LabelledRecords.find(files, template, label, separator)
     from distill.heads import embed
     from distill.heads.evaluation import evaluate_head
 

@@ -1,7 +1,7 @@
 """`millstream head fit`: heads from labelled records, into a new version of the model or a new folder."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,20 +18,8 @@ from pipelines.cli.heads.labelled_records import (
     Separator,
 )
 from pipelines.cli.heads.publish import HeadTarget
-from pipelines.cli.options import (
-    AsJson,
-    Delimiter,
-    Encoding,
-    Escape,
-    InputFormat,
-    Inputs,
-    Model,
-    Quote,
-    fit_option,
-    input_option,
-    output_option,
-)
-from pipelines.formats.dialect import Dialect
+from pipelines.cli.option_groups import expand_options
+from pipelines.cli.options import AsJson, InputOptions, Model, fit_option, input_option, output_option
 from pipelines.sources.files.filesystem import last_part
 
 __all__ = ["app"]
@@ -49,28 +37,43 @@ Text = Annotated[
         metavar="TEMPLATE", help="Text of a record: a column, or a template such as '{merchant} in {city}'."
     ),
 ]
-Name = Annotated[
-    str, fit_option(metavar="NAME", help="Name of the head. The names of its columns start with it.")
-]
-Publish = Annotated[
-    bool, output_option("--publish", help="Publish the model with the head as its next version.")
-]
-Output = Annotated[
-    Path | None,
-    output_option(metavar="FOLDER", help="New folder for the model with the head, instead of publishing it."),
-]
-Replace = Annotated[bool, output_option("--replace", help="Replace a head of the same name.")]
 Seed = Annotated[int, fit_option(metavar="N", help="Random seed for the held-out records.")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class DestinationOptions:
+    """The model that a head is fitted to, and where the model goes with the head."""
+
+    model: Model
+    name: Annotated[
+        str, fit_option(metavar="NAME", help="Name of the head. The names of its columns start with it.")
+    ]
+    publish: Annotated[
+        bool, output_option("--publish", help="Publish the model with the head as its next version.")
+    ] = False
+    output: Annotated[
+        Path | None,
+        output_option(
+            metavar="FOLDER", help="New folder for the model with the head, instead of publishing it."
+        ),
+    ] = None
+    replace: Annotated[bool, output_option("--replace", help="Replace a head of the same name.")] = False
+
+    def find(self) -> HeadTarget:
+        """Check the destination before the work begins, as `HeadTarget.find` does."""
+        return HeadTarget.find(
+            self.model, self.name, publish=self.publish, output=self.output, replace=self.replace
+        )
+
+
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
+@expand_options
 def classifier(
-    model: Model,
-    inputs: Inputs,
+    destination: DestinationOptions,
+    files: InputOptions,
     label: Annotated[
         str, input_option(metavar="FIELD", help="Field that holds the label. A list holds several labels.")
     ],
-    name: Name,
     text: Text = "text",
     separator: Separator = None,
     class_weight: Annotated[
@@ -84,28 +87,13 @@ def classifier(
             help="How scores become probabilities: auto, none, temperature, platt or isotonic.",
         ),
     ] = "auto",
-    publish: Publish = False,
-    output: Output = None,
-    replace: Replace = False,
-    input_format: InputFormat = None,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    escape: Escape = None,
-    encoding: Encoding = None,
     sample: Sample = MAX_RECORDS,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Fit a classifier: one label per record, or several, with their probabilities."""
-    target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
-    records = LabelledRecords.find(
-        inputs,
-        text,
-        label,
-        separator=separator,
-        input_format=input_format,
-        dialect=Dialect.parse(delimiter, quote, escape, encoding),
-    )
+    target = destination.find()
+    records = LabelledRecords.find(files, text, label, separator)
     if calibration == "temperature" and records.multi_label:
         raise ConfigurationError(
             "--calibration temperature is for one label per record: give platt or isotonic"
@@ -115,7 +103,7 @@ def classifier(
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, sample)
         head, report = fit_classifier(
-            name,
+            target.name,
             examples,
             multi_label=records.multi_label,
             class_weight=class_weight,
@@ -139,13 +127,13 @@ def classifier(
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
+@expand_options
 def prototypes(
-    model: Model,
-    inputs: Inputs,
+    destination: DestinationOptions,
+    files: InputOptions,
     label: Annotated[
         str, input_option(metavar="FIELD", help="Field that holds the name, such as an incident.")
     ],
-    name: Name,
     text: Text = "text",
     threshold: Annotated[
         float | None,
@@ -157,25 +145,11 @@ def prototypes(
             show_default="measured by leaving examples out",
         ),
     ] = None,
-    publish: Publish = False,
-    output: Output = None,
-    replace: Replace = False,
-    input_format: InputFormat = None,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    escape: Escape = None,
-    encoding: Encoding = None,
     as_json: AsJson = False,
 ) -> None:
     """Fit prototypes: the nearest of a few named examples, about five per name."""
-    target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
-    records = LabelledRecords.find(
-        inputs,
-        text,
-        label,
-        input_format=input_format,
-        dialect=Dialect.parse(delimiter, quote, escape, encoding),
-    )
+    target = destination.find()
+    records = LabelledRecords.find(files, text, label)
     if records.multi_label:
         raise ConfigurationError(
             f"`label` is {label}, a list, but an example has one name: give another field"
@@ -184,7 +158,7 @@ def prototypes(
 
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, MAX_RECORDS)
-    head = fit_prototypes(name, examples, threshold=threshold, metadata=_metadata(records))
+    head = fit_prototypes(target.name, examples, threshold=threshold, metadata=_metadata(records))
     outcome = {**target.deliver(head, {}), "names": list(head.names), "threshold": head.threshold}
     summary = (
         f"  {len(head.names)} names, {len(examples)} examples; a match from a cosine of {head.threshold:.3f}"
@@ -193,10 +167,10 @@ def prototypes(
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
+@expand_options
 def novelty(
-    model: Model,
-    inputs: Inputs,
-    name: Name,
+    destination: DestinationOptions,
+    files: InputOptions,
     text: Text = "text",
     alert_rate: Annotated[
         str,
@@ -211,33 +185,21 @@ def novelty(
             min=1, metavar="N", help="Principal directions to tell apart: more detect more and cost more."
         ),
     ] = 64,
-    publish: Publish = False,
-    output: Output = None,
-    replace: Replace = False,
-    input_format: InputFormat = None,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    escape: Escape = None,
-    encoding: Encoding = None,
     sample: Sample = MAX_RECORDS,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Fit novelty detection: how far a record is from normal ones, without labels."""
     rate = _share(alert_rate)
-    target = HeadTarget.find(model, name, publish=publish, output=output, replace=replace)
-    records = LabelledRecords.find(
-        inputs,
-        text,
-        None,
-        input_format=input_format,
-        dialect=Dialect.parse(delimiter, quote, escape, encoding),
-    )
+    target = destination.find()
+    records = LabelledRecords.find(files, text, None)
     from distill.heads import fit_novelty
 
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, sample)
-    head = fit_novelty(name, examples, alert_rate=rate, axes=axes, seed=seed, metadata=_metadata(records))
+    head = fit_novelty(
+        target.name, examples, alert_rate=rate, axes=axes, seed=seed, metadata=_metadata(records)
+    )
     outcome = {**target.deliver(head, {}), "records": len(examples), "threshold": head.threshold}
     summary = f"  {len(examples):,} normal records; novel above a distance of {head.threshold:.3f}"
     _print(outcome, summary, as_json=as_json)

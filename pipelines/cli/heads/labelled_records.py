@@ -8,9 +8,7 @@ import pyarrow as pa
 
 from encoder.errors import InputError
 from pipelines.cli.console import ErrorConsole, Stages
-from pipelines.cli.options import input_option
-from pipelines.formats import FileFormat
-from pipelines.formats.dialect import GUESSED, Dialect
+from pipelines.cli.options import InputOptions, input_option
 from pipelines.records.template import TextTemplate
 from pipelines.sources.files.dialects import find_with_dialects
 from pipelines.sources.files.discovery import InputFile
@@ -59,13 +57,10 @@ class LabelledRecords:
     @classmethod
     def find(
         cls,
-        pattern: str,
+        files: InputOptions,
         text: str,
         label: str | None,
-        *,
         separator: str | None = None,
-        input_format: FileFormat | None = None,
-        dialect: Dialect = GUESSED,
     ) -> Self:
         """Find the files, and check the fields.
 
@@ -74,9 +69,11 @@ class LabelledRecords:
             InputError: there are no files, or the label's type is not supported.
         """
         template, field = TextTemplate.parse(text), LabelField(label, separator)
-        files = find_with_dialects(pattern, input_format, dialect, ErrorConsole().print)
-        schema = labelled_schema(files, template, field)
-        return cls(pattern, template, field, is_multi_label(schema, field), files, schema)
+        found = find_with_dialects(
+            files.inputs, files.input_format, files.dialect.parse(), ErrorConsole().print
+        )
+        schema = labelled_schema(found, template, field)
+        return cls(files.inputs, template, field, is_multi_label(schema, field), found, schema)
 
     def read(self, stages: Stages, max_records: int) -> tuple[list[str], list[tuple[str, ...]]]:
         """Read the texts and labels of the records that have both.

@@ -10,7 +10,7 @@ from encoder.errors import ConfigurationError, InvalidReference, PublishedMeanwh
 from encoder.heads.files import check_head_name, head_path, pack_head
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
-from pipelines.cli.quality_gate import REPORT_FILE
+from pipelines.cli.evaluation.quality_gate import REPORT_FILE
 
 if TYPE_CHECKING:
     from encoder.heads.scoring import Head

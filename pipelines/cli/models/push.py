@@ -10,8 +10,8 @@ import typer
 from encoder.errors import ConfigurationError, ModelFormatError, StoreUnavailable
 from encoder.reference import parse
 from pipelines.cli.console import print_table, size_text
+from pipelines.cli.evaluation.quality_gate import REPORT_FILE
 from pipelines.cli.options import RefArgument, operations_option, output_option
-from pipelines.cli.quality_gate import REPORT_FILE
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi

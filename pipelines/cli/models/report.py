@@ -11,28 +11,10 @@ import typer
 from encoder.errors import ConfigurationError, OutputConflict
 from encoder.reference import parse
 from pipelines.cli.console import ErrorConsole
-from pipelines.cli.evaluation_sets import SetFiles
-from pipelines.cli.options import (
-    Against,
-    ClassificationSets,
-    Delimiter,
-    Encoding,
-    Escape,
-    EvaluationFormat,
-    EvaluationSample,
-    EvaluationSeed,
-    EvaluationText,
-    Input,
-    Label,
-    PerLabel,
-    Quote,
-    RefArgument,
-    ReportRecords,
-    RetrievalSets,
-    Sts,
-    output_option,
-)
-from pipelines.cli.quality_gate import REPORT_FILE, measure_models
+from pipelines.cli.evaluation.options import Against, ReportRecords, SetOptions
+from pipelines.cli.evaluation.quality_gate import REPORT_FILE, measure_models
+from pipelines.cli.option_groups import expand_options
+from pipelines.cli.options import RefArgument, output_option
 
 if TYPE_CHECKING:
     from encoder.model import StaticModel
@@ -49,26 +31,15 @@ class _Version:
     parameters: Mapping[str, Any]
 
 
+@expand_options
 def report(
+    *,
     ref: RefArgument,
     output: Annotated[
         Path, output_option("--output", metavar="FILE", help="New file to write the report to.")
     ] = Path(REPORT_FILE),
     against: Against = None,
-    records: Input = None,
-    text: EvaluationText = "text",
-    label: Label = None,
-    input_format: EvaluationFormat = None,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    escape: Escape = None,
-    encoding: Encoding = None,
-    sample: EvaluationSample = 2000,
-    seed: EvaluationSeed = 0,
-    sts: Sts = None,
-    classification: ClassificationSets = None,
-    per_label: PerLabel = 8,
-    retrieval: RetrievalSets = None,
+    sets: SetOptions,
     report_records: ReportRecords = 0,
 ) -> None:
     """Write the report of a version, as one HTML page.
@@ -77,16 +48,15 @@ def report(
     or a report without figures if there is none.
     """
     _check_output(output)
-    files = SetFiles.from_options(locals())
-    if not files and (against or report_records):
+    if not sets and (against or report_records):
         raise ConfigurationError(
             "a new report needs evaluation sets: give --input, --sts, --classification or --retrieval"
         )
     version = _open(ref)
-    if not files and (version.folder / REPORT_FILE).is_file():
+    if not sets and (version.folder / REPORT_FILE).is_file():
         page = (version.folder / REPORT_FILE).read_text(encoding="utf-8")
     else:
-        page = _render(ref, version, files, against or [], report_records)
+        page = _render(ref, version, sets, against or [], report_records)
     _write(output, page)
     typer.echo(str(output))
 
@@ -126,23 +96,25 @@ def _open(ref: str) -> _Version:
     return _Version(folder, metadata, manifest.parameters)
 
 
-def _render(ref: str, version: _Version, files: SetFiles, against: list[str], shown: int) -> str:
+def _render(ref: str, version: _Version, sets: SetOptions, against: list[str], shown: int) -> str:
     from distill.report import render_report, render_word_report
     from distill.report.head_sections import page_with_heads
     from encoder.model import load_model
 
     model = load_model(version.folder)
     lineage = _lineage(version, model)
-    if not files:
+    if not sets:
         name = version.metadata.get("version", Path(ref).absolute().name)
         return page_with_heads(render_word_report(model, name, **lineage), model.heads)
     from distill.evaluation import check_sets, open_model
 
-    sets = files.read(ErrorConsole().print)
-    check_sets(sets, reference=bool(against))
-    models = [open_model(each, texts=sets.texts) for each in (ref, *against)]
-    evaluations = measure_models(models, sets)
-    page = render_report(model, evaluations, texts=sets.texts(), records=sets.records, shown=shown, **lineage)
+    found = sets.read(ErrorConsole().print)
+    check_sets(found, reference=bool(against))
+    models = [open_model(each, texts=found.texts) for each in (ref, *against)]
+    evaluations = measure_models(models, found)
+    page = render_report(
+        model, evaluations, texts=found.texts(), records=found.records, shown=shown, **lineage
+    )
     return page_with_heads(page, model.heads)
 
 

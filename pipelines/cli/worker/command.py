@@ -7,15 +7,15 @@ import typer
 
 from pipelines.cli.config_file import from_file
 from pipelines.cli.console import print_table
+from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import operations_option
-from pipelines.cli.settings import options_of
 from pipelines.cli.worker.demo import for_demo, refuse_brokers, run_demo
 from pipelines.worker.settings import WorkerSettings
 
 __all__ = ["worker"]
 
 
-@options_of(WorkerSettings)
+@expand_options
 def worker(
     settings: WorkerSettings,
     context: typer.Context,

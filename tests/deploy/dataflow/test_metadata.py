@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from pipelines.cli.app import app
 from pipelines.cli.backfill import backfill
-from pipelines.cli.stream import stream
+from pipelines.cli.stream.command import stream
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy/dataflow"

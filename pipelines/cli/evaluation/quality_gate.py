@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoder.errors import NotInStore, QualityTooLow
 from pipelines.cli.console import ErrorConsole
-from pipelines.cli.evaluation_sets import SetFiles
+from pipelines.cli.evaluation.options import SetOptions
 
 if TYPE_CHECKING:
     from distill.evaluation import EmbeddingModel, Evaluation, Requirement, Sets
@@ -54,7 +54,7 @@ class Plan:
     from_corpus: bool
 
     @classmethod
-    def make(cls, files: SetFiles, require: Sequence[str], *, corpus: bool) -> "Plan":
+    def make(cls, files: SetOptions, require: Sequence[str], *, corpus: bool) -> "Plan":
         """Read the requirements and the sets.
 
         Raises:

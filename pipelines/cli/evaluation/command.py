@@ -8,30 +8,10 @@ import typer
 
 from encoder.errors import ConfigurationError, QualityTooLow
 from pipelines.cli.console import ErrorConsole, print_table, size_text
-from pipelines.cli.evaluation_sets import SetFiles
-from pipelines.cli.options import (
-    Against,
-    AsJson,
-    ClassificationSets,
-    Delimiter,
-    Device,
-    Encoding,
-    Escape,
-    EvaluationFormat,
-    EvaluationSample,
-    EvaluationSeed,
-    EvaluationText,
-    Input,
-    Label,
-    PerLabel,
-    Quote,
-    RefArgument,
-    RetrievalSets,
-    Sts,
-    TrustRemoteCode,
-    evaluation_option,
-)
-from pipelines.cli.quality_gate import measure_models
+from pipelines.cli.evaluation.options import Against, SetOptions
+from pipelines.cli.evaluation.quality_gate import measure_models
+from pipelines.cli.option_groups import expand_options
+from pipelines.cli.options import AsJson, LoadingOptions, RefArgument, evaluation_option
 
 if TYPE_CHECKING:
     from distill.evaluation import Evaluation
@@ -39,23 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "evaluation_table"]
 
 
+@expand_options
 def evaluate(
+    *,
     ref: RefArgument,
     against: Against = None,
-    records: Input = None,
-    text: EvaluationText = "text",
-    label: Label = None,
-    input_format: EvaluationFormat = None,
-    delimiter: Delimiter = None,
-    quote: Quote = None,
-    escape: Escape = None,
-    encoding: Encoding = None,
-    sample: EvaluationSample = 2000,
-    seed: EvaluationSeed = 0,
-    sts: Sts = None,
-    classification: ClassificationSets = None,
-    per_label: PerLabel = 8,
-    retrieval: RetrievalSets = None,
+    sets: SetOptions,
     require: Annotated[
         list[str] | None,
         evaluation_option(
@@ -63,8 +32,7 @@ def evaluate(
             help="Exit with code 1 if a metric is below this, as in 'sts>=75'. Repeatable.",
         ),
     ] = None,
-    device: Device = "auto",
-    trust_remote_code: TrustRemoteCode = False,
+    loading: LoadingOptions,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on your own records and on standard evaluation sets.
@@ -72,31 +40,35 @@ def evaluate(
     Every figure has a 95 % bootstrap interval. Give at least one of --input, --sts, --classification and
     --retrieval. With --input, also give --against or --label.
     """
-    files = SetFiles.from_options(locals())
-    if not files:
+    if not sets:
         raise ConfigurationError(
             "there is nothing to measure on: give --input, --sts, --classification or --retrieval"
         )
-    if records is not None and label is None and not against:
+    if sets.records is not None and sets.label is None and not against:
         raise ConfigurationError("--input needs labels (--label) or a model to compare with (--against)")
 
     from distill.evaluation import Requirement, check_measurable, check_sets, open_model, unmet
 
     requirements = [Requirement.parse(each) for each in require or ()]
-    sets = files.read(ErrorConsole().print)
-    check_measurable(requirements, sets, reference=bool(against))
-    check_sets(sets, reference=bool(against))
+    found = sets.read(ErrorConsole().print)
+    check_measurable(requirements, found, reference=bool(against))
+    check_sets(found, reference=bool(against))
     models = [
-        open_model(each, texts=sets.texts, device=device, trust_remote_code=trust_remote_code)
+        open_model(
+            each,
+            texts=found.texts,
+            device=loading.device,
+            trust_remote_code=loading.trust_remote_code,
+        )
         for each in (ref, *(against or ()))
     ]
-    found, *others = measure_models(models, sets)
+    measured, *others = measure_models(models, found)
     if as_json:
-        typer.echo(json.dumps({**found.to_json(), "against": [other.to_json() for other in others]}))
+        typer.echo(json.dumps({**measured.to_json(), "against": [other.to_json() for other in others]}))
     else:
-        evaluation_table([found, *others])
-    if problems := unmet(requirements, found.figures):
-        raise QualityTooLow(f"{found.model} misses its requirements: {'; '.join(problems)}")
+        evaluation_table([measured, *others])
+    if problems := unmet(requirements, measured.figures):
+        raise QualityTooLow(f"{measured.model} misses its requirements: {'; '.join(problems)}")
 
 
 def evaluation_table(evaluations: "Sequence[Evaluation]") -> None:

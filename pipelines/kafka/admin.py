@@ -7,9 +7,9 @@ librdkafka keeps retrying when a broker refuses it, and reports the reason only 
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
@@ -17,6 +17,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, Res
 from encoder.errors import ConfigurationError, MillstreamError, TransientError
 from pipelines.kafka.config import client_properties, matches
 from pipelines.kafka.messages import KAFKA_LIMITS, TimeLimits
+from pipelines.kafka.retries import retried
 
 __all__ = [
     "check_group",
@@ -24,19 +25,12 @@ __all__ = [
     "check_transactions",
     "connect",
     "max_message_bytes",
-    "retried",
     "time_limits",
 ]
 
-_T = TypeVar("_T")
 _ASK_SECONDS = 20.0
 _TRY_SECONDS = 1.0
 _DEFAULT_BYTES = 1_048_588
-_STARTING = (  # the coordinator of a group or of transactions
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-)
 _WHERE = re.compile(r"^\w+://[^ ]*: | \(after \d+ms in state \w+\)$|^\S+/bootstrap: ")
 
 
@@ -107,24 +101,6 @@ def _refusal(errors: Sequence[KafkaError], properties: Mapping[str, str]) -> Mil
         if error.code() == KafkaError._SSL:
             return ConfigurationError(f"TLS with the brokers fails ({why}): check the ssl.* properties")
     return None
-
-
-def retried(call: Callable[[], _T]) -> _T:
-    """Repeat a call while its error passes by itself, such as that of a coordinator that still loads.
-
-    Raises:
-        KafkaException: the error of the last attempt, after 20 s.
-    """
-    deadline = time.monotonic() + _ASK_SECONDS
-    while True:
-        try:
-            return call()
-        except KafkaException as error:
-            reason = error.args[0]
-            passes = reason.retriable() or reason.code() in _STARTING
-            if not passes or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
 
 
 def check_group(admin: AdminClient, group: str) -> None:

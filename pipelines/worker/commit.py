@@ -5,6 +5,7 @@ again, or end the process so that another one takes over.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from encoder.errors import ConfigurationError, TransientError
+from pipelines.kafka.retries import retried
 
 __all__ = ["Aborted", "AtLeastOnce", "Commits", "ExactlyOnce", "stop_error"]
 
@@ -132,20 +134,18 @@ class ExactlyOnce:
 
     def _patiently(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Retry a call while its error is retriable."""
-        begin = time.monotonic()
-        while True:
-            try:
-                call(*arguments, _TRY_SECONDS)
-            except KafkaException as error:
-                reason: KafkaError = error.args[0]
-                late = self._stopping() and time.monotonic() - begin > _LATE_SECONDS
-                if reason.fatal() or reason.txn_requires_abort() or not reason.retriable() or late:
-                    raise
-                _log.warning("the cluster is not ready: %s; retrying", reason.str())
-                self._producer.poll(0)
-                self._idle()
-            else:
-                return
+        is_late = _deadline(self._stopping)
+
+        def passes(error: KafkaError) -> bool:
+            ends = error.fatal() or error.txn_requires_abort()
+            return error.retriable() and not ends and not is_late()
+
+        def between(error: KafkaError) -> None:
+            _log.warning("the cluster is not ready: %s; retrying", error.str())
+            self._producer.poll(0)
+            self._idle()
+
+        retried(lambda: call(*arguments, _TRY_SECONDS), passes=passes, between=between, seconds=math.inf)
 
 
 class AtLeastOnce:
@@ -176,33 +176,38 @@ class AtLeastOnce:
 
     def commit(self, offsets: list[TopicPartition]) -> bool:
         self._flush()
-        begin = time.monotonic()
-        while offsets:
-            try:
-                done = self._consumer.commit(offsets=offsets, asynchronous=False)
-            except KafkaException as error:
-                reason = error.args[0]
-            else:
-                reason = next((part.error for part in done if part.error), None)
-            if reason is None:
-                return True
-            if reason.code() in _NOT_OURS:
-                _log.warning("offsets not committed, the partitions are moving: %s", reason.str())
-                return False
-            late = self._stopping() and time.monotonic() - begin > _LATE_SECONDS
-            if reason.fatal() or reason.code() in _REFUSED or late:
-                raise stop_error(KafkaException(reason))
-            _log.warning("commit failed: %s; retrying", reason.str())
+        is_late = _deadline(self._stopping)
+
+        def passes(error: KafkaError) -> bool:
+            ends = error.fatal() or error.code() in _NOT_OURS or error.code() in _REFUSED
+            return not ends and not is_late()
+
+        def between(error: KafkaError) -> None:
+            _log.warning("commit failed: %s; retrying", error.str())
             time.sleep(0.1)
             self._idle()
+
+        try:
+            if offsets:
+                retried(lambda: self._commit(offsets), passes=passes, between=between, seconds=math.inf)
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_OURS:
+                raise stop_error(error) from error
+            _log.warning("offsets not committed, the partitions are moving: %s", error.args[0].str())
+            return False
         return True
+
+    def _commit(self, offsets: list[TopicPartition]) -> None:
+        done = self._consumer.commit(offsets=offsets, asynchronous=False)
+        if refused := next((part.error for part in done if part.error), None):
+            raise KafkaException(refused)
 
     def _flush(self) -> None:
         if self.producer is None:
             return
-        begin = time.monotonic()
+        is_late = _deadline(self._stopping)
         while self.producer.flush(_TRY_SECONDS) and self._failed is None:
-            if self._stopping() and time.monotonic() - begin > _LATE_SECONDS:
+            if is_late():
                 raise TransientError(
                     "stopped before the cluster acknowledged every message: the next worker sends them again"
                 )
@@ -221,6 +226,12 @@ class AtLeastOnce:
             self.producer.purge()
             self.producer.flush(_TRY_SECONDS)
         self._failed = None
+
+
+def _deadline(stopping: Callable[[], bool]) -> Callable[[], bool]:
+    """Tells from now on whether a worker that is stopping has tried for long enough."""
+    begin = time.monotonic()
+    return lambda: stopping() and time.monotonic() - begin > _LATE_SECONDS
 
 
 def stop_error(error: KafkaException) -> TransientError | ConfigurationError:

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from encoder.errors import TransientError
 from encoder.store.objects import Objects
-from pipelines.kafka.admin import retried
+from pipelines.kafka.retries import retried
 from pipelines.kafka.topic_ids import TopicId, cluster_id, other_input, topic_ids
 from pipelines.sinks.input_claim import InputClaim
 from pipelines.worker.offsets import CommitNote

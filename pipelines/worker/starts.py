@@ -1,7 +1,6 @@
 """Where a partition is read from: at its committed offset, or where the log begins or ends."""
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, KafkaException, TopicPartition
 
 from pipelines.kafka.offset_reset import OffsetReset, is_lost
+from pipelines.kafka.retries import retried
 from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.offsets import CommitNote, PartitionName
@@ -137,11 +137,11 @@ class Starts:
 
 def _patiently(call: Callable[..., Any], about: Any) -> Any:
     """Repeat a call while the cluster does not answer."""
-    deadline = time.monotonic() + 2 * _ASK_SECONDS
-    while True:
-        try:
-            return call(about, timeout=_ASK_SECONDS)
-        except KafkaException as error:
-            if time.monotonic() > deadline or error.args[0].fatal():
-                raise stop_error(error) from error
-            time.sleep(0.1)
+    try:
+        return retried(
+            lambda: call(about, timeout=_ASK_SECONDS),
+            passes=lambda error: not error.fatal(),
+            seconds=2 * _ASK_SECONDS,
+        )
+    except KafkaException as error:
+        raise stop_error(error) from error

@@ -193,7 +193,7 @@ def schema_registry(port=0, registry=None):
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = _answer  # noqa: N815 - the base class's names
+        do_GET = do_POST = _answer
 
         def log_message(self, *_arguments):
             """Tests have their own words."""

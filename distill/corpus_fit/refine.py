@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the conventional name
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from distill.corpus_fit.pooling import MeanPooling
 from distill.teacher.vector_cache import TeacherVectors
@@ -168,7 +168,7 @@ class _Run:
 
     def _loss(self, texts: Texts, rows: NDArray[np.int64]) -> torch.Tensor:
         ids, begins, vectors = (tensor.to(self._device) for tensor in texts.batch(rows))
-        return similarity_loss(F.embedding_bag(ids, self._table, begins, mode="mean"), vectors)
+        return similarity_loss(functional.embedding_bag(ids, self._table, begins, mode="mean"), vectors)
 
     def digest(self) -> str:
         """Return a hexadecimal digest of everything that the result depends on."""
@@ -221,10 +221,10 @@ def similarity_loss(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
     log_ours, log_theirs = (
         (cosines / _TEMPERATURE).masked_fill(diagonal, -1e4).log_softmax(dim=1) for cosines in (ours, theirs)
     )
-    divergence = F.kl_div(log_ours, log_theirs, log_target=True, reduction="batchmean")
+    divergence = functional.kl_div(log_ours, log_theirs, log_target=True, reduction="batchmean")
     return divergence + _SQUARES * (ours - theirs).square().masked_fill(diagonal, 0).mean()
 
 
 def _cosines(vectors: torch.Tensor) -> torch.Tensor:
-    unit = F.normalize(vectors, dim=1)
+    unit = functional.normalize(vectors, dim=1)
     return unit @ unit.T

@@ -115,7 +115,7 @@ def _after_white(data: Any, i: int, e: int, newlines: bool, page_of: Any, pages:
 
 
 @njit(nogil=True, cache=True, inner=True)
-def _plain_regex(  # noqa: PLR0911 - one return per kind of pre-token
+def _plain_regex(
     data: Any, i: int, e: int, lead: bool, newer: bool, digits: int, page_of: Any, pages: Any
 ) -> tuple[Any, Any]:
     c, after = _kind(data, i, e, page_of, pages)
@@ -149,7 +149,7 @@ def _plain_regex(  # noqa: PLR0911 - one return per kind of pre-token
 
 
 @njit(nogil=True, cache=True, inline="always", inner=True)
-def after_ascii(data: Any, i: int, e: int, ascii_: Any, regex: int, digits: int) -> Any:  # noqa: PLR0911 - one return per kind of pre-token
+def after_ascii(data: Any, i: int, e: int, ascii_: Any, regex: int, digits: int) -> Any:
     """The end of a plain piece if it is simple to find, as for most ASCII; otherwise i.
 
     `ascii_`, `(256,)` uint8, is the class of each byte, DOUBT if it is not ASCII. `regex` is 0 to split as

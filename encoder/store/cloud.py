@@ -197,7 +197,7 @@ def _translated(uri: str, key: str = "") -> Iterator[None]:
         raise _our_error(error, uri) from None
 
 
-def _our_error(error: Exception, uri: str) -> MillstreamError:  # noqa: PLR0911 - one return per kind of error
+def _our_error(error: Exception, uri: str) -> MillstreamError:
     """The Millstream error for one of obstore's, which mostly differ in their text only."""
     text = str(error)
     status, reason = _status(text), _reason(text)

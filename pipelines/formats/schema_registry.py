@@ -10,7 +10,8 @@ Source: https://docs.confluent.io/platform/current/schema-registry/fundamentals/
 `formats.avro` and `formats.protobuf` read the schemas; `pipelines.kafka.registry` fetches them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -58,7 +59,7 @@ class Schema(NamedTuple):
     kind: str
     text: str
     references: tuple[Any, ...] = ()
-    parts: dict[str, str] = {}  # noqa: RUF012 - never changed
+    parts: Mapping[str, str] = MappingProxyType({})
 
 
 class SchemaError(Exception):
@@ -75,7 +76,7 @@ class Reader(Protocol):
             Exception: any; the value does not match the schema.
         """
 
-    def fields(self, value: bytes | None) -> FieldTypes:
+    def fields(self, value: bytes | None, /) -> FieldTypes:
         """The fields of a value's message; those of the schema's first message if `value` is None.
 
         Raises:
@@ -84,7 +85,7 @@ class Reader(Protocol):
 
 
 Fetch = Callable[[int], Schema | None]
-Compile = Callable[[Schema, pa.Schema | None], Reader]
+Compiler = Callable[[Schema, pa.Schema | None], Reader]
 
 
 class FramedDecoder:
@@ -93,14 +94,14 @@ class FramedDecoder:
     Args:
         kind: of the schemas that can be read, as the registry names it.
         fetch: gives the schema of an id, or None if there is none; its errors are passed on.
-        compile: makes a reader of a schema and the columns that records must fit, or raises SchemaError.
+        compiler: makes a reader of a schema and the columns that records must fit, or raises SchemaError.
         schema: the columns that records must fit, or None.
     """
 
-    def __init__(self, kind: str, fetch: Fetch, compile: Compile, schema: pa.Schema | None = None) -> None:  # noqa: A002 - what it does
+    def __init__(self, kind: str, fetch: Fetch, compiler: Compiler, schema: pa.Schema | None = None) -> None:
         self._kind = kind
         self._fetch = fetch
-        self._compile = compile
+        self._compiler = compiler
         self._schema = schema
         self._readers: dict[bytes, Reader] = {}  # by the value's first bytes
         self._refusals: dict[bytes, str] = {}
@@ -169,7 +170,7 @@ class FramedDecoder:
     def _made(self, schema: Schema) -> Reader:
         if schema.kind != self._kind:
             raise SchemaError(f"it is {schema.kind}, not {self._kind}")
-        return self._compile(schema, self._schema)
+        return self._compiler(schema, self._schema)
 
     def fields(self, values: Iterable[Value]) -> FieldTypes:
         """The fields of a sample of values, newest schema first; raises what a call raises."""

@@ -72,7 +72,7 @@ def lossy_proxy(port: int, hide: Callable[[str, str, int], str]) -> Iterator[int
                 kept = {name: value for name, value in reply.getheaders() if name.lower() not in dropped}
                 self.answer(status, data, kept)
 
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward  # noqa: N815 - http.server's names
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = forward
 
     with _serving(Proxy) as proxy:
         yield proxy
@@ -87,7 +87,7 @@ def http_server(status: int) -> Iterator[int]:
             self.body()
             self.answer(status)
 
-        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = refuse  # noqa: N815 - http.server's names
+        do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = refuse
 
     with _serving(Fixed) as port:
         yield port
@@ -117,7 +117,7 @@ def careless_server() -> Iterator[tuple[int, dict[str, bytes]]]:
             else:
                 self.answer(404)
 
-        do_HEAD = do_GET  # noqa: N815 - http.server's name
+        do_HEAD = do_GET
 
         def do_POST(self) -> None:
             for key in re.findall(r"<Key>([^<]*)</Key>", self.body().decode()):

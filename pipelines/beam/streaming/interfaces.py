@@ -78,11 +78,11 @@ class PolledSource(Source, UnboundedSource):
         """Add Beam's read of an unbounded source."""
         return pipeline | "Read" >> ReadFromUnboundedSource(self, poll_interval=self.poll_interval)
 
-    def split(self, desired_num_splits: int, options: Any = None) -> list[Self]:  # noqa: ARG002 - Beam's
+    def split(self, desired_num_splits: int, options: Any = None) -> list[Self]:
         """`divide`, however many sources Beam wants."""
         return self.divide()
 
-    def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> "BatchReader":  # noqa: ARG002 - Beam's
+    def create_reader(self, options: Any, checkpoint_mark: CheckpointMark | None) -> "BatchReader":
         """`reader`, whatever Beam's options."""
         return self.reader(checkpoint_mark)
 

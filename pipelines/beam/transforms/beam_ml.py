@@ -74,7 +74,7 @@ class TextModelHandler(_Handler):
         self,
         batch: Sequence[str | None],
         model: _LoadedModel,
-        inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
+        inference_args: dict[str, Any] | None = None,
     ) -> Iterable[PredictionResult]:
         """Embed a batch of strings.
 
@@ -123,7 +123,7 @@ class BatchModelHandler(_Handler):
         self,
         batch: pa.RecordBatch,
         model: _LoadedModel,
-        inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
+        inference_args: dict[str, Any] | None = None,
     ) -> Iterable[pa.RecordBatch]:
         """Embed a record batch.
 
@@ -202,7 +202,7 @@ class MillstreamEmbeddings(EmbeddingsManager):
             self,
             batch: Sequence[Any],
             model: _LoadedModel,
-            inference_args: dict[str, Any] | None = None,  # noqa: ARG002 - RunInference's signature
+            inference_args: dict[str, Any] | None = None,
         ) -> Sequence[Any]:
             """The elements with their vectors, as lists of floats."""
             vectors = _encode(self._adapter.input_fn(batch), model.encoder)

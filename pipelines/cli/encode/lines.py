@@ -109,9 +109,9 @@ class LineReader:
         pieces, rows, encoding = source.pieces()
         if encoding != UTF8 and source.encoding is None:
             self.guessed[source.name] = encoding
-        for block in blocks(pieces, rows, source.name):
-            if self.n_lines == before and block.data.startswith(BOM):
-                block = Block(block.data, len(BOM), block.ends)  # noqa: PLW2901 - the same lines without the mark
+        for whole in blocks(pieces, rows, source.name):
+            has_mark = self.n_lines == before and whole.data.startswith(BOM)
+            block = Block(whole.data, len(BOM), whole.ends) if has_mark else whole
             batch, _, bad = decode(block)
             if bad:
                 batch = self._replaced(block, bad, source.name, self.n_lines - before, decode)

@@ -1,6 +1,7 @@
 """`millstream head`: classifiers, prototypes and novelty of a model: fit, list, evaluate."""
 
 import json
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -138,4 +139,4 @@ def _interval(one: "Estimate") -> str:
 
 
 def _figure(value: float) -> str:
-    return "-" if value != value else f"{value:.3f}"  # noqa: PLR0124 - NaN alone is not itself
+    return "-" if math.isnan(value) else f"{value:.3f}"

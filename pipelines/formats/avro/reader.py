@@ -111,7 +111,7 @@ class AvroReader:
             raise ValueError(f"{len(value) - stream.tell()} bytes are left over")
         return record
 
-    def fields(self, value: bytes | None) -> FieldTypes:  # noqa: ARG002 - a schema has one record
+    def fields(self, _value: bytes | None, /) -> FieldTypes:
         """The fields of the schema's records."""
         return self._fields
 

@@ -52,9 +52,7 @@ def field_types(schema: dict[str, Any], names: dict[str, Any]) -> FieldTypes:
     return types
 
 
-def _arrow(  # noqa: PLR0911 - one return a kind of type
-    schema: Any, names: dict[str, Any], above: tuple[str, ...]
-) -> pa.DataType:
+def _arrow(schema: Any, names: dict[str, Any], above: tuple[str, ...]) -> pa.DataType:
     """The type of a column; `above` are the records around it."""
     if isinstance(schema, list):
         return _union(schema, names, above)

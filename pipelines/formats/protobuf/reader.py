@@ -62,7 +62,7 @@ class ProtobufReader:
         self._messages[indexes] = made
         return made
 
-    def fields(self, value: bytes | None) -> FieldTypes:
+    def fields(self, value: bytes | None, /) -> FieldTypes:
         """The fields of a value's message, or of the schema's first message."""
         indexes = (0,) if value is None else message_indexes(value)[0]
         return field_types(message_type(self._file, self._pool, indexes))

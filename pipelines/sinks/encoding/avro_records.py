@@ -104,11 +104,11 @@ class AvroFromAvro:
         self._vectors = vectors
         self._plans: dict[bytes, tuple[bytes, AvroSlices | None]] = {}
 
-    def preview(self, known: Iterable[Schema]) -> list[tuple[str, str]]:
+    def preview(self, known: Iterable[Schema], /) -> list[tuple[str, str]]:
         """What registering the output's schemas would do, by subject; nothing is registered."""
         return [found for schema in known for found in self._subjects.preview(self._added(schema))]
 
-    def prepare(self, known: Iterable[Schema]) -> None:
+    def prepare(self, known: Iterable[Schema], /) -> None:
         """Register the output's schemas for schemas of the input; raises what a call raises."""
         for schema in known:
             self._subjects.header(self._added(schema))
@@ -183,11 +183,11 @@ class AvroFromColumns:
         self._plain = Schema("AVRO", msgspec.json.encode(plain).decode())
         self._header: bytes | None = None
 
-    def preview(self, known: Iterable[Schema] = ()) -> list[tuple[str, str]]:  # noqa: ARG002 - the columns are known
+    def preview(self, _known: Iterable[Schema] = (), /) -> list[tuple[str, str]]:
         """What registering the output's schema would do, by subject; nothing is registered."""
         return self._subjects.preview(self._schema())
 
-    def prepare(self, known: Iterable[Schema] = ()) -> None:  # noqa: ARG002 - the columns are known
+    def prepare(self, _known: Iterable[Schema] = (), /) -> None:
         """Register the output's schema."""
         self._header = self._subjects.header(self._schema())
 

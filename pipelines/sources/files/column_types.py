@@ -32,7 +32,7 @@ def plain_field(field: pa.Field) -> pa.Field:
     return pa.field(field.name, _plain(field.type))
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:  # noqa: PLR0911 - one return a kind of type
+def _plain(kind: pa.DataType) -> pa.DataType:
     if pt.is_dictionary(kind) or pt.is_run_end_encoded(kind):
         return _plain(kind.value_type)
     if pt.is_string_view(kind):

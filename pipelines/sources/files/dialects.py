@@ -23,7 +23,7 @@ _SAMPLE_FILES = 64
 
 def find_with_dialects(
     pattern: str,
-    format: FileFormat | None,  # noqa: A002 - the flag's name
+    input_format: FileFormat | None,
     given: Dialect,
     say: Callable[[str], object],
 ) -> list[InputFile]:
@@ -31,7 +31,7 @@ def find_with_dialects(
 
     Args:
         pattern: file, folder or glob.
-        format: of all files; None goes by each file's extension.
+        input_format: of all files; None goes by each file's extension.
         given: what the user says about files of text.
         say: called with each line of `describe_guesses`.
 
@@ -40,7 +40,7 @@ def find_with_dialects(
         ConfigurationError: the format or the URI's scheme is unknown.
         StoreUnavailable: the object store does not answer.
     """
-    files = with_dialects(find_inputs(pattern, format, given))
+    files = with_dialects(find_inputs(pattern, input_format, given))
     for line in describe_guesses(files, given):
         say(line)
     return files

@@ -55,7 +55,7 @@ class InputFile:
 
 def find_inputs(
     pattern: str,
-    format: FileFormat | None = None,  # noqa: A002 - the flag's name
+    input_format: FileFormat | None = None,
     dialect: Dialect = GUESSED,
 ) -> list[InputFile]:
     """The files that `pattern` names, sorted by path.
@@ -64,21 +64,21 @@ def find_inputs(
         pattern: a local path or URI of a file, of a folder (which includes its subfolders), or a glob with
             `*`, `?`, `[a-z]` and `**` (any number of folders). Names that begin with `_` or `.` are skipped,
             unless the pattern spells them out.
-        format: of all files; None goes by each file's extension.
+        input_format: of all files; None goes by each file's extension.
         dialect: what the user says about files of text.
 
     Raises:
-        InputError: there are no files, or an extension is unknown and `format` is None.
+        InputError: there are no files, or an extension is unknown and `input_format` is None.
         ConfigurationError: the format or the URI's scheme is unknown.
     """
-    if format is not None and format not in FORMATS:
-        raise ConfigurationError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
+    if input_format is not None and input_format not in FORMATS:
+        raise ConfigurationError(f"unknown format {input_format!r}: use one of {', '.join(FORMATS)}")
     found = sorted(_find(pattern))
     if not found:
         raise InputError(
             f"no input files at {pattern!r}: name a file, a folder or a glob such as 'logs/**/*.jsonl'"
         )
-    return [_input_file(path, size, format, dialect) for path, size in found]
+    return [_input_file(path, size, input_format, dialect) for path, size in found]
 
 
 def _input_file(path: str, size: int, wanted: FileFormat | None, dialect: Dialect) -> InputFile:

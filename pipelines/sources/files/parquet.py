@@ -92,9 +92,10 @@ def read_row_groups(
         for group in groups
         for batch in source.iter_batches(step, row_groups=[group], columns=columns, use_threads=False)
     )
-    for rest in _checked(batches, source, file, groups, schema):
+    for whole in _checked(batches, source, file, groups, schema):
+        rest = whole
         while rest.num_rows:
-            part, rest = rest.slice(0, chunk_rows - in_chunk), rest.slice(chunk_rows - in_chunk)  # noqa: PLW2901 - what is left of the batch
+            part, rest = rest.slice(0, chunk_rows - in_chunk), rest.slice(chunk_rows - in_chunk)
             first = first_row + done
             batch, good, reasons = decode_rows(partial(_fit, schema=schema, path=file.path), part, schema)
             bad = [

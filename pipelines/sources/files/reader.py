@@ -155,10 +155,11 @@ def _decoder(split: Split, schema: pa.Schema, *, all_fields: bool) -> tuple[_Dec
 def _cut(whole: Iterator[Block], chunk_rows: int) -> Iterator[tuple[Block, bool]]:
     """Split blocks at the ends of chunks; gives whether a chunk ends with each part."""
     n_rows = n_bytes = 0
-    for rest in whole:
+    for each in whole:
+        rest = each
         while len(rest):
             full = int(rest.ends.searchsorted(rest.start + CHUNK_BYTES - n_bytes)) + 1
-            block, rest = rest.cut(min(chunk_rows - n_rows, full))  # noqa: PLW2901 - what is left of the block
+            block, rest = rest.cut(min(chunk_rows - n_rows, full))
             n_rows, n_bytes = n_rows + len(block), n_bytes + block.n_bytes
             closes = n_rows == chunk_rows or n_bytes >= CHUNK_BYTES
             yield block, closes
@@ -172,8 +173,10 @@ def _bad_rows(block: Block, reasons: dict[int, str], file: InputFile, first_row:
     for row, reason in sorted(reasons.items()):
         record = block.data[starts[row] : stops[row]]
         if encoding != UTF8:
-            reason = not_decoded(record, encoding) or reason  # noqa: PLW2901 - the same, by its own name
+            shown = not_decoded(record, encoding) or reason
         elif reason.startswith("not UTF-8"):
-            reason += ". Set --encoding if the file is in another encoding, as in cp1252"  # noqa: PLW2901
-        rows.append(BadRow(file.path, first_row + row, reason, record))
+            shown = f"{reason}. Set --encoding if the file is in another encoding, as in cp1252"
+        else:
+            shown = reason
+        rows.append(BadRow(file.path, first_row + row, shown, record))
     return tuple(rows)

@@ -94,7 +94,7 @@ def test_other_types_are_no_times():
         event_times(pa.array([{"a": 1}]))
 
 
-@given(st.lists(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)), min_size=1), st.integers(-12, 12))  # noqa: DTZ001 - drawn naive
+@given(st.lists(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)), min_size=1), st.integers(-12, 12))
 def test_texts_of_any_zone_are_that_moment(times, hours):
     zone = timezone(timedelta(hours=hours))
     aware = [time.replace(tzinfo=zone) for time in times]

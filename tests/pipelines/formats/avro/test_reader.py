@@ -45,7 +45,7 @@ FIELDS = {
     ),
     "local": (
         {"type": "long", "logicalType": "local-timestamp-micros"},
-        datetime(2026, 1, 2, 3, 4, 5, 6),  # noqa: DTZ001 - local times have no zone
+        datetime(2026, 1, 2, 3, 4, 5, 6),
         pa.timestamp("us"),
     ),
     "amount": (

@@ -61,7 +61,7 @@ ROWS = st.fixed_dictionaries(
         "id": st.none() | st.integers(-(2**63), 2**63 - 1),
         "text": st.none() | st.text(),
         "score": st.none() | st.floats(allow_nan=False),
-        "at": st.none() | st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1)),  # noqa: DTZ001 - the zone is added
+        "at": st.none() | st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1)),
         "user": st.none() | st.fixed_dictionaries({"tags": st.none() | st.lists(st.none() | st.text())}),
         "counts": st.none() | st.dictionaries(st.text(), st.none() | st.integers(0, 2**64 - 1)),
     }

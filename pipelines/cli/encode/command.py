@@ -3,7 +3,8 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +18,7 @@ from pipelines.cli.console import ErrorConsole, size_text
 from pipelines.cli.encode.lines import LineReader, LineSource, find_sources
 from pipelines.cli.encode.neighbours import Neighbours
 from pipelines.cli.encode.outputs import EncodeFormat, choose_format, open_output, open_writer
+from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import Encoding, Model, input_option, neighbours_option, output_option
 from pipelines.records.encodings import check_encoding
 
@@ -25,7 +27,71 @@ __all__ = ["encode"]
 _GROUP_ROWS, _GROUP_BYTES = 65_536, 64 << 20  # of a row group of Parquet
 
 
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where the vectors go, and how they are written."""
+
+    output: Annotated[
+        Path | None,
+        output_option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="File to write. It appears when it is complete.",
+            show_default="standard output",
+        ),
+    ] = None
+    output_format: Annotated[
+        EncodeFormat | None,
+        output_option(
+            "--format",
+            metavar="FORMAT",
+            help="Output format: npy, parquet, jsonl, or raw for the bytes of the vectors.",
+            show_default="by the extension of --output, else jsonl",
+        ),
+    ] = None
+    dtype: Annotated[
+        Dtype | None,
+        output_option(
+            metavar="TYPE",
+            help="Type of the vector elements: float32, float16 or int8, which scales each vector to ±127.",
+            show_default="float32",
+        ),
+    ] = None
+
+    def check_not_an_input(self, sources: Sequence[LineSource]) -> None:
+        """Check that the output is none of the files to read.
+
+        Raises:
+            ConfigurationError: it is one.
+        """
+        output = self.output
+        if output is not None and output.exists():
+            for source in sources:
+                path = Path(source.name)
+                if source.file is not None and path.exists() and output.samefile(path):
+                    raise ConfigurationError(f"{output} is an input too: name another --output")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourOptions:
+    """Which lines to print instead of vectors."""
+
+    neighbours: Annotated[
+        str | None,
+        neighbours_option(
+            metavar="TEXT",
+            help="Print the lines nearest to TEXT and their cosine similarity, instead of vectors.",
+        ),
+    ] = None
+    top: Annotated[
+        int | None, neighbours_option(min=1, metavar="N", help="Number of lines to print.", show_default="10")
+    ] = None
+
+
+@expand_options
 def encode(
+    *,
     model: Model,
     files: Annotated[
         list[str] | None,
@@ -41,43 +107,8 @@ def encode(
         ),
     ] = "error",
     encoding: Encoding = None,
-    output: Annotated[
-        Path | None,
-        output_option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="File to write. It appears when it is complete.",
-            show_default="standard output",
-        ),
-    ] = None,
-    output_format: Annotated[
-        EncodeFormat | None,
-        output_option(
-            "--format",
-            metavar="FORMAT",
-            help="Output format: npy, parquet, jsonl, or raw for the bytes of the vectors.",
-            show_default="by the extension of --output, else jsonl",
-        ),
-    ] = None,
-    dtype: Annotated[
-        Dtype | None,
-        output_option(
-            metavar="TYPE",
-            help="Type of the vector elements: float32, float16 or int8, which scales each vector to ±127.",
-            show_default="float32",
-        ),
-    ] = None,
-    neighbours: Annotated[
-        str | None,
-        neighbours_option(
-            metavar="TEXT",
-            help="Print the lines nearest to TEXT and their cosine similarity, instead of vectors.",
-        ),
-    ] = None,
-    top: Annotated[
-        int | None, neighbours_option(min=1, metavar="N", help="Number of lines to print.", show_default="10")
-    ] = None,
+    writing: OutputOptions,
+    nearest: NeighbourOptions,
 ) -> None:
     """Encode lines of text as vectors, or find the lines nearest to a text.
 
@@ -90,50 +121,38 @@ def encode(
 
     zcat app.log.gz | millstream encode --model ./minilm --neighbours "disk full"
     """
-    _check_options(neighbours, top, output, output_format, dtype)
+    _check(writing, nearest)
     sources = find_sources(files or [], encoding and check_encoding(encoding))
     reader = LineReader(sources, replace=invalid_utf8 == "replace")
     console = ErrorConsole()
     if any(source.file is None for source in sources) and sys.stdin.isatty():
         console.print("reading lines from the terminal: Ctrl-D ends them")
-    if neighbours is not None:
-        _print_neighbours(model, reader, neighbours, top or 10, as_json=output_format == "jsonl")
+    if nearest.neighbours is not None:
+        as_json = writing.output_format == "jsonl"
+        _print_neighbours(model, reader, nearest.neighbours, nearest.top or 10, as_json=as_json)
     else:
-        _write_vectors(model, reader, sources, console, output, output_format, dtype or "float32")
+        writing.check_not_an_input(sources)
+        _write_vectors(model, reader, console, writing)
     for name, guessed in reader.guessed.items():
         console.print(f"{name}: guessed encoding {guessed}; to change it, set --encoding")
     if reader.n_replaced:
         console.print(f"{reader.n_replaced:,} lines are not UTF-8: their bytes were replaced with U+FFFD")
 
 
-def _check_options(
-    neighbours: str | None,
-    top: int | None,
-    output: Path | None,
-    output_format: EncodeFormat | None,
-    dtype: str | None,
-) -> None:
+def _check(writing: OutputOptions, nearest: NeighbourOptions) -> None:
     """Refuse options that would do nothing."""
-    if neighbours is None:
-        if top is not None:
+    if nearest.neighbours is None:
+        if nearest.top is not None:
             raise ConfigurationError("--top is for --neighbours: give both, or neither")
-    elif output is not None or dtype is not None or output_format not in (None, "jsonl"):
+    elif (writing.output, writing.dtype) != (None, None) or writing.output_format not in (None, "jsonl"):
         raise ConfigurationError(
             "--neighbours prints lines, not vectors: leave out --output, --dtype and any --format but jsonl"
         )
 
 
-def _write_vectors(
-    model: str,
-    reader: LineReader,
-    sources: list[LineSource],
-    console: ErrorConsole,
-    output: Path | None,
-    output_format: EncodeFormat | None,
-    dtype: Dtype,
-) -> None:
-    kind = choose_format(output, output_format)
-    _check_not_an_input(output, sources)
+def _write_vectors(model: str, reader: LineReader, console: ErrorConsole, writing: OutputOptions) -> None:
+    output, dtype = writing.output, writing.dtype or "float32"
+    kind = choose_format(output, writing.output_format)
     from encoder.encoder import Encoder
     from pipelines.enrich.columns import VectorFormat
 
@@ -157,14 +176,6 @@ def _write_vectors(
             f"{output}: {reader.n_lines:,} vectors of {encoder.dim} {dtype}{size}; "
             f"{reader.n_lines / max(seconds, 1e-3):,.0f} lines/s"
         )
-
-
-def _check_not_an_input(output: Path | None, sources: list[LineSource]) -> None:
-    if output is not None and output.exists():
-        for source in sources:
-            path = Path(source.name)
-            if source.file is not None and path.exists() and output.samefile(path):
-                raise ConfigurationError(f"{output} is an input too: name another --output")
 
 
 def _groups(lines: Iterable[pa.StringArray]) -> Iterator[pa.ChunkedArray]:

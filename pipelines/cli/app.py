@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
-from pipelines.cli import backfill, demo, warm
+from pipelines.cli import backfill, demo, keys, warm
 from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.distill import command as distill
 from pipelines.cli.encode import command as encode
@@ -42,6 +42,7 @@ _old_format = with_old_flags({"--format": "--input-format"})
 app.command("distill", cls=_old_format)(distill.distill)
 app.command("evaluate", cls=_old_format)(evaluation.evaluate)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.add_typer(head.app, name="head")
 app.command("encode", cls=Command)(encode.encode)
 app.command("backfill", cls=_old_format)(backfill.backfill)

@@ -39,6 +39,8 @@ _EXTRAS = {
     "kafka": ("confluent_kafka", "prometheus_client"),
     "kafka-schemas": ("fastavro", "google.protobuf", "google.type", "grpc_tools"),
     "otel": ("opentelemetry",),
+    "pkcs11": ("pkcs11",),
+    "signing": ("cryptography",),
 }
 """The packages of each extra that commands import."""
 

@@ -36,6 +36,7 @@ __all__ = [
     "neighbours_option",
     "operations_option",
     "output_option",
+    "signature_option",
     "split_names",
     "table_option",
     "teacher_option",
@@ -57,6 +58,7 @@ windows_option = partial(typer.Option, rich_help_panel="Windows")
 output_option = partial(typer.Option, rich_help_panel="Output")
 neighbours_option = partial(typer.Option, rich_help_panel="Neighbours")
 delivery_option = partial(typer.Option, rich_help_panel="Delivery")
+signature_option = partial(typer.Option, rich_help_panel="Signatures")
 operations_option = partial(typer.Option, rich_help_panel=OPERATIONS)
 """Make an option of a group in the help of commands."""
 

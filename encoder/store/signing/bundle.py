@@ -19,7 +19,10 @@ from encoder.errors import BadSignature
 from encoder.store.manifest import Manifest
 from encoder.store.signing.port import Signer
 
-__all__ = ["check_signature", "sign_manifest", "signed_by"]
+__all__ = ["SIGNATURE_FILE", "check_signature", "named_key", "sign_manifest", "signed_by"]
+
+SIGNATURE_FILE = "model.sig"
+"""Where Model Signing's tool writes the signature of a folder."""
 
 _BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD = "application/vnd.in-toto+json"
@@ -29,7 +32,7 @@ _SERIALIZATION = {
     "method": "files",
     "hash_type": "sha256",
     "allow_symlinks": False,
-    "ignore_paths": ["model.sig", ".git", ".gitattributes", ".github", ".gitignore"],
+    "ignore_paths": [SIGNATURE_FILE, ".git", ".gitattributes", ".github", ".gitignore"],
 }
 
 
@@ -104,6 +107,15 @@ def signed_by(bundle: Mapping[str, Any], public_key: bytes) -> dict[str, Any]:
             f"the signature is not by the key {key_id(public_key)[:12]}…, or what it signs was changed"
         )
     return _checked_statement(payload)
+
+
+def named_key(bundle: Mapping[str, Any]) -> str | None:
+    """The id of the key that a bundle says it is signed by; nothing is verified."""
+    try:
+        material = msgspec.convert(bundle, _Bundle).verification_material
+    except msgspec.ValidationError:
+        return None
+    return None if material.public_key is None else material.public_key.hint
 
 
 def check_signature(manifest: Manifest, bundle: Mapping[str, Any], public_key: bytes) -> None:

@@ -1,7 +1,7 @@
 """Where the distilled model goes: a new folder, or the next version in a store."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +9,7 @@ from encoder.errors import ConfigurationError
 from pipelines.cli.console import size_text
 from pipelines.cli.evaluation.quality_gate import REPORT_FILE, Measured
 from pipelines.cli.options import output_option
+from pipelines.cli.signing import Signing, SigningOptions
 
 if TYPE_CHECKING:
     from distill import DistillationResult
@@ -18,11 +19,12 @@ __all__ = ["Target", "TargetOptions", "summary"]
 
 @dataclass(frozen=True)
 class Target:
-    """The destination of the model: the folder `output`, or the model `name` of a store, at `uri`."""
+    """The destination of the model: the folder `output`, or the model `name` of a store, at `uri`, signed."""
 
     name: str
     output: Path | None = None
     uri: str = ""
+    signing: Signing = field(default_factory=Signing)
 
     def deliver(
         self,
@@ -77,7 +79,12 @@ class Target:
         from encoder.store.store import ModelStore
 
         manifest = ModelStore.open(self.uri).publish(
-            folder, name=self.name, teacher=teacher, parameters=parameters, quality=quality
+            folder,
+            name=self.name,
+            teacher=teacher,
+            parameters=parameters,
+            quality=quality,
+            **self.signing.options,
         )
         return {
             "name": manifest.name,
@@ -105,6 +112,7 @@ class TargetOptions:
         Path | None,
         output_option(metavar="FOLDER", help="New folder to write the model to, instead of publishing it."),
     ] = None
+    signing: SigningOptions
 
     def check(self, *, store_is_given: bool) -> Target:
         """Check the destination, so that minutes of work are not lost there.
@@ -116,6 +124,7 @@ class TargetOptions:
             ConfigurationError: there is no destination, or there are two.
             OutputConflict: the output folder exists.
             UnsafeStore: the store does not protect versions from being overwritten.
+            MissingExtra: a package for a key is not installed.
         """
         store, name, output = self.store, self.name, self.output
         if output is not None:
@@ -135,7 +144,7 @@ class TargetOptions:
 
         objects = open_objects(f"{store.rstrip('/')}/{check_name(name)}")
         prove_create_only(objects)
-        return Target(name, uri=objects.uri)
+        return Target(name, uri=objects.uri, signing=self.signing.open())
 
 
 def summary(outcome: dict[str, Any]) -> str:

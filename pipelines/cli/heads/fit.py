@@ -20,6 +20,7 @@ from pipelines.cli.heads.labelled_records import (
 from pipelines.cli.heads.publish import HeadTarget
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import AsJson, InputOptions, Model, fit_option, input_option, output_option
+from pipelines.cli.signing import SigningOptions
 from pipelines.sources.files.filesystem import last_part
 
 __all__ = ["app"]
@@ -58,11 +59,17 @@ class DestinationOptions:
         ),
     ] = None
     replace: Annotated[bool, output_option("--replace", help="Replace a head of the same name.")] = False
+    signing: SigningOptions
 
     def find(self) -> HeadTarget:
         """Check the destination before the work begins, as `HeadTarget.find` does."""
         return HeadTarget.find(
-            self.model, self.name, publish=self.publish, output=self.output, replace=self.replace
+            self.model,
+            self.name,
+            publish=self.publish,
+            output=self.output,
+            replace=self.replace,
+            signing=self.signing.open(),
         )
 
 

@@ -11,6 +11,7 @@ from encoder.heads.files import check_head_name, head_path, pack_head
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
 from pipelines.cli.evaluation.quality_gate import REPORT_FILE
+from pipelines.cli.signing import Signing
 
 if TYPE_CHECKING:
     from encoder.heads.scoring import Head
@@ -54,6 +55,7 @@ class HeadTarget:
         output: the folder to write; None to publish.
         replaces: whether the head may replace one of the same name.
         follows: whether to publish on top of the latest version, which may be newer than `base` by then.
+        signing: how the new version is signed.
     """
 
     name: str
@@ -61,9 +63,19 @@ class HeadTarget:
     output: Path | None
     replaces: bool
     follows: bool
+    signing: Signing
 
     @classmethod
-    def find(cls, ref: str, name: str, *, publish: bool, output: Path | None, replace: bool) -> Self:
+    def find(
+        cls,
+        ref: str,
+        name: str,
+        *,
+        publish: bool,
+        output: Path | None,
+        replace: bool,
+        signing: Signing | None = None,
+    ) -> Self:
         """Check the destination before the work begins.
 
         Raises:
@@ -86,7 +98,9 @@ class HeadTarget:
             from encoder.atomic_files import check_new_folder
 
             check_new_folder(output)
-        target = cls(name, _Base.open(reference), output, replace, reference.selector == "latest")
+        target = cls(
+            name, _Base.open(reference), output, replace, reference.selector == "latest", signing or Signing()
+        )
         target._check_name(target.base)
         if publish:
             _prove_create_only(reference.location)
@@ -124,12 +138,12 @@ class HeadTarget:
 
     def _publish(self, head: "Head", quality: dict[str, Any]) -> dict[str, Any]:
         if not self.follows:
-            return _extend(self.base, head, quality, next_only=False)
+            return self._extend(self.base, head, quality, next_only=False)
         for _ in range(_MAX_RACES):
             base = self._latest()
             with suppress(PublishedMeanwhile):
-                return _extend(base, head, quality, next_only=True)
-        return _extend(self._latest(), head, quality, next_only=True)
+                return self._extend(base, head, quality, next_only=True)
+        return self._extend(self._latest(), head, quality, next_only=True)
 
     def _latest(self) -> _Base:
         """Open the latest version, which may have been published since the work began."""
@@ -145,6 +159,34 @@ class HeadTarget:
         self._check_name(latest)
         return latest
 
+    def _extend(
+        self, base: _Base, head: "Head", quality: dict[str, Any], *, next_only: bool
+    ) -> dict[str, Any]:
+        """Publish a version with one more head, and the parameters and quality of all heads."""
+        from encoder.store.store import ModelStore
+
+        assert base.manifest is not None
+        before = base.manifest
+        known = {**before.parameters.get("heads", {}), head.name: {"kind": head.kind, **head.metadata}}
+        measured = {name: of for name, of in before.quality.get("heads", {}).items() if name != head.name}
+        if quality:
+            measured[head.name] = quality
+        manifest = ModelStore.open(base.reference.location).extend(
+            before,
+            _files(base, head),
+            parameters={"heads": known},
+            quality={"heads": measured} if measured or "heads" in before.quality else None,
+            next_only=next_only,
+            **self.signing.options,
+        )
+        return {
+            "name": manifest.name,
+            "version": manifest.version,
+            "digest": manifest.digest,
+            "based_on": before.version,
+            "ref": str(Reference("store", base.reference.location, manifest.version)),
+        }
+
 
 def _files(base: _Base, head: "Head") -> dict[str, bytes]:
     """Return the head's file, and the model's report and card with all heads, if the model has them."""
@@ -156,32 +198,6 @@ def _files(base: _Base, head: "Head") -> dict[str, bytes]:
         if (base.folder / path).is_file():
             files[path] = written((base.folder / path).read_text("utf-8"), heads).encode()
     return files
-
-
-def _extend(base: _Base, head: "Head", quality: dict[str, Any], *, next_only: bool) -> dict[str, Any]:
-    """Publish a version with one more head, and the parameters and quality of all heads in its manifest."""
-    from encoder.store.store import ModelStore
-
-    assert base.manifest is not None
-    before = base.manifest
-    known = {**before.parameters.get("heads", {}), head.name: {"kind": head.kind, **head.metadata}}
-    measured = {name: of for name, of in before.quality.get("heads", {}).items() if name != head.name}
-    if quality:
-        measured[head.name] = quality
-    manifest = ModelStore.open(base.reference.location).extend(
-        before,
-        _files(base, head),
-        parameters={"heads": known},
-        quality={"heads": measured} if measured or "heads" in before.quality else None,
-        next_only=next_only,
-    )
-    return {
-        "name": manifest.name,
-        "version": manifest.version,
-        "digest": manifest.digest,
-        "based_on": before.version,
-        "ref": str(Reference("store", base.reference.location, manifest.version)),
-    }
 
 
 def _prove_create_only(uri: str) -> None:

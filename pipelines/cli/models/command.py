@@ -1,7 +1,7 @@
 """`millstream models`: look at, publish, fetch, check and clean up the versions in a store."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +13,12 @@ from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.console import print_table, size_text, span_text, time_text, value_text
 from pipelines.cli.models import push as model_push
 from pipelines.cli.models import report as model_report
+from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import operations_option, output_option
+from pipelines.cli.signing import SigningOptions
 
 if TYPE_CHECKING:
+    from encoder.store.manifest import Manifest
     from encoder.store.prune import Pruned
     from encoder.store.store import ModelStore
 
@@ -23,7 +26,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     cls=Group,
-    help="Model versions in a store: list, publish, pull, verify, roll back, prune.",
+    help="Model versions in a store: list, publish, sign, pull, verify, roll back, prune.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -84,6 +87,7 @@ def show(ref: Ref, as_json: AsJson = False) -> None:
         "digest": manifest.digest,
         "published": time_text(manifest.created_at),
         "by": manifest.created_by,
+        **_signatures(manifest),
         "teacher": manifest.teacher or "-",
         **({"rolls back to": manifest.rolls_back_to} if manifest.rolls_back_to else {}),
         **{f"parameter {key}": value for key, value in manifest.parameters.items()},
@@ -97,11 +101,13 @@ def show(ref: Ref, as_json: AsJson = False) -> None:
 
 
 @app.command(cls=Command)
+@expand_options
 def publish(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Model folder, as millstream distill writes it.")
     ],
     store: Store,
+    signing: SigningOptions,
     name: Annotated[
         str,
         output_option("--name", metavar="NAME", help="Name of the model in the store, such as minilm-fraud."),
@@ -120,9 +126,9 @@ def publish(
     from encoder.store.manifest import check_name
     from encoder.store.store import ModelStore
 
-    parameters = _parameters(parameter or [])
+    parameters, opened = _parameters(parameter or []), signing.open()
     target = ModelStore.open(f"{store_uri(store)}/{check_name(name)}")
-    manifest = target.publish(folder, name=name, teacher=teacher, parameters=parameters)
+    manifest = target.publish(folder, name=name, teacher=teacher, parameters=parameters, **opened.options)
     typer.echo(f"{target.uri}@{manifest.version}")
 
 
@@ -131,22 +137,33 @@ def pull(
     ref: Ref,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder to write the model to.")],
 ) -> None:
-    """Download a version into a new model folder and verify every byte."""
+    """Download a version into a new model folder and verify every byte.
+
+    The signature of a signed version is in the file model.sig, as the tool model_signing reads it.
+    """
+    from encoder.atomic_files import new_file
+    from encoder.store.signing.bundle import SIGNATURE_FILE
+
     if folder.exists():
         raise OutputConflict(f"{folder} already exists: name a new folder")
     store, reference = _open(ref)
     manifest = store.manifest(reference.selector)
     store.fetch(manifest, folder)
+    if manifest.signatures:
+        with new_file(folder / SIGNATURE_FILE) as file:
+            file.write(json.dumps(manifest.signatures[0]).encode())
     typer.echo(f"{folder}: {manifest.name} version {manifest.version}, {size_text(manifest.size)}")
 
 
 @app.command(cls=Command)
+@expand_options
 def rollback(
     ref: Annotated[
         str,
         typer.Argument(metavar="REF", help="Model in a store, without a version: s3://bucket/models/minilm."),
     ],
     to: Annotated[int, operations_option("--to", min=1, metavar="N", help="Version to go back to.")],
+    signing: SigningOptions,
 ) -> None:
     """Publish an old version again, under the next number; nothing is deleted."""
     store, reference = _open(ref)
@@ -154,8 +171,26 @@ def rollback(
         raise InvalidReference(
             f"give the model without a version, such as {reference.location}: --to selects the version"
         )
-    manifest = store.rollback(to)
+    manifest = store.rollback(to, **signing.open().options)
     typer.echo(f"{store.uri}@{manifest.version}")
+
+
+@app.command(cls=Command)
+@expand_options
+def sign(ref: Ref, signing: SigningOptions) -> None:
+    """Publish a version again with a signature, as the next version.
+
+    A version never changes, and its signature binds its number. Name the digest of the version that you
+    looked at: somebody else may have published a newer one. Give two keys while readers change from one to
+    the other.
+    """
+    opened = signing.open()
+    if not opened.signers:
+        raise ConfigurationError("which key should sign? Give --sign NAME.key, or MILLSTREAM_SIGNING_KEY")
+    store, reference = _open(ref)
+    base = store.manifest(reference.selector)
+    manifest = store.extend(base, {}, **opened.options)
+    typer.echo(f"{store.uri}@{manifest.version} ({manifest.digest}): version {base.version}, signed")
 
 
 @app.command(cls=Command)
@@ -219,6 +254,18 @@ def prune(
         todo = store.prune(keep=keep, grace=days)
     verb = "would delete" if dry_run else "deleted"
     typer.echo(f"{verb} {_summary(todo)}; newly marked as unused: {len(todo.marked)} files")
+
+
+def _signatures(manifest: "Manifest") -> dict[str, str]:
+    """Rows about who signed a version and how long it is good for."""
+    from encoder.store.signing.bundle import named_key
+
+    keys = [(named_key(bundle) or "a key without an id")[:12] for bundle in manifest.signatures]
+    rows = {"signed by": ", ".join(keys) or "unsigned"}
+    if manifest.expires_at is not None:
+        over = " (expired)" if manifest.expires_at < datetime.now(UTC) else ""
+        rows["expires"] = f"{time_text(manifest.expires_at)}{over}"
+    return rows
 
 
 def _quality(quality: dict[str, Any]) -> dict[str, Any]:

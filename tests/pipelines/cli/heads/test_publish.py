@@ -7,8 +7,11 @@ from encoder import Encoder
 from encoder.errors import ConfigurationError, PublishedMeanwhile, UnsafeStore
 from encoder.heads.scoring import Prototypes
 from encoder.store import publish, store
+from encoder.store.signing.bundle import check_signature
+from encoder.store.signing.keys import new_key, read_public_key
 from encoder.store.store import ModelStore
 from pipelines.cli.heads.publish import HeadTarget
+from pipelines.cli.signing import SigningOptions
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +33,8 @@ def other(tiny_model, tmp_path):
     return tiny_model(tmp_path / "other", seed=8)
 
 
-def find(ref, name, *, replace=False):
-    return HeadTarget.find(ref, name, publish=True, output=None, replace=replace)
+def find(ref, name, *, replace=False, signing=None):
+    return HeadTarget.find(ref, name, publish=True, output=None, replace=replace, signing=signing)
 
 
 def head(name, size=2):
@@ -51,6 +54,15 @@ def test_two_heads_that_are_fitted_at_the_same_time_are_both_there(tiny):
     latest = tiny.manifest()
     assert set(latest.parameters["heads"]) == {"one", "two"}
     assert latest.quality["heads"] == {"one": {"accuracy": 0.5}, "two": {"accuracy": 0.75}}
+
+
+def test_a_version_with_a_head_is_signed_if_a_key_is_given(tiny, tmp_path):
+    private, public = new_key(tmp_path / "release")
+    target = find(tiny.uri, "one", signing=SigningOptions(sign=[str(private)], expires="90d").open())
+    target.deliver(head("one"), {})
+    manifest = tiny.manifest()
+    check_signature(manifest, *manifest.signatures, read_public_key(public))
+    assert manifest.expires_at is not None
 
 
 def test_a_head_that_comes_between_the_look_and_the_commit_stays(tiny, monkeypatch):

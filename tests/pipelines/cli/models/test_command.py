@@ -1,8 +1,10 @@
 import json
+import re
 import uuid
 
 import numpy as np
 import pytest
+from model_signing_tool import model_signing
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from typer.testing import CliRunner
@@ -17,6 +19,9 @@ from encoder.errors import (
 )
 from encoder.model import StaticModel, load_model, save_model
 from encoder.store.objects import open_objects
+from encoder.store.signing.bundle import check_signature
+from encoder.store.signing.keys import key_id, new_key, read_public_key
+from encoder.store.store import ModelStore
 from pipelines.cli.models.command import app
 
 
@@ -153,3 +158,74 @@ def test_an_empty_store_says_how_to_fill_it(store):
 def test_lines_are_not_cut_when_piped(folder, store):
     ref = publish(folder, store, "--teacher", "t" * 300)
     assert "t" * 300 in run("show", ref)
+
+
+@pytest.fixture
+def keys(tmp_path, monkeypatch):
+    monkeypatch.delenv("MILLSTREAM_SIGNING_KEY", raising=False)
+    return [new_key(tmp_path / name) for name in ("release", "next")]
+
+
+def shown_id(public):
+    return key_id(read_public_key(public))[:12]
+
+
+def test_an_unsigned_version_is_shown_as_such(folder, store):
+    assert re.search(r"signed by\s+unsigned", run("show", publish(folder, store)))
+
+
+def test_what_is_published_and_rolled_back_is_signed(folder, store, keys):
+    (release, public), (other, other_public) = keys
+    signed = publish(folder, store, "--sign", release, "--expires", "90d")
+    assert re.search(rf"signed by\s+{shown_id(public)}", run("show", signed))
+    assert re.search(r"expires\s+20\d\d-", run("show", signed))
+    again = run("rollback", f"{store}/minilm", "--to", 1, "--sign", other).strip()
+    assert re.search(rf"signed by\s+{shown_id(other_public)}", run("show", again))
+    assert "expires" not in run("show", again)
+
+
+def test_an_expired_version_says_so(folder, store, keys):
+    signed = publish(folder, store, "--sign", keys[0][0], "--expires", "1ms")
+    assert "(expired)" in run("show", signed)
+
+
+def test_a_version_is_signed_by_publishing_it_again(folder, store, keys):
+    first = publish(folder, store)
+    done = run("sign", first, *[part for private, _ in keys for part in ("--sign", private)])
+    assert done.startswith(f"{store}/minilm@2 (sha256:")
+    assert done.endswith("): version 1, signed\n")
+    manifest = ModelStore.open(f"{store}/minilm").manifest()
+    for bundle, (_, public) in zip(manifest.signatures, keys, strict=True):
+        check_signature(manifest, bundle, read_public_key(public))
+    before = json.loads(run("show", first, "--json"))
+    assert manifest.digest == before["digest"]
+    assert manifest.parameters == {**before["parameters"], "based_on": 1}
+
+
+def test_signing_needs_a_key(folder, store, keys):
+    first = publish(folder, store)
+    assert "Give --sign NAME.key, or MILLSTREAM_SIGNING_KEY" in str(fail("sign", first))
+    assert isinstance(fail("sign", first, "--sign", keys[0][1]), ConfigurationError)
+
+
+def test_a_signed_version_is_pulled_with_its_signature(folder, store, keys, tmp_path):
+    private, public = keys[0]
+    run("pull", publish(folder, store, "--sign", private), tmp_path / "signed")
+    bundle = json.loads((tmp_path / "signed/model.sig").read_text())
+    check_signature(ModelStore.open(f"{store}/minilm").manifest(), bundle, read_public_key(public))
+    assert load_model(tmp_path / "signed").dim == 2
+    run("pull", publish(folder, store), tmp_path / "unsigned")
+    assert not (tmp_path / "unsigned/model.sig").exists()
+
+
+@pytest.mark.slow
+def test_the_stock_tool_accepts_a_pulled_folder_and_refuses_a_changed_one(folder, store, keys, tmp_path):
+    private, public = keys[0]
+    pulled = tmp_path / "pulled"
+    run("pull", publish(folder, store, "--sign", private), pulled)
+    check = ("verify", "key", pulled, "--signature", pulled / "model.sig", "--public_key", public)
+    assert "Verification succeeded" in model_signing(*check).stdout
+    (pulled / "config.json").write_text("{}")
+    changed = model_signing(*check)
+    assert changed.returncode != 0
+    assert "Hash mismatch" in changed.stderr

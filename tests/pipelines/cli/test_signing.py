@@ -1,0 +1,50 @@
+"""`--sign` and `--expires`, whatever publishes."""
+
+from datetime import timedelta
+
+import pytest
+
+from encoder.errors import ConfigurationError
+from encoder.store.signing.keys import new_key, read_public_key
+from pipelines.cli.signing import Signing, SigningOptions
+
+
+@pytest.fixture
+def keys(tmp_path, monkeypatch):
+    monkeypatch.delenv("MILLSTREAM_SIGNING_KEY", raising=False)
+    return [new_key(tmp_path / name) for name in ("release", "next")]
+
+
+def signers(sign=None):
+    return [signer.public_key() for signer in SigningOptions(sign=sign, expires=None).open().signers]
+
+
+@pytest.mark.usefixtures("keys")
+def test_without_a_key_nothing_is_signed():
+    assert SigningOptions(sign=None, expires=None).open() == Signing()
+
+
+def test_several_keys_sign(keys):
+    assert signers([str(private) for private, _ in keys]) == [read_public_key(public) for _, public in keys]
+
+
+@pytest.mark.parametrize("form", ["{}", "@{}", "text"])
+def test_the_key_may_come_from_the_environment(keys, monkeypatch, form):
+    private, public = keys[0]
+    monkeypatch.setenv(
+        "MILLSTREAM_SIGNING_KEY", private.read_text() if form == "text" else form.format(private)
+    )
+    assert signers() == [read_public_key(public)]
+    assert signers([str(keys[1][0])]) == [read_public_key(keys[1][1])]
+
+
+@pytest.mark.usefixtures("keys")
+def test_an_expiry_is_a_duration():
+    assert SigningOptions(sign=None, expires="90d").open().expires == timedelta(days=90)
+    assert SigningOptions(sign=None, expires="1.5h").open().options == {
+        "signer": (),
+        "expires": timedelta(hours=1.5),
+    }
+    for wrong in ("soon", "0d", "-1d"):
+        with pytest.raises(ConfigurationError, match="--expires"):
+            SigningOptions(sign=None, expires=wrong).open()

@@ -5,18 +5,21 @@ crashes the process. So such headers are marked when they are found, and never r
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encoder.errors import InputError
 
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
 __all__ = ["all_headers", "read_headers"]
 
-_UNREADABLE = object()
+_UNREADABLE: Any = object()
 _marked: list[object] = []  # `_UNREADABLE`, once there were such headers: only then is it looked for
 _WHY = "a header's name is not UTF-8"
 
 
-def all_headers(messages: Sequence[Any]) -> list[Any]:
+def all_headers(messages: Sequence["Message"]) -> list[Any]:
     """The headers of each message, None where it has none.
 
     Raises:
@@ -35,7 +38,7 @@ def all_headers(messages: Sequence[Any]) -> list[Any]:
     return found
 
 
-def read_headers(message: Any) -> list[tuple[str, bytes | None]]:
+def read_headers(message: "Message") -> list[tuple[str, bytes | None]]:
     """The headers of a message.
 
     Raises:

@@ -4,11 +4,14 @@ A delete is a message with a key and a null value, as compacted topics and chang
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from encoder.errors import InputError
 from pipelines.kafka.headers import all_headers, read_headers
 from pipelines.records.bad_rows import Envelope, Headers
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
 
 __all__ = [
     "ANY_TIME",
@@ -87,7 +90,7 @@ ANY_TIME = TimeLimits(_LONGEST, _LONGEST)
 """The limits of a topic that accepts every timestamp."""
 
 
-def deletes_among(messages: Sequence[Any]) -> list[int]:
+def deletes_among(messages: Sequence["Message"]) -> list[int]:
     """The positions of the deletes among messages."""
     if all(map(len, messages)):  # of their values; null has none
         return []
@@ -96,7 +99,7 @@ def deletes_among(messages: Sequence[Any]) -> list[int]:
     ]
 
 
-def headers_of(messages: Sequence[Any]) -> tuple[tuple[Headers, ...] | None, dict[int, str]]:
+def headers_of(messages: Sequence["Message"]) -> tuple[tuple[Headers, ...] | None, dict[int, str]]:
     """The headers of messages, and why some of them cannot be read.
 
     Returns:
@@ -115,7 +118,7 @@ def headers_of(messages: Sequence[Any]) -> tuple[tuple[Headers, ...] | None, dic
     return (tuple(tuple(one or ()) for one in found) if any(found) else None), unreadable
 
 
-def readable_headers(message: Any) -> tuple[list[tuple[str, bytes | None]], str | None]:
+def readable_headers(message: "Message") -> tuple[list[tuple[str, bytes | None]], str | None]:
     """The headers of a message; none, and why, if they cannot be read."""
     try:
         return read_headers(message), None
@@ -123,7 +126,7 @@ def readable_headers(message: Any) -> tuple[list[tuple[str, bytes | None]], str 
         return [], str(error)
 
 
-def envelope_of(message: Any) -> Envelope:
+def envelope_of(message: "Message") -> Envelope:
     """What a message has beside its value; without headers that cannot be read."""
     time = message.timestamp()[1]
     headers, _ = readable_headers(message)

@@ -5,7 +5,7 @@ record came from and what is wrong. Parquet files have the same in columns.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -13,6 +13,9 @@ from pipelines.kafka.messages import NO_TIMESTAMP, readable_headers
 from pipelines.records.bad_rows import ID, BadRow, DeadLetter
 from pipelines.sinks.dead_letters import bad_row_id
 from pipelines.sinks.kafka import Outgoing, TopicSink, header_bytes
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
 
 __all__ = [
     "DEAD_LETTER_SCHEMA",
@@ -59,10 +62,10 @@ DEAD_LETTER_SCHEMA = pa.schema(
 """The columns of dead letters in Parquet."""
 
 
-def dead_letter_message(message: Any, letter: DeadLetter, sink: TopicSink) -> Outgoing:
+def dead_letter_message(message: "Message", letter: DeadLetter, sink: TopicSink) -> Outgoing:
     """A dead letter as a message, without what the topic does not take; a header names what was left out."""
     about = {
-        "topic": message.topic(),
+        "topic": str(message.topic()),
         "partition": str(message.partition()),
         "offset": str(message.offset()),
         "connector.name": "millstream",
@@ -105,7 +108,7 @@ def _fitting(original: Outgoing, explained: list[tuple[str, bytes | None]], sink
     return made
 
 
-def dead_letter_batch(messages: Sequence[Any], letters: Sequence[DeadLetter]) -> pa.RecordBatch:
+def dead_letter_batch(messages: Sequence["Message"], letters: Sequence[DeadLetter]) -> pa.RecordBatch:
     """Dead letters as `(n,)` rows of `DEAD_LETTER_SCHEMA`."""
     rows = []
     for letter in letters:

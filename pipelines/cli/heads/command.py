@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,7 @@ from pipelines.cli.options import AsJson, InputOptions, RefArgument, input_optio
 if TYPE_CHECKING:
     from distill.evaluation.bootstrap import Estimate
     from distill.heads.evaluation import HeadQuality
+    from encoder.heads.scoring import Heads
 
 __all__ = ["app"]
 
@@ -107,7 +108,7 @@ def evaluate(
         _print_quality(quality)
 
 
-def _heads(ref: str) -> Any:
+def _heads(ref: str) -> "Heads":
     from encoder.encoder import Encoder
 
     return Encoder.load(ref).heads

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,6 +22,9 @@ from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import AsJson, InputOptions, Model, fit_option, input_option, output_option
 from pipelines.cli.signing import SigningOptions
 from pipelines.sources.files.filesystem import last_part
+
+if TYPE_CHECKING:
+    from distill.heads.examples import Examples
 
 __all__ = ["app"]
 
@@ -212,7 +215,7 @@ def novelty(
     _print(outcome, summary, as_json=as_json)
 
 
-def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most: int) -> Any:
+def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most: int) -> "Examples":
     from distill.heads import embed
     from encoder.encoder import Encoder
 

@@ -5,6 +5,7 @@ they depend on, and loading fails if the model's differs. model2vec and sentence
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -110,7 +111,11 @@ def pack_head(head: Head, vectors: str) -> bytes:
     Args:
         head: the head.
         vectors: `vectors_digest` of the model that it was fitted to.
+
+    Raises:
+        InputError: a number is not finite in float32, or the metadata is not JSON.
     """
+    _check_metadata(head)
     about = _About(format=FORMAT, kind=head.kind, name=head.name, vectors=vectors, metadata=head.metadata)
     tensors: dict[str, NDArray[Any]] = {"directions": head.directions}
     if isinstance(head, Classifier):
@@ -129,6 +134,14 @@ def pack_head(head: Head, vectors: str) -> bytes:
     if bad := next((name for name, array in numbers if not np.isfinite(array).all()), None):
         raise InputError(f"the head {head.name!r} has {bad} that is not finite in float32: fit it again")
     return save(tensors, {_KEY: msgspec.json.encode(about).decode()})
+
+
+def _check_metadata(head: Head) -> None:
+    """Check that a head's metadata is JSON, which has no NaN and no infinity."""
+    try:
+        json.dumps(msgspec.to_builtins(head.metadata), allow_nan=False)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"`metadata` of the head {head.name!r} must be JSON: {error}") from error
 
 
 def read_heads(folder: Path, vectors: Callable[[], str], dim: int) -> tuple[Head, ...]:

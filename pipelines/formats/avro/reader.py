@@ -9,7 +9,7 @@ and recursive ones are read by fastavro's Python code, which stops at a depth wh
 
 import io
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import fastavro
@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 from fastavro import _read_py  # the one reader that limits the depth; it has no public name
 
-from pipelines.formats.avro.logical_types import CHECKED, PREFIX
+from pipelines.formats.avro.logical_types import CHECKED, PREFIX, checked_map
 from pipelines.formats.avro.types import field_types
 from pipelines.formats.schema_registry import HEADER, FieldTypes, Schema, SchemaError, check_columns
 from pipelines.records.bad_rows import one_line
@@ -50,29 +50,33 @@ def parsed(schema: Schema) -> tuple[_Parsed, _Names]:
 
 
 def _readable(schema: Schema) -> Schema:
-    """The schema with UUIDs that are plain text, and with logical types whose values are checked."""
-    parts = {name: _checked(part) for name, part in schema.parts.items()}
-    return schema._replace(text=_checked(schema.text), parts=parts)
+    """The schema with UUIDs that are plain text, and with types whose values are checked."""
+    names = map("MillstreamEntry{}".format, itertools.count())
+    parts = {name: _checked(part, names) for name, part in schema.parts.items()}
+    return schema._replace(text=_checked(schema.text, names), parts=parts)
 
 
-def _checked(text: str) -> str:
-    if not any(f'"{name}"' in text for name in ("uuid", *CHECKED)):
+def _checked(text: str, names: Iterator[str]) -> str:
+    if not any(f'"{name}"' in text for name in ("uuid", "map", *CHECKED)):
         return text
     try:
-        return msgspec.json.encode(_renamed(msgspec.json.decode(text))).decode()
+        return msgspec.json.encode(_renamed(msgspec.json.decode(text), names)).decode()
     except msgspec.MsgspecError:
         return text  # `parsed` reports it
 
 
-def _renamed(schema: Any) -> Any:
+def _renamed(schema: Any, names: Iterator[str]) -> Any:
     if isinstance(schema, list):
-        return [_renamed(one) for one in schema]
+        return [_renamed(one, names) for one in schema]
     if not isinstance(schema, dict):
         return schema
     kind, logical = schema.get("type"), schema.get("logicalType")
     if (kind, logical) == ("string", "uuid"):
         return "string"
-    made = {key: _renamed(value) for key, value in schema.items()}
+    if kind == "map" and "values" in schema:
+        return checked_map(_renamed(schema["values"], names), next(names))
+    # Defaults play no part in reading, and those of maps would not fit.
+    made = {key: _renamed(value, names) for key, value in schema.items() if key != "default"}
     if isinstance(kind, str) and kind in CHECKED.get(str(logical), ()):
         made["logicalType"] = PREFIX + str(logical)
     return made

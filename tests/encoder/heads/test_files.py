@@ -186,6 +186,14 @@ def test_a_threshold_that_is_not_finite_is_not_written(head):
         pack_head(replace(head, threshold=float("nan")), "sha256:0")
 
 
+@pytest.mark.parametrize("value", [object(), float("nan"), [1, {"a": float("-inf")}]])
+def test_metadata_that_is_no_json_is_not_written(value, model, tmp_path):
+    head = replace(HEADS[0], metadata={"records": 10, "x": value})
+    with pytest.raises(InputError, match="`metadata` of the head 'fraud' must be JSON"):
+        save_model(replace(model, heads=(head,)), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_head_is_packed_into_the_same_bytes_each_time():
     digest = f"sha256:{'0' * 64}"
     assert pack_head(HEADS[0], digest) == pack_head(HEADS[0], digest)

@@ -376,6 +376,46 @@ def test_values_at_the_bounds_of_logical_types(kind, data, value):
         assert str(records[0]["x"]) == str(value)
 
 
+TAGS = {"type": "map", "values": "int"}
+ONCE, TWICE = {"a": 1, "b": 2}, long(3) + b"\x02a\x02\x02b\x04\x02a\x06" + long(0)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        TAGS,
+        {**TAGS, "default": {}},
+        ["null", TAGS],
+        {"type": "map", "values": TAGS},
+        [TAGS, {"type": "array", "items": TAGS}],
+    ],
+)
+def test_a_key_that_appears_twice_in_a_map_is_refused(kind):
+    schema = {"type": "record", "name": "R", "fields": [{"name": "x", "type": kind, "default": {}}]}
+    nested = isinstance(kind, dict) and kind["values"] is TAGS
+    branch = b"" if isinstance(kind, dict) else long(kind.index(TAGS))
+    around = (long(1) + b"\x02k", long(0)) if nested else (branch, b"")
+    found = decoder(schema)(
+        [encoded(schema, {"x": {"k": ONCE} if nested else ONCE}), header(1) + TWICE.join(around)]
+    )
+    assert found.records == [{"x": {"k": ONCE} if nested else ONCE}]
+    assert "the key 'a' appears twice in a map" in found.bad[1]
+
+
+def test_maps_in_blocks_and_in_parts_of_a_schema():
+    pair = [{"name": "x", "type": TAGS}, {"name": "y", "type": TAGS}]
+    part = {"type": "record", "name": "P", "fields": pair}
+    schema = {
+        "type": "record",
+        "name": "R",
+        "fields": [{"name": "p", "type": "P"}, {"name": "z", "type": TAGS}],
+    }
+    blocks = long(1) + b"\x02a\x02" + long(-1) + long(3) + b"\x02b\x04" + long(0)
+    found = decoder(schema, P=part)([header(1) + blocks + long(0) + blocks])
+    assert found.records == [{"p": {"x": ONCE, "y": {}}, "z": ONCE}]
+    assert AvroSlices(schema_of(schema, P=part), ["z"])(header(1) + blocks + long(0) + blocks) == blocks
+
+
 def test_other_users_of_fastavro_keep_its_readers():
     schema = fastavro.parse_schema({"type": "bytes", **DECIMAL})
     data = io.BytesIO(long(3) + (123_456).to_bytes(3))

@@ -131,6 +131,13 @@ def test_a_time_with_nanoseconds_is_text(schema, text, value):
     assert ProtobufReader(schema).read(framed(made))["at"] == value
 
 
+def test_of_a_key_that_appears_twice_in_a_map_the_last_value_counts(schema):
+    """As Protobuf's specification says; other readers give the same."""
+    first, second = message(schema, counts={True: 3}), message(schema, counts={True: 4, False: 0})
+    value = framed(first) + second.SerializeToString()
+    assert ProtobufReader(schema).read(value)["counts"] == {"true": 4, "false": 0}
+
+
 def test_what_is_not_set(schema):
     assert ProtobufReader(schema).read(framed(message(schema))) == EMPTY
 

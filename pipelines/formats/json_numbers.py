@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 _WHOLE = 2.0**53  # up to here a double holds every whole number
+_BEYOND_FLOAT32 = 2**128 - 2**103  # rounds to infinity, as everything above it
 _SHOWN = 60  # characters of a number in a reason
 _WINDOW = 24  # bytes before and behind a point or an exponent that are looked at
 
@@ -70,8 +71,11 @@ def inner_types(kind: pa.DataType) -> list[pa.DataType]:
 
 
 def large_numbers(values: pa.Array) -> NDArray[np.int64]:
-    """The rows with floats so large that a double does not hold every whole number of this size."""
-    return _rows(values, lambda numbers: (np.abs(numbers) >= _WHOLE) & np.isfinite(numbers))
+    """The rows with floats so large that a double does not hold every whole number of this size.
+
+    Infinity is one of them: JSON does not have it, so it stood for a number that a float32 does not hold.
+    """
+    return _rows(values, lambda numbers: np.abs(numbers) >= _WHOLE)
 
 
 def not_finite(values: pa.Array) -> NDArray[np.int64]:
@@ -191,14 +195,17 @@ def rounded(line: bytes, fields: Iterable[pa.Field]) -> str | None:
         if (number := _first(record.get(field.name), field.type)) is not None:
             found = str(number)
             shown = found[:_SHOWN] + "…" * (len(found) > _SHOWN)
-            return f"field {field.name!r}: {shown} has more digits than a double holds"
+            why = "is beyond float32" if fits_double(number) else "has more digits than a double holds"
+            return f"field {field.name!r}: {shown} {why}"
     return None
 
 
 def _first(value: Any, kind: pa.DataType) -> int | Decimal | None:
     """The first number in a value that its type does not hold."""
     if isinstance(value, (int, Decimal)):
-        return value if pt.is_floating(kind) and not fits_double(value) else None
+        fits = not pt.is_float32(kind) or -_BEYOND_FLOAT32 < value < _BEYOND_FLOAT32
+        held = fits and fits_double(value)
+        return value if pt.is_floating(kind) and not held else None
     if isinstance(value, dict) and pt.is_struct(kind):
         pairs = [(value.get(field.name), field.type) for field in kind]
     elif isinstance(value, list) and hasattr(kind, "value_type"):

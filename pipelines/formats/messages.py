@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.types as pt
 
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
@@ -29,6 +30,7 @@ __all__ = [
     "columns_seen",
     "decode_columns",
     "decode_objects",
+    "json_columns",
     "object_columns",
     "text_columns",
 ]
@@ -226,6 +228,13 @@ def columns_seen(values: Sequence[Value], kind: PlainFormat) -> pa.Schema:
     return pa.schema(fields_of(seen))
 
 
+def json_columns(schema: pa.Schema) -> pa.Schema:
+    """Columns as JSON has them: dates are text, which `decode_columns` casts."""
+    return pa.schema(
+        [field.with_type(pa.string()) if pt.is_date32(field.type) else field for field in schema]
+    )
+
+
 def decode_columns(
     values: Sequence[Value], kind: PlainFormat, schema: pa.Schema, decoder: JsonDecoder | None
 ) -> Columns:
@@ -235,7 +244,7 @@ def decode_columns(
         values: of messages.
         kind: their format.
         schema: the columns; other fields are left out, values that do not fit are bad.
-        decoder: of JSON lines with this schema; None for text.
+        decoder: of JSON lines with these columns as JSON has them; None for text.
     """
     done, failed = isolate(len(values), lambda a, b: _decode_columns(values[a:b], kind, schema, decoder))
     if len(done) == 1 and not failed:
@@ -257,6 +266,11 @@ def _decode_columns(
     data = [b"" if value is None else value.strip(_BLANKS) for value in values]
     ends = np.cumsum([len(value) + 1 for value in data], dtype=np.int64)
     batch, good, bad = decoder(Block(b"\n".join([*data, b""]), 0, ends))
+    if batch.schema != schema:
+        batch = batch.cast(schema)
+    for column in batch.columns:
+        if pt.is_decimal(column.type):
+            column.validate(full=True)  # pyarrow's reader lets whole numbers have too many digits
     rows = good.tolist()
     for row in set(range(len(values))) - set(rows) - set(bad):
         bad[row] = "the value is null" if values[row] is None else "the value is empty"

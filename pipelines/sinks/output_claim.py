@@ -148,8 +148,8 @@ class WorkerSettings(Protocol):
         """The fields that are kept; None for all."""
 
     @property
-    def types(self) -> Mapping[str, str]:
-        """Types of fields, as Arrow names them."""
+    def types(self) -> Mapping[str, pa.DataType]:
+        """Types of fields."""
 
 
 def claimed_schema(objects: Objects, settings: WorkerSettings, dim: int) -> pa.Schema | None:

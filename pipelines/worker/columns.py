@@ -8,6 +8,7 @@ from encoder.errors import ConfigurationError
 from pipelines.enrich.enrichment import ADDED
 from pipelines.formats.messages import Value, columns_seen
 from pipelines.formats.schema_registry import FieldTypes
+from pipelines.records.type_names import json_has
 from pipelines.worker.plan import Plan
 
 __all__ = ["fields_seen", "kept_columns", "output_schema"]
@@ -34,11 +35,24 @@ def output_schema(plan: Plan, seen: FieldTypes) -> pa.Schema:
     Raises:
         ConfigurationError: a field was not seen and has no type, or no column can hold it.
     """
-    types: FieldTypes = seen | {name: _type(name, kind) for name, kind in plan.types.items()}
+    types: FieldTypes = seen | plan.types
+    _check_json(plan)
     names = [name for name in types if name not in ADDED] if plan.fields is None else list(plan.fields)
     if not plan.uses_registry:  # the text is made from columns
         names += [name for name in plan.template.columns if name in types and name not in names]
     return pa.schema([pa.field(name, _column(name, types)) for name in names])
+
+
+def _check_json(plan: Plan) -> None:
+    """Check that JSON has the types that are set."""
+    if plan.uses_registry:
+        return
+    for name, kind in plan.types.items():
+        if not json_has(kind):
+            raise ConfigurationError(
+                f"the field {name!r} cannot be {kind}, as JSON has no such values: use string in --fields, "
+                "or an integer type where they are numbers"
+            )
 
 
 def _column(name: str, types: FieldTypes) -> pa.DataType:
@@ -52,12 +66,3 @@ def _column(name: str, types: FieldTypes) -> pa.DataType:
             f"the field {name!r} is {kind}, which no column can hold: leave it out with --fields"
         )
     return kind
-
-
-def _type(name: str, kind: str) -> pa.DataType:
-    try:
-        return pa.type_for_alias(kind)
-    except ValueError as error:
-        raise ConfigurationError(
-            f"the field {name!r} has the unknown type {kind!r}: use int64, float64, string, bool, …"
-        ) from error

@@ -14,7 +14,14 @@ from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.json_left_out import LeftOut
 from pipelines.formats.json_objects import not_json
-from pipelines.formats.messages import Value, decode_columns, decode_objects, object_columns, text_columns
+from pipelines.formats.messages import (
+    Value,
+    decode_columns,
+    decode_objects,
+    json_columns,
+    object_columns,
+    text_columns,
+)
 from pipelines.formats.schema_registry import FramedDecoder
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.fields import field_path
@@ -84,7 +91,10 @@ class PlainValues:
         self._decoder: JsonDecoder | None = None
         if schema is not None and self._kind == "json":
             self._decoder = JsonDecoder(
-                f"topic {plan.input_names}", schema, all_fields=plan.fields is None, replaced=ADDED
+                f"topic {plan.input_names}",
+                json_columns(schema),
+                all_fields=plan.fields is None,
+                replaced=ADDED,
             )
 
     def __call__(self, values: Sequence[Value]) -> Decoded:

@@ -3,10 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from encoder.errors import TransientError
 from encoder.store.objects import Objects
@@ -51,6 +52,7 @@ class Inputs:
         self._cluster = cluster_id(admin, _ASK_SECONDS)
         self._known: dict[str, TopicId] = {}
         self._claims: dict[tuple[str, str], InputClaim] = {}
+        self._unread: set[str] = set()  # the group had no offsets for them
         self._next_check = 0.0
 
     def __getitem__(self, topic: str) -> TopicId | None:
@@ -77,8 +79,43 @@ class Inputs:
             for topic, one in new.items()
             for folder in self._folders
         }
+        self._unread |= new.keys() - {topic for topic, _ in notes}
         self._known |= new
         self._claims |= claims
+
+    @property
+    def accepts(self) -> bool:
+        """Whether another topic of the same name is read from its beginning."""
+        return self._accept
+
+    def warn_if_unread(self, written: Mapping[str, int]) -> None:
+        """Warn of topics that the group has no offsets for, though the output has messages already.
+
+        Kafka forgets the offsets of a topic that is deleted, and those of a group that was away for
+        `offsets.retention.minutes`. Nothing else is there that a group with topics alone would know it by.
+
+        Args:
+            written: the output topics, and their numbers of partitions.
+        """
+        if not self._unread or self._accept:
+            return
+        ends = {
+            TopicPartition(topic, p): OffsetSpec.latest() for topic, n in written.items() for p in range(n)
+        }
+        futures = self._admin.list_offsets(ends, request_timeout=_ASK_SECONDS) if ends else {}
+        filled = set()
+        for part, future in futures.items():
+            with suppress(KafkaException):
+                filled.update([part.topic] if future.result().offset else [])
+        if filled:
+            _log.warning(
+                "group %r has no offsets for %s, and there are messages in %s already: if this group wrote "
+                "them, its offsets have expired or the topic was created again, and what the topic holds is "
+                "read once more; set the property auto.offset.reset=error to stop there",
+                self._group,
+                ", ".join(sorted(self._unread)),
+                ", ".join(sorted(filled)),
+            )
 
     def _refuse(self, topic: str, found: TopicId, known: TopicId, whose: str) -> None:
         if found == known:

@@ -1,15 +1,20 @@
 """A plan: the settings of a worker, parsed and checked. It is data; nothing is connected yet."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
+
+import pyarrow as pa
 
 from encoder.errors import ConfigurationError
 from pipelines.enrich.columns import VectorFormat, parse_heads
 from pipelines.formats import PlainFormat
 from pipelines.kafka.config import matches, parse_properties, transaction_timeout_ms
+from pipelines.records.bad_rows import one_line
 from pipelines.records.template import TextTemplate
+from pipelines.records.type_names import EXAMPLES, named_type
 from pipelines.worker.settings import WorkerSettings
 
 __all__ = ["Output", "Plan", "parse_budget", "parse_fields"]
@@ -18,6 +23,7 @@ _KINDS = ("topic", "parquet")
 _PERCENT = 100.0
 _OPEN_SHARE = 0.8  # of a transaction's timeout; the rest is for the commit itself
 _BACKLOG_FACTOR = 20
+_COMMA = re.compile(r",(?![^(\[]*[)\]])")  # those inside of a type's brackets are part of it
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Plan:
         outputs: where enriched records go.
         dead_letters: where records go that cannot be enriched.
         fields: the fields to keep, or None for all.
-        types: types of fields by Arrow's names, for outputs with columns.
+        types: types of fields, for outputs with columns.
         vectors: how vectors are written.
         heads: the heads whose scores are added, or None for all.
         max_dead_letters: the share of failed records that is tolerated, from 0 to 1.
@@ -63,7 +69,7 @@ class Plan:
     outputs: tuple[Output, ...]
     dead_letters: Output
     fields: tuple[str, ...] | None
-    types: Mapping[str, str]
+    types: Mapping[str, pa.DataType]
     vectors: VectorFormat
     heads: tuple[str, ...] | None
     max_dead_letters: float
@@ -242,17 +248,17 @@ class Plan:
         return bool(self.topics) and self.settings.format == "avro"
 
 
-def parse_fields(text: str | None) -> tuple[tuple[str, ...] | None, dict[str, str]]:
+def parse_fields(text: str | None) -> tuple[tuple[str, ...] | None, dict[str, pa.DataType]]:
     """Parse `id:int64,merchant` into the fields to keep and the types of those that have one.
 
     Raises:
-        ConfigurationError: a field has no name, or a colon without a type.
+        ConfigurationError: a field has no name, a colon without a type, or an unknown type.
     """
     if text is None:
         return None, {}
-    types: dict[str, str] = {}
+    types: dict[str, pa.DataType] = {}
     names = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in filter(None, map(str.strip, _COMMA.split(text))):
         name, colon, kind = part.partition(":")
         if not name or (colon and not kind):
             raise ConfigurationError(
@@ -260,8 +266,18 @@ def parse_fields(text: str | None) -> tuple[tuple[str, ...] | None, dict[str, st
             )
         names.append(name)
         if kind:
-            types[name] = kind
+            types[name] = _named_type(name, kind)
     return tuple(names), types
+
+
+def _named_type(field: str, name: str) -> pa.DataType:
+    try:
+        return named_type(name.strip())
+    except ValueError as error:
+        raise ConfigurationError(
+            f"the field {field!r} has the unknown type {name!r} in --fields ({one_line(error)}): use "
+            f"{EXAMPLES}"
+        ) from error
 
 
 def parse_budget(text: str) -> float:

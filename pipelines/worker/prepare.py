@@ -205,6 +205,7 @@ def _inputs(plan: Plan, cluster: Cluster, folders: dict[str, Objects]) -> Inputs
         cluster.admin, plan.settings.group, folders.values(), accept=plan.settings.accept_new_input
     )
     inputs.look_at(cluster.reads)
+    inputs.warn_if_unread({topic: cluster.writes[topic] for topic in plan.topics})
     return inputs
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, KafkaException, TopicPartition
 
+from encoder.errors import ConfigurationError
 from pipelines.kafka.offset_reset import OffsetReset, is_lost
 from pipelines.kafka.retries import retried
 from pipelines.worker.commit import stop_error
@@ -51,7 +52,7 @@ class Starts:
     Args:
         consumer: confluent_kafka's.
         inputs: knows what the names of topics stand for; None if the brokers cannot tell.
-        reset: where a new group starts, as does a position that the log lost, which may be an error.
+        reset: where a new group starts, as does a position that the log lost; `error` for neither.
     """
 
     def __init__(self, consumer: Any, inputs: Inputs | None, reset: OffsetReset) -> None:
@@ -68,6 +69,7 @@ class Starts:
 
         Raises:
             OtherInput: a topic is not the one that was read before.
+            ConfigurationError: a known offset is missing, and `reset` is `error`.
             TransientError: the cluster does not answer.
         """
         if not parts:
@@ -94,13 +96,23 @@ class Starts:
         is_other = topic is not None and note.input not in ("", str(topic))
         if part.offset != OFFSET_INVALID and not is_other:
             return Start(name, part.offset, note if topic is None else note._replace(input=str(topic))), False
+        is_added = self._is_added(name)
+        if self._reset == "error" and not (is_other or is_added or (self._inputs and self._inputs.accepts)):
+            raise ConfigurationError(
+                f"the group has no offset for {name}: it is new, its offsets have expired, or the topic was "
+                "created again; set `accept_new_input` to read the topic from its beginning, or the property "
+                "auto.offset.reset to earliest or latest"
+            )
         low, high = _patiently(self._consumer.get_watermark_offsets, part)
         new = CommitNote() if topic is None else CommitNote(input=str(topic), partitions=topic.partitions)
         start = Start(name, low, new)
-        is_added = self._latest and self._inputs is not None and self._inputs.is_new_partition(*name)
         if self._latest and not is_other and not is_added and high > low:
             start.skip(high, "latest")
         return start, True
+
+    def _is_added(self, name: PartitionName) -> bool:
+        """Whether a partition was added to a known topic, where that matters."""
+        return self._reset != "earliest" and self._inputs is not None and self._inputs.is_new_partition(*name)
 
     def if_cut(self, name: PartitionName, at: int) -> Start | None:
         """The start of a partition whose log ends before a position; None if it does not."""

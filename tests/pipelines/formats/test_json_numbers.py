@@ -75,7 +75,7 @@ def test_doubles_as_programs_write_them_are_not_suspected():
 @pytest.mark.parametrize(
     ("values", "rows"),
     [
-        (pa.array([1.5, 2.0**53, None, -1e300, float("inf")]), [1, 3]),
+        (pa.array([1.5, 2.0**53, None, -1e300, float("inf")]), [1, 3, 4]),
         (pa.array([[1.5], None, [], [1e17, 0.5], [None]]), [3]),
         (pa.array([{"a": {"b": [1e17]}, "c": "x"}, None, {"a": None, "c": "y"}]), [0]),
         (pa.array(["1e17", None]), []),

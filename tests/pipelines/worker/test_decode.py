@@ -1,5 +1,8 @@
 """Values become records with vectors: good and bad ones keep their places."""
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -84,11 +87,65 @@ def test_columns_are_those_of_the_sample_with_the_types_that_were_set():
 
 
 @pytest.mark.parametrize(
-    ("fields", "says"), [("rare", "--fields rare:string"), ("rare:no", "unknown type 'no'")]
+    ("fields", "says"),
+    [
+        ("rare", "--fields rare:string"),
+        ("rare:no", "unknown type 'no' .*: use int64"),
+        ("rare:decimal(99,2)", r"unknown type 'decimal\(99,2\)' in --fields \(decimal256 has 1 to 76 digits"),
+        ("rare:time64[us]", "cannot be time64.*, as JSON has no such values: use string"),
+        ("rare:duration[s]", "cannot be duration"),
+    ],
 )
 def test_fields_that_cannot_be_columns(fields, says):
     with pytest.raises(ConfigurationError, match=says):
         schema_of(plan_of("parquet:x", fields=fields))
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "value"),
+    [
+        ("decimal(4,2)", "99.99", Decimal("99.99")),
+        ("decimal(4,2)", "-9.990", Decimal("-9.99")),
+        ("decimal(4,2)", "1e1", Decimal("10.00")),
+        ("decimal(4,2)", "0.001", "requires scale 3"),
+        ("decimal(4,2)", "100", "does not fit in precision"),
+        ("decimal(4,2)", '"1.00"', "expected a number"),
+        ("decimal(4,2)", "100.00", "requires precision 5"),
+        ("decimal(40,1)", f"{10**38}.5", Decimal(f"{10**38}.5")),
+        ("decimal(40,1)", f"{10**39}.5", "requires precision 41"),
+        ("date", '"2024-02-29"', date(2024, 2, 29)),
+        ("date", '"0001-01-01"', date(1, 1, 1)),
+        ("date", '"2026-02-29"', "2026-02-29"),
+        ("date", '"2026-01-02T00:00:00Z"', "2026-01-02T00:00:00Z"),
+        ("date", "20455", "expected a string"),
+        (
+            "timestamp[us, tz=UTC]",
+            '"2026-01-02T03:04:05.000006+01:00"',
+            datetime(2026, 1, 2, 2, 4, 5, 6, UTC),
+        ),
+        ("timestamp[us, tz=Europe/Berlin]", '"2026-01-02T03:04:05Z"', datetime(2026, 1, 2, 3, 4, 5, 0, UTC)),
+        ("timestamp[s, tz=UTC]", '"2026-01-02T03:04:05.5Z"', "couldn't parse"),
+        ("timestamp[us]", '"2026-01-02T03:04:05.1234567"', "couldn't parse"),
+        ("timestamp[ns]", '"2263-01-01T00:00:00"', "couldn't parse"),
+        ("timestamp[us]", "1767323045", "number"),
+        ("uint64", "18446744073709551615", 2**64 - 1),
+        ("uint64", "18446744073709551616", "expected a whole number"),
+        ("uint8", "-1", "expected a whole number"),
+        ("float32", "3.4028234663852886e38", 3.4028234663852886e38),
+        ("float32", "-3.5e38", "-3.5E+38 is beyond float32"),
+        ("binary", '"\\u00e9"', "é".encode()),
+    ],
+)
+def test_values_at_the_bounds_of_types_that_are_set(kind, written, value, followed):
+    chosen = plan_of("parquet:x", fields=f"x:{kind}")
+    values = [b'{"text":"a","x":null}', b'{"text":"b","x":%s}' % written.encode(), b'{"text":"c"}']
+    made = decoder_of(chosen, output_schema(chosen, {"text": pa.string()}))(values, followed)
+    if isinstance(value, str):
+        assert made.rows.tolist() == [0, 2]
+        [letter] = made.letters
+        assert value in letter.reason
+    else:
+        assert made.batch["x"].to_pylist() == [None, value, None]
 
 
 def test_a_field_for_the_text_alone_is_not_kept(followed):

@@ -121,6 +121,47 @@ def test_a_topic_that_is_created_again_ends_a_running_worker(n, topics, worker, 
     assert (ids(topics), rows(tmp_path / "out")) == (list(range(400)), list(range(400)))
 
 
+def test_a_group_that_has_lost_its_offsets_says_so(topics, worker, caplog):
+    """Kafka forgets the offsets of a topic that is deleted: to topics alone, nothing else is known of it."""
+    says = "has no offsets for"
+    topics.write(events(40))
+    with worker():
+        topics.read(least=40)
+    with worker():
+        pass
+    assert says not in caplog.text
+    create_again(topics)
+    wait_for(lambda: committed_by(topics), "forgotten offsets", lambda found: not found)
+    topics.write(events(40, first=100))
+    strict = {"properties": {"auto.offset.reset": "error"}}
+
+    def run():
+        with worker(**strict, ends_itself=True):
+            pass
+
+    with pytest.raises(ConfigurationError, match=r"no offset for .*expired, or the topic was created again"):
+        run()
+    assert ids(topics) == list(range(40))
+    with worker():
+        topics.read(least=80)
+    assert (
+        f"group {topics.group!r} {says} {topics.input}, and there are messages in {topics.output}"
+        in caplog.text
+    )
+    assert ids(topics) == [*range(40), *range(100, 140)]
+    topics.write(events(40, first=200))
+    with worker(**strict):
+        topics.read(least=120)
+    assert ids(topics) == [*range(40), *range(100, 140), *range(200, 240)]
+
+
+def test_a_new_group_that_is_to_know_its_offsets_begins_when_it_is_told_to(topics, worker):
+    topics.write(events(40))
+    with worker(properties={"auto.offset.reset": "error"}, accept_new_input=True):
+        topics.read(least=40)
+    assert ids(topics) == list(range(40))
+
+
 @pytest.mark.parametrize("whose", ["the group's", "the folder's"])
 def test_a_topic_of_another_cluster_is_another_input(whose, topics, worker, outputs, tmp_path):
     topics.write(events(40))

@@ -1,5 +1,6 @@
 """Settings become a plan, or one line that says what is wrong with them."""
 
+import pyarrow as pa
 import pytest
 from plans import plan_of
 
@@ -59,7 +60,10 @@ def test_outputs_that_contradict_each_other(outputs, dead_letters, says):
 
 def test_fields():
     assert parse_fields(None) == (None, {})
-    assert parse_fields("id:int64, merchant,") == (("id", "merchant"), {"id": "int64"})
+    assert parse_fields("id:int64, merchant,") == (("id", "merchant"), {"id": pa.int64()})
+    names, types = parse_fields("a:decimal(12,2),b:timestamp[us, tz=UTC] , c:date,d")
+    assert names == ("a", "b", "c", "d")
+    assert types == {"a": pa.decimal128(12, 2), "b": pa.timestamp("us", "UTC"), "c": pa.date32()}
     assert parse_fields("") == ((), {})
     for text in (":int64", "id:"):
         with pytest.raises(ConfigurationError, match=r"in --fields: .* id:int64"):

@@ -99,9 +99,8 @@ class Inputs:
         """
         if not self._unread or self._accept:
             return
-        ends = {
-            TopicPartition(topic, p): OffsetSpec.latest() for topic, n in written.items() for p in range(n)
-        }
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call] # the client does not type it
+        ends = {TopicPartition(topic, p): latest for topic, n in written.items() for p in range(n)}
         futures = self._admin.list_offsets(ends, request_timeout=_ASK_SECONDS) if ends else {}
         filled = set()
         for part, future in futures.items():

@@ -2,8 +2,7 @@
 
 The loop is one thread, and each batch uses one model version. Messages to topics are committed together with
 the positions of the input. Parquet files are exactly-once by themselves (`pipelines.sinks.offset_files`);
-their progress is committed as metadata of the offsets. A partition starts where the slowest output needs it,
-and each output skips what it already has.
+`pipelines.worker.progress` says how far each output is.
 """
 
 import logging
@@ -11,9 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 from confluent_kafka import KafkaError, KafkaException
-from numpy.typing import NDArray
 
 from encoder.errors import InputError, RegistryUnavailable, TransientError
 from pipelines.enrich.model_follower import ModelFollower
@@ -24,9 +21,10 @@ from pipelines.worker.commit import Aborted, Commits, stop_error
 from pipelines.worker.decode import RecordDecoder
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.inputs import Inputs
-from pipelines.worker.offsets import CommitNote
+from pipelines.worker.message_batch import MessageBatch
+from pipelines.worker.progress import Progress
 from pipelines.worker.sinks import Encoded, Outputs
-from pipelines.worker.source import MessageBatch, Source
+from pipelines.worker.source import Source
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 from pipelines.worker.telemetry.tracing import OFF, Spans
 
@@ -97,11 +95,7 @@ class Worker:
         self._backlog_commit_seconds = max(backlog_commit_seconds, least)
         self._transaction_records = transaction_records
         self._spans = spans
-        self._topics_from: dict[
-            int, int
-        ] = {}  # up to this offset a partition is read again for the files alone
-        self._committed: dict[int, tuple[int, str]] = {}
-        self._notes: dict[int, CommitNote] = {}  # what to commit, without what files and budget add
+        self._progress = Progress(outputs, budget)
         self._last_commit = time.monotonic()
         self._n_records = self._n_bytes = 0
         self._oldest = 0.0
@@ -202,7 +196,7 @@ class Worker:
         self._source.rewind()
 
     def _process(self, messages: MessageBatch) -> None:
-        model, fresh = self._follower.current(), self._fresh(messages)
+        model, fresh = self._follower.current(), self._progress.fresh(messages)
         seconds = 0.0
 
         def encoded(first: int, stop: int) -> Encoded:
@@ -236,22 +230,12 @@ class Worker:
         self._budget.spend(messages.partitions, messages.offsets, bad, ignored=deletes)
         self._n_records += len(messages)
 
-    def _fresh(self, messages: MessageBatch) -> NDArray[np.bool_] | None:
-        """Which messages have not been sent to topics yet; None for all."""
-        if not self._topics_from:
-            return None
-        fresh = np.ones(len(messages), np.bool_)
-        for partition, offset in self._topics_from.items():
-            fresh &= (messages.partitions != partition) | (messages.offsets >= offset)
-        return fresh
-
     def _commit(self) -> bool:
         """Commit what is new since the last commit; False if the brokers refuse it, as partitions move."""
         begin = time.perf_counter()
         positions = self._source.positions
         moved = {p: positions.next(p) for p in positions.owned}
-        state = {p: self._state(p, offset) for p, offset in moved.items()}
-        new = {p: at for p, at in state.items() if self._committed.get(p) != at}
+        new = self._progress.to_commit(moved)
         self._last_commit = time.monotonic()
         done = True
         if not new:
@@ -269,9 +253,8 @@ class Worker:
             self._metrics.transactions.labels("committed" if done else "refused").inc()
             if done:
                 self._outputs.committed()
-                self._committed |= new
+                self._progress.committed(new, moved)
                 positions.commit({p: moved[p] for p in new})
-                self._topics_from = {p: at for p, at in self._topics_from.items() if at > moved.get(p, 0)}
                 self._metrics.committed(self._n_records, time.perf_counter() - begin, self._oldest)
         finally:
             self._busy = False
@@ -285,39 +268,12 @@ class Worker:
         if self._inputs is not None:
             self._inputs.check({self._source.partitions[number].topic for number in partitions})
 
-    def _state(self, partition: int, position: int) -> tuple[int, str]:
-        """What to commit for a partition: the offset, with the progress of the files in its metadata."""
-        files = [output.durable(partition, position) for output in self._outputs.files]
-        note = self._notes[partition].with_counted(self._budget.counted(partition))
-        if not self._outputs.has_topics:
-            return min(files), str(note)
-        offset = max(position, self._topics_from.get(partition, 0))
-        return offset, str(note._replace(files=min(files)) if files else note)
-
     def assigned(self, partition: int, offset: int, metadata: str) -> int:
-        self._committed[partition] = (offset, metadata)
-        start, furthest = self._begin(partition, offset, CommitNote.parse(metadata))
+        start, furthest = self._progress.begin(partition, offset, metadata)
         if furthest > start and (cut := self._source.if_cut(partition, furthest)) is not None:
             self.skipped(cut.skipped)  # the output that is behind reads on without an error
             return self.cut(partition, cut.offset)
         return start
-
-    def _begin(self, partition: int, offset: int, note: CommitNote) -> tuple[int, int]:
-        """Begin a partition in all outputs; gives the offsets from which the first and the last need it."""
-        outputs = self._outputs
-        known = offset if note.files is None else note.files
-        begins = [files.begin(partition, known, note.epoch) for files in outputs.files]
-        epoch = max((files.epoch(partition) for files in outputs.files), default=note.epoch)
-        if epoch > note.epoch:  # the group has forgotten it, and the files have not
-            begins = [files.begin(partition, known, epoch) for files in outputs.files]
-        self._notes[partition] = note._replace(files=None, epoch=epoch)
-        self._budget.begin(partition, note.counted)
-        if outputs.has_topics:
-            begins.append(offset)
-        start = min(begins)
-        if outputs.has_topics and start < offset:
-            self._topics_from[partition] = offset
-        return start, max(begins)
 
     def cut(self, partition: int, offset: int) -> int:
         for files in self._outputs.files:
@@ -327,10 +283,8 @@ class Worker:
                     f"{files.uri} does not take the last records of {name}: restart the worker"
                 )
             files.end([partition])
-        self._topics_from.pop(partition, None)
         self._source.positions.begin(partition, offset)
-        note = self._notes[partition].with_counted(self._budget.counted(partition))
-        start, _ = self._begin(partition, offset, note._replace(epoch=note.epoch + 1, position=0))
+        start = self._progress.begin_again(partition, offset)
         self._commit()  # at once: when the log has grown, nobody sees any more that it was cut
         return start
 
@@ -343,19 +297,10 @@ class Worker:
             for files in self._outputs.files:
                 files.flush(partitions, _REVOKED_SECONDS)
             self._commit()
-        self._forget(partitions)
+        self._progress.end(partitions)
 
     def lost(self, partitions: list[int]) -> None:
         if not self._busy:
             self._commits.abort()
             self._source.rewind()
-        self._forget(partitions)
-
-    def _forget(self, partitions: list[int]) -> None:
-        for files in self._outputs.files:
-            files.end(partitions)
-        self._budget.end(partitions)
-        for partition in partitions:
-            self._committed.pop(partition, None)
-            self._notes.pop(partition, None)
-            self._topics_from.pop(partition, None)
+        self._progress.end(partitions)

@@ -18,7 +18,7 @@ from pipelines.sinks.dead_letter_messages import dead_letter_batch, dead_letter_
 from pipelines.sinks.kafka import Headers, Outgoing, TopicSink, arrow_messages
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.refusals import Refusals
-from pipelines.worker.source import MessageBatch
+from pipelines.worker.message_batch import MessageBatch
 
 __all__ = ["Encode", "Encoded", "Outputs"]
 

@@ -6,80 +6,25 @@ Partitions are numbers here, and wherever batches go: `pipelines.worker.offsets.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, TransientError
 from pipelines.kafka.offset_reset import OffsetReset
 from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
+from pipelines.worker.message_batch import MessageBatch
 from pipelines.worker.offsets import PartitionIndex, Positions
 from pipelines.worker.starts import Start, Starts
 
-__all__ = ["MessageBatch", "Rebalanced", "Source"]
+__all__ = ["Rebalanced", "Source"]
 
 _Callback = Callable[[Any, list[TopicPartition]], None]
 _log = logging.getLogger(__name__)
 _SEEK_SECONDS = 10.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
-
-
-@dataclass(frozen=True)
-class MessageBatch:
-    """A batch of messages; those of one partition are in order.
-
-    Attributes:
-        messages: confluent_kafka's.
-        partitions: `(n,)` int32, numbers of `PartitionIndex`.
-        offsets: `(n,)` int64.
-    """
-
-    messages: list[Any]
-    partitions: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.messages)
-
-    def slice(self, first: int, stop: int) -> "MessageBatch":
-        """The messages from `first` up to `stop` (exclusive)."""
-        if stop - first == len(self):
-            return self
-        part = slice(first, stop)
-        return MessageBatch(self.messages[part], self.partitions[part], self.offsets[part])
-
-    @cached_property
-    def n_bytes(self) -> int:
-        """The bytes of all values."""
-        return sum(map(len, self.messages))
-
-    def parts(self, n_bytes: int) -> list[tuple[int, int]]:
-        """Divide the batch so that the values of each part have at most so many bytes, or are one."""
-        if self.n_bytes <= n_bytes:
-            return [(0, len(self))]
-        sizes = np.fromiter(map(len, self.messages), np.int64, len(self))
-        ends = np.cumsum(sizes)
-        edges, first = [0], 0
-        while first < len(self):
-            before = ends[first] - sizes[first]
-            first = max(first + 1, int(np.searchsorted(ends, before + n_bytes, "right")))
-            edges.append(first)
-        return list(pairwise(edges))
-
-    def select(self, mask: NDArray[np.bool_]) -> "MessageBatch":
-        """The messages where the mask is true."""
-        if mask.all():
-            return self
-        rows = np.flatnonzero(mask)
-        return MessageBatch(
-            [self.messages[i] for i in rows.tolist()], self.partitions[rows], self.offsets[rows]
-        )
 
 
 class Rebalanced(Protocol):

@@ -9,8 +9,8 @@ import numpy as np
 
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
+from pipelines.worker.message_batch import MessageBatch
 from pipelines.worker.offsets import PartitionIndex, Positions
-from pipelines.worker.source import MessageBatch
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 __all__ = ["FakeMessage", "batch_of", "read_all"]

@@ -5,7 +5,7 @@ from faults.messages import FakeMessage, batch_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.worker.source import MessageBatch
+from pipelines.worker.message_batch import MessageBatch
 
 
 @given(st.lists(st.booleans()))

@@ -1,0 +1,63 @@
+"""Messages in batches, with their partitions and offsets as arrays."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MessageBatch"]
+
+
+@dataclass(frozen=True)
+class MessageBatch:
+    """A batch of messages; those of one partition are in order.
+
+    Attributes:
+        messages: confluent_kafka's.
+        partitions: `(n,)` int32, numbers of `PartitionIndex`.
+        offsets: `(n,)` int64.
+    """
+
+    messages: list[Any]
+    partitions: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def slice(self, first: int, stop: int) -> "MessageBatch":
+        """The messages from `first` up to `stop` (exclusive)."""
+        if stop - first == len(self):
+            return self
+        part = slice(first, stop)
+        return MessageBatch(self.messages[part], self.partitions[part], self.offsets[part])
+
+    @cached_property
+    def n_bytes(self) -> int:
+        """The bytes of all values."""
+        return sum(map(len, self.messages))
+
+    def parts(self, n_bytes: int) -> list[tuple[int, int]]:
+        """Divide the batch so that the values of each part have at most so many bytes, or are one."""
+        if self.n_bytes <= n_bytes:
+            return [(0, len(self))]
+        sizes = np.fromiter(map(len, self.messages), np.int64, len(self))
+        ends = np.cumsum(sizes)
+        edges, first = [0], 0
+        while first < len(self):
+            before = ends[first] - sizes[first]
+            first = max(first + 1, int(np.searchsorted(ends, before + n_bytes, "right")))
+            edges.append(first)
+        return list(pairwise(edges))
+
+    def select(self, mask: NDArray[np.bool_]) -> "MessageBatch":
+        """The messages where the mask is true."""
+        if mask.all():
+            return self
+        rows = np.flatnonzero(mask)
+        return MessageBatch(
+            [self.messages[i] for i in rows.tolist()], self.partitions[rows], self.offsets[rows]
+        )

@@ -101,23 +101,41 @@ class OutputClaim:
         known = {**self.unsaid, **found}
         for name, value in wanted.items():
             if name in known and known[name] != value:
-                raise self.differs(objects, name, known[name], value)
+                raise self.differs(objects, name, known[name], value, is_older=bool(wanted.keys() - known))
         return found
 
-    def differs(self, objects: Objects, name: str, found: object, wanted: object) -> OutputConflict:
-        """The error for one thing in which the folder's marker and this job differ."""
+    def differs(
+        self, objects: Objects, name: str, found: object, wanted: object, *, is_older: bool = False
+    ) -> OutputConflict:
+        """The error for one thing in which the folder's marker and this job differ.
+
+        Args:
+            objects: the folder.
+            name: of the option.
+            found: its value in the marker.
+            wanted: its value for this job.
+            is_older: whether an earlier release wrote the marker.
+        """
         if isinstance(found, dict) and isinstance(wanted, dict):
             key = next((key for key in wanted if found.get(key) != wanted[key]), "")
-            return self.differs(objects, f"{name} {key}".strip(), found.get(key), wanted.get(key))
+            return self.differs(
+                objects, f"{name} {key}".strip(), found.get(key), wanted.get(key), is_older=is_older
+            )
         difference = f"{name}: {found}, not {wanted}"
+        if isinstance(found, list) and isinstance(wanted, list):
+            more = [one for one in wanted if one not in found]
+            difference = f"{name} without {', '.join(map(str, more))}" if more else difference
         if len(difference) > _LONG:
             difference = f"with other {name}"
-        return conflict(objects, f"the output of another {self.writer} ({difference})")
+        what = f"the output of another {self.writer} ({difference})"
+        if is_older and self.writer == "backfill":
+            return conflict(objects, f"{what}, begun with an earlier release", "finish it with that one, or ")
+        return conflict(objects, what)
 
 
-def conflict(objects: Objects, what: str) -> OutputConflict:
+def conflict(objects: Objects, what: str, way_out: str = "") -> OutputConflict:
     """The error for a folder that holds something else."""
-    return OutputConflict(f"{objects.uri} holds {what}: name another folder")
+    return OutputConflict(f"{objects.uri} holds {what}: {way_out}name another folder")
 
 
 class WorkerSettings(Protocol):

@@ -518,6 +518,21 @@ def test_columns_in_paths_are_kept_and_may_be_in_the_template(tmp_path, backfill
     assert np.array_equal(matrix(found), encoder.encode(["2026-01-01: a", "2026-01-02: b"]))
 
 
+def test_a_backfill_of_an_earlier_release_with_columns_in_paths_says_how_to_end_it(tmp_path, backfill):
+    """Version 0.1.0 did not read them: its half-done folder has parts without these columns."""
+    write(tmp_path / "in/dt=2026-01-01/a.jsonl", b'{"id": 1, "text": "a"}')
+    backfill(tmp_path / "in", tmp_path / "out").done()
+    (tmp_path / "out/_summary.json").unlink()
+    marker = tmp_path / "out/_job.json"
+    begun = json.loads(marker.read_text())
+    begun["records"].remove("dt: string")
+    del begun["dialect"]
+    marker.write_text(json.dumps(begun))
+    error = backfill(tmp_path / "in", tmp_path / "out").error
+    assert "the output of another backfill (records without dt: string)" in error
+    assert "begun with an earlier release: finish it with that one, or name another folder" in error
+
+
 def test_debug_shows_the_traceback(lines, tmp_path, millstream, model):
     arguments = ("backfill", "--model", model, "--input", lines, "--output", tmp_path / "out", "--text", "no")
     assert "no record has the field 'no'" in millstream(*arguments).error

@@ -1,16 +1,21 @@
 """No record stops the worker: whatever comes, good records come out once, and bad ones are dead letters."""
 
+import itertools
 import json
 import sys
 
 import msgspec
 import pyarrow as pa
 import pytest
+from amounts import amount
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from faults.messages import FakeMessage, read_all
-from hypothesis import HealthCheck, given, settings
+from faults.verifier import verify
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from patience import wait_for
 from plans import plan_of
+from topics import TopicReader
 
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.kafka.registry import Registry
@@ -201,3 +206,56 @@ def test_rows_of_arrow_messages_and_letters_are_all_records(run, batch):
     found, letters = run([FakeMessage(value, headers_=about) for value, about, _ in batch], "arrow")
     rows = sum(pa.ipc.open_stream(value).read_all().num_rows for _, value, _ in found)
     assert rows + len(letters) == len(batch)
+
+
+def _fields(value):
+    """The fields of a record or of a message, without those that are added; a delete has none."""
+    if value is None:
+        return None
+    try:
+        record = json.loads(value)
+    except (ValueError, RecursionError):
+        return "no JSON for Python"
+    return {name: one for name, one in record.items() if name not in ("embedding", "model_version")}
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_each_record_comes_out_or_is_a_letter_on_a_real_broker(delivery, topics, worker):
+    written, numbers = {}, itertools.count()
+    headers = st.sampled_from([None, [("h", b"v")], [("h", None)]])
+    times = st.integers(1, 1_700_000_000_000)
+    batches = st.lists(st.tuples(st.one_of(good, strange), headers, times), min_size=1, max_size=30)
+
+    with (
+        worker(delivery=delivery, max_dead_letters="100%"),
+        TopicReader(topics.broker.address, topics.output) as output,
+        TopicReader(topics.broker.address, topics.dead) as dead,
+    ):
+
+        def found():
+            return output.read(), dead.read()
+
+        @settings(
+            max_examples=amount(5, 300), phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        )
+        @given(batch=batches)
+        def holds(batch):
+            messages = [(str(next(numbers)), *one) for one in batch]
+            written.update({key: value for key, value, *_ in messages})
+            topics.write(messages)
+            records, letters = wait_for(
+                found, "all records", lambda both: sum(map(len, both)) >= len(written)
+            )
+            bad = {
+                key for one in letters if (key := one.key().decode()) and not _is_plain(written[key], None)
+            }
+            verdict = verify(
+                {key: _fields(value) for key, value in written.items() if key not in bad},
+                {key: written[key] for key in bad},
+                [[(one.key().decode(), _fields(one.value())) for one in records]],
+                [(one.key().decode(), one.value()) for one in letters],
+            )
+            assert verdict.is_right, (verdict, batch)
+
+        holds()

@@ -35,7 +35,7 @@ def output_schema(plan: Plan, seen: FieldTypes) -> pa.Schema:
     Raises:
         ConfigurationError: a field was not seen and has no type, or no column can hold it.
     """
-    types: FieldTypes = seen | plan.types
+    types: FieldTypes = {**seen, **plan.types}
     _check_json(plan)
     names = [name for name in types if name not in ADDED] if plan.fields is None else list(plan.fields)
     if not plan.uses_registry:  # the text is made from columns

@@ -16,7 +16,7 @@ VectorType = Literal[Dtype, "binary"]
 LARGEST = 65504.0
 """The largest number of float16: larger ones in a table become infinite vectors, which are no JSON."""
 
-_BLOCK = 4096  # rows whose magnitudes are in memory at a time
+_BLOCK = 1 << 20  # numbers whose magnitudes are in memory at a time
 
 
 def largest(rows: NDArray[Any]) -> NDArray[np.float64]:
@@ -29,7 +29,8 @@ def largest(rows: NDArray[Any]) -> NDArray[np.float64]:
         return np.full(len(rows), 128.0)
     bits = rows.view(f"u{rows.itemsize}")  # in the order of magnitudes, NaN last; float16 has no fast maximum
     no_sign = bits.dtype.type(np.iinfo(bits.dtype).max >> 1)
-    spans = [(bits[start : start + _BLOCK] & no_sign).max(axis=1) for start in range(0, len(rows), _BLOCK)]
+    step = max(1, _BLOCK // rows.shape[1])
+    spans = [(bits[start : start + step] & no_sign).max(axis=1) for start in range(0, len(rows), step)]
     return np.concatenate(spans).view(rows.dtype).astype(np.float64)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from encoder import aligned
 from encoder.dtypes import VectorType
-from encoder.errors import ConfigurationError
+from encoder.errors import ConfigurationError, ModelFormatError
 from encoder.heads.scoring import Heads
 from encoder.kernels.pool import pool_texts
 from encoder.model import StaticModel, load_model
@@ -43,6 +43,12 @@ class Encoder:
     def __init__(
         self, model: StaticModel, manifest: "Manifest | None" = None, *, threads: int | None = None
     ) -> None:
+        """Use a model in memory.
+
+        Raises:
+            ModelFormatError: its tokenizer cannot be used, or does not match its table.
+            ConfigurationError: `threads` or `MILLSTREAM_THREADS` is not a positive number.
+        """
         self.manifest = manifest
         self.dim = model.dim
         self.heads = Heads(model.heads, unit=model.normalize)
@@ -50,7 +56,12 @@ class Encoder:
         self._table, self._weights = _token_table(model)
         integers = np.int16 if self._weights is None else np.int32
         self._sum_type = np.dtype(integers if self._table.dtype == np.int8 else np.float32)
-        self._tokenizer = BlockTokenizer(model.tokenizer_json, model.max_length, model.tables)
+        try:
+            self._tokenizer = BlockTokenizer(
+                model.tokenizer_json, model.max_length, model.tables, len(self._table)
+            )
+        except ModelFormatError as error:
+            raise ModelFormatError(f"cannot use the model{model.where}: {error}") from error
         self._threads = default_threads() if threads is None else threads
         if self._threads < 1:
             raise ConfigurationError(f"threads is {threads}: it must be at least 1, or None for all cores")

@@ -1,16 +1,22 @@
-"""Memory-mapped arrays of safetensors files: loaded on first use, shared by all processes."""
+"""Memory-mapped arrays of safetensors files: loaded on first use, shared by all processes.
+
+One reading of the header serves for its checks and for the arrays, so they cannot understand it differently.
+"""
 
 import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import save
 
 from encoder.aligned import LINE
+from encoder.errors import ModelFormatError
 
 __all__ = ["map_tensors", "write_tensors"]
 
@@ -21,6 +27,18 @@ _DTYPES = {
     "BOOL": "?",
     **{f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
 }
+_LARGEST_HEADER = 8 << 20
+_MOST_ARRAYS = 10_000
+_MOST_AXES = 8
+_Size = Annotated[int, msgspec.Meta(ge=0, lt=1 << 50)]
+
+
+class _Entry(msgspec.Struct):
+    """What the header says of an array."""
+
+    dtype: str
+    shape: Annotated[tuple[_Size, ...], msgspec.Meta(max_length=_MOST_AXES)]
+    data_offsets: tuple[_Size, _Size]
 
 
 def map_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -30,27 +48,62 @@ def map_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         The arrays by name, and the file's metadata.
 
     Raises:
-        OSError: the file cannot be read.
-        SafetensorError: the file is not a safetensors file, or is truncated.
-        ValueError: NumPy has no such array type.
+        ModelFormatError: the file cannot be read, is not a safetensors file, is truncated, or has arrays that
+            overlap, leave gaps or are of a type that NumPy lacks.
     """
-    with safe_open(path, framework="numpy") as file:  # checks that the arrays fill the file
-        metadata = dict(file.metadata() or {})
-    with path.open("rb") as raw:
-        size = int.from_bytes(raw.read(8), "little")
-        entries = json.loads(raw.read(size))
-    entries.pop("__metadata__", None)
-    return {name: _map(path, name, entry, 8 + size) for name, entry in entries.items()}, metadata
+    try:
+        with path.open("rb") as file:
+            size = _header_size(file.read(8))
+            header = msgspec.json.decode(file.read(size), type=dict[str, msgspec.Raw])
+            n_bytes = file.seek(0, os.SEEK_END) - 8 - size
+        metadata = msgspec.json.decode(header.pop("__metadata__", b"{}"), type=dict[str, str])
+        entries = {name: msgspec.json.decode(raw, type=_Entry) for name, raw in header.items()}
+        _check(entries, n_bytes)
+        return {name: _map(path, entry, 8 + size) for name, entry in entries.items()}, metadata
+    except OSError as error:
+        raise ModelFormatError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, OverflowError, RecursionError, MemoryError, msgspec.DecodeError) as error:
+        raise ModelFormatError(f"{path} is not a safetensors file: {error}") from error
 
 
-def _map(path: Path, name: str, entry: dict[str, Any], start: int) -> NDArray[Any]:
-    if entry["dtype"] not in _DTYPES:
-        raise ValueError(f"the type of {name!r} is {entry['dtype']}: use one of {', '.join(_DTYPES)}")
-    dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
-    begin, end = entry["data_offsets"]
+def _header_size(data: bytes) -> int:
+    size = int.from_bytes(data, "little")
+    if size > _LARGEST_HEADER:
+        raise ValueError(f"its header has {size:,} bytes, and the limit is {_LARGEST_HEADER:,}")
+    return size
+
+
+def _check(entries: Mapping[str, _Entry], n_bytes: int) -> None:
+    """Raise ValueError unless the arrays have known types and fill `n_bytes`, one after the other."""
+    if len(entries) > _MOST_ARRAYS:
+        raise ValueError(f"it has {len(entries):,} arrays, and the limit is {_MOST_ARRAYS:,}")
+    end = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
+        if entry.dtype not in _DTYPES:
+            raise ValueError(
+                f"the type of {name[:50]!r} is {entry.dtype[:20]}: use one of {', '.join(_DTYPES)}"
+            )
+        begin, last = entry.data_offsets
+        wanted = math.prod(entry.shape) * np.dtype(_DTYPES[entry.dtype]).itemsize
+        if begin != end or last - begin != wanted:
+            raise ValueError(
+                f"{name[:50]!r} has bytes {begin} to {last}: they must begin at {end} and be {wanted}"
+            )
+        end = last
+    if end != n_bytes:
+        raise ValueError(f"its arrays have {end:,} bytes and the file has {n_bytes:,}")
+
+
+def _map(path: Path, entry: _Entry, start: int) -> NDArray[Any]:
+    dtype = np.dtype(_DTYPES[entry.dtype])
+    begin, end = entry.data_offsets
     if begin == end:  # nothing to map
-        return np.zeros(shape, dtype)
-    return np.memmap(path, dtype, "r", start + begin, shape)
+        return np.zeros(entry.shape, dtype)
+    array: NDArray[Any] = np.memmap(path, dtype, "r", start + begin, entry.shape)
+    if not array.flags.aligned:  # kernels are compiled for aligned arrays
+        array = np.array(array)
+        array.flags.writeable = False
+    return array
 
 
 def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], rows: str) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from encoder.atomic_files import new_folder
 from encoder.dtypes import LARGEST, largest, unusable
@@ -23,6 +22,8 @@ from encoder.errors import ModelFormatError
 from encoder.heads.files import head_path, pack_head, read_heads, vectors_digest
 from encoder.heads.scoring import Head
 from encoder.mmap_arrays import map_tensors, write_tensors
+from encoder.model_files import plain_file, read_json, read_text
+from encoder.tokenizer.spec import LARGEST_FILE
 from encoder.tokenizer.tables import (
     TABLES_FILE,
     TokenizerTables,
@@ -46,6 +47,9 @@ _LAYOUTS = (
         "config_sentence_transformers.json",
     ),
 )
+_LONGEST_TEXT = 1 << 31  # tokens
+_MOST_DIMS = 1 << 14
+_SPARE_ROWS = 1 << 12  # that no token has, besides as many as there are tokens
 _TABLE_DTYPES = ("float64", "float32", "float16", "int8")
 
 
@@ -63,6 +67,7 @@ class StaticModel:
         mapping: `(n_tokens,)` integers, the table's row for each token id, or None if row and id are equal.
         tables: the compiled tokenizer, or None if it is not compiled yet.
         heads: the heads that score its vectors.
+        folder: where it was loaded from, or None; errors name it.
     """
 
     table: NDArray[Any]
@@ -72,6 +77,12 @@ class StaticModel:
     mapping: NDArray[Any] | None = None
     tables: TokenizerTables | None = None
     heads: tuple[Head, ...] = ()
+    folder: Path | None = None
+
+    @property
+    def where(self) -> str:
+        """` in FOLDER` for messages, or nothing."""
+        return "" if self.folder is None else f" in {self.folder}"
 
     @property
     def dim(self) -> int:
@@ -113,18 +124,18 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
         )
     for layout in _LAYOUTS:
         table_file, tokenizer_file, config_file = (root / part for part in layout)
-        if table_file.is_file() and tokenizer_file.is_file() and config_file.is_file():
+        if table_file.exists() and tokenizer_file.exists() and config_file.exists():
             break
     else:
         raise ModelFormatError(
             f"{root} is not a static model: it must hold model.safetensors, tokenizer.json and config.json"
         )
+    config = _config(config_file, root)
+    tokenizer_json = read_text(tokenizer_file, root, LARGEST_FILE)
+    tensors = _tensors(plain_file(table_file, root))
     try:
-        config = _config(config_file)
-        tokenizer_json = tokenizer_file.read_text(encoding="utf-8")
-        tensors = _tensors(table_file)
         tables = read_tables(root / TABLES_FILE, tokenizer_json) or compile_tokenizer(tokenizer_json)
-    except (OSError, ValueError, SafetensorError, ModelFormatError) as error:
+    except ModelFormatError as error:
         raise ModelFormatError(f"cannot read the model in {root}: {error}") from error
     model = StaticModel(
         table=tensors["table"],
@@ -133,8 +144,9 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
         weights=tensors.get("weights"),
         mapping=tensors.get("mapping"),
         tables=tables,
+        folder=root,
     )
-    _check(model, root, tables.n_tokens)
+    _check(model, table_file, tables.n_tokens)
     heads = read_heads(root, model.vectors_digest, model.dim)
     return replace(model, heads=heads) if heads else model
 
@@ -144,39 +156,51 @@ def _tensors(path: Path) -> dict[str, NDArray[Any]]:
     tensors, _ = map_tensors(path)
     table = next((name for name in ("embeddings", "embedding.weight") if name in tensors), None)
     if table is None:
-        raise ValueError(f"{path.name} holds {sorted(tensors)}, not 'embeddings' or 'embedding.weight'")
+        raise ModelFormatError(f"{path} holds {sorted(tensors)[:10]}, not 'embeddings' or 'embedding.weight'")
     if tensors[table].dtype.name not in _TABLE_DTYPES:
-        raise ValueError(
-            f"the table has type {tensors[table].dtype}: it must be one of {', '.join(_TABLE_DTYPES)}"
+        raise ModelFormatError(
+            f"the table of {path} has type {tensors[table].dtype}: it must be one of "
+            f"{', '.join(_TABLE_DTYPES)}"
         )
     return {**tensors, "table": tensors[table]}
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _config(path: Path, root: Path) -> dict[str, Any]:
     """Read the settings; in sentence-transformers' layouts a module says whether vectors are normalised."""
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = read_json(path, root)
     if not isinstance(config, dict):
-        raise ValueError(f"{path.name} must hold an object")  # noqa: TRY004 - the file is wrong, not an argument's type
+        raise ModelFormatError(f"{path} must hold an object")
     if path.name != "config.json":
         modules = path.with_name("modules.json")
-        kinds = json.loads(modules.read_text(encoding="utf-8")) if modules.is_file() else []
+        kinds = read_json(modules, root) if modules.exists() else []
         if not (isinstance(kinds, list) and all(isinstance(kind, dict) for kind in kinds)):
-            raise ValueError("modules.json must hold a list of objects")
+            raise ModelFormatError(f"{modules} must hold a list of objects")
         config["normalize"] = any(str(kind.get("type", "")).endswith("Normalize") for kind in kinds)
     limit = config.get("max_length")
-    if limit is not None and (type(limit) is not int or limit < 0):
-        raise ValueError(f"max_length is {limit!r}: it must be a number of tokens or null")
+    if limit is not None and not (type(limit) is int and 0 <= limit <= _LONGEST_TEXT):
+        raise ModelFormatError(
+            f"{path} has max_length {limit!r:.50}: it must be a number of tokens up to {_LONGEST_TEXT:,}, or "
+            "null"
+        )
     return config
 
 
-def _check(model: StaticModel, root: Path, n_tokens: int) -> None:
-    """Check that table, weights, mapping and tokenizer match."""
+def _check(model: StaticModel, path: Path, n_tokens: int) -> None:
+    """Check that table, weights, mapping and tokenizer match; `path` is the file of the arrays."""
     table, mapping, weights = model.table, model.mapping, model.weights
     if table.ndim != 2 or table.size == 0:
-        raise ModelFormatError(f"the table of {root} has shape {table.shape}: it must be (n_tokens, dim)")
+        raise ModelFormatError(f"the table of {path} has shape {table.shape}: it must be (n_tokens, dim)")
     if mapping is None and len(table) < n_tokens:
         raise ModelFormatError(
-            f"{root} has {len(table)} vectors for {n_tokens} tokens: table and tokenizer do not match"
+            f"{path} has {len(table)} vectors for {n_tokens} tokens: table and tokenizer do not match"
+        )
+    # Rows that no token has are read as well, and a few bytes of mapping or of a sparse file make many.
+    rows = n_tokens if mapping is None else len(mapping)
+    rows, most = max(rows, len(table)), _SPARE_ROWS + 2 * n_tokens
+    if rows > most or table.shape[1] > _MOST_DIMS:
+        raise ModelFormatError(
+            f"{path} has {rows:,} rows of {table.shape[1]:,} numbers for {n_tokens:,} tokens: the limits are "
+            f"{most:,} and {_MOST_DIMS:,}"
         )
     if mapping is not None and not (
         mapping.ndim == 1
@@ -184,10 +208,10 @@ def _check(model: StaticModel, root: Path, n_tokens: int) -> None:
         and len(mapping) >= max(n_tokens, 1)
         and 0 <= mapping.min() <= mapping.max() < len(table)
     ):
-        raise ModelFormatError(f"the token mapping of {root} does not match its tokenizer or its table")
+        raise ModelFormatError(f"the token mapping of {path} does not match its tokenizer or its table")
     if weights is not None and (weights.ndim != 1 or len(weights) < n_tokens):
-        raise ModelFormatError(f"{root} has weights of shape {weights.shape} for {n_tokens} tokens")
-    _check_numbers(model, f"the table of {root}")
+        raise ModelFormatError(f"{path} has weights of shape {weights.shape} for {n_tokens} tokens")
+    _check_numbers(model, f"the table of {path}")
 
 
 def _check_numbers(model: StaticModel, what: str) -> None:
@@ -198,7 +222,9 @@ def _check_numbers(model: StaticModel, what: str) -> None:
             spans = spans[model.mapping]
         n_tokens, kind = min(len(spans), len(model.weights)), "token"
         with np.errstate(invalid="ignore", over="ignore"):
-            spans = spans[:n_tokens] * np.abs(model.weights[:n_tokens])
+            # As floats first: the magnitude of the lowest integer is no integer of its type.
+            weights = np.abs(model.weights[:n_tokens].astype(np.float64))
+            spans = np.maximum(spans[:n_tokens] * weights, weights)  # infinity times 0 is no number
     if found := unusable(spans):
         raise ModelFormatError(
             f"{what} holds {found[1]} in the vector of {kind} {found[0]}: numbers must be finite and at most "

@@ -14,11 +14,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.scoring import Classifier, Head, Novelty, Prototypes
+from encoder.mmap_arrays import map_tensors
+from encoder.model_files import plain_file
 
 __all__ = [
     "FOLDER",
@@ -36,6 +37,7 @@ FORMAT = 1
 """The files' format; it increases whenever an older reader would misread a file."""
 
 _KEY = "millstream.head"
+_LARGEST_SCORE = 1e30  # far below float32's limit
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,49}\Z")
 _Texts = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 _Vectors = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
@@ -160,9 +162,9 @@ def read_heads(folder: Path, vectors: Callable[[], str], dim: int) -> tuple[Head
     heads = []
     for path in files:
         try:
-            head, fitted_to = _unpack(path.read_bytes())
+            head, fitted_to = _unpack(plain_file(path, folder))
             _check(head, path.stem, dim)
-        except (OSError, ValueError, KeyError, SafetensorError, msgspec.DecodeError) as error:
+        except (ValueError, LookupError, RecursionError, ModelFormatError, msgspec.DecodeError) as error:
             raise ModelFormatError(f"{path} is not a head: {error}") from error
         if fitted_to != digest:
             raise ModelFormatError(
@@ -173,25 +175,20 @@ def read_heads(folder: Path, vectors: Callable[[], str], dim: int) -> tuple[Head
     return tuple(heads)
 
 
-def _unpack(data: bytes) -> tuple[Head, str]:
-    """The head in a file's bytes, and the digest of the vectors that it was fitted to.
+def _unpack(path: Path) -> tuple[Head, str]:
+    """The head in a file, and the digest of the vectors that it was fitted to.
 
     Raises:
-        ValueError, KeyError, SafetensorError, msgspec.DecodeError: the bytes are not a head's file.
+        ModelFormatError: it is not a safetensors file.
+        ValueError, LookupError, RecursionError, msgspec.DecodeError: it does not hold a head.
     """
-    text = _metadata(data)
+    tensors, metadata = map_tensors(path)
+    text = metadata[_KEY]
     found = msgspec.json.decode(text, type=_Format).format
     if found != FORMAT:
         raise ValueError(f"it has format {found}, this Millstream reads {FORMAT}: upgrade Millstream")
-    about, tensors = msgspec.json.decode(text, type=_About), load(data)
-    return _head(about, tensors), about.vectors
-
-
-def _metadata(data: bytes) -> bytes:
-    """The JSON text in a safetensors file's metadata."""
-    size = int.from_bytes(data[:8], "little")
-    header = msgspec.json.decode(data[8 : 8 + size], type=dict[str, Any])
-    return str(header.get("__metadata__", {})[_KEY]).encode()
+    about = msgspec.json.decode(text, type=_About)
+    return _head(about, {name: np.array(array) for name, array in tensors.items()}), about.vectors
 
 
 def _head(about: _About, tensors: dict[str, NDArray[Any]]) -> Head:
@@ -208,7 +205,7 @@ def _head(about: _About, tensors: dict[str, NDArray[Any]]) -> Head:
             tensors["offsets"],
             about.link or "softmax",
             about.multi_label,
-            tuple((tensors[name][0], tensors[name][1]) for name in curves),
+            tuple(_curve(name, tensors[name]) for name in curves),
             about.metadata,
         )
     if about.threshold is None:
@@ -220,18 +217,32 @@ def _head(about: _About, tensors: dict[str, NDArray[Any]]) -> Head:
     )
 
 
+def _curve(name: str, points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    if points.ndim != 2 or len(points) != 2 or not points.size:
+        raise ValueError(f"{name} has shape {points.shape}: it must be (2, n_points)")
+    return points[0], points[1]
+
+
 def _check(head: Head, name: str, dim: int) -> None:
-    """Raise ValueError unless the parts of a head match each other and the model."""
+    """Raise ValueError unless the parts of a head match each other and the model, and scores are finite."""
     if isinstance(head, Novelty):
-        n_rows = len(head.squares) + 1
+        n_rows = head.squares.size + 1
+        if head.squares.shape != (n_rows - 1,):
+            raise ValueError(f"its squares have shape {head.squares.shape}")
     else:
         n_rows = len(head.labels if isinstance(head, Classifier) else head.names)
     if head.name != name or not _NAME.match(name):
         raise ValueError(f"it holds a head {head.name!r}")
     if head.directions.shape != (n_rows, dim) or head.offsets.shape != (n_rows,):
         raise ValueError(f"its arrays do not have {n_rows} labels or axes and {dim} dimensions")
+    # The largest product with a vector of length 1, and the largest distance.
+    bounds = np.abs(head.directions).sum(axis=1, dtype=np.float64) + np.abs(head.offsets)
+    if isinstance(head, Novelty):
+        bounds[:-1] = np.abs(head.squares) * bounds[:-1] ** 2
+    if bounds.sum() > _LARGEST_SCORE:
+        raise ValueError("its numbers are so large that scores could be infinite")
     if isinstance(head, Classifier):
-        rising = all(len(x) and (np.diff(x) >= 0).all() for x, _ in head.curves)
+        rising = all((np.diff(x) >= 0).all() and 0 <= y.min() <= y.max() <= 1 for x, y in head.curves)
         if len(head.curves) != (n_rows if head.link == "isotonic" else 0) or not rising:
             raise ValueError("its curves do not match its labels")
         if head.multi_label and head.link == "softmax":

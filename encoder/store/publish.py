@@ -20,6 +20,7 @@ from encoder.errors import (
     StoreUnavailable,
     UnsafeStore,
 )
+from encoder.model_files import plain_file
 from encoder.store.blobs import claim_blob
 from encoder.store.manifest import HIGHEST_NUMBER, File, Manifest, encode, key_of
 from encoder.store.objects import Objects
@@ -78,9 +79,12 @@ def upload(objects: Objects, folder: Path, made: Mapping[str, bytes] | None = No
 
     Returns:
         The files, sorted by path.
+
+    Raises:
+        ModelFormatError: something in the folder is no plain file, or a link out of it.
     """
     made = made or {}
-    paths = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
+    paths = {path.relative_to(folder).as_posix(): plain_file(path, folder) for path in _files(folder)}
     return [
         store_bytes(objects, made[name] if name in made else paths[name].read_bytes(), name)
         for name in sorted({*paths, *made})

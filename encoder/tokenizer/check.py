@@ -15,12 +15,15 @@ from encoder.kernels.words import ADDED, LONG_SLOT, SHORT_SLOT, Words
 __all__ = ["vocabulary_fits"]
 
 _BYTES = 256
+_ROOM = 512  # bytes for each token in an array, and for some more; real arrays need a third
 
 
 def vocabulary_fits(arrays: Mapping[str, NDArray[Any]], n_tokens: int) -> bool:
     """Whether the arrays have the layout of `compile_vocabulary`, and ids below `n_tokens`; or are none."""
     if not arrays:
         return True
+    if any(array.nbytes > _ROOM * (n_tokens + 4096) for array in arrays.values()):
+        return False
     if set(arrays) != {"cells", *Words._fields} or any(arrays[name].ndim != 1 for name in Words._fields):
         return False
     words = Words(*(arrays[name] for name in Words._fields))

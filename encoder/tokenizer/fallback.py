@@ -1,6 +1,7 @@
 """Tokenise with the `tokenizers` library what the kernels do not support."""
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from encoder.errors import ModelFormatError
+from encoder.tokenizer.spec import library_errors
 
 __all__ = ["LibraryTokenizer", "median_token_length", "unknown_id"]
 
@@ -45,9 +47,8 @@ class LibraryTokenizer:
     @cached_property
     def _ready(self) -> tuple[Tokenizer, int | None]:
         """The tokenizer and the id of its unknown token."""
-        tokenizer = Tokenizer.from_str(self._json)
-        if max(tokenizer.get_vocab().values(), default=-1) >= self._n_tokens:
-            raise ModelFormatError("the compiled tokenizer is not that of tokenizer.json: remove its file")
+        with library_errors(ModelFormatError, "tokenizer.json is not a tokenizer"):
+            tokenizer = Tokenizer.from_str(self._json)
         tokenizer.no_padding()
         if self._max_tokens is None:
             tokenizer.no_truncation()
@@ -62,4 +63,17 @@ class LibraryTokenizer:
         encodings = tokenizer.encode_batch_fast(cut, add_special_tokens=False)
         ids = [[i for i in encoding.ids if i != unknown] for encoding in encodings]
         ends = np.cumsum([len(row) for row in ids], dtype=np.int64)
-        return np.array([i for row in ids for i in row], np.int32), ends
+        return self.checked([i for row in ids for i in row]), ends
+
+    def checked(self, ids: Sequence[int]) -> NDArray[np.int32]:
+        """Ids of `tokenizers` as an array; they become places in memory, so they must be below `n_tokens`.
+
+        Raises:
+            ModelFormatError: one is not.
+        """
+        found = np.array(ids, np.int64)
+        if found.max(initial=-1) >= self._n_tokens:
+            raise ModelFormatError(
+                f"tokenizer.json gives the id {found.max()}, and the model has {self._n_tokens} tokens"
+            )
+        return found.astype(np.int32)

@@ -1,14 +1,14 @@
 """Tokenise blocks of texts: by a kernel where possible, otherwise by `tokenizers`."""
 
-import json
-
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.errors import InputError, ModelFormatError
 from encoder.kernels.wordpiece import DONE, NEEDS_PAGE, tokenise
 from encoder.texts import TextBuffers, strings
 from encoder.tokenizer.fallback import LibraryTokenizer
 from encoder.tokenizer.pretokens import pretoken_tokenizer
+from encoder.tokenizer.spec import library_errors, read_spec
 from encoder.tokenizer.tables import TokenizerTables, compile_tokenizer
 from encoder.tokenizer.vocabulary import is_wordpiece
 from encoder.tokenizer.word_cache import WordCaches
@@ -26,10 +26,33 @@ class BlockTokenizer:
     """Tokenises blocks of texts; any number of threads may share it."""
 
     def __init__(
-        self, tokenizer_json: str, max_tokens: int | None, tables: TokenizerTables | None = None
+        self,
+        tokenizer_json: str,
+        max_tokens: int | None,
+        tables: TokenizerTables | None = None,
+        n_rows: int = _NO_LIMIT,
     ) -> None:
-        spec = json.loads(tokenizer_json)
+        """Prepare a tokenizer.
+
+        Args:
+            tokenizer_json: the text of `tokenizer.json`.
+            max_tokens: how many tokens of a text to use, or None for all.
+            tables: its compiled tables, or None to compile them.
+            n_rows: the number of token vectors.
+
+        Raises:
+            ModelFormatError: the tokenizer cannot be used, or has ids beyond the token vectors.
+        """
         tables = tables or compile_tokenizer(tokenizer_json)
+        if tables.n_tokens > n_rows:
+            raise ModelFormatError(
+                f"there are {n_rows} vectors for {tables.n_tokens} tokens: table and tokenizer do not match"
+            )
+        with library_errors(ModelFormatError, "the tokenizer of tokenizer.json cannot be used"):
+            self._prepare(tokenizer_json, max_tokens, tables)
+
+    def _prepare(self, tokenizer_json: str, max_tokens: int | None, tables: TokenizerTables) -> None:
+        spec = tables.spec or read_spec(tokenizer_json)
         # model2vec limits first the characters, then the tokens.
         max_chars = None if max_tokens is None else max_tokens * tables.median_token_length
         self._compiler = WordPieceCompiler(spec, tables) if is_wordpiece(spec) else None
@@ -44,8 +67,12 @@ class BlockTokenizer:
         """The ids of a block's texts.
 
         Raises:
-            InputError: a text is not valid UTF-8.
+            InputError: a text is not valid UTF-8, or the tokenizer fails with it.
         """
+        with library_errors(InputError, "the tokenizer fails with a text"):
+            return self._tokenise(texts)
+
+    def _tokenise(self, texts: TextBuffers) -> Ids:
         if self._compiler is not None:
             return self._by_kernel(self._compiler, texts)
         filled = np.diff(texts.offsets) > 0

@@ -80,7 +80,7 @@ class PretokenTokenizer:
         self._lock = threading.Lock()
         self._free: list[_PieceCache] = []
         self._max_tokens, self._max_chars = max_tokens, max_chars
-        self._tables = _tables(tokenizer, spec, recipe)
+        self._tables = _tables(tokenizer, spec, recipe, library)
         self._add_pages({0})
 
     def tokenise(
@@ -177,7 +177,7 @@ class PretokenTokenizer:
                 np.frombuffer(b"".join(piece for piece, _ in found), np.uint8),
                 np.cumsum([len(piece) for piece, _ in found]),
                 np.array([lead for _, lead in found]),
-                np.array([i for row in ids for i in row], np.int32),
+                self._library.checked([i for row in ids for i in row]),
                 np.cumsum([len(row) for row in ids]),
                 cache.slots,
                 cache.arena,
@@ -218,11 +218,15 @@ def _replaced(normalizer: dict[str, Any] | None) -> str:
     return inner + str(normalizer.get("pattern", {}).get("String", ""))
 
 
-def _tables(tokenizer: Tokenizer, spec: dict[str, Any], recipe: Recipe) -> PieceTables:
+def _tables(
+    tokenizer: Tokenizer, spec: dict[str, Any], recipe: Recipe, library: LibraryTokenizer
+) -> PieceTables:
     model = spec["model"]
     added = [token["content"].encode() for token in spec.get("added_tokens", [])]
     width = max((len(token) for token in added), default=1)
     unknown = unknown_id(tokenizer, spec)
+    # Not the ids of the file, which `tokenizers` ignores as well.
+    own = [tokenizer.token_to_id(token["content"]) for token in spec.get("added_tokens", [])]
     return PieceTables(
         **{name: getattr(recipe, name) for name in _SHARED},
         unknown=-1 if unknown is None else unknown,
@@ -230,7 +234,7 @@ def _tables(tokenizer: Tokenizer, spec: dict[str, Any], recipe: Recipe) -> Piece
         page_of=np.full(_LAST_PAGE, -1, np.int32),
         pages=np.zeros((0, 256), np.uint8),
         added=np.array([list(token.ljust(width, b"\xff")) for token in added], np.uint8).reshape(-1, width),
-        added_ids=np.array([token["id"] for token in spec.get("added_tokens", [])], np.int32),
+        added_ids=library.checked(own),
         added_first=np.isin(np.arange(256), [token[0] for token in added]),
         **subword_tables(model, recipe.model),
     )

@@ -16,6 +16,8 @@ only if the ids of a text are always the concatenated ids of its pieces. The rea
 from dataclasses import dataclass
 from typing import Any
 
+from encoder.tokenizer.spec import added_fit, flat_parts
+
 __all__ = ["META", "Recipe", "recipe"]
 
 META = "\u2581"  # Metaspace's symbol for a space
@@ -70,8 +72,8 @@ class Recipe:
 
 def recipe(spec: dict[str, Any]) -> Recipe | None:
     """The recipe for a parsed `tokenizer.json`, or None if only the library is exact."""
-    normalizers = _parts(spec.get("normalizer"), "normalizers")
-    splitters = _parts(spec.get("pre_tokenizer"), "pretokenizers")
+    normalizers = flat_parts(spec.get("normalizer"))
+    splitters = flat_parts(spec.get("pre_tokenizer"))
     model = spec["model"]
     strict = _strictness(spec, normalizers)
     known = model.get("type") in ("BPE", "Unigram") and not model.get("dropout") and _known(normalizers)
@@ -85,15 +87,6 @@ def recipe(spec: dict[str, Any]) -> Recipe | None:
     if kinds in ([], ["Metaspace"]) and model["type"] == "BPE":
         return _whole(spec, normalizers, splitters, strict=strict)
     return None
-
-
-def _parts(part: dict[str, Any] | None, key: str) -> list[dict[str, Any]]:
-    """The members of a sequence, flattened."""
-    if part is None:
-        return []
-    if part["type"] != "Sequence":
-        return [part]
-    return [member for inner in part[key] for member in _parts(inner, key)]
 
 
 def _known(normalizers: list[dict[str, Any]]) -> bool:
@@ -126,7 +119,7 @@ def _keeps_borders(part: dict[str, Any]) -> bool:
 def _strictness(spec: dict[str, Any], normalizers: list[dict[str, Any]]) -> bool | None:
     """Whether added tokens make the kernel strict; None if it cannot support one of them."""
     added = spec.get("added_tokens", [])
-    if any(not token["content"] for token in added):
+    if any(not token["content"] for token in added) or not added_fit(spec):
         return None
     normalized = [token["content"] for token in added if token["normalized"]]
     if not normalized or not normalizers:

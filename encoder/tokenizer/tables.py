@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from encoder import aligned
 from encoder.errors import ModelFormatError
 from encoder.mmap_arrays import map_tensors
+from encoder.model_files import plain_file
 from encoder.tokenizer.check import vocabulary_fits
 from encoder.tokenizer.fallback import median_token_length
+from encoder.tokenizer.spec import LONGEST_TOKEN, highest_id, library_errors, read_spec
 from encoder.tokenizer.vocabulary import compile_vocabulary, is_wordpiece
 
 __all__ = ["FORMAT", "TABLES_FILE", "TokenizerTables", "compile_tokenizer", "pack_tables", "read_tables"]
@@ -35,6 +36,7 @@ FORMAT = 1
 """The file's format; increase it whenever the meaning of an array changes."""
 
 _ROWS = ".rows"
+_MOST_TOKENS = 1 << 31  # ids are int32
 _MOST_ZEROS = 64  # rows of zeros per kept row; a file with more is not ours
 
 
@@ -46,29 +48,33 @@ class TokenizerTables:
         n_tokens: one more than the highest token id.
         median_token_length: the median length of the vocabulary's entries, in characters.
         arrays: the arrays of `compile_vocabulary` by name; empty unless it is WordPiece.
+        spec: the parsed `tokenizer.json`.
     """
 
     n_tokens: int
     median_token_length: int
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    spec: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 def compile_tokenizer(tokenizer_json: str) -> TokenizerTables:
     """Compile the tables of a tokenizer.
 
     Raises:
-        ModelFormatError: `tokenizers` cannot parse the text.
+        ModelFormatError: `tokenizers` cannot parse the text, or it is beyond the limits of `read_spec`.
     """
-    try:
+    spec = read_spec(tokenizer_json)
+    with library_errors(ModelFormatError, "tokenizer.json is not a tokenizer"):
         tokenizer = Tokenizer.from_str(tokenizer_json)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise ModelFormatError(f"cannot read the tokenizer: {error}") from error
-    spec = json.loads(tokenizer_json)
-    return TokenizerTables(
-        n_tokens=max(tokenizer.get_vocab().values(), default=-1) + 1,
-        median_token_length=median_token_length(tokenizer),
-        arrays=compile_vocabulary(spec) if is_wordpiece(spec) else {},
-    )
+        n_tokens = max(highest_id(spec), *tokenizer.get_vocab().values(), -1) + 1
+        if n_tokens > _MOST_TOKENS:
+            raise ModelFormatError(f"tokenizer.json has the id {n_tokens - 1}: the limit is {_MOST_TOKENS:,}")
+        return TokenizerTables(
+            n_tokens,
+            median_token_length(tokenizer),
+            compile_vocabulary(spec) if is_wordpiece(spec) else {},
+            spec,
+        )
 
 
 def pack_tables(tables: TokenizerTables, tokenizer_json: str) -> bytes:
@@ -94,35 +100,40 @@ def pack_tables(tables: TokenizerTables, tokenizer_json: str) -> bytes:
 
 
 def read_tables(path: Path, tokenizer_json: str) -> TokenizerTables | None:
-    """Read the tables; None unless the file is intact, in this format and made of this `tokenizer.json`."""
+    """Read the tables; None unless the file is intact, in this format and made of this `tokenizer.json`.
+
+    Raises:
+        ModelFormatError: `tokenizer.json` is beyond the limits of `read_spec`.
+    """
     if not path.is_file():
         return None
+    spec = read_spec(tokenizer_json)
     try:
-        tensors, metadata = map_tensors(path)
-        facts = json.loads(metadata["millstream"])
-        key = (facts.pop("sha256"), facts["format"], facts["tokenizer"])
-        if key != (_digest(tensors, facts), FORMAT, _sha256(tokenizer_json.encode())):
-            return None
-        arrays = {
-            name: _with_zeros(array, tensors[name + _ROWS], facts["lengths"][name])
-            if name in facts["lengths"]
-            else array.view(np.ndarray)
-            for name, array in tensors.items()
-            if not name.endswith(_ROWS)
-        }
-        found = TokenizerTables(int(facts["n_tokens"]), int(facts["median_token_length"]), arrays)
-        fits = found.median_token_length >= 0 and vocabulary_fits(arrays, found.n_tokens)
-    except (
-        OSError,
-        SafetensorError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        OverflowError,
-        MemoryError,
-    ):
+        return _read(plain_file(path, path.parent), tokenizer_json, spec)
+    except Exception:  # noqa: BLE001 - whatever is wrong with the file, the tokenizer can be compiled
         return None
+
+
+def _read(path: Path, tokenizer_json: str, spec: dict[str, Any]) -> TokenizerTables | None:
+    tensors, metadata = map_tensors(path)
+    facts = json.loads(metadata["millstream"])
+    key = (facts.pop("sha256"), facts["format"], facts["tokenizer"])
+    if key != (_digest(tensors, facts), FORMAT, _sha256(tokenizer_json.encode())):
+        return None
+    arrays = {
+        name: _with_zeros(array, tensors[name + _ROWS], facts["lengths"][name])
+        if name in facts["lengths"]
+        else array.view(np.ndarray)
+        for name, array in tensors.items()
+        if not name.endswith(_ROWS)
+    }
+    found = TokenizerTables(int(facts["n_tokens"]), int(facts["median_token_length"]), arrays, spec)
+    fits = (
+        highest_id(spec) < found.n_tokens <= _MOST_TOKENS
+        and 0 <= found.median_token_length <= LONGEST_TOKEN
+        and bool(arrays) == is_wordpiece(spec)
+        and vocabulary_fits(arrays, found.n_tokens)
+    )
     return found if fits else None
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from encoder.kernels.trie import place_trie
 from encoder.kernels.words import ADDED, LONG_BYTES, SHORT_SLOT, Words, find, remember_tokens
+from encoder.tokenizer.spec import added_fit
 from encoder.tokenizer.word_cache import new_words
 
 __all__ = ["compile_vocabulary", "is_wordpiece"]
@@ -25,7 +26,7 @@ def is_wordpiece(spec: dict[str, Any]) -> bool:
     - the prefix of continuing pieces and the unknown token start with ASCII punctuation, at which BERT
       splits, so that no word of a text equals them;
     - every added token is matched in the original text and starts with ASCII punctuation;
-    - the longest word fits into the kernel's buffer.
+    - the longest word and the added tokens fit into the kernel's buffers.
     """
     model, normalizer, splitter = (spec.get(part) or {} for part in ("model", "normalizer", "pre_tokenizer"))
     prefix, unknown = model.get("continuing_subword_prefix", ""), model.get("unk_token", "")
@@ -39,6 +40,7 @@ def is_wordpiece(spec: dict[str, Any]) -> bool:
         and _is_split_at(unknown)
         and len(unknown) > 1
         and not unknown.startswith(prefix)
+        and added_fit(spec)
         and all(
             not token["normalized"] and token["content"].isascii() and _is_split_at(token["content"])
             for token in spec.get("added_tokens", [])

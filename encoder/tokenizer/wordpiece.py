@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from encoder.errors import ModelFormatError
 from encoder.kernels.wordpiece import (
     ISOLATED,
     MULTIBYTE,
@@ -58,8 +57,6 @@ class WordPieceCompiler:
         self._vocabulary: dict[str, int] = spec["model"]["vocab"]
         vocabulary = self._vocabulary
         max_word_chars: int = spec["model"]["max_input_chars_per_word"]
-        if max(vocabulary.values(), default=-1) >= tables.n_tokens:
-            raise ModelFormatError("the compiled tokenizer is not that of tokenizer.json: remove its file")
         for array in tables.arrays.values():
             array.flags.writeable = False  # as a memory map is: Numba compiles another variant for others
         added = sorted(token["content"] for token in spec.get("added_tokens", []))

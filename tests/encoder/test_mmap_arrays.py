@@ -1,14 +1,15 @@
 """Arrays of files are memory-mapped, so processes share their pages."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tiny_tokenizers
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from encoder.errors import ModelFormatError
 from encoder.mmap_arrays import map_tensors, write_tensors
 from encoder.model import StaticModel, save_model
 
@@ -47,8 +48,63 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path):
     save_file(ARRAYS, tmp_path / "a.safetensors")
     whole = (tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "a.safetensors").write_bytes(whole[:-1])
-    with pytest.raises(SafetensorError):
+    with pytest.raises(ModelFormatError, match=r"a\.safetensors is not a safetensors file: "):
         map_tensors(tmp_path / "a.safetensors")
+
+
+def _forged(path, change, *, length=None):
+    """A file whose header is changed, or said to have another length."""
+    save_file(ARRAYS, path)
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    change(header)
+    text = json.dumps(header).encode()
+    length = len(text) if length is None else length
+    path.write_bytes(length.to_bytes(8, "little") + text + data[8 + size :])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda h: h["a"].update(data_offsets=[8, 56]), "they must begin at"),
+        (lambda h: h["a"].update(shape=[7]), "and be 56"),
+        (lambda h: h["a"].update(shape=[1 << 40, 1 << 40]), "and be"),
+        (lambda h: h["a"].update(shape=[-6]), "Expected `int` >= 0"),
+        (lambda h: h["a"].update(shape=[1] * 70), "Expected `array` of length <= 8"),
+        (lambda h: h["a"].update(data_offsets=[0, 1 << 70]), "Expected `int`"),
+        (lambda h: h["a"].update(dtype="BF16"), "the type of 'a' is BF16"),
+        (lambda h: h.pop("a"), "they must begin at"),
+        (lambda h: h.update(c=h["a"]), "they must begin at"),
+        (lambda h: h.update(c=[]), "Expected `object`"),
+        (lambda h: h.update({f"e{k}": h["empty"] for k in range(10_001)}), "10,007 arrays, and the limit"),
+        (lambda h: h.update(__metadata__={"a": [1]}), "Expected `str`"),
+    ],
+)
+def test_a_forged_header_is_refused(change, reason, tmp_path):
+    _forged(tmp_path / "a.safetensors", change)
+    with pytest.raises(ModelFormatError, match=r"a\.safetensors is not a safetensors file: ") as caught:
+        map_tensors(tmp_path / "a.safetensors")
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [0, 1, 9_000_000, (1 << 64) - 1])
+def test_a_header_of_a_forged_length_is_refused(length, tmp_path):
+    _forged(tmp_path / "a.safetensors", lambda _: None, length=length)
+    with pytest.raises(ModelFormatError, match=r"a\.safetensors is not a safetensors file: "):
+        map_tensors(tmp_path / "a.safetensors")
+
+
+def test_arrays_that_begin_anywhere_are_read_into_memory(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file(ARRAYS, path)
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    path.write_bytes((size + 1).to_bytes(8, "little") + data[8 : 8 + size] + b" " + data[8 + size :])
+    found, _ = map_tensors(path)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].flags.aligned
 
 
 @pytest.mark.parametrize(

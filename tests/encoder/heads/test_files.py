@@ -1,6 +1,7 @@
 """Heads in a model folder are read as written; damaged ones and those of another model are refused."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -116,6 +117,12 @@ def rewritten(data, **changes):
         ({"offsets": np.array([1, np.nan], np.float32)}, "'offsets' must be finite float32 numbers"),
         ({"link": "isotonic"}, "its curves do not match its labels"),
         ({"several": True}, "softmax cannot give more than one label"),
+        ({"directions": np.full((2, DIM), 3e38, np.float32)}, "so large that scores could be infinite"),
+        ({"offsets": np.array(1, np.float32)}, "do not have 2 labels or axes and 8 dimensions"),
+        ({"curve.0": np.array(1, np.float32)}, "curve.0 has shape (): it must be (2, n_points)"),
+        ({"curve.0": floats(3, 2)}, "curve.0 has shape (3, 2): it must be (2, n_points)"),
+        ({"curve.x": floats(2, 2)}, "invalid literal for int()"),
+        ({"facts": json.loads("[" * 500 + "]" * 500)}, "Expected `object`, got `array`"),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(changes, reason, folder):
@@ -126,6 +133,23 @@ def test_a_file_that_contradicts_itself_is_refused(changes, reason, folder):
     assert str(caught.value).startswith(f"{path} is not a head: ")
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("squares", [np.array(1, np.float32), floats(3, 2), np.full(3, 3e38, np.float32)])
+def test_a_measure_of_novelty_that_contradicts_itself_or_is_infinite_is_refused(squares, folder):
+    path = folder / head_path("odd")
+    path.write_bytes(rewritten(path.read_bytes(), squares=squares))
+    with pytest.raises(ModelFormatError, match=r"odd.safetensors is not a head: "):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "link"])
+def test_a_head_that_is_no_file_of_the_folder_is_refused(kind, folder, tmp_path):
+    path = folder / head_path("odd")
+    path.rename(tmp_path / "outside")
+    os.mkfifo(path) if kind == "FIFO" else path.symlink_to(tmp_path / "outside")
+    with pytest.raises(ModelFormatError, match=rf"{path} is a {kind}"):
+        load_model(folder)
 
 
 @pytest.mark.parametrize("length", [0, 4, 8, 100, -1])

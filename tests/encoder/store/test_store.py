@@ -1,5 +1,7 @@
 """A store behaves the same in a folder, in memory and on a real S3 server."""
 
+import os
+
 import msgspec
 import pytest
 from faults.doubles import Clock, DictObjects, LossyObjects
@@ -169,6 +171,16 @@ def test_what_is_no_json_is_refused_before_anything_is_uploaded(value, make_mode
     with pytest.raises(ConfigurationError, match="`quality` of a version must be JSON"):
         store.extend(first, {"heads/x": b"x"}, quality={"x": value})
     assert store.versions() == [1]
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "link"])
+def test_what_is_no_file_of_the_folder_is_not_published(kind, make_model, tmp_path):
+    store, folder = ModelStore.open(f"memory://no-file-{kind}/m"), make_model()
+    (tmp_path / "secret").write_text("of another folder")
+    os.mkfifo(folder / "more") if kind == "FIFO" else (folder / "more").symlink_to(tmp_path / "secret")
+    with pytest.raises(ModelFormatError, match=f"{folder / 'more'} is a {kind}"):
+        store.publish(folder)
+    assert store.versions() == []
 
 
 def test_a_root_that_is_no_name_is_refused(make_model):

@@ -75,9 +75,9 @@ def figure(metric: str, dataset: str, estimate: Estimate) -> Figure:
 
 
 def json_values(value: Any) -> Any:
-    """Replace NaN, which JSON lacks, with None, and tuples with lists, at any depth."""
+    """Replace NaN and infinities, which JSON lacks, with None, and tuples with lists, at any depth."""
     if isinstance(value, dict):
         return {key: json_values(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [json_values(one) for one in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

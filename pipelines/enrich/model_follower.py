@@ -11,7 +11,8 @@ It owns a thread and cannot be pickled, so a Beam DoFn creates it in `setup` and
     follower.close()
 
 A version that cannot be used (damaged, not a model, without a required head) is refused, and the current one
-stays. It also stays while the store does not answer.
+stays. It also stays while the store does not answer. A newer version is first tried in a process of its own
+(`encoder.trial`), so that one that kills its process or never ends does not do so here.
 """
 
 import logging
@@ -23,16 +24,18 @@ from pathlib import Path
 from typing import Self
 
 from encoder import Encoder
-from encoder.errors import ConfigurationError, StoreUnavailable
+from encoder.errors import ConfigurationError, StoreUnavailable, TransientError
 from encoder.model import load_model
 from encoder.reference import Reference, parse
 from encoder.store.cache import cached_model
 from encoder.store.store import ModelStore
+from encoder.trial import try_model
 from pipelines.enrich.model_version import folder_digest
 
 __all__ = ["FollowedModel", "ModelFollower"]
 
 Accept = Callable[[Encoder], None]
+Trial = Callable[[Path], None]
 _log = logging.getLogger(__name__)
 
 
@@ -70,6 +73,7 @@ class ModelFollower:
         threads: int,
         from_cache: bool = False,
         accept: Accept | None = None,
+        trial: Trial = try_model,
     ) -> None:
         self.refused = 0
         self.unanswered = 0
@@ -78,6 +82,7 @@ class ModelFollower:
         self._model = model
         self._threads = threads
         self._accept = accept
+        self._trial = trial
         self._refused: set[int] = set()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -91,6 +96,7 @@ class ModelFollower:
         every: float = 30.0,
         threads: int = 1,
         accept: Accept | None = None,
+        trial: Trial = try_model,
     ) -> Self:
         """Load a model, and follow it if the REF is the latest version of a store.
 
@@ -100,6 +106,7 @@ class ModelFollower:
             every: seconds between two checks for a newer version.
             threads: threads of the encoder.
             accept: raises an error for a version to refuse.
+            trial: tries the folder of a newer version; raises an error for one to refuse.
 
         Raises:
             MillstreamError: the model cannot be loaded. If the store does not answer, the newest version in
@@ -120,7 +127,7 @@ class ModelFollower:
             model = _load(reference, threads, offline_ok=True)
             from_cache = True
             _log.warning("%s; starting with %s from the local cache", error, model.label)
-        follower = cls(reference, model, threads=threads, from_cache=from_cache)
+        follower = cls(reference, model, threads=threads, from_cache=from_cache, trial=trial)
         follower.only_if(accept)
         if reference.selector == "latest" and not pin:
             follower.follow(every)
@@ -161,13 +168,19 @@ class ModelFollower:
             newest = max(ModelStore.open(self._reference.location).versions(self._model.version), default=0)
             if not newest or newest in self._refused:
                 return False
-            model = _load(Reference("store", self._reference.location, newest), self._threads)
+            model = _load(
+                Reference("store", self._reference.location, newest), self._threads, trial=self._trial
+            )
             self._check_dim(model)
             if self._accept is not None:
                 self._accept(model.encoder)
         except StoreUnavailable as error:
             self.unanswered += 1
             _log.warning("%s; keeping model %s", error, self._model.label)
+            return False
+        except TransientError as error:  # the machine is too busy for a trial: later
+            self.refused += 1
+            _log.warning("%s; keeping model %s for now", error, self._model.label)
             return False
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a version, the old one stays
             self.refused += 1
@@ -188,8 +201,12 @@ class ModelFollower:
             )
 
 
-def _load(reference: Reference, threads: int, *, offline_ok: bool = False) -> FollowedModel:
+def _load(
+    reference: Reference, threads: int, *, offline_ok: bool = False, trial: Trial | None = None
+) -> FollowedModel:
     folder, manifest = cached_model(reference, offline_ok=offline_ok)
+    if trial is not None:
+        trial(folder)
     encoder = _warm(Encoder(load_model(folder), manifest, threads=threads))
     return FollowedModel(encoder, f"{manifest.name}@{manifest.version}", manifest.version, time.time())
 

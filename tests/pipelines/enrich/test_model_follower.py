@@ -1,15 +1,18 @@
 """Models that are followed: swapped when a new version comes, kept when it is no good."""
 
 import logging
+import threading
+from functools import partial
 
 import numpy as np
 import pytest
 from faults.doubles import DeadObjects
-from patience import wait_for
+from patience import PATIENCE, wait_for
 
-from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable
+from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable, TransientError
 from encoder.store.objects import open_objects
 from encoder.store.store import ModelStore
+from encoder.trial import TrialLimits, try_model
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.records.template import TextTemplate
@@ -158,3 +161,52 @@ def test_a_version_without_a_wanted_head_is_refused(store, follow, headed, model
     store.publish(headed("odd", "fraud"))
     assert follower.poll()
     assert follower.current().encoder.heads.names == ("fraud", "odd")
+
+
+def test_a_version_that_fails_its_trial_is_refused_and_work_goes_on(
+    store, follow, tmp_path, tiny_model, caplog
+):
+    limits = TrialLimits(cpu_seconds=1)  # less than Python needs to import what it needs
+    follower = follow(store.uri, trial=partial(try_model, limits=limits))
+    store.publish(tiny_model(tmp_path / "next", seed=8))
+    with caplog.at_level(logging.ERROR, "pipelines.enrich.model_follower"):
+        assert not follower.poll()
+    assert (follower.current().version, follower.refused) == (1, 1)
+    assert "version 2 is refused, keeping minilm@1" in caplog.text
+    assert "killed the process that tried it" in caplog.text
+    assert follower.current().encoder.encode(TEXT).any()
+
+
+def test_a_trial_for_which_the_machine_is_too_busy_is_repeated(store, follow, tmp_path, tiny_model):
+    answers = [TransientError("did not end"), None]
+
+    def trial(_):
+        if answer := answers.pop(0):
+            raise answer
+
+    follower = follow(store.uri, trial=trial)
+    store.publish(tiny_model(tmp_path / "next", seed=8))
+    assert not follower.poll()
+    assert (follower.current().version, follower.refused) == (1, 1)
+    assert follower.poll()
+    assert follower.current().version == 2
+
+
+def test_batches_are_encoded_while_a_version_is_tried(store, follow, tmp_path, tiny_model):
+    """The trial waits until three batches were encoded; if it blocked them, this would never end."""
+    encoded = threading.Semaphore(0)
+
+    def trial(folder):
+        assert all(encoded.acquire(timeout=PATIENCE) for _ in range(3))
+        try_model(folder)
+
+    follower = follow(store.uri, every=0.01, trial=trial)
+    store.publish(tiny_model(tmp_path / "next", seed=8))
+
+    def encode():
+        now = follower.current()
+        assert now.encoder.encode(TEXT).any()
+        encoded.release()
+        return now.version
+
+    wait_for(encode, "version 2", lambda version: version == 2)

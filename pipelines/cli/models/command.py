@@ -13,6 +13,7 @@ from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.console import print_table, size_text, span_text, time_text, value_text
 from pipelines.cli.models import push as model_push
 from pipelines.cli.models import report as model_report
+from pipelines.cli.models import serve as model_serve
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import operations_option, output_option
 from pipelines.cli.signing import SigningOptions
@@ -52,6 +53,7 @@ AsJson = Annotated[bool, operations_option("--json", help="Print JSON instead of
 
 app.command("report", cls=with_old_flags({"--format": "--input-format"}))(model_report.report)
 app.command("push", cls=Command)(model_push.push)
+app.command("serve", cls=Command)(model_serve.serve)
 
 
 @app.command("list", cls=Command)

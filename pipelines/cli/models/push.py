@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from encoder.errors import ConfigurationError, ModelFormatError, StoreUnavailable
-from encoder.reference import parse
 from pipelines.cli.console import print_table, size_text
 from pipelines.cli.evaluation.quality_gate import REPORT_FILE
+from pipelines.cli.models.folder import model_folder
 from pipelines.cli.options import RefArgument, operations_option, output_option
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def push(
         raise ConfigurationError(
             f"{repo_id!r} is not a repository: write OWNER/NAME, such as org/minilm-fraud"
         )
-    folder, name = _folder(ref)
+    folder, name = model_folder(ref)
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and _is_pushed(path, folder, with_report)
     )
@@ -80,21 +80,6 @@ def push(
     names = [path.relative_to(folder).as_posix() for path in files]
     url = _push(folder, names, repo_id, public, message or name)
     typer.echo(url)
-
-
-def _folder(ref: str) -> tuple[Path, str]:
-    """The verified folder of a REF, and its name for the commit message."""
-    from encoder.model import load_model
-
-    reference = parse(ref)
-    if reference.kind == "folder":
-        folder = Path(reference.location)
-        load_model(folder)
-        return folder, folder.absolute().name
-    from encoder.store.cache import cached_model
-
-    folder, manifest = cached_model(reference)
-    return folder, f"{manifest.name} version {manifest.version} ({manifest.digest})"
 
 
 def _is_pushed(path: Path, folder: Path, with_report: bool) -> bool:

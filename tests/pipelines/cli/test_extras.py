@@ -73,7 +73,9 @@ def leaves(command, path=()):
 
 
 def test_every_command_is_tried():
-    assert {name.split(" --")[0] for name in COMMANDS} == set(leaves(typer.main.get_command(app)))
+    tried = {name.split(" --")[0] for name in COMMANDS}
+    endless = {"models serve"}  # has a test of its own
+    assert tried | endless == set(leaves(typer.main.get_command(app)))
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,20 @@
 
 import http.client
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
+from subprocess import PIPE
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
 from browser import CHROMIUM, open_page
-from patience import wait_for
+from patience import PATIENCE, wait_for
 from tiny_tokenizers import named
 
 from encoder.errors import ConfigurationError
@@ -73,6 +81,18 @@ def test_it_answers_under_its_own_name_alone(server):
 def test_a_port_that_is_taken_is_an_error(server, folder):
     with pytest.raises(ConfigurationError, match=f"cannot listen on port {server.server_port}"):
         page_server(folder, "tiny", server.server_port)
+
+
+def test_the_command_serves_until_it_is_interrupted(folder):
+    command = [sys.executable, "-m", "pipelines", "models", "serve", str(folder), "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4]), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=environment) as process:
+        address = re.search(r"^tiny: (http://127\.0\.0\.1:\d+/)", process.stdout.readline())[1]
+        assert b"page.js" in urlopen(address, timeout=PATIENCE).read()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert "Traceback" not in errors
+    assert process.returncode == 130
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from encoder.errors import InputError
-from encoder.kernels.pieces import ROOM
+from encoder.kernels.wordpiece.pieces import ROOM
 
 __all__ = ["Block", "TextBuffers", "in_blocks", "read_texts", "strings"]
 

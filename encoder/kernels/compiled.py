@@ -147,7 +147,7 @@ def _key(signature: Any, codegen: Any) -> tuple[Any, ...]:
 def _source_digest() -> str:
     """The sha256 of the source of all kernels."""
     digest = hashlib.sha256()
-    for path in sorted(_HERE.glob("*.py")):
+    for path in sorted(_HERE.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

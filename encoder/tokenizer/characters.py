@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-from encoder.kernels.boundaries import DOUBT, LETTER, MARK, NUMBER, OTHER, SPACE
+from encoder.kernels.subwords.boundaries import DOUBT, LETTER, MARK, NUMBER, OTHER, SPACE
 from encoder.tokenizer.recipes import META, Recipe
 
 __all__ = ["page_of_characters"]
@@ -28,7 +28,7 @@ _LONG_S = 0x17F  # matches "s" in a pattern that ignores case
 
 
 def page_of_characters(recipe: Recipe, tokenizer: Tokenizer, replaced: str, number: int) -> NDArray[np.uint8]:
-    """The classes of one page's code points, as `encoder.kernels.boundaries` defines them.
+    """The classes of one page's code points, as `encoder.kernels.subwords.boundaries` defines them.
 
     Args:
         recipe: how the tokenizer is done piece by piece.

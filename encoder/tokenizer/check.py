@@ -1,7 +1,7 @@
 """Check that arrays from a file cannot lead the WordPiece kernel out of bounds.
 
 A checksum detects accidental changes; these checks cover forged files as well. So this module knows the
-layouts of `encoder.kernels.trie` and `encoder.kernels.words`.
+layouts of `encoder.kernels.wordpiece.trie` and `encoder.kernels.wordpiece.words`.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.kernels.words import ADDED, LONG_SLOT, SHORT_SLOT, Words
+from encoder.kernels.wordpiece.words import ADDED, LONG_SLOT, SHORT_SLOT, Words
 
 __all__ = ["vocabulary_fits"]
 

@@ -9,19 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from encoder.kernels.boundaries import DOUBT
-from encoder.kernels.piece_table import remember_pieces
-from encoder.kernels.pretokens import (
-    DONE,
-    FALLBACK,
-    MISSES,
-    NEEDS_PAGE,
-    UNSURE,
-    PieceTables,
-    gather,
-    tokenise_pieces,
-)
-from encoder.kernels.unigram import best_path
+from encoder.kernels.subwords.boundaries import DOUBT
+from encoder.kernels.subwords.piece_table import remember_pieces
+from encoder.kernels.subwords.tables import DONE, FALLBACK, MISSES, NEEDS_PAGE, UNSURE, PieceTables
+from encoder.kernels.subwords.tokenise import gather, tokenise_pieces
+from encoder.kernels.subwords.unigram import best_path
 from encoder.texts import TextBuffers, strings
 from encoder.tokenizer.characters import page_of_characters
 from encoder.tokenizer.fallback import LibraryTokenizer, unknown_id
@@ -41,7 +33,7 @@ _SHARED = ("regex", "digits", "blanks", "prefix", "spaced", "strict", "parted", 
 
 @dataclass
 class _PieceCache:
-    """A table of pieces (`encoder.kernels.piece_table`) that one thread fills; 10 MB of memory."""
+    """A table of pieces (`encoder.kernels.subwords.piece_table`) that one thread fills; 10 MB of memory."""
 
     slots: NDArray[np.uint64] = field(default_factory=lambda: np.zeros((_SLOTS, 2), np.uint64))
     arena: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(_SLOTS * _NUMBERS_PER_SLOT, np.uint64))

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.kernels.piece_table import remember_pieces
-from encoder.kernels.subwords import pair_table
-from encoder.kernels.unigram import token_trie
+from encoder.kernels.subwords.new_piece import pair_table
+from encoder.kernels.subwords.piece_table import remember_pieces
+from encoder.kernels.subwords.unigram import token_trie
 
 __all__ = ["subword_tables"]
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.kernels.trie import place_trie
-from encoder.kernels.words import ADDED, LONG_BYTES, SHORT_SLOT, Words, find, remember_tokens
+from encoder.kernels.wordpiece.trie import place_trie
+from encoder.kernels.wordpiece.words import ADDED, LONG_BYTES, SHORT_SLOT, Words, find, remember_tokens
 from encoder.tokenizer.spec import added_fit
 from encoder.tokenizer.word_cache import new_words
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from encoder import aligned
-from encoder.kernels.words import LONG_SLOT, SHORT_SLOT, Words, is_full
+from encoder.kernels.wordpiece.words import LONG_SLOT, SHORT_SLOT, Words, is_full
 
 __all__ = ["WordCaches", "new_words"]
 

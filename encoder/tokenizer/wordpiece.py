@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from encoder.kernels.wordpiece import (
+from encoder.kernels.wordpiece.tokenise import (
     ISOLATED,
     MULTIBYTE,
     REMOVED,
@@ -23,7 +23,7 @@ from encoder.kernels.wordpiece import (
     UNSURE,
     WordPieceTables,
 )
-from encoder.kernels.words import Words
+from encoder.kernels.wordpiece.words import Words
 from encoder.tokenizer.tables import TokenizerTables
 
 __all__ = ["WordPieceCompiler"]

@@ -20,7 +20,7 @@ from unicode_texts import many, mutate, texts
 from encoder import Encoder
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.kernels.pool import pool_texts
-from encoder.kernels.wordpiece import tokenise
+from encoder.kernels.wordpiece.tokenise import tokenise
 from encoder.model import StaticModel, save_model
 
 DIM = 24

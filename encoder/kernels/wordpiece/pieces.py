@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
 from encoder.kernels.intrinsics import WINDOW, classes, leading_zeros, load8, trailing_zeros
-from encoder.kernels.trie import cut_word
 from encoder.kernels.utf8 import clip
-from encoder.kernels.words import (
+from encoder.kernels.wordpiece.trie import cut_word
+from encoder.kernels.wordpiece.words import (
     ADDED,
     LONG,
     LONG_BYTES,

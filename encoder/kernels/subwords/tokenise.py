@@ -1,139 +1,25 @@
 """Tokenise texts piece by piece, for tokenizers other than BERT's.
 
-`boundaries` splits a text and `piece_table` remembers the ids of pieces. `subwords` tokenises a new plain
+`boundaries` splits a text and `piece_table` remembers the ids of pieces. `new_piece` tokenises a new plain
 piece. A new opaque one is reported to the caller, who adds it to the table and repeats the text.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.kernels.boundaries import (
-    BROKEN,
-    LETTER,
-    NEED,
-    NUMBER,
-    SPACE,
-    after_ascii,
-    after_regex,
-    after_spaces,
-)
 from encoder.kernels.compiled import njit
-from encoder.kernels.piece_table import find_piece, remember_piece
-from encoder.kernels.subwords import new_piece
-from encoder.kernels.utf8 import clip, decode
+from encoder.kernels.subwords.boundaries import BROKEN, NEED, after_ascii, after_regex, after_spaces
+from encoder.kernels.subwords.new_piece import new_piece
+from encoder.kernels.subwords.piece_table import find_piece, remember_piece
+from encoder.kernels.subwords.surroundings import next_added, space_before
+from encoder.kernels.subwords.tables import DONE, FALLBACK, LONGEST, MISSES, NEEDS_PAGE, UNSURE, PieceTables
+from encoder.kernels.utf8 import clip
 
-__all__ = [
-    "DONE",
-    "FALLBACK",
-    "LONGEST",
-    "MISSES",
-    "NEEDS_PAGE",
-    "UNSURE",
-    "PieceTables",
-    "gather",
-    "tokenise_pieces",
-]
-
-# The status of a text.
-DONE, NEEDS_PAGE, FALLBACK, MISSES = 0, 1, 2, 3
-
-LONGEST = 512
-"""The most bytes of a piece; the library does texts with longer ones."""
-
-UNSURE = -1
-"""Instead of the ids of a piece: the library must do texts with it."""
+__all__ = ["gather", "tokenise_pieces"]
 
 _SUMS = 1 << 16  # bytes of a text up to which the rounding error of sums is far below the margin
-_BLANK = 0x20
-
-
-class PieceTables(NamedTuple):
-    """A tokenizer as the kernel needs it.
-
-    `regex`, `digits`, `blanks`, `prefix`, `spaced`, `strict`, `model`, `parted` and `margin` are those of
-    `encoder.tokenizer.recipes.Recipe`.
-
-    Attributes:
-        unknown: the id of the unknown token, which counts but is removed, or -1.
-        ascii: `(256,)` uint8, the classes of ASCII characters, then DOUBT.
-        page_of: `(4352,)` int32, the row of `pages` for each 256 code points, or -1 if not yet known.
-        pages: `(n_pages, 256)` uint8, the classes of `encoder.kernels.boundaries`.
-        added: `(n_added, n)` uint8, added tokens, padded with 255, which no text contains.
-        added_ids: `(n_added,)` int32, their ids.
-        added_first: `(256,)` bool, the first bytes of added tokens.
-        byte_ids: `(256,)` int32, the ids of single bytes, or of ASCII characters for model 2; -1 for none.
-        pairs: BPE's merges, from `pair_table`.
-        slots: a table of pieces: for model 1 the words that BPE takes whole, for model 2 its characters.
-        arena: the table's records.
-        edges: Unigram's vocabulary, from `token_trie`.
-        tokens: Unigram's tokens, from `token_trie`.
-        scores: `(n_tokens,)` float64, Unigram's scores.
-        unknown_score: the score of a character that Unigram's vocabulary lacks.
-    """
-
-    regex: int
-    digits: int
-    blanks: int
-    prefix: int
-    spaced: bool
-    strict: bool
-    model: int
-    unknown: int
-    ascii: NDArray[np.uint8]
-    page_of: NDArray[np.int32]
-    pages: NDArray[np.uint8]
-    added: NDArray[np.uint8]
-    added_ids: NDArray[np.int32]
-    parted: bool
-    added_first: NDArray[np.bool_]
-    byte_ids: NDArray[np.int32]
-    pairs: NDArray[np.int32]
-    slots: NDArray[np.uint64]
-    arena: NDArray[np.uint64]
-    edges: NDArray[np.int64]
-    tokens: NDArray[np.int32]
-    scores: NDArray[np.float64]
-    unknown_score: float
-    margin: float
-
-
-@njit(nogil=True, cache=True, inner=True)
-def _next_added(data: Any, i: int, e: int, first: Any, added: Any) -> tuple[Any, Any, Any]:
-    """The start, end and row of the next added token, the longest if there are several; or e, e and -1."""
-    for start in range(i, e):
-        if first[data[start]]:
-            end, found = start, -1
-            for row in range(added.shape[0]):
-                k = 0
-                while k < added.shape[1] and start + k < e and data[start + k] == added[row, k]:
-                    k += 1
-                if (k == added.shape[1] or added[row, k] == 255) and start + k > end:
-                    end, found = start + k, row
-            if found >= 0:
-                return start, end, found
-    return e, e, -1
-
-
-@njit(nogil=True, cache=True, inner=True)
-def _space_before(data: Any, i: int, e: int, t: Any) -> tuple[Any, Any]:
-    """Whether to assume a space before the text, and the status if that is not certain, or DONE."""
-    if t.prefix == 2 or (t.prefix == 1 and data[i] != _BLANK):
-        if t.prefix == 2:
-            return True, DONE
-        code, after = np.int64(data[i]), i + 1
-        if code >= 0x80:
-            code, after = decode(data, i, e)
-        if after < 0:
-            return False, FALLBACK
-        page = t.page_of[code >> 8]
-        if page < 0:
-            return False, NEEDS_PAGE + 4 * (code >> 8)
-        kind = t.pages[page, code & 255] & 7
-        fits = kind != SPACE if t.regex else kind in (LETTER, NUMBER)
-        return fits, DONE if fits else FALLBACK
-    return False, DONE
 
 
 @njit(nogil=True, cache=True, inner=True)
@@ -213,7 +99,7 @@ def _part(
     """
     if t.margin and e - i > _SUMS:
         return p, FALLBACK, n_missing, room
-    lead, status = _space_before(data, i, e, t)
+    lead, status = space_before(data, i, e, t)
     text, places, paths, sums = rooms
     table_ids = arena.view(np.int32)
     while status in (DONE, MISSES):
@@ -290,7 +176,7 @@ def _tokenise(
     while i < e and room > 0:
         stop, after, row = e, e, -1
         if t.added.shape[0]:
-            stop, after, row = _next_added(data, i, e, t.added_first, t.added)
+            stop, after, row = next_added(data, i, e, t.added_first, t.added)
             if row >= 0 and not t.parted:
                 return p, FALLBACK, n_missing
         if i < stop:
@@ -331,7 +217,7 @@ def tokenise_pieces(
         offsets: `(n_texts + 1,)` int64: text r is bytes `offsets[r]` to `offsets[r + 1]`.
         rows: the texts to tokenise.
         t: the tokenizer.
-        slots: `(n_slots, 2)` uint64, this thread's table of pieces (`encoder.kernels.piece_table`).
+        slots: `(n_slots, 2)` uint64, this thread's table of pieces (`encoder.kernels.subwords.piece_table`).
         arena: its records.
         used: `(2,)` how much of both is taken.
         max_tokens: how many tokens of a text to use, unknown ones included.

@@ -4,8 +4,8 @@ Tables say what each character becomes (`encoder.tokenizer.wordpiece`), so this 
 Unicode.
 
 A text is split into pieces at ASCII white space and punctuation. A piece of up to 32 bytes is looked up in a
-hash table (`encoder.kernels.pieces`). If it is not there, it is normalised and split character by character,
-WordPiece's greedy longest match tokenises its words, and the table remembers the piece and its ids.
+hash table (`pieces`). If it is not there, it is normalised and split character by character. WordPiece's
+greedy longest match then tokenises its words, and the table remembers the piece and its ids.
 """
 
 from typing import Any, NamedTuple
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
-from encoder.kernels.pieces import START, Cursor, known_pieces, piece_key
-from encoder.kernels.trie import cut_word
 from encoder.kernels.utf8 import decode
-from encoder.kernels.words import LONG_BYTES, Words, remember
+from encoder.kernels.wordpiece.pieces import START, Cursor, known_pieces, piece_key
+from encoder.kernels.wordpiece.trie import cut_word
+from encoder.kernels.wordpiece.words import LONG_BYTES, Words, remember
 
 __all__ = ["DONE", "FALLBACK", "NEEDS_PAGE", "WordPieceTables", "tokenise"]
 

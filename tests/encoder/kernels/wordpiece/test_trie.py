@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder.kernels.trie import place_trie
+from encoder.kernels.wordpiece.trie import place_trie
 
 
 def _place(words, inside, size=None):

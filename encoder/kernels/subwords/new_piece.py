@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
-from encoder.kernels.piece_table import find_piece
-from encoder.kernels.unigram import best_path
+from encoder.kernels.subwords.piece_table import find_piece
+from encoder.kernels.subwords.unigram import best_path
 
 __all__ = ["merge_pairs", "new_piece", "pair_table"]
 

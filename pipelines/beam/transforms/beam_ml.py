@@ -1,21 +1,20 @@
 """Adapters for `apache_beam.ml`: model handlers for `RunInference`, embeddings for `MLTransform`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 from apache_beam.ml.transforms.base import EmbeddingsManager
-from numpy.typing import NDArray
 
 from encoder import Encoder
 from encoder.dtypes import Dtype
 from encoder.errors import InputError
 from pipelines.beam.transforms import coder
+from pipelines.beam.transforms.element_texts import apart, encode_texts, is_text, is_text_or_keyed
 from pipelines.enrich import Layout
 from pipelines.enrich.enrichment import Enriched, Enrichment
 from pipelines.enrich.model_version import ModelVersion
@@ -59,16 +58,17 @@ class TextModelHandler(_Handler):
     """Embeds strings; each becomes a `PredictionResult` with a `(dim,)` float32 vector.
 
     `model_id` is the model's label, such as `minilm@7`. None has a vector of zeros. Any other element fails
-    its batch; `RunInference(…).with_exception_handling()` sends the batch to its failures, with the number of
-    the element.
+    alone, in a batch of its own; `RunInference(…).with_exception_handling()` sends it to its failures. With
+    one model for each key, whose batches Beam makes without asking, it fails its batch.
 
     Args:
         model: a REF, whose version is fixed when the pipeline is built.
-        batching: options of `ModelHandler`, such as `min_batch_size` and `max_batch_size`.
+        batching: options of `ModelHandler`, such as `max_batch_size`, which is 4,096.
     """
 
-    def __init__(self, model: str | ModelVersion, **batching: Any) -> None:
-        super().__init__(model, **{"min_batch_size": 64, "max_batch_size": 4096, **batching})
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        """Options of `beam.BatchElements`."""
+        return apart(super().batch_elements_kwargs(), is_text_or_keyed)
 
     def run_inference(
         self,
@@ -81,7 +81,7 @@ class TextModelHandler(_Handler):
         Raises:
             InputError: an element is neither a string of valid Unicode nor None.
         """
-        vectors = _encode(batch, model.encoder)
+        vectors = encode_texts(batch, model.encoder)
         label = model.version.label
         return [PredictionResult(text, vector, label) for text, vector in zip(batch, vectors, strict=True)]
 
@@ -93,8 +93,9 @@ class TextModelHandler(_Handler):
 class BatchModelHandler(_Handler):
     """Embeds record batches in `RunInference`, which does not batch them again.
 
-    A null text has a vector of zeros. A text of invalid Unicode fails its batch;
-    `RunInference(…).with_exception_handling()` sends the batch to its failures.
+    A null text has a vector of zeros. A text of invalid Unicode fails its batch, which is one element for
+    Beam; `RunInference(…).with_exception_handling()` sends the batch to its failures. `EmbedBatches` sends
+    single rows there.
 
     Args:
         model: a REF, whose version is fixed when the pipeline is built.
@@ -159,7 +160,8 @@ class BatchModelHandler(_Handler):
 class MillstreamEmbeddings(EmbeddingsManager):
     """Replaces the texts in `columns` by their vectors, like Beam's `SentenceTransformerEmbeddings`.
 
-    None becomes a vector of zeros.
+    None becomes a vector of zeros. An element with another value than a text fails alone;
+    `MLTransform(…).with_exception_handling()` sends it to its failures.
 
     For `apache_beam.ml.rag`, pass `type_adapter=create_text_adapter()` instead of columns: each
     `EmbeddableItem` gets an `embedding`. `MLTransform` stores the version in its artifacts, so later
@@ -176,7 +178,7 @@ class MillstreamEmbeddings(EmbeddingsManager):
     ) -> None:
         super().__init__(
             columns=None if columns is None else list(columns),
-            **{"min_batch_size": 64, "max_batch_size": 4096, **options},
+            **{"max_batch_size": 4096, **options},
         )
         self.version = ModelVersion.resolve(model) if isinstance(model, str) else model
 
@@ -198,41 +200,40 @@ class MillstreamEmbeddings(EmbeddingsManager):
             super().__init__(embeddings.version, **sizes)
             self._adapter = embeddings.type_adapter
 
+        def batch_elements_kwargs(self) -> Mapping[str, Any]:
+            """Options of `beam.BatchElements`."""
+            return apart(super().batch_elements_kwargs(), self._fits)
+
+        def _fits(self, element: Any) -> bool:
+            try:
+                return all(map(is_text, self._adapter.input_fn([element])))
+            except Exception:  # noqa: BLE001 - whatever the adapter says of it, `run_inference` raises
+                return False
+
         def run_inference(
             self,
             batch: Sequence[Any],
             model: _LoadedModel,
             inference_args: dict[str, Any] | None = None,
         ) -> Sequence[Any]:
-            """The elements with their vectors, as lists of floats."""
-            vectors = _encode(self._adapter.input_fn(batch), model.encoder)
-            return self._adapter.output_fn(batch, vectors.tolist())
+            """The elements with their vectors, as lists of floats.
+
+            Raises:
+                InputError: a value is neither a string of valid Unicode nor None.
+            """
+            found: list[Any] = []
+            for part, texts in self._texts(batch):
+                found += self._adapter.output_fn(part, encode_texts(texts, model.encoder).tolist())
+            return found
+
+        def _texts(self, batch: Sequence[Any]) -> Iterable[tuple[Sequence[Any], Sequence[str | None]]]:
+            """The texts of all elements together, or of each, where Beam's adapter wants equal fields."""
+            try:
+                return [(batch, self._adapter.input_fn(batch))] if batch else []
+            except Exception:
+                if len(batch) == 1:
+                    raise
+                return [([element], self._adapter.input_fn([element])) for element in batch]
 
         def __repr__(self) -> str:
             return "MillstreamEmbeddings"
-
-
-def _encode(texts: Sequence[str | None], encoder: Encoder) -> NDArray[np.float32]:
-    """`(n_texts, dim)` float32; zeros for None.
-
-    Raises:
-        InputError: an element is neither a string of valid Unicode nor None.
-    """
-    for row, text in enumerate(texts):
-        if text is not None and not isinstance(text, str):
-            raise InputError(f"element {row} of the batch is {type(text).__name__}: give strings or None")
-    try:
-        return encoder.encode(pa.array(texts, pa.string()))
-    except UnicodeEncodeError:  # half of a surrogate pair, which json.loads accepts
-        row = next(row for row, text in enumerate(texts) if text is not None and not _is_unicode(text))
-        raise InputError(
-            f"element {row} of the batch is no valid Unicode: half of a surrogate pair"
-        ) from None
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -1,4 +1,7 @@
-"""Beam's coder for Arrow record batches: Arrow IPC, because pickle would copy the whole buffers of slices."""
+"""Beam's coders for Arrow record batches and tables: Arrow IPC.
+
+Pickle would copy the whole buffers of slices.
+"""
 
 import copyreg
 from typing import Any
@@ -56,6 +59,25 @@ class RecordBatchCoder(beam.coders.Coder):
         return hash(type(self))
 
 
+class _TableCoder(RecordBatchCoder):
+    """The same for a `pa.Table`."""
+
+    def encode(self, value: pa.Table) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, value.schema) as writer:
+            writer.write_table(value)
+        data: bytes = sink.getvalue().to_pybytes()
+        return data
+
+    def decode(self, encoded: bytes) -> pa.Table:
+        with pa.ipc.open_stream(encoded) as reader:
+            return reader.read_all()
+
+    def to_type_hint(self) -> Any:
+        return pa.Table
+
+
 def register() -> None:
-    """Make it the coder of every `PCollection[pa.RecordBatch]`."""
+    """Make them the coders of every `PCollection[pa.RecordBatch]` and `PCollection[pa.Table]`."""
     beam.coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
+    beam.coders.registry.register_coder(pa.Table, _TableCoder)

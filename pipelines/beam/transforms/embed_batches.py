@@ -36,9 +36,9 @@ class EmbedBatches(ErrorHandling):
     """Adds the columns `embedding` and `model_version` and the scores of heads to record batches.
 
     It takes `pa.RecordBatch` elements, and `pa.Table` elements such as those of `ReadFromParquetBatched`,
-    which it splits into batches of at most 8,192 rows. It returns `pa.RecordBatch` elements, which travel as
-    Arrow IPC. A row without a text is a bad row and fails the pipeline; `with_exception_handling` sends bad
-    rows to an output of their own.
+    which it splits into batches of at most 8,192 rows. It returns `pa.RecordBatch` elements, or with `tables`
+    `pa.Table` elements, which travel as Arrow IPC. A row without a text is a bad row and fails the pipeline;
+    `with_exception_handling` sends bad rows to an output of their own.
 
     Args:
         model: a REF such as `s3://bucket/models/minilm@7`, whose version is fixed when the pipeline is built;
@@ -50,6 +50,7 @@ class EmbedBatches(ErrorHandling):
         vectors: `list` (fixed-size lists) or `binary` (fixed-size bytes, faster to write).
         dtype: the type of the vectors' elements.
         heads: names of the heads whose scores are added, or None for all that the model has.
+        tables: return `pa.Table` elements, such as `WriteToParquetBatched` takes.
 
     Raises:
         TemplateError: the template cannot be parsed.
@@ -65,13 +66,15 @@ class EmbedBatches(ErrorHandling):
         vectors: Layout = "list",
         dtype: Dtype = "float32",
         heads: Sequence[str] | None = None,
+        tables: bool = False,
     ) -> None:
         super().__init__()
+        self._tables = tables
         self._enrichment = Enrichment.parse(text, keep=keep, vectors=vectors, dtype=dtype, heads=heads)
         self._model = resolve_model(model)
 
     def schema(self, records: pa.Schema) -> pa.Schema:
-        """The schema of the batches that it makes of batches of `records`; `WriteToParquetBatched` needs it.
+        """The schema of what it makes of batches of `records`; `WriteToParquetBatched` needs it.
 
         Raises:
             ConfigurationError: the model is a side input, whose vectors and heads are not known yet; a kept
@@ -84,14 +87,15 @@ class EmbedBatches(ErrorHandling):
     def expand(self, batches: Any) -> Any:
         """Apply the transform."""
         coder.register()
-        step = beam.ParDo(_EmbedBatches(self._enrichment, self._bad_tag), self._model)
-        return self._outputs(batches, step, pa.RecordBatch)
+        step = beam.ParDo(_EmbedBatches(self._enrichment, self._bad_tag, self._tables), self._model)
+        return self._outputs(batches, step, pa.Table if self._tables else pa.RecordBatch)
 
 
 class _EmbedBatches(beam.DoFn):
-    def __init__(self, enrichment: Enrichment, bad_tag: str | None) -> None:
+    def __init__(self, enrichment: Enrichment, bad_tag: str | None, tables: bool) -> None:
         self._enrichment = enrichment
         self._bad_tag = bad_tag
+        self._tables = tables
         self._metrics = BatchMetrics()
 
     def process(self, element: Any, model: ModelVersion) -> Iterator[Any]:
@@ -103,7 +107,7 @@ class _EmbedBatches(beam.DoFn):
             if bad and self._bad_tag is None:
                 raise next(iter(bad.values()))
             if good is not None:
-                yield good
+                yield pa.Table.from_batches([good]) if self._tables else good
             for row, error in bad.items():
                 yield TaggedOutput(self._bad_tag, failed_row(fields_of(batch, row), error))
             self._metrics.report(model.label, batch.num_rows, len(bad), batch.nbytes, seconds)

@@ -137,14 +137,48 @@ def test_what_is_no_text_is_a_failure_that_names_it(value, says, model):
     assert handler.get_num_bytes(["paid", value]) >= 4
 
 
-def test_beam_sends_what_is_no_text_to_its_failures(pipeline, model):
+STRANGE = [7, float("nan"), b"paid", ["due"]]  # Beam's coders carry no half of a surrogate pair
+
+
+def test_each_element_that_is_no_text_fails_alone(pipeline, model):
+    texts = ["paid", *STRANGE[:2], None, *STRANGE[2:], "due"]
     with pipeline() as p:
-        handler = TextModelHandler(str(model), min_batch_size=1, max_batch_size=1)
-        good, rest = p | beam.Create([7, "paid", None]) | RunInference(handler).with_exception_handling()
-        assert_that(good | beam.Map(lambda one: one.example), equal_to(["paid", None]))
-        failed = rest.failed_inferences | beam.Map(lambda one: (one[0], one[1][1]))
-        expected = ([7], "InputError('element 0 of the batch is int: give strings or None')")
-        assert_that(failed, equal_to([expected]), label="bad")
+        handler = TextModelHandler(str(model))
+        good, rest = (
+            p
+            | beam.Create([0])
+            | beam.FlatMap(lambda _: texts)
+            | RunInference(handler).with_exception_handling()
+        )
+        assert_that(good | beam.Map(lambda one: one.example), equal_to(["paid", None, "due"]))
+        failed = rest.failed_inferences | beam.Map(lambda one: (repr(one[0]), one[1][1]))
+        expected = [
+            ("[7]", "InputError('element 0 of the batch is int: give strings or None')"),
+            ("[nan]", "InputError('element 0 of the batch is float: give strings or None')"),
+            ("[b'paid']", "InputError('element 0 of the batch is bytes: give strings or None')"),
+            ("[['due']]", "InputError('element 0 of the batch is list: give strings or None')"),
+        ]
+        assert_that(failed, equal_to(expected), label="bad")
+
+
+def test_keyed_elements_that_are_no_texts_fail_alone(pipeline, model):
+    pairs = [("a", "paid"), ("b", 7), ("c", b"due"), ("d", None)]
+    with pipeline() as p:
+        handler = KeyedModelHandler(TextModelHandler(str(model)))
+        good, rest = (
+            p
+            | beam.Create([0])
+            | beam.FlatMap(lambda _: pairs)
+            | RunInference(handler).with_exception_handling()
+        )
+        assert_that(good | beam.Map(lambda one: one[0]), equal_to(["a", "d"]))
+        failed = rest.failed_inferences | beam.Map(lambda one: [key for key, _ in one[0]])
+        assert_that(failed, equal_to([["b"], ["c"]]), label="bad")
+
+
+def test_without_failures_the_first_of_them_stops_the_pipeline(pipeline, model):
+    with pytest.raises(Exception, match="element 0 of the batch is int"), pipeline() as p:
+        _ = p | beam.Create(["paid", 7]) | RunInference(TextModelHandler(str(model)))
 
 
 def test_sizes_are_known_without_pickling(model):
@@ -177,6 +211,28 @@ def test_columns_become_vectors_and_the_artifacts_remember_the_version(
     with pipeline() as p:
         again = MLTransform(read_artifact_location=artifacts)
         assert_that(p | beam.Create(records) | again, equal_to(expected))
+
+
+@pytest.mark.filterwarnings("ignore:keys will default to True:DeprecationWarning")  # Beam's use of jsonpickle
+def test_elements_of_mltransform_without_a_text_fail_alone(pipeline, model, tmp_path):
+    strange = [*({"id": i, "text": value} for i, value in enumerate(STRANGE)), {"id": 9}, "no fields"]
+    records = [{"id": 10, "text": "paid"}, *strange, {"id": 11, "text": None}, {"text": "due", "more": True}]
+    embeddings = MillstreamEmbeddings(str(model), columns=["text"])
+    transform = MLTransform(write_artifact_location=str(tmp_path)).with_transform(embeddings)
+
+    def same(found):
+        assert sorted((one.get("id", 12), is_zeros(one["text"])) for one in found) == [
+            (10, False),
+            (11, True),
+            (12, False),
+        ]
+
+    with pipeline() as p:
+        elements = p | beam.Create([0]) | beam.FlatMap(lambda _: records)
+        good, bad = elements | transform.with_exception_handling()
+        assert_that(good, same)
+        expected = [repr([one]) for one in strange]
+        assert_that(bad | beam.Map(lambda row: repr(row.element)), equal_to(expected), label="bad")
 
 
 def test_items_of_rag_get_their_embedding(pipeline, store, encoder):

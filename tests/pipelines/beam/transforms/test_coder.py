@@ -76,6 +76,18 @@ def test_beam_takes_it_for_batches_and_for_pairs_with_batches():
     assert (number, batch["text"].to_pylist()) == (7, ["text 5", "text 6"])
 
 
+def test_beam_takes_tables_as_they_are():
+    register()
+    coder = beam.coders.registry.get_coder(pa.Table)
+    table = pa.concat_tables([pa.Table.from_batches([big(3)]), pa.Table.from_batches([big(2)])]).slice(1)
+    for one in (table, table.slice(0, 0)):
+        found = coder.decode(coder.encode(one))
+        assert found.equals(one)
+        assert found.schema.equals(one.schema, check_metadata=True)
+    assert coder.to_type_hint() is pa.Table
+    assert coder != CODER
+
+
 @pytest.mark.parametrize("by", [pickle, pickler])
 @pytest.mark.parametrize(
     "item", [pa.field("element", pa.float32(), nullable=False), pa.field("x", pa.int8())]

@@ -39,20 +39,21 @@ def check(found, source, model):
     assert set(found["model_version"].to_pylist()) == {ModelVersion.resolve(str(model)).label}
 
 
-def write_parquet(batches, prefix, schema):
-    tables = batches | beam.Map(lambda one: pa.Table.from_batches([one]))
-    return tables | WriteToParquetBatched(str(prefix), schema, file_name_suffix=".parquet")
+def write_parquet(tables, prefix, schema, **options):
+    return tables | WriteToParquetBatched(str(prefix), schema, file_name_suffix=".parquet", **options)
 
 
-@pytest.mark.parametrize("vectors", ["list", "binary"])
-def test_vectors_are_written_by_beams_sink_with_their_schema(vectors, pipeline, model, tmp_path):
-    embed = EmbedBatches(str(model), vectors=vectors, keep=["id"])
+@pytest.mark.parametrize(("vectors", "shards"), [("list", 0), ("list", 1), ("binary", 0)])
+def test_vectors_are_written_by_beams_sink_with_their_schema(vectors, shards, pipeline, model, tmp_path):
+    embed = EmbedBatches(str(model), vectors=vectors, keep=["id"], tables=True)
     source = batch(TEXTS)
     schema = embed.schema(source.schema)
     with pipeline() as p:
-        _ = write_parquet(p | beam.Create([source]) | embed, tmp_path / "new", schema)
+        tables = p | beam.Create([source]) | embed
+        _ = write_parquet(tables, tmp_path / "new", schema, num_shards=shards)  # with shards, tables travel
+    assert tables.element_type is pa.Table
     [path] = tmp_path.glob("new*")
-    assert pq.read_schema(path) == schema
+    assert pq.read_schema(path).equals(schema, check_metadata=True)
     assert pq.read_table(path)["id"].to_pylist() == list(range(len(TEXTS)))
     if vectors == "list":
         assert schema.field("embedding").type.value_field == pa.field("element", pa.float32(), nullable=False)
@@ -62,7 +63,7 @@ def test_files_with_the_other_field_name_are_read_beside_new_ones(pipeline, mode
     old = pa.list_(pa.float32(), encoder.dim)  # "item", as it was after pickling
     vectors = pa.array(encoder.encode(TEXTS[:2]).tolist(), old)
     pq.write_table(pa.table({"id": [100, 101], "embedding": vectors}), tmp_path / "a.parquet")
-    embed = EmbedBatches(str(model), keep=["id"])
+    embed = EmbedBatches(str(model), keep=["id"], tables=True)
     source = batch(TEXTS)
     with pipeline() as p:
         _ = write_parquet(p | beam.Create([source]) | embed, tmp_path / "b", embed.schema(source.schema))
@@ -128,9 +129,11 @@ def test_latest_is_fixed_when_the_pipeline_is_built(pipeline, model, tiny_model,
 BAD = [None, "paid", None, "used"]
 
 
-def test_bad_rows_leave_one_by_one_on_their_own_output(pipeline, model):
+@pytest.mark.parametrize("tables", [False, True])
+def test_bad_rows_leave_one_by_one_on_their_own_output(tables, pipeline, model):
     with pipeline() as p:
-        both = p | beam.Create([batch(BAD)]) | EmbedBatches(str(model)).with_exception_handling()
+        embed = EmbedBatches(str(model), tables=tables).with_exception_handling()
+        both = p | beam.Create([batch(BAD)]) | embed
         assert_that(both.good | beam.FlatMap(lambda b: b["id"].to_pylist()), equal_to([1, 3]))
         reason = "InputError('the text is null: text')"
         expected = [({"id": i, "text": None}, InputError, reason) for i in (0, 2)]

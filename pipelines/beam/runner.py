@@ -6,6 +6,7 @@ from typing import Any
 
 import apache_beam as beam
 import msgspec
+from apache_beam.metrics.metric import MetricResults, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
@@ -16,6 +17,7 @@ from pipelines.beam.backfill.job import SUMMARY_FILE, BackfillJob, Counts
 from pipelines.beam.backfill.pipeline import backfill
 from pipelines.beam.backfill.progress import ProgressMonitor
 from pipelines.beam.streaming.interfaces import StreamJob, stream
+from pipelines.beam.transforms.metrics import DAMAGED, NAMESPACE
 from pipelines.sinks.parquet import ParquetParts
 
 __all__ = ["run_backfill", "run_stream", "start_backfill", "start_stream"]
@@ -101,8 +103,11 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, report: Callable[[C
     return found
 
 
-def run_stream(job: StreamJob, options: PipelineOptions) -> None:
+def run_stream(job: StreamJob, options: PipelineOptions) -> list[str]:
     """Run a streaming job until its source ends, or until somebody stops it.
+
+    Returns:
+        The files that cannot be read to their end, each with the reason.
 
     Raises:
         MillstreamError: what went wrong, in one line.
@@ -121,6 +126,13 @@ def run_stream(job: StreamJob, options: PipelineOptions) -> None:
     if state not in (None, PipelineState.DONE):
         raise IntegrityError(f"the Beam job ended as {state}: check its log, then start it again")
     job.sink.finish()
+    return _damaged(result)
+
+
+def _damaged(result: Any) -> list[str]:
+    wanted = MetricsFilter().with_namespace(NAMESPACE).with_name(DAMAGED)
+    found = result.metrics().query(wanted).get(MetricResults.STRINGSETS, [])
+    return sorted({reason for one in found for reason in one.result or ()})
 
 
 def _summary(job: BackfillJob) -> Counts | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from encoder.errors import UnreadableFile
-from pipelines.cli.beam_jobs import show_own_warnings, suppress_output
+from pipelines.cli.beam_jobs import damage_rows, show_own_warnings, suppress_output
 from pipelines.cli.console import ErrorConsole, print_table
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import (
@@ -18,6 +18,7 @@ from pipelines.cli.options import (
     EnrichmentOptions,
     InputOptions,
     Model,
+    Strict,
     operations_option,
     output_option,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["backfill"]
 
-_SHOWN = 20  # damaged files, or names of fields, in the summary
+_SHOWN = 20  # names of fields in the summary
 
 
 @expand_options
@@ -47,9 +48,7 @@ def backfill(
     rows_per_file: Annotated[
         int, output_option(min=1, metavar="N", help="Records per output file.")
     ] = 65_536,
-    strict: Annotated[
-        bool, operations_option("--strict", help="Stop at the first file that cannot be read to its end.")
-    ] = False,
+    strict: Strict = False,
     detach: Detach = False,
     beam_arguments: BeamOptions = None,
     as_json: AsJson = False,
@@ -156,7 +155,4 @@ def _print_summary(job: "BackfillJob", counts: "Counts", earlier: int, seconds: 
         )
     table = [list(row) for row in rows.items()]
     reasons = [reason if file in reason else f"{file}: {reason}" for file, reason in counts.damaged]
-    if others := reasons[_SHOWN:]:
-        reasons[_SHOWN:] = [f"and {len(others):,} more"]
-    table += [["" if number else "damaged", reason] for number, reason in enumerate(reasons)]
-    print_table(None, table)
+    print_table(None, table + damage_rows(reasons))

@@ -4,10 +4,20 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 
-__all__ = ["show_own_warnings", "suppress_output"]
+__all__ = ["damage_rows", "show_own_warnings", "suppress_output"]
+
+_SHOWN = 20  # damaged files in a summary
+
+
+def damage_rows(reasons: Sequence[str]) -> list[list[str]]:
+    """Rows of a summary that name files which cannot be read to their end, and why."""
+    shown = list(reasons[:_SHOWN])
+    if others := reasons[_SHOWN:]:
+        shown.append(f"and {len(others):,} more")
+    return [["" if number else "damaged", reason] for number, reason in enumerate(shown)]
 
 
 @contextmanager

@@ -86,6 +86,9 @@ Detach = Annotated[
     bool,
     operations_option("--detach", help="Return when the job is submitted. For runners on other machines."),
 ]
+Strict = Annotated[
+    bool, operations_option("--strict", help="Stop at the first file that cannot be read to its end.")
+]
 BeamOptions = Annotated[
     list[str] | None,
     typer.Argument(metavar="-- BEAM OPTIONS", help="Beam runner and its options, after --."),

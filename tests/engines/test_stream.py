@@ -81,19 +81,22 @@ def check_swap(stream, store, tiny_model, tmp_path, options, *more):
 
 
 def check_windows(millstream, store, tmp_path, options):
-    """A stream with an end writes the windows that it writes in this process, row for row."""
+    """A stream with an end writes the windows that it writes in this process, and names the damaged file."""
     (tmp_path / "in").mkdir()
     for k in range(3):
         records = [{"id": i, "text": f"login failed {i}", "at": 1_705_305_600 + i} for i in range(k, 300, 3)]
         (tmp_path / f"in/{k}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+    (tmp_path / "in/3.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00" + bytes(200))
     found = []
     for name, more in (("here", ["--runner=FnApiRunner"]), ("there", options)):
         own = ("--model", f"{store.uri}@latest", "--input", f"files:{tmp_path / 'in'}", "--shards", 2)
         output = ("--output", f"parquet:{tmp_path / name}", "--stop-at-end")
         times = ("--event-time", "at", "--window", "10s", "--out-of-orderness", "1h", "--idle", "1h")
         job = millstream("stream", *own, *output, *times, "--", *more)
-        _, err = job.communicate(timeout=PATIENCE)
-        assert job.returncode == 0, err[-3000:]
+        out, err = job.communicate(timeout=PATIENCE)
+        assert job.returncode == 1, err[-3000:]
+        assert "1 of the files cannot be read to the end" in err
+        assert "in/3.jsonl.gz" in out
         found.append({path.name: pq.read_table(path) for path in (tmp_path / name).glob("*.parquet")})
     here, there = found
     assert len(here) > 30  # of 30 windows and 2 shards; which records meet in a shard depends on their file

@@ -91,6 +91,7 @@ class SourceOptions:
         readers: how many readers share the files or partitions; None means four for files, and one for each
             partition.
         dialect: what the user says about files of text.
+        strict: whether a file that cannot be read to its end stops the stream.
     """
 
     uri: str
@@ -103,6 +104,7 @@ class SourceOptions:
     id_attribute: str | None = None
     readers: int | None = None
     dialect: Dialect = GUESSED
+    strict: bool = False
 
     def source(
         self, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing, output: str | None
@@ -128,6 +130,8 @@ class SourceOptions:
             raise ConfigurationError(
                 "only Pub/Sub has attributes: leave --attributes, --time-attribute and --id-attribute out"
             )
+        if kind != "files" and self.strict:
+            raise ConfigurationError(f"--strict is for files, not for {self.uri}: leave it out")
         if kind == "kafka":
             return self._kafka(target, wanted, keep, timing)
         if kind == "pubsub":
@@ -138,7 +142,7 @@ class SourceOptions:
         return FileSource(
             target,
             self.format,
-            infer_schema(files, wanted, keep),
+            infer_schema(files, wanted, keep, strict=self.strict),
             timing.windows(),
             timing.policy(),
             poll_seconds=timing.poll,
@@ -146,6 +150,7 @@ class SourceOptions:
             parts=self.readers or _FILE_READERS,
             dialect=self.dialect,
             all_fields=keep is None,
+            strict=self.strict,
         )
 
     def _kafka(self, topic: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:

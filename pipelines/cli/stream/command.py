@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pipelines.cli.beam_jobs import show_own_warnings, suppress_output
+from encoder.errors import UnreadableFile
+from pipelines.cli.beam_jobs import damage_rows, show_own_warnings, suppress_output
 from pipelines.cli.config_file import seconds
-from pipelines.cli.console import ErrorConsole
+from pipelines.cli.console import ErrorConsole, print_table
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import (
     BeamOptions,
@@ -14,6 +15,7 @@ from pipelines.cli.options import (
     EnrichmentOptions,
     Model,
     Properties,
+    Strict,
     delivery_option,
     model_option,
     operations_option,
@@ -65,6 +67,7 @@ def stream(
     stop_at_end: Annotated[
         bool, operations_option("--stop-at-end", help="Stop when all existing records have been read.")
     ] = False,
+    strict: Strict = False,
     detach: Detach = False,
     beam_arguments: BeamOptions = None,
 ) -> None:
@@ -73,7 +76,8 @@ def stream(
     Parquet holds every record exactly once, after any crash: a file is named by its window, and replaced
     only by one that has all of its rows. What comes later for the window goes into a further file. Topics
     hold every record at least once, with its ID in the header or attribute `millstream_id`. Rows that cannot
-    be read, have no time or come too late go to `dead_letters/` or --dead-letters.
+    be read, have no time or come too late go to `dead_letters/` or --dead-letters. So does the rest of a
+    damaged file: with --stop-at-end the other files are done, and the exit code is 1.
     """
     from pipelines.beam.runner_options import check_detachable, stream_options, stream_readers
     from pipelines.beam.streaming.plan import claim_stream, plan_stream
@@ -93,7 +97,9 @@ def stream(
     with console.status("reading the model and the schema of the input"):
         job = plan_stream(
             model=model,
-            source=source.parse(librdkafka, readers or stream_readers(options, windows=has_windows)),
+            source=source.parse(
+                librdkafka, readers or stream_readers(options, windows=has_windows), strict=strict
+            ),
             sink=written,
             enrichment=enrichment.parse(),
             timing=timing,
@@ -117,7 +123,13 @@ def _run(
     console.print(f"{title}; press Ctrl-C to stop")
     try:
         with show_own_warnings(), suppress_output():
-            run_stream(job, options)
+            damaged = run_stream(job, options)
     except KeyboardInterrupt:
         console.print("stopped: the same command starts again at the first record")
         raise typer.Exit(130) from None
+    if damaged:
+        print_table(None, damage_rows(damaged))
+        raise UnreadableFile(
+            f"{len(damaged):,} of the files cannot be read to the end: all else is written, and dead letters "
+            "say where each ends. Repair them, and embed them into another `output`"
+        )

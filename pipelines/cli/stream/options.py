@@ -69,12 +69,13 @@ class InputOptions:
         ),
     ] = None
 
-    def parse(self, properties: dict[str, str], readers: int | None) -> "SourceOptions":
+    def parse(self, properties: dict[str, str], readers: int | None, *, strict: bool) -> "SourceOptions":
         """The options of the source.
 
         Args:
             properties: librdkafka's.
             readers: how many readers share the files or partitions, or None for the source's own number.
+            strict: whether a file that cannot be read to its end stops the stream.
 
         Raises:
             ConfigurationError: the dialect of the files is no dialect.
@@ -92,6 +93,7 @@ class InputOptions:
             self.id_attribute,
             readers,
             self.dialect.parse(),
+            strict,
         )
 
 

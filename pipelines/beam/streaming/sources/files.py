@@ -20,7 +20,7 @@ from encoder.errors import InputError, UnreadableFile
 from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.event_time import NO_TIME, OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
-from pipelines.beam.transforms.metrics import report_left_out
+from pipelines.beam.transforms.metrics import report_damage, report_left_out
 from pipelines.formats import FileFormat
 from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.kafka.messages import NO_TIMESTAMP
@@ -53,6 +53,7 @@ class FileSource(PolledSource):
         parts: how many readers share the files.
         dialect: what the user says about files of text.
         all_fields: whether the columns were meant to hold all fields: values of others are counted.
+        strict: whether a file that cannot be read to its end stops the stream.
     """
 
     pattern: str
@@ -66,6 +67,7 @@ class FileSource(PolledSource):
     parts: int = 1
     dialect: Dialect = GUESSED
     all_fields: bool = False
+    strict: bool = False
 
     @property
     def uri(self) -> str:
@@ -186,14 +188,20 @@ class _Reader(BatchReader):
             self._current = self._batch(chunk)
             report_left_out(chunk.left_out)
             for bad in chunk.bad:
-                if bad.rest:  # a damaged file does not stop the stream
-                    _log.warning("%s: %s", self._path, bad.reason)
+                if bad.rest:
+                    self._report_damage(bad.reason)
         if chunk is None:
             self._done.add(self._path)
             self._mark = replace(self._mark, path=None, chunks=0)
             self._chunks = None
         else:
             self._mark = replace(self._mark, chunks=self._mark.chunks + 1)
+
+    def _report_damage(self, reason: str) -> None:
+        if self._source.strict:
+            raise UnreadableFile(reason)
+        _log.warning("%s: %s", self._path, reason)
+        report_damage(self._path, reason)
 
     def _batch(self, chunk: Chunk) -> SourceBatch:
         modified = np.full(chunk.batch.num_rows, self._time, np.int64)

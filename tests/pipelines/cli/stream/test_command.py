@@ -151,6 +151,32 @@ def test_times_at_the_bounds_of_a_column_are_dead_letters(stream, empty, letters
     )
 
 
+DAMAGED = b"\x1f\x8b\x08\x00" + bytes(200)
+
+
+def test_damaged_files_are_listed_and_all_else_is_done(stream, folder, letters):
+    for name in ("3.jsonl.gz", "4.jsonl.gz"):
+        (folder / f"in/{name}").write_bytes(DAMAGED)
+    ended = stream("--stop-at-end", "--keep", "id")
+    assert ended.code == 1
+    last = ended.err.splitlines()[-1]
+    assert "2 of the files cannot be read to the end: all else is written" in last
+    assert "into another --output" in last
+    assert sorted(all_ids(folder)) == list(range(N))
+    found = [one for one in letters(folder / "out") if one["reason"].startswith("the rest of the file")]
+    assert len(found) == 2
+    lines = ended.out[ended.out.index("damaged ") :].splitlines()
+    assert ["3.jsonl.gz" in lines[0], "4.jsonl.gz" in lines[1], len(lines)] == [True, True, 2]
+
+
+def test_strict_stops_at_a_damaged_file(stream, folder):
+    (folder / "in/3.jsonl.gz").write_bytes(DAMAGED)
+    ended = stream("--stop-at-end", "--strict")
+    assert ended.code == 1
+    assert "3.jsonl.gz" in ended.error
+    assert not list(folder.glob("out/*.parquet"))
+
+
 def test_the_old_name_of_out_of_orderness_still_works_and_is_not_shown(stream, millstream):
     ended = stream("--stop-at-end", "--disorder", "soon")
     assert "--out-of-orderness 'soon' is no duration" in ended.err.splitlines()[-1]

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
+from encoder.errors import UnreadableFile
 from pipelines.beam.streaming.batch import Windows
 from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.sources.files import FileSource
@@ -113,6 +114,14 @@ def test_a_damaged_file_is_a_bad_row_and_stops_nothing(source, tmp_path, caplog)
     assert bad.reason.startswith("the rest of the file cannot be read, from row 1 and byte ")
     assert caplog.messages == [f"{tmp_path}/a.jsonl.gz: {bad.reason}"]
     assert ids(batches) == [1]
+
+
+def test_a_strict_source_stops_at_a_damaged_file(source, tmp_path):
+    write(tmp_path, "a.jsonl", [1])
+    (tmp_path / "b.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00" + bytes(200))
+    reader = replace(source(), pattern=str(tmp_path), strict=True).create_reader(None, None)
+    with pytest.raises(UnreadableFile, match=r"b\.jsonl\.gz"):
+        read(reader)
 
 
 def test_parallel_readers_share_the_files(source, tmp_path):

@@ -1,10 +1,12 @@
 """Pub/Sub servers for the tests: Google's emulator where it is installed, and a small one of our own.
 
 Ours speaks the wire protocol (gRPC, Google's own message classes) for what Beam's source and sink and the
-tests call: topics, subscriptions, publish, pull, acknowledge. It forgets nothing that is not acknowledged,
-and delivers it again when its time is over.
+tests call: topics, Avro schemas, subscriptions, publish, pull, acknowledge. It forgets nothing that is not
+acknowledged, and delivers it again when its time is over. It refuses what Pub/Sub's documentation says that
+Pub/Sub refuses: a whole request because of one message.
 """
 
+import json
 import shutil
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import fastavro
 import grpc
 from google.protobuf import empty_pb2
 from google.pubsub_v1 import types
@@ -25,6 +28,7 @@ from patience import wait_for
 __all__ = ["emulator", "emulator_jar", "own_server"]
 
 ACK_SECONDS = 10.0
+_MAX_REQUEST, _MAX_NAME, _MAX_VALUE, _MAX_ATTRIBUTES = 10_000_000, 256, 1024, 100
 
 
 def emulator_jar() -> Path | None:
@@ -80,7 +84,33 @@ class _Server:
         self._changed = threading.Condition()
         self._topics: dict[str, types.Topic] = {}
         self._subscriptions: dict[str, _Subscription] = {}
+        self._schemas: dict[str, types.Schema] = {}
         self._n = 0
+
+    def create_schema(
+        self, request: types.CreateSchemaRequest, _context: grpc.ServicerContext
+    ) -> types.Schema:
+        request.schema.name = f"{request.parent}/schemas/{request.schema_id}"
+        self._schemas[request.schema.name] = request.schema
+        return request.schema
+
+    def _refusal(self, topic: types.Topic, message: types.PubsubMessage) -> str | None:
+        """What is wrong with a message; None if nothing is."""
+        if not message.data and not message.attributes:
+            return "a message must have data or an attribute"
+        if len(message.attributes) > _MAX_ATTRIBUTES:
+            return "a message has too many attributes"
+        for name, value in message.attributes.items():
+            if not 0 < len(name.encode()) <= _MAX_NAME or name.startswith("goog"):
+                return f"the attribute name {name[:20]!r} is not valid"
+            if len(value.encode()) > _MAX_VALUE:
+                return f"the value of the attribute {name!r} is too long"
+        schema = self._schemas.get(topic.schema_settings.schema)
+        if schema is not None and not fastavro.validation.validate(
+            json.loads(message.data), json.loads(schema.definition), raise_errors=False
+        ):
+            return "the message does not match the schema of the topic"
+        return None
 
     def create_topic(self, topic: types.Topic, _context: grpc.ServicerContext) -> types.Topic:
         self._topics[topic.name] = topic
@@ -89,6 +119,11 @@ class _Server:
     def publish(self, request: types.PublishRequest, context: grpc.ServicerContext) -> types.PublishResponse:
         if request.topic not in self._topics:
             context.abort(grpc.StatusCode.NOT_FOUND, f"no topic {request.topic}")
+        if type(request).pb(request).ByteSize() > _MAX_REQUEST:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is too large")
+        for message in request.messages:
+            if reason := self._refusal(self._topics[request.topic], message):
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, reason)
         ids = []
         with self._changed:
             for message in request.messages:
@@ -170,8 +205,11 @@ def own_server() -> Iterator[str]:
         "Pull": _handler(service.pull, types.PullRequest, types.PullResponse),
         "Acknowledge": _handler(service.acknowledge, types.AcknowledgeRequest, empty),
     }
-    server = grpc.server(ThreadPoolExecutor(16))
-    for name, calls in (("Publisher", publisher), ("Subscriber", subscriber)):
+    schemas = {"CreateSchema": _handler(service.create_schema, types.CreateSchemaRequest, types.Schema)}
+    any_size = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    server = grpc.server(ThreadPoolExecutor(16), options=any_size)
+    services = ("Publisher", publisher), ("Subscriber", subscriber), ("SchemaService", schemas)
+    for name, calls in services:
         handler = grpc.method_handlers_generic_handler(f"google.pubsub.v1.{name}", calls)
         server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")

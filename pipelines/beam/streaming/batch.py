@@ -1,6 +1,6 @@
 """What flows through a streaming pipeline: batches of records of one source, and their slices by window."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -66,6 +66,7 @@ class SourceBatch:
         timestamps: `(n,)` int64, for messages that are made of the records: milliseconds since the epoch,
             `NO_TIMESTAMP` where unknown; None if none is known.
         deletes: messages with a key and a null value, and their offsets.
+        id_source: what ids of its records begin with, or None for `source`.
     """
 
     source: str
@@ -81,6 +82,7 @@ class SourceBatch:
     headers: tuple[Headers, ...] | None = None
     timestamps: NDArray[np.int64] | None = None
     deletes: tuple[BadRow, ...] = ()
+    id_source: str | None = None
 
     @property
     def latest(self) -> int:
@@ -115,20 +117,33 @@ class SourceBatch:
             return self
         good = [row for row in range(len(self.rows)) if row not in reasons]
         bad = [self.bad_row(row, reasons[row]) for row in sorted(reasons)]
+        return replace(self._take(good), bad=(*self.bad, *bad))
 
-        def kept(column: Sequence[Any] | None) -> tuple[Any, ...] | None:
-            return None if column is None else tuple(column[row] for row in good)
+    def select(self, numbers: Collection[int]) -> "SourceBatch":
+        """The records and deletes with these row numbers, without bad rows."""
+        good = [row for row, number in enumerate(self.rows.tolist()) if number in numbers]
+        deletes = tuple(one for one in self.deletes if one.row in numbers)
+        return replace(self._take(good), bad=(), deletes=deletes)
+
+    def bad_number(self, number: int, reason: str) -> BadRow:
+        """The record or delete with this row number as a bad row."""
+        for row in np.flatnonzero(self.rows == number).tolist():
+            return self.bad_row(row, reason)
+        return next(replace(one, reason=reason) for one in self.deletes if one.row == number)
+
+    def _take(self, records: list[int]) -> "SourceBatch":
+        def taken(column: Sequence[Any] | None) -> tuple[Any, ...] | None:
+            return None if column is None else tuple(column[row] for row in records)
 
         return replace(
             self,
-            records=self.records.take(pa.array(good, pa.int64())),
-            rows=self.rows[good],
-            times=self.times[good],
-            bad=(*self.bad, *bad),
-            keys=kept(self.keys),
-            values=kept(self.values),
-            headers=kept(self.headers),
-            timestamps=None if self.timestamps is None else self.timestamps[good],
+            records=self.records.take(pa.array(records, pa.int64())),
+            rows=self.rows[records],
+            times=self.times[records],
+            keys=taken(self.keys),
+            values=taken(self.values),
+            headers=taken(self.headers),
+            timestamps=None if self.timestamps is None else self.timestamps[records],
         )
 
     def _envelope(self, row: int) -> Envelope:

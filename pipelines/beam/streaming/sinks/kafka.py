@@ -30,7 +30,9 @@ __all__ = ["KafkaSink", "KafkaTopic"]
 
 _log = logging.getLogger(__name__)
 _MAX_QUEUED = 16_384  # messages that wait for the brokers before more are encoded
+_MAX_BYTES = 64 << 20  # the same in bytes of messages
 _POLL_SECONDS = 1.0
+_HOPELESS = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 _OVERHEAD = 1024  # bytes for the key, the header and the batch around a message
 
 
@@ -99,6 +101,7 @@ class _Send(beam.DoFn):
     def start_bundle(self) -> None:
         self._failed = None
         self._unacknowledged: list[SourceBatch] = []
+        self._n_bytes = 0  # sent since the last flush
 
     def process(self, batch: SourceBatch) -> Iterator[str]:
         self._unacknowledged.append(batch)
@@ -108,7 +111,8 @@ class _Send(beam.DoFn):
             self._send_dead_letters(bad)
         except KafkaException as error:
             self._failed = error.args[0]
-        if self._failed is not None or len(self._producer) > _MAX_QUEUED:
+        self._n_bytes += batch.records.nbytes + sum(len(one.value or b"") for one in messages)
+        if self._failed is not None or len(self._producer) > _MAX_QUEUED or self._n_bytes > _MAX_BYTES:
             self._flush()
         return iter(())
 
@@ -136,14 +140,16 @@ class _Send(beam.DoFn):
     def _flush(self) -> None:
         """Wait until all messages are acknowledged; librdkafka has a time limit for each."""
         failed, batches = self._acknowledged(), self._unacknowledged
-        self._unacknowledged = []
+        self._unacknowledged, self._n_bytes = [], 0
         if failed is None:
             return
-        if failed.code() not in REFUSED or self._sink.messages.format == "arrow":
+        if failed.code() not in REFUSED:
             raise self._error(failed)
         _log.warning("%s refuses a message (%s): sending one by one", self._sink.uri, failed.str())
         for batch in batches:
-            self._send_one_by_one(batch)
+            self._send_dead_letters(self._send_one_by_one(batch))
+            if (failed := self._acknowledged()) is not None:
+                raise self._error(failed, "the dead letters of")
 
     def _acknowledged(self) -> KafkaError | None:
         """Wait for all messages; the error of one that failed, after which none is left."""
@@ -157,10 +163,9 @@ class _Send(beam.DoFn):
         self._failed = None
         return failed
 
-    def _send_one_by_one(self, batch: SourceBatch) -> None:
-        """Send a batch again; messages that are refused alone are dead letters."""
+    def _send_one_by_one(self, batch: SourceBatch) -> list[BadRow]:
+        """Send a batch again; the bad rows, and the records of messages that are refused alone."""
         messages, bad = self._encode(batch)
-        rows = {number: row for row, number in enumerate(batch.rows.tolist())}
         for message in messages:
             try:
                 self._send([message])
@@ -168,17 +173,19 @@ class _Send(beam.DoFn):
                 self._failed = error.args[0]
             if (failed := self._acknowledged()) is None:
                 continue
-            number = int(message.id.rpartition(":")[2])
-            if failed.code() not in REFUSED or number not in rows:  # or it is a delete
+            if failed.code() not in REFUSED:
                 raise self._error(failed)
             if failed.code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 self._limit = min(self._limit, len(message.value or b"") + len(batch.source) - 1)
-            bad.append(batch.bad_row(rows[number], f"the topic refuses the message: {failed.str()}"))
-        self._send_dead_letters(bad)
-        if (failed := self._acknowledged()) is not None:
-            raise self._error(failed)
+            numbers = self._sink.messages.numbers(message)
+            if len(numbers) == 1 or failed.code() == KafkaError.INVALID_RECORD:  # it lacks a key
+                why = f"the topic refuses the message: {failed.str()}"
+                bad += [batch.bad_number(number, why) for number in numbers]
+                continue
+            for half in (numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]):
+                bad += self._send_one_by_one(batch.select(set(half)))
+        return bad
 
-    def _error(self, reason: KafkaError) -> Exception:
-        text = f"cannot write to {self._sink.uri}: {reason.str()}"
-        forbidden = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
-        return ConfigurationError(text) if reason.code() in forbidden else TransientError(text)
+    def _error(self, reason: KafkaError, what: str = "to") -> Exception:
+        text = f"cannot write {what} {self._sink.uri}: {reason.str()}"
+        return ConfigurationError(text) if reason.code() in _HOPELESS | REFUSED else TransientError(text)

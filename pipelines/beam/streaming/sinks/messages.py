@@ -126,6 +126,12 @@ class MessageEncoder:
         metrics.report(label, n_records, len(bad), batch.records.nbytes, time.perf_counter() - begin)
         return _in_order(messages, deletes), bad + letters
 
+    def numbers(self, message: Message) -> list[int]:
+        """The row numbers of the records in one of its messages."""
+        if self.format == "arrow":
+            return _row_numbers(message.value)
+        return [int(message.id.rpartition(":")[2])]
+
     def _deletes(self, batch: SourceBatch, max_bytes: int) -> tuple[list[Message], list[BadRow]]:
         """The deletes of a batch as messages, or as dead letters."""
         if self.tombstones == "drop" or self.delete_columns or not batch.deletes:
@@ -156,7 +162,8 @@ class MessageEncoder:
         values = encode(records or [{} for _ in good], rows.column(first), label, scores)
         every, times = good.tolist(), batch.times[good].tolist()
         keys, stamps = self._keys(batch, every), _timestamps(batch)[good].tolist()
-        ids = [f"{batch.source}:{number}" for number in batch.rows[good].tolist()]
+        source = batch.id_source or batch.source
+        ids = [f"{source}:{number}" for number in batch.rows[good].tolist()]
         headers = [()] * len(every) if batch.headers is None else [batch.headers[row] for row in every]
         own = [one.encode() if key is None else key for one, key in zip(ids, keys, strict=True)]
         messages = list(map(Message, values, own, ids, times, headers, stamps))
@@ -179,19 +186,25 @@ def _of_many(
     batch: SourceBatch, rows: pa.RecordBatch, good: NDArray[np.int64], max_bytes: int
 ) -> tuple[list[Message], list[tuple[int, int]]]:
     """As few messages as hold the records, and the rows that are too large with their sizes."""
-    rows = rows.append_column(SOURCE, repeated(batch.source, rows.num_rows))
+    source = batch.id_source or batch.source
+    rows = rows.append_column(SOURCE, repeated(source, rows.num_rows))
     rows = rows.append_column(ROW, pa.array(batch.rows[good], pa.int64()))
     values, large = arrow_messages(rows, max_bytes)
     stamps = _timestamps(batch)
     sent, messages, first = np.delete(good, large), [], 0
     for value in values:
-        with pa.ipc.open_stream(value) as reader:
-            numbers = reader.read_next_batch()[ROW]
+        numbers = _row_numbers(value)
         inside = sent[first : first + len(numbers)]
         first += len(numbers)
         latest, stamp = int(batch.times[inside].max()), int(stamps[inside].max())
-        messages.append(Message(value, None, f"{batch.source}:{numbers[0].as_py()}", latest, (), stamp))
+        messages.append(Message(value, None, f"{source}:{numbers[0]}", latest, (), stamp))
     return messages, [(int(good[i]), rows.slice(i, 1).nbytes) for i in large]
+
+
+def _row_numbers(value: bytes | None) -> list[int]:
+    with pa.ipc.open_stream(value) as reader:
+        numbers: list[int] = reader.read_next_batch()[ROW].to_pylist()
+    return numbers
 
 
 def _timestamps(batch: SourceBatch) -> NDArray[np.int64]:

@@ -29,6 +29,7 @@ from pipelines.records.bad_rows import BadRow, Envelope, Headers
 __all__ = ["PubSubSource"]
 
 _BATCH_MESSAGES = 4096
+_BATCH_BYTES = 1 << 20  # as Python objects, values take up to 25 times as much
 _MAX_ROW = 2**63
 
 
@@ -143,10 +144,12 @@ class _Gather(beam.DoFn):
 
     def start_bundle(self) -> None:
         self._messages: list[tuple[Any, int]] = []
+        self._n_bytes = 0
 
     def process(self, message: Any, time: Any = beam.DoFn.TimestampParam) -> Iterator[SourceBatch]:
         self._messages.append((message, time.micros))
-        if len(self._messages) >= _BATCH_MESSAGES:
+        self._n_bytes += len(message.data or b"")
+        if len(self._messages) >= _BATCH_MESSAGES or self._n_bytes >= _BATCH_BYTES:
             yield from self._batches()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
@@ -154,7 +157,7 @@ class _Gather(beam.DoFn):
             yield WindowedValue(batch, Timestamp(micros=batch.ingestion_time), (GlobalWindow(),))
 
     def _batches(self) -> Iterator[SourceBatch]:
-        messages, self._messages = self._messages, []
+        messages, self._messages, self._n_bytes = self._messages, [], 0
         ids = [self._id(message) for message, _ in messages]
         numbered = [i for i, one in enumerate(ids) if one.isdecimal() and int(one) < _MAX_ROW]
         if numbered:  # Pub/Sub's own ids are numbers

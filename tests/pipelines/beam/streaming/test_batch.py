@@ -143,6 +143,16 @@ def test_every_row_is_somewhere_once_and_in_its_window(times, size, lateness, wa
     assert sorted(seen) == list(range(len(times)))
 
 
+def test_rows_are_selected_by_their_numbers_and_may_be_bad_afterwards():
+    deleted = BadRow("events/0", 2, "a delete", None, Envelope(b"k"))
+    whole = replace(batch([1, 2, 3, 4], bad=(UNREAD,)), rows=np.array([1, 3, 4, 6]), deletes=(deleted,))
+    part = whole.select({2, 3, 6})
+    assert (part.rows.tolist(), part.records["id"].to_pylist()) == ([3, 6], [1, 3])
+    assert (part.deletes, part.bad) == ((deleted,), ())
+    assert part.bad_number(6, "refused") == whole.bad_number(6, "refused") == part.bad_row(1, "refused")
+    assert part.bad_number(2, "refused") == replace(deleted, reason="refused")
+
+
 def test_bad_rows_of_messages_are_as_the_messages_came():
     records = pa.record_batch({"id": [1, 2]})
     whole = SourceBatch(

@@ -14,7 +14,13 @@ from patience import PATIENCE, wait_for
 from pubsubs import emulator, emulator_jar, own_server
 from topics import unique
 
+from pipelines.beam.streaming.plan import plan_stream
+from pipelines.beam.streaming.sink_options import SinkOptions
+from pipelines.beam.streaming.sinks.pubsub import _Publish
+from pipelines.beam.streaming.sinks.pubsub_letters import dead_letter
 from pipelines.beam.streaming.source_options import SourceOptions, Timing
+from pipelines.enrich.enrichment import Enrichment
+from pipelines.records.bad_rows import BadRow, Envelope
 
 N = 40
 PROJECT = "a-project"
@@ -37,12 +43,13 @@ def address(request):
 class Topic:
     """A topic with a subscription, and what comes out of it."""
 
-    def __init__(self):
+    def __init__(self, schema=None):
         self._publisher, self._subscriber = pubsub.PublisherClient(), pubsub.SubscriberClient()
         name = unique("topic")
         self.path = self._publisher.topic_path(PROJECT, name)
         self.subscription = self._subscriber.subscription_path(PROJECT, name)
-        self._publisher.create_topic(name=self.path)
+        settings = {"schema": schema, "encoding": "JSON"} if schema else None
+        self._publisher.create_topic(request={"name": self.path, "schema_settings": settings})
         self._subscriber.create_subscription(name=self.subscription, topic=self.path)
 
     def publish(self, data, **attributes):
@@ -75,8 +82,8 @@ def topic(address, monkeypatch):
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", address)
     made = []
 
-    def make():
-        made.append(Topic())
+    def make(schema=None):
+        made.append(Topic(schema))
         return made[-1]
 
     yield make
@@ -140,6 +147,94 @@ def test_files_are_published_with_ids_and_times(topic, millstream, model, tmp_pa
     [(data, about)] = letters.read(1)
     assert data == b"oops"
     assert "not JSON" in about["__connect.errors.exception.message"]
+
+
+VECTOR_SCHEMA = {
+    "type": "record",
+    "name": "Vector",
+    "fields": [
+        {"name": "id", "type": "long"},
+        {"name": "text", "type": "string"},
+        {"name": "embedding", "type": {"type": "array", "items": "double"}},
+        {"name": "model_version", "type": "string"},
+    ],
+}
+
+
+def send_all(model, folder, target, dead_letters):
+    """Read files and publish what they hold."""
+    job = plan_stream(
+        model=str(model),
+        source=SourceOptions(f"files:{folder}"),
+        sink=SinkOptions(f"pubsub:{target.path}", dead_letters),
+        enrichment=Enrichment.parse("text", keep=("id", "text")),
+        timing=Timing(ends=True),
+    )
+    send = _Publish(job.sink)
+    send.setup()
+    send.start_bundle()
+    for part in job.source.split(1):
+        reader = part.create_reader(None, None)
+        while reader.advance():
+            list(send.process(reader.get_current()))
+    send.finish_bundle()
+    send.teardown()
+
+
+def test_messages_that_the_topics_schema_refuses_are_dead_letters_and_the_others_are_there(
+    topic, model, tmp_path
+):
+    (tmp_path / "in").mkdir()
+    client = pubsub.SchemaServiceClient()
+    schema = client.create_schema(
+        request={
+            "parent": f"projects/{PROJECT}",
+            "schema": {"type_": "AVRO", "definition": json.dumps(VECTOR_SCHEMA)},
+            "schema_id": unique("schema"),
+        }
+    )
+    client.transport.close()
+    target, dead = topic(schema.name), topic()
+    records = [{"id": None if i in (7, 30) else i, "text": f"login failed {i}"} for i in range(N)]
+    (tmp_path / "in/a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    send_all(model, tmp_path / "in", target, f"pubsub:{dead.path}")
+    found = {json.loads(data)["id"] for data, _ in target.read(N - 2)}
+    assert found == {one["id"] for one in records} - {None}
+    refused = dead.read(2)
+    assert {json.loads(data)["text"] for data, _ in refused} == {"login failed 7", "login failed 30"}
+    reasons = {about["__connect.errors.exception.message"] for _, about in refused}
+    assert all(reason.startswith("Pub/Sub refuses the message: ") for reason in reasons)
+
+
+def test_a_name_that_no_attribute_takes_makes_dead_letters(topic, model, tmp_path):
+    folder = tmp_path.joinpath("in", *["x" * 200] * 6)
+    folder.mkdir(parents=True)
+    (folder / "a.jsonl").write_bytes(record(1))
+    target, dead = topic(), topic()
+    send_all(model, f"{tmp_path / 'in'}/**/*.jsonl", target, f"pubsub:{dead.path}")
+    [(data, about)] = dead.read(1)
+    assert json.loads(data) == json.loads(record(1))
+    assert "an attribute in Pub/Sub takes 1,024" in about["__connect.errors.exception.message"]
+
+
+def test_dead_letters_are_such_as_the_service_takes(topic):
+    dead = topic()
+    headers = [
+        ("goog-name", b"1"),
+        ("n" * 257, b"2"),
+        ("twice", b"3"),
+        ("twice", b"4"),
+        ("long", b"\xff" * 2000),
+        *((f"h{i}", b"v" * 1024) for i in range(200)),
+    ]
+    bad = BadRow("in/0", 7, "not JSON", b"x" * 11_000_000, Envelope(b"key", tuple(headers), 5))
+    made = dead_letter(bad)
+    assert dead.publish(made.data, **made.attributes)
+    data, about = made.data, made.attributes
+    assert len(data) == 9_800_000
+    assert about["__connect.errors.value.cut"] == "the first 9,800,000 of 11,000,000 bytes"
+    assert about["__connect.errors.headers.omitted"].endswith("of 205, wholly or in part")
+    assert (about["twice"], about["h0"], about["millstream_key"], len(about)) == ("3", "v" * 1024, "key", 100)
 
 
 @pytest.mark.slow

@@ -132,11 +132,12 @@ def test_a_bundle_whose_messages_do_not_arrive_fails(kafka, topics, model):
     assert read_topic(kafka.address, topics[1]) == []
 
 
-def test_a_limit_that_is_lowered_while_the_job_runs_makes_letters(kafka, topics, model):
+@pytest.mark.parametrize("kind", ["json", "arrow"])
+def test_a_limit_that_is_lowered_while_the_job_runs_makes_letters(kind, kafka, topics, model):
     source, target, dead = topics
     records = [{"id": i, "text": "x" * 20_000 if i in (40, 90) else f"login failed {i}"} for i in range(N)]
     write_topic(kafka.address, source, [(str(one["id"]), json.dumps(one), None) for one in records])
-    words = SinkOptions(f"kafka:{target}", f"kafka:{dead}", brokers=kafka.address)
+    words = SinkOptions(f"kafka:{target}", f"kafka:{dead}", format=kind, brokers=kafka.address)
     job = plan_stream(
         model=str(model),
         source=SourceOptions(f"kafka:{source}", brokers=kafka.address),
@@ -145,6 +146,20 @@ def test_a_limit_that_is_lowered_while_the_job_runs_makes_letters(kafka, topics,
         timing=Timing(ends=True),
     )
     lower_limit(kafka, target, 5000)
+    send_all(job)
+    good = {one["id"] for one in records} - {40, 90}
+    found = read_topic(kafka.address, target)
+    if kind == "arrow":
+        tables = [pa.ipc.open_stream(one.value()).read_all() for one in found]
+        assert {i for table in tables for i in table["id"].to_pylist()} == good
+    else:
+        assert {value["id"] for value in values_of(found)} == good
+    letters = read_topic(kafka.address, dead)
+    assert {json.loads(one.value())["id"] for one in letters} == {40, 90}
+
+
+def send_all(job):
+    """Read the source to its end and send its records."""
     send = _Send(job.sink)
     send.setup()
     send.start_bundle()
@@ -155,10 +170,40 @@ def test_a_limit_that_is_lowered_while_the_job_runs_makes_letters(kafka, topics,
                 list(send.process(reader.get_current()))
         reader.close()
     send.finish_bundle()
-    good = {one["id"] for one in records} - {40, 90}
-    assert {value["id"] for value in values_of(read_topic(kafka.address, target))} == good
-    letters = read_topic(kafka.address, dead)
-    assert {json.loads(one.value())["id"] for one in letters} == {40, 90}
+
+
+def test_a_delete_that_is_refused_is_a_letter(kafka, topics, model):
+    source, target, dead = topics
+    write_topic(kafka.address, source, [("k" * 20_000, None, None), ("k", '{"id": 1, "text": "paid"}', None)])
+    job = plan_stream(
+        model=str(model),
+        source=SourceOptions(f"kafka:{source}", brokers=kafka.address),
+        sink=SinkOptions(f"kafka:{target}", f"kafka:{dead}", brokers=kafka.address),
+        enrichment=Enrichment.parse("text"),
+        timing=Timing(ends=True),
+    )
+    lower_limit(kafka, target, 10_000)
+    send_all(job)
+    assert [value["id"] for value in values_of(read_topic(kafka.address, target))] == [1]
+    [letter] = read_topic(kafka.address, dead)
+    assert (len(letter.key()), letter.value()) == (20_000, None)
+    assert b"refuses" in dict(letter.headers())["__connect.errors.exception.message"]
+
+
+def test_arrow_messages_for_a_topic_that_wants_keys_are_letters(kafka, topics, model):
+    source, _, dead = topics
+    target = kafka.create_topic(unique("compacted"), 1, cleanup_policy="compact")
+    write_topic(kafka.address, source, [("k", json.dumps({"id": i, "text": "paid"}), None) for i in range(9)])
+    job = plan_stream(
+        model=str(model),
+        source=SourceOptions(f"kafka:{source}", brokers=kafka.address),
+        sink=SinkOptions(f"kafka:{target}", f"kafka:{dead}", format="arrow", brokers=kafka.address),
+        enrichment=Enrichment.parse("text"),
+        timing=Timing(ends=True),
+    )
+    send_all(job)
+    assert read_topic(kafka.address, target) == []
+    assert sorted(value["id"] for value in values_of(read_topic(kafka.address, dead))) == list(range(9))
 
 
 NOW = round(1000 * time.time()) - 3_600_000

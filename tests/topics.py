@@ -2,12 +2,21 @@
 
 import json
 import uuid
+from itertools import chain, repeat
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from patience import PATIENCE, wait_for
 
-__all__ = ["TopicReader", "lower_limit", "read_topic", "unique", "values_of", "write_topic"]
+__all__ = [
+    "TopicReader",
+    "lower_limit",
+    "read_topic",
+    "unique",
+    "values_of",
+    "write_compressed",
+    "write_topic",
+]
 
 _POLL_SECONDS = 0.05
 
@@ -121,3 +130,18 @@ def read_topic(address, topic, least=0):
 
 def values_of(messages):
     return [json.loads(message.value()) for message in messages]
+
+
+def write_compressed(address, topic, values, n):
+    """Write values `n` times, so that they are small on the wire."""
+    settings = {"bootstrap.servers": address, "compression.type": "zstd", "linger.ms": 50}
+    producer = Producer(settings)
+    for value in chain.from_iterable(repeat(values, n)):
+        while True:
+            try:
+                producer.produce(topic, value)
+            except BufferError:
+                producer.poll(0.1)
+            else:
+                break
+    assert producer.flush(PATIENCE) == 0

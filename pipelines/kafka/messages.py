@@ -4,7 +4,10 @@ A delete is a message with a key and a null value, as compacted topics and chang
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from encoder.errors import InputError
 from pipelines.kafka.headers import all_headers, read_headers
@@ -20,6 +23,7 @@ __all__ = [
     "NO_TIMESTAMP",
     "TIMESTAMP",
     "TimeLimits",
+    "byte_parts",
     "deletes_among",
     "envelope_of",
     "headers_of",
@@ -88,6 +92,22 @@ KAFKA_LIMITS = TimeLimits()
 
 ANY_TIME = TimeLimits(_LONGEST, _LONGEST)
 """The limits of a topic that accepts every timestamp."""
+
+
+def byte_parts(messages: Sequence[Any], n_bytes: int) -> list[tuple[int, int]]:
+    """Divide messages so that the values of each part have at most so many bytes, or are one.
+
+    Returns:
+        The first message of each part, and the one after its last.
+    """
+    sizes = np.fromiter(map(len, messages), np.int64, len(messages))
+    ends = np.cumsum(sizes)
+    edges, first = [0], 0
+    while first < len(messages):
+        before = ends[first] - sizes[first]
+        first = max(first + 1, int(np.searchsorted(ends, before + n_bytes, "right")))
+        edges.append(first)
+    return list(pairwise(edges))
 
 
 def deletes_among(messages: Sequence["Message"]) -> list[int]:

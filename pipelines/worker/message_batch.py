@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipelines.kafka.messages import byte_parts
 
 __all__ = ["MessageBatch"]
 
@@ -44,14 +45,7 @@ class MessageBatch:
         """Divide the batch so that the values of each part have at most so many bytes, or are one."""
         if self.n_bytes <= n_bytes:
             return [(0, len(self))]
-        sizes = np.fromiter(map(len, self.messages), np.int64, len(self))
-        ends = np.cumsum(sizes)
-        edges, first = [0], 0
-        while first < len(self):
-            before = ends[first] - sizes[first]
-            first = max(first + 1, int(np.searchsorted(ends, before + n_bytes, "right")))
-            edges.append(first)
-        return list(pairwise(edges))
+        return byte_parts(self.messages, n_bytes)
 
     def select(self, mask: NDArray[np.bool_]) -> "MessageBatch":
         """The messages where the mask is true."""

@@ -57,6 +57,22 @@ class Source(ABC):
         del objects, accept
         return self, {}
 
+    def claim_topic(self, output: str, *, accept: bool) -> "Source":
+        """Claim an output topic of the same brokers for what the source's name stands for.
+
+        Args:
+            output: the topic's name.
+            accept: whether it may have records of something else of the same name.
+
+        Returns:
+            The source that tells its records from those of the other one.
+
+        Raises:
+            OtherInput: the topic was made of something else of the same name.
+        """
+        del output, accept
+        return self
+
 
 class PolledSource(Source, UnboundedSource):
     """A source with readers of our own, which Beam polls."""

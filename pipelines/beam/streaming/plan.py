@@ -10,7 +10,7 @@ import pyarrow as pa
 from encoder.errors import ConfigurationError
 from encoder.reference import parse
 from encoder.store.objects import open_objects
-from pipelines.beam.streaming.interfaces import StreamJob
+from pipelines.beam.streaming.interfaces import Source, StreamJob
 from pipelines.beam.streaming.model import LatestModel, PinnedModel, StreamModel
 from pipelines.beam.streaming.sink_options import SinkOptions
 from pipelines.beam.streaming.sinks.parquet import ParquetSink
@@ -81,26 +81,38 @@ def _model(ref: str, version: ModelVersion, follow: float | None, enrichment: En
 
 
 def claim_stream(job: StreamJob, *, accept_new_input: bool = False) -> StreamJob:
-    """Claim the output folder for this job, whatever its model; topics may be shared.
+    """Claim the output for this job, whatever its model; topics may be shared by streams of other inputs.
 
     Args:
         job: the job.
-        accept_new_input: whether the folder may hold rows of another topic of the same name.
+        accept_new_input: whether the output may hold rows of another topic of the same name.
 
     Returns:
         The job, which tells its rows from those of the other topic.
 
     Raises:
         OutputConflict: the folder holds something else, or another stream.
-        OtherInput: the folder holds rows of another topic of the same name.
+        OtherInput: the output holds rows of another topic of the same name.
     """
     if not isinstance(job.sink, ParquetSink):
-        return job
+        return replace(job, source=_claim_topic(job, accept=accept_new_input))
     objects = open_objects(job.sink.file.output)
     options = {**_options(job.source.uri, job.sink), "dimensions": job.dim}
     OutputClaim("stream", options, files=re.compile(FILE_NAME), unsaid={DELETES: False}).take(objects)
     source, metadata = job.source.claim(objects, accept=accept_new_input)
     return replace(job, source=source, sink=replace(job.sink, file=replace(job.sink.file, metadata=metadata)))
+
+
+def _claim_topic(job: StreamJob, *, accept: bool) -> Source:
+    """Claim an output topic: in Kafka by its brokers; else in the folder of dead letters, if there is one."""
+    kind, _, topic = job.sink.uri.partition(":")
+    if kind == "kafka":
+        return job.source.claim_topic(topic, accept=accept)
+    folder = getattr(job.sink, "dead_letters", "")
+    if "://" not in folder:
+        return job.source
+    source, _ = job.source.claim(open_objects(folder), accept=accept)
+    return source
 
 
 def _options(source: str, sink: ParquetSink) -> dict[str, Any]:

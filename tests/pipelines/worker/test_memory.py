@@ -6,14 +6,12 @@ import subprocess
 import sys
 import urllib.request
 from contextlib import contextmanager, suppress
-from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
 from patience import PATIENCE, wait_for
 from servers import free_ports
-from topics import unique
+from topics import unique, write_compressed
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MAX_MEMORY = 64  # MiB, the least that can be given
@@ -51,21 +49,6 @@ def worker(broker, topic, *options):
         assert process.wait(PATIENCE) == 0
 
 
-def write_compressed(broker, topic, values, n):
-    """Write values `n` times, so that they are small on the wire."""
-    settings = {"bootstrap.servers": broker.address, "compression.type": "zstd", "linger.ms": 50}
-    producer = Producer(settings)
-    for value in chain.from_iterable(repeat(values, n)):
-        while True:
-            try:
-                producer.produce(topic, value)
-            except BufferError:
-                producer.poll(0.1)
-            else:
-                break
-    assert producer.flush(PATIENCE) == 0
-
-
 @pytest.mark.parametrize("output", ["topic", "parquet"])
 def test_large_records_that_are_small_on_the_wire(kafka, model, tmp_path, output):
     """Each has 0.9 MB, and as Python objects some 20 MB."""
@@ -73,7 +56,7 @@ def test_large_records_that_are_small_on_the_wire(kafka, model, tmp_path, output
     for name in (topic, out, dead):
         kafka.create_topic(name, 1)
     value = b'{"text": "disk full", "more": [' + b",".join([b"[]"] * 300_000) + b"]}"
-    write_compressed(kafka, topic, [value], 204)
+    write_compressed(kafka.address, topic, [value], 204)
     target = f"topic:{out}" if output == "topic" else f"parquet:{tmp_path}/out"
     with worker(
         kafka,
@@ -94,7 +77,7 @@ def test_a_backlog_in_a_hundred_partitions(kafka, model, tmp_path):
         % (dice.randbytes(50).hex().encode(), 25 * trace)
         for _ in range(1000)
     ]
-    write_compressed(kafka, topic, values, 300)
+    write_compressed(kafka.address, topic, values, 300)
     with worker(
         kafka,
         topic,

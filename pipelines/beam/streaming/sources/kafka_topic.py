@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from encoder.errors import TransientError
+from pipelines.beam.streaming.sources.topic_claim import TopicClaim
 from pipelines.kafka.config import client_properties
 from pipelines.kafka.offset_reset import is_lost, offset_reset
 from pipelines.kafka.topic_ids import TopicId, other_input, topic_ids
@@ -19,6 +20,7 @@ __all__ = ["TopicGuard", "topic_guard"]
 _log = logging.getLogger(__name__)
 _ASK_SECONDS = 10.0
 _CHECK_SECONDS = 5.0
+_RENEW_SECONDS = 3600.0
 
 
 class TopicGuard:
@@ -28,16 +30,21 @@ class TopicGuard:
         topic: its name.
         known: what the name stood for when the stream was planned; None if the brokers could not tell.
         properties: librdkafka's properties of a consumer.
+        output: the topic that keeps what it was made of, or None.
     """
 
-    def __init__(self, topic: str, known: TopicId | None, properties: Mapping[str, str]) -> None:
+    def __init__(
+        self, topic: str, known: TopicId | None, properties: Mapping[str, str], output: str | None = None
+    ) -> None:
         self._topic = topic
         self._known = known
         self._reset = offset_reset(properties)
         client = client_properties(properties, properties["bootstrap.servers"])
         self._admin = None if known is None else AdminClient({**client, "log_level": "0"})
         self._skipped = Metrics.counter("millstream", "skipped_offsets")
+        self._claim = None if output is None else TopicClaim(topic, output)
         self._next = 0.0
+        self._renew_at = time.monotonic() + _RENEW_SECONDS
 
     def check(self, *, now: bool = False) -> None:
         """Check every few seconds that the topic is the same; it is no error here if nobody answers.
@@ -55,6 +62,9 @@ class TopicGuard:
         self._next = time.monotonic() + _CHECK_SECONDS
         if found.get(self._topic, self._known) != self._known:
             raise other_input(self._topic, found[self._topic], self._known, "this stream has read")
+        if self._claim is not None and time.monotonic() > self._renew_at:
+            self._claim.renew(self._admin)
+            self._renew_at = time.monotonic() + _RENEW_SECONDS
 
     def after_reset(self, consumer: Consumer, number: int, at: int) -> tuple[int, bool]:
         """Where to read a partition whose log does not have the position `at`.
@@ -87,6 +97,8 @@ class TopicGuard:
 
 
 @cache
-def topic_guard(topic: str, known: TopicId | None, properties: tuple[tuple[str, str], ...]) -> TopicGuard:
+def topic_guard(
+    topic: str, known: TopicId | None, properties: tuple[tuple[str, str], ...], output: str | None = None
+) -> TopicGuard:
     """The guard of a topic, which all its readers in this process share."""
-    return TopicGuard(topic, known, dict(properties))
+    return TopicGuard(topic, known, dict(properties), output)

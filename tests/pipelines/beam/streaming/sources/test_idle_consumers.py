@@ -1,4 +1,4 @@
-from pipelines.beam.streaming.sources.kafka import IdleConsumers
+from pipelines.beam.streaming.sources.idle_consumers import IdleConsumers
 
 HERE, THERE = ("topic/0", 7), ("topic/0", 8)
 

@@ -9,9 +9,9 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from faults.messages import FakeMessage
 
 from pipelines.beam.streaming.batch import Windows, bad_rows
-from pipelines.beam.streaming.event_time import WatermarkPolicy
-from pipelines.beam.streaming.sources import kafka
-from pipelines.beam.streaming.sources.kafka import KafkaSource
+from pipelines.beam.streaming.event_time import OPEN, WatermarkPolicy
+from pipelines.beam.streaming.sources import kafka_batch
+from pipelines.beam.streaming.sources.kafka_batch import BatchDecoder
 
 MILLIS = 1_764_000_000_000
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
@@ -19,12 +19,12 @@ SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
 
 def batch_of(values, times, window=60, **options):
     windows = Windows(window * 10**6)
-    source = KafkaSource("in", (0,), {}, "json", SCHEMA, windows, WatermarkPolicy(0, 10**6), **options)
+    decoder = BatchDecoder("in", "json", SCHEMA, windows, WatermarkPolicy(0, 10**6), **options)
     messages = [
         FakeMessage(value, offset_=i, milliseconds=at)
         for i, (value, at) in enumerate(zip(values, times, strict=True))
     ]
-    return windows, source.reader(None)._batch(0, messages)
+    return windows, decoder.batch(0, messages, OPEN, "")
 
 
 def record(number):
@@ -59,6 +59,6 @@ def test_every_time_has_a_window_or_a_reason():
 @pytest.mark.parametrize(("all_fields", "counts"), [(True, [{"x": 2}]), (False, [])])
 def test_values_of_fields_that_no_column_holds_are_reported(all_fields, counts, monkeypatch):
     reported = []
-    monkeypatch.setattr(kafka, "report_left_out", reported.append)
+    monkeypatch.setattr(kafka_batch, "report_left_out", reported.append)
     batch_of([b'{"id":1,"x":2}', b'{"id":2,"x":"a"}'], [MILLIS, MILLIS], all_fields=all_fields)
     assert reported == counts

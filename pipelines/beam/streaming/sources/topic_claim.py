@@ -1,0 +1,104 @@
+"""Which topic an output topic was made of: kept in the metadata of an offset that the brokers store.
+
+    group millstream-stream.INPUT, topic OUTPUT, partition 0:  ["CLUSTER/FIRST_TOPIC", "CLUSTER/LAST_TOPIC"]
+
+A stream commits no offsets that it reads from. This one is of the output topic, so it is gone when that topic
+is deleted, and stays when the input topic is. Brokers drop it `offsets.retention.minutes` (7 days) after it
+was written, so a running stream writes it again.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import msgspec
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from encoder.errors import TransientError
+from pipelines.kafka.topic_ids import TopicId, other_input
+
+__all__ = ["TopicClaim"]
+
+_log = logging.getLogger(__name__)
+_ASK_SECONDS = 20.0
+_FORBIDDEN = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+
+@dataclass(frozen=True)
+class TopicClaim:
+    """The claim of an input topic on an output topic.
+
+    Attributes:
+        topic: the input topic's name.
+        output: the output topic's name.
+    """
+
+    topic: str
+    output: str
+
+    def take(self, admin: AdminClient, current: TopicId, *, accept: bool = False) -> bool:
+        """Compare the topic with the one that the output was made of, and write down which one it is.
+
+        Args:
+            admin: a client.
+            current: what the topic's name stands for now.
+            accept: whether another topic of this name is accepted.
+
+        Returns:
+            Whether the output also has rows of an earlier topic of this name.
+
+        Raises:
+            OtherInput: the output was made of another topic of this name.
+            TransientError: the cluster does not answer.
+        """
+        try:
+            known = self._known(admin)
+            if known and known[-1] != current and not accept:
+                raise other_input(self.topic, current, known[-1], f"topic {self.output!r} was made of")
+            self._write(admin, [*known[:1], current] if known[:1] != [current] else [current])
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if reason.code() not in _FORBIDDEN:
+                raise TransientError(
+                    f"cannot look up what topic {self.output!r} was made of: {reason.str()}"
+                ) from error
+            _log.warning(
+                "cannot keep which topic %s stands for (%s): a restart does not notice that it was created "
+                "again; allow READ on group %s and on topic %s",
+                *(self.topic, reason.str(), self._group, self.output),
+            )
+            return False
+        return bool(known) and known[0] != current
+
+    def renew(self, admin: AdminClient) -> None:
+        """Write the claim again before the brokers drop it; it is no error here if they do not answer."""
+        try:
+            if known := self._known(admin):
+                self._write(admin, known)
+        except KafkaException as error:
+            _log.warning("cannot renew what topic %s was made of: %s", self.output, error.args[0].str())
+
+    @property
+    def _group(self) -> str:
+        return f"millstream-stream.{self.topic}"
+
+    def _known(self, admin: AdminClient) -> list[TopicId]:
+        """The first topic of this name, and the last one if that is another; empty if nothing is known."""
+        asked = ConsumerGroupTopicPartitions(self._group, [TopicPartition(self.output, 0)])
+        futures = admin.list_consumer_group_offsets([asked], request_timeout=_ASK_SECONDS)
+        [part] = futures[self._group].result().topic_partitions
+        if part.error is not None:
+            raise KafkaException(part.error)
+        try:
+            return [TopicId.parse(one) for one in msgspec.json.decode(part.metadata or "[]", type=list[str])]
+        except msgspec.DecodeError:  # somebody else's
+            return []
+
+    def _write(self, admin: AdminClient, topics: list[TopicId]) -> None:
+        metadata = msgspec.json.encode(list(map(str, topics))).decode()
+        part = TopicPartition(self.output, 0, 0, metadata)
+        wanted = [ConsumerGroupTopicPartitions(self._group, [part])]
+        futures = admin.alter_consumer_group_offsets(wanted, request_timeout=_ASK_SECONDS)
+        for one in futures[self._group].result().topic_partitions:
+            if one.error is not None:
+                raise KafkaException(one.error)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from apache_beam.io.unbounded_source import CheckpointMark
-from confluent_kafka.admin import AdminClient
 
 from encoder.store.objects import Objects
 from pipelines.beam.streaming.batch import Windows
@@ -21,7 +20,7 @@ from pipelines.beam.streaming.sources.kafka_consumer import PartitionConsumer, P
 from pipelines.beam.streaming.sources.kafka_topic import topic_guard
 from pipelines.beam.streaming.sources.topic_claim import TopicClaim
 from pipelines.formats import PlainFormat
-from pipelines.kafka.config import client_properties
+from pipelines.kafka.admin import connect
 from pipelines.kafka.topic_ids import TopicId
 from pipelines.sinks.input_claim import InputClaim
 
@@ -78,7 +77,7 @@ class KafkaSource(PolledSource):
         """Claim an output topic for this topic."""
         if self.topic_id is None:
             return self
-        admin = AdminClient(client_properties(self.properties, self.properties["bootstrap.servers"]))
+        admin = connect(self.properties["bootstrap.servers"], self.properties)
         is_other = TopicClaim(self.topic, output).take(admin, self.topic_id, accept=accept)
         return replace(self, output=output, is_other=is_other)
 

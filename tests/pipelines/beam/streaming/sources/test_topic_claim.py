@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from faults.inputs import create_again
 from patience import PATIENCE
+from secure_brokers import PASSWORD, secure_kafka
 from topics import read_topic, unique, values_of, write_topic
 
 from encoder.errors import OtherInput
@@ -88,3 +89,30 @@ def test_a_folder_of_dead_letters_keeps_it_too(kafka, topics, tmp_path):
     with pytest.raises(OtherInput):
         claimed(TopicId(now.cluster, "another"))
     assert claimed(TopicId(now.cluster, "another"), accept=True)
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory):
+    with secure_kafka(tmp_path_factory.mktemp("certificates")) as broker:
+        yield broker
+
+
+def test_a_user_who_may_not_keep_it_is_warned(secure, caplog):
+    source, target = unique("events"), secure.broker.create_topic(unique("vectors"), 1)
+    login = {"sasl.mechanism": "PLAIN", "sasl.username": "alice", "sasl.password": PASSWORD}
+    tls = {"security.protocol": "SASL_SSL", "ssl.ca.location": str(secure.folder / "ca.pem")}
+    admin = AdminClient({"bootstrap.servers": secure.addresses["SASL"], **login, **tls})
+    claim, now = TopicClaim(source, target), TopicId("cluster", "now")
+    secure.allow("topic", target, "write")
+    assert not claim.take(admin, now)
+    assert f"allow READ on group millstream-stream.{source} and on topic {target}" in caplog.text
+    caplog.clear()
+    secure.allow("group", "millstream-stream.", "read", prefix=True)
+    assert not claim.take(admin, now)
+    assert "allow READ" in caplog.text
+    caplog.clear()
+    secure.allow("topic", target, "read")
+    assert not claim.take(admin, now)
+    assert caplog.text == ""
+    with pytest.raises(OtherInput):
+        claim.take(admin, TopicId("cluster", "later"))

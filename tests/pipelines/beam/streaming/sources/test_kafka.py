@@ -231,7 +231,12 @@ def test_a_broker_that_does_not_answer_is_no_silent_source(source):
 def test_a_forgotten_reader_takes_nothing_from_the_one_that_goes_on(source):
     part = source(ends=False).split(20)[0]
     first = part.create_reader(None, None)
-    assert _first(first)
+
+    def at_end():
+        first.advance()
+        return first._consumer.partitions[part.partitions[0]].at_end
+
+    wait_for(at_end, "the end of the partition", pause=0)
     live, mark = first._consumer, first.get_checkpoint_mark()
     second = part.create_reader(None, mark)
     assert not second.advance()

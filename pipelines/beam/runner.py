@@ -17,7 +17,7 @@ from pipelines.beam.backfill.job import SUMMARY_FILE, BackfillJob, Counts
 from pipelines.beam.backfill.pipeline import backfill
 from pipelines.beam.backfill.progress import ProgressMonitor
 from pipelines.beam.streaming.interfaces import StreamJob, stream
-from pipelines.beam.transforms.metrics import DAMAGED, NAMESPACE
+from pipelines.beam.transforms.metrics import DAMAGED
 from pipelines.sinks.parquet import ParquetParts
 
 __all__ = ["run_backfill", "run_stream", "start_backfill", "start_stream"]
@@ -130,9 +130,8 @@ def run_stream(job: StreamJob, options: PipelineOptions) -> list[str]:
 
 
 def _damaged(result: Any) -> list[str]:
-    wanted = MetricsFilter().with_namespace(NAMESPACE).with_name(DAMAGED)
-    found = result.metrics().query(wanted).get(MetricResults.STRINGSETS, [])
-    return sorted({reason for one in found for reason in one.result or ()})
+    found = result.metrics().query(MetricsFilter().with_namespace(DAMAGED))
+    return sorted({one.key.metric.name for one in found[MetricResults.COUNTERS]})
 
 
 def _summary(job: BackfillJob) -> Counts | None:

@@ -4,23 +4,23 @@ from collections.abc import Mapping
 
 from apache_beam.metrics import Metrics
 
-__all__ = ["DAMAGED", "NAMESPACE", "BatchMetrics", "report_damage", "report_left_out"]
+__all__ = ["DAMAGED", "BatchMetrics", "report_damage", "report_left_out"]
 
-NAMESPACE = "millstream"
+_NAMESPACE = "millstream"
 
-DAMAGED = "damaged_files"
-"""The metric with the files that cannot be read to their end, each with the reason."""
+DAMAGED = "millstream.damaged_files"
+"""The namespace of a counter for each file that cannot be read to its end: its name is the file and why."""
 
 
 def report_left_out(counts: Mapping[str, int]) -> None:
     """Count values of JSON fields that no column holds, in the metric `left_out_values`."""
     if counts:
-        Metrics.counter(NAMESPACE, "left_out_values").inc(sum(counts.values()))
+        Metrics.counter(_NAMESPACE, "left_out_values").inc(sum(counts.values()))
 
 
 def report_damage(file: str, reason: str) -> None:
-    """Name a file that cannot be read to its end in the metric `DAMAGED`."""
-    Metrics.string_set(NAMESPACE, DAMAGED).add(reason if file in reason else f"{file}: {reason}")
+    """Name a file that cannot be read to its end in a counter: Beam's local runner loses parts of sets."""
+    Metrics.counter(DAMAGED, reason if file in reason else f"{file}: {reason}").inc()
 
 
 class BatchMetrics:
@@ -36,13 +36,13 @@ class BatchMetrics:
     names = ("records", "bytes", "dead_letters", "batch_size", "encode_us", "model_version")
 
     def __init__(self) -> None:
-        self._records = Metrics.counter(NAMESPACE, "records")
-        self._bytes = Metrics.counter(NAMESPACE, "bytes")
-        self._dead_letters = Metrics.counter(NAMESPACE, "dead_letters")
-        self._tombstones = Metrics.counter(NAMESPACE, "tombstones")
-        self._batch_size = Metrics.distribution(NAMESPACE, "batch_size")
-        self._encode_us = Metrics.distribution(NAMESPACE, "encode_us")
-        self._model_version = Metrics.string_set(NAMESPACE, "model_version")
+        self._records = Metrics.counter(_NAMESPACE, "records")
+        self._bytes = Metrics.counter(_NAMESPACE, "bytes")
+        self._dead_letters = Metrics.counter(_NAMESPACE, "dead_letters")
+        self._tombstones = Metrics.counter(_NAMESPACE, "tombstones")
+        self._batch_size = Metrics.distribution(_NAMESPACE, "batch_size")
+        self._encode_us = Metrics.distribution(_NAMESPACE, "encode_us")
+        self._model_version = Metrics.string_set(_NAMESPACE, "model_version")
 
     def report(self, label: str, n_records: int, n_bad: int, n_bytes: int, seconds: float) -> None:
         """Report a batch.

@@ -54,8 +54,6 @@ class Encoder:
         self.heads = Heads(model.heads, unit=model.normalize)
         self._normalize = model.normalize
         self._table, self._weights = _token_table(model)
-        integers = np.int16 if self._weights is None else np.int32
-        self._sum_type = np.dtype(integers if self._table.dtype == np.int8 else np.float32)
         try:
             self._tokenizer = BlockTokenizer(
                 model.tokenizer_json, model.max_length, model.tables, len(self._table)
@@ -132,9 +130,8 @@ class Encoder:
 
         def encode(block: Block) -> None:
             ids, ends = self._tokenizer.tokenise(block.texts)
-            sums: NDArray[Any] = np.empty(dims, self._sum_type)
             rows = written[block.first : block.first + len(ends)]
-            pool_texts(ids, ends, self._table, self._weights, self._normalize, sums, rows, streamed)
+            pool_texts(ids, ends, self._table, self._weights, self._normalize, dims, rows, streamed)
 
         share_out(encode, in_blocks(parts, self._threads), self._threads)
         return found[0] if isinstance(texts, str) else found

@@ -15,7 +15,7 @@ from encoder.kernels.rows import add_rows
 
 __all__ = ["pool_texts"]
 
-_EXACT = 256  # rows whose int8 sums always fit into int16; such blocks also keep float32 sums precise
+_EXACT = 256  # rows whose int8 sums always fit into int16, and whose weighted sums float32 holds exactly
 _LONG = 1 << 16  # rows whose int8 sums float32 always represents exactly
 
 
@@ -33,14 +33,11 @@ def _add_rows(ids: Any, first: int, last: int, table: Any, weights: Any, sums: A
 
 @njit(nogil=True, cache=True, forceinline=True, inner=True)
 def _add_blocks(ids: Any, first: int, last: int, table: Any, weights: Any, sums: Any, row: Any) -> None:
-    for begin in range(first, last, _EXACT):
+    _add_rows(ids, first, min(last, first + _EXACT), table, weights, row)
+    for begin in range(first + _EXACT, last, _EXACT):
         _add_rows(ids, begin, min(last, begin + _EXACT), table, weights, sums)
-        if begin == first:
-            for k in range(row.shape[0]):
-                row[k] = np.float32(sums[k])
-        else:
-            for k in range(row.shape[0]):
-                row[k] += np.float32(sums[k])
+        for k in range(row.shape[0]):
+            row[k] += sums[k]
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, forceinline=True, inner=True)
@@ -85,7 +82,7 @@ def pool_texts(
     table: NDArray[np.float32] | NDArray[np.int8],
     weights: NDArray[np.uint8] | None,
     normalize: bool,
-    sums: NDArray[np.float32] | NDArray[np.int16] | NDArray[np.int32],
+    dims: int,
     out: NDArray[Any],
     past_caches: bool,
 ) -> None:
@@ -97,14 +94,13 @@ def pool_texts(
         table: `(n_tokens, dim)` token vectors, int8 or float32.
         weights: `(n_tokens,)` factors of the rows of an int8 table, or None.
         normalize: whether to scale vectors to length 1 instead of taking the mean.
-        sums: `(dims,)` buffer: int16 for int8 tables, int32 if they have weights, and float32 for float32;
-            its length is the number of dimensions to use.
+        dims: the number of dimensions to use.
         out: `(n_texts, columns)`, overwritten as by `encoder.kernels.output.store`; zeros for texts without
             tokens.
         past_caches: whether to write `out` with `stream`, whose conditions its rows must fulfil.
     """
     first = np.int64(0)  # a literal 0 would compile another variant of `_pool`
-    row, total = np.empty(sums.shape[0], np.float32), np.empty(sums.shape[0], np.float64)
+    row, sums, total = np.empty(dims, np.float32), np.empty(dims, np.float32), np.empty(dims, np.float64)
     vector = np.empty(out.shape[1] if past_caches else 0, out.dtype)
     for r in range(ends.shape[0]):
         factor = _pool(ids, first, ends[r], table, weights, normalize, sums, row, total)

@@ -19,7 +19,7 @@ Fewer passes read a row in fewer parts, and processors prefetch what follows a p
 _AHEAD = 8
 """How many rows ahead to prefetch: random rows of a large table come from the third-level cache."""
 
-_SUMS = {types.int16: ir.IntType(16), types.int32: ir.IntType(32), types.float32: ir.FloatType()}
+_INT16, _INT32, _FLOAT = ir.IntType(16), ir.IntType(32), ir.FloatType()
 _LANES = 16
 """How many sums of 32 bits a register of AVX-512 holds."""
 _DOT = "llvm.x86.avx512.vpdpbusd.512"
@@ -34,13 +34,14 @@ def _add_rows(typingctx: Any, ids: Any, first: Any, last: Any, table: Any, weigh
     """Sum rows and return for how many columns, without a check of bounds.
 
     The rows are `ids[first:last]` (int32) of `table`, `(n, dim)` int8 or float32, C-contiguous. Their sums go
-    to the first columns of `sums`, `(dims,)`; the caller does the remaining columns, fewer than 64 bytes of
-    sums. Ids after `last` are only prefetched, and may be anything.
+    to the first columns of `sums`, `(dims,)` float32; the caller does the remaining columns, fewer than 64
+    bytes of sums. Ids after `last` are only prefetched, and may be anything.
 
-    `weights`, `(n,)` uint8, multiply int8 rows, and `sums` are int32 then. Without weights, which are None,
-    `sums` are int16 for int8 rows and float32 for float32 rows.
+    `weights`, `(n,)` uint8 or None, multiply int8 rows. Registers hold integer sums of these, in 32 bits with
+    weights and in 16 without: at most 256 rows fit.
     """
-    weighted, kind = isinstance(weights, types.Array), _SUMS[sums.dtype]
+    weighted = isinstance(weights, types.Array)
+    kind = _FLOAT if table.dtype == types.float32 else _INT32 if weighted else _INT16
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         arrays: list[Any] = [
@@ -52,7 +53,7 @@ def _add_rows(typingctx: Any, ids: Any, first: Any, last: Any, table: Any, weigh
         dims = _utils.unpack_tuple(builder, sums.shape)[0]
         column = dims.type(0)
         for size in _PASSES:
-            count = size // (2 if kind == ir.IntType(16) else 4)
+            count = size // (2 if kind == _INT16 else 4)
             add = _add_products if dot and count % (2 * _LANES) == 0 else _add
             passes = builder.udiv(builder.sub(dims, column), dims.type(count))
             with _utils.for_range(builder, passes) as loop:
@@ -115,11 +116,11 @@ def _add(rows: _Rows, kind: Any, first: Any, last: Any, out: Any) -> None:
     total = _zeros(builder, added)
     with _utils.for_range_slice(builder, first, last, first.type(1)) as (place, _):
         rows.fetch(place)
-        values, weight = rows.values(place), rows.weight(place, ir.IntType(16))
+        values, weight = rows.values(place), rows.weight(place, _INT16)
         if weight is not None:  # a product fits into 16 bits
-            words = ir.VectorType(ir.IntType(16), rows.count)
+            words = ir.VectorType(_INT16, rows.count)
             values = builder.mul(builder.sext(values, words), _every(builder, weight, words))
-        if kind == ir.FloatType():
+        if kind == _FLOAT:
             value = builder.fadd(builder.load(total), values)
         else:
             value = builder.add(builder.load(total), builder.sext(values, added))
@@ -173,9 +174,12 @@ def _every(builder: Any, value: Any, kind: Any) -> Any:
 
 
 def _store(builder: Any, totals: Any, out: Any, column: Any) -> None:
-    """Generate code that writes sums to `out` from a column on."""
+    """Generate code that writes sums to `out` from a column on, as floats."""
     for total in totals:
-        kind = total.type.pointee
-        target = builder.bitcast(builder.gep(out.data, [column]), kind.as_pointer())
-        builder.store(builder.load(total), target, align=2)
-        column = builder.add(column, column.type(kind.count))
+        value = builder.load(total)
+        floats: Any = ir.VectorType(_FLOAT, value.type.count)
+        if value.type != floats:
+            value = builder.sitofp(value, floats)
+        target = builder.bitcast(builder.gep(out.data, [column]), floats.as_pointer())
+        builder.store(value, target, align=4)
+        column = builder.add(column, column.type(floats.count))

@@ -26,12 +26,10 @@ def _reference(ids, table, normalize):
 
 def _pool(ids, ends, table, normalize, dims=None, past_caches=False, weights=None):
     dims = dims or table.shape[1]
-    integers = np.int16 if weights is None else np.int32
-    sums = np.full(dims, 77, integers if table.dtype == np.int8 else np.float32)
     out = aligned.empty((len(ends), dims), np.float32)
     out[:] = np.nan
     ids, ends = np.asarray(ids, np.int32), np.asarray(ends)
-    pool_texts(ids, ends, table, weights, normalize, sums, out, past_caches)
+    pool_texts(ids, ends, table, weights, normalize, dims, out, past_caches)
     return out
 
 
@@ -95,7 +93,7 @@ import numpy as np
 from encoder.kernels.pool import pool_texts
 given, out = np.load({str(tmp_path / "in.npz")!r}), np.empty((3, 300), np.float32)
 ids, ends = np.arange(777, dtype=np.int32) % 50, np.array([1, 30, 777])
-pool_texts(ids, ends, given["t"], given["w"], True, np.empty(300, np.int32), out, False)
+pool_texts(ids, ends, given["t"], given["w"], True, 300, out, False)
 print(out.tobytes().hex())
 """
     old = {**os.environ, "NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}

@@ -17,7 +17,7 @@ from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.message_batch import MessageBatch
 from pipelines.worker.offsets import PartitionIndex, Positions
-from pipelines.worker.starts import Start, Starts
+from pipelines.worker.starts import Start, Starts, end_after_cut
 
 __all__ = ["Rebalanced", "Source"]
 
@@ -90,7 +90,7 @@ class Source:
         self._topics = list(topics)
         self._inputs = inputs
         self._starts = Starts(consumer, inputs, reset)
-        self._gone: set[int] = set()  # their position is not in the log
+        self._gone: dict[int, int | None] = {}  # partitions without their position, and where they were cut
         self._paused: set[int] = set()
         self._moved: set[int] = set()  # to seek to their position
         self._fresh: set[int] = (
@@ -155,7 +155,8 @@ class Source:
         if error.fatal():
             raise stop_error(KafkaException(error))
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            self._gone.add(self.partitions.number(message.topic(), message.partition()))
+            number = self.partitions.number(message.topic(), message.partition())
+            self._gone[number] = end_after_cut(error.str())
             return True
         if error.code() in _GONE and message.topic() in self._topics:
             if self._inputs is not None:
@@ -199,7 +200,7 @@ class Source:
 
     def _settle(self) -> None:
         """Seek to the positions of the partitions in `_moved`."""
-        for partition in self._moved.intersection(self.positions.owned) - self._gone:
+        for partition in self._moved.intersection(self.positions.owned) - self._gone.keys():
             self._seek(self.partitions.part(partition, self.positions.next(partition)))
         self._moved.clear()
 
@@ -224,9 +225,10 @@ class Source:
 
     def _follow_resets(self) -> None:
         """Read on where the log is, in partitions whose position it no longer has."""
-        gone, self._gone = self._gone.intersection(self.positions.owned), set()
-        for number in sorted(gone):
-            reset = self._starts.after_reset(self.partitions[number], self.positions.next(number))
+        gone, self._gone = self._gone, {}
+        for number in sorted(gone.keys() & set(self.positions.owned)):
+            at = self.positions.next(number)
+            reset = self._starts.after_reset(self.partitions[number], at, gone[number])
             start = reset.offset
             if self._listener is not None and reset.is_cut:
                 start = self._listener.cut(number, start)
@@ -263,6 +265,7 @@ class Source:
         if self._listener is not None:
             (self._listener.revoked if how == "revoked" else self._listener.lost)(partitions)
         self.positions.end(partitions)
-        self._gone -= set(partitions)
+        for number in partitions:
+            self._gone.pop(number, None)
         self._paused -= set(partitions)
         self._moved -= set(partitions)

@@ -1,6 +1,7 @@
 """Where a partition is read from: at its committed offset, or where the log begins or ends."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +15,11 @@ from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.offsets import CommitNote, PartitionName
 
-__all__ = ["Start", "Starts"]
+__all__ = ["Start", "Starts", "end_after_cut"]
 
 _log = logging.getLogger(__name__)
 _ASK_SECONDS = 10.0
+_CUT = re.compile(r"truncation detected .*broker end offset is (\d+)")
 
 
 @dataclass
@@ -119,12 +121,13 @@ class Starts:
         _, high = _patiently(self._consumer.get_watermark_offsets, TopicPartition(*name))
         return self.after_reset(name, at) if at > high else None
 
-    def after_reset(self, name: PartitionName, at: int) -> Start:
+    def after_reset(self, name: PartitionName, at: int, end: int | None = None) -> Start:
         """The start of a partition whose log does not have its position.
 
         Args:
             name: the partition.
             at: the position.
+            end: where the log was cut if it has grown past the position since; None if that is not known.
 
         Raises:
             OtherInput: the topic is not the one that was read before.
@@ -134,6 +137,10 @@ class Starts:
         if self._inputs is not None:
             self._inputs.check_now(name.topic)
         low, high = _patiently(self._consumer.get_watermark_offsets, TopicPartition(*name))
+        if end is not None and (end := max(low, end)) < at:
+            is_lost(name, at, low, end, self._reset)
+            _log.warning("%s was cut at offset %d, and %d was to be read next", name, end, at)
+            return Start(name, end, is_cut=True)
         start = Start(name, at, is_cut=at > high)
         if not is_lost(name, at, low, high, self._reset):
             return start
@@ -145,6 +152,16 @@ class Starts:
         if self._latest and high > start.offset:
             start.skip(high, "latest")
         return start
+
+
+def end_after_cut(error: str) -> int | None:
+    """Where the log that is read has left the one that was read before, as librdkafka's error says it.
+
+    It compares the epochs of leaders, and its error says more than its code: a broker that was elected leader
+    without all records has written others at the same offsets.
+    """
+    found = _CUT.search(error)
+    return int(found[1]) if found else None
 
 
 def _patiently(call: Callable[..., Any], about: Any) -> Any:

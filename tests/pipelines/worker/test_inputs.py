@@ -1,9 +1,11 @@
 """Topics that are not what they were: created again, cut, overtaken by retention, grown."""
 
+import dataclasses
 import json
 
 import pyarrow.parquet as pq
 import pytest
+from brokers import kafka as run_kafka
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import NewPartitions
 from patience import PATIENCE, wait_for
@@ -13,6 +15,22 @@ from pipelines.worker.offsets import CommitNote
 
 pytestmark = pytest.mark.server
 PARTITIONS = 4
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Another cluster."""
+    with run_kafka() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def elsewhere(topics, cluster):
+    """Topics of the same names in that cluster."""
+    made = dataclasses.replace(topics, broker=cluster.broker)
+    for name, n in ((made.input, PARTITIONS), (made.output, 2), (made.dead, 1)):
+        made.broker.create_topic(name, n)
+    return made
 
 
 def events(n, first=0):
@@ -119,6 +137,19 @@ def test_a_topic_that_is_created_again_ends_a_running_worker(n, topics, worker, 
 
     refused(run, "is not the one that this worker has read")
     assert (ids(topics), rows(tmp_path / "out")) == (list(range(400)), list(range(400)))
+
+
+def test_topics_of_the_same_names_in_two_clusters(topics, elsewhere, worker, outputs, tmp_path):
+    topics.write(events(40))
+    read_all(worker, topics, outputs, tmp_path / "out", range(40))
+    elsewhere.write(events(40, first=100))
+    there = {"brokers": elsewhere.broker.address}
+    refused(lambda: worker(outputs, **there).__enter__(), "it is in cluster .*, and that one in")
+    with worker(outputs, seconds_per_file=0.2, accept_new_input=True, **there):
+        elsewhere.read(least=40)
+        wait_for(lambda: rows(tmp_path / "out"), "rows", lambda found: len(found) >= 80)
+    assert ids(elsewhere) == list(range(100, 140))
+    assert rows(tmp_path / "out") == [*range(40), *range(100, 140)]
 
 
 def test_a_group_that_has_lost_its_offsets_says_so(topics, worker, caplog):

@@ -21,6 +21,7 @@ from encoder.vectors import past_caches, vectors_for
 
 if TYPE_CHECKING:
     from encoder.store.manifest import Manifest
+    from encoder.store.signing.trust import Trusted
 
 __all__ = ["Encoder"]
 
@@ -65,32 +66,44 @@ class Encoder:
             raise ConfigurationError(f"threads is {threads}: it must be at least 1, or None for all cores")
 
     @classmethod
-    def load(cls, ref: str | os.PathLike[str] | Reference, *, threads: int | None = None) -> Self:
+    def load(
+        cls,
+        ref: str | os.PathLike[str] | Reference,
+        *,
+        threads: int | None = None,
+        trust: "Trusted" = None,
+    ) -> Self:
         """Load a model from a folder or from a store.
 
         Millstream fetches a version once per machine, verifies it against its manifest and memory-maps it.
+        `latest` is the newest version that can be used: the log says which ones were refused.
 
         Args:
             ref: a folder such as `models/minilm`, or a version such as `s3://bucket/models/minilm@7`
                 (`encoder.reference` lists all forms).
             threads: the most threads that a call uses; by default `MILLSTREAM_THREADS`, or all cores that the
                 process may use.
+            trust: the public keys that may sign versions, as files or PEM texts; by default those of
+                `MILLSTREAM_TRUST`. A folder needs no signature.
 
         Raises:
             InvalidReference: the reference is invalid.
             NotInStore: the store has no such version.
             StoreUnavailable: the store does not answer.
             CorruptVersion: the store's bytes do not match the manifest.
+            BadSignature: no trusted key signed the version.
             ModelFormatError: the folder is not a static model.
             ConfigurationError: `threads` or `MILLSTREAM_THREADS` is not a positive number.
         """
         reference = ref if isinstance(ref, Reference) else parse(os.fspath(ref))
         if reference.kind == "folder":
             return cls(load_model(reference.location), threads=threads)
-        from encoder.store.cache import cached_model
+        from encoder.store.newest import load_version
 
-        folder, manifest = cached_model(reference)
-        return cls(load_model(folder), manifest, threads=threads)
+        model, manifest = load_version(
+            reference, lambda folder, manifest: (load_model(folder), manifest), trust=trust
+        )
+        return cls(model, manifest, threads=threads)
 
     def encode(
         self,

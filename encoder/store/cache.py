@@ -10,6 +10,7 @@ goes below it: a store that offers less has lost versions, or was replaced.
 
 import hashlib
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,24 +18,27 @@ from filelock import FileLock, Timeout
 from encoder.errors import (
     ConfigurationError,
     CorruptVersion,
+    IntegrityError,
     NotInStore,
     StoreUnavailable,
     VersionRegression,
 )
-from encoder.reference import Reference
+from encoder.reference import Reference, Selector
 from encoder.store.local import FolderObjects
 from encoder.store.manifest import Manifest, encode, key_of
+from encoder.store.signing.trust import Trust, Trusted
 from encoder.store.store import ModelStore
+from encoder.store.versions import Versions
 from encoder.user_cache import cache_folder
 
-__all__ = ["cached_model"]
+__all__ = ["UsedVersions", "cached_model"]
 
 LOCK_SECONDS = 1800.0
 """How long a process waits for another that fetches the same version."""
 
 
 def cached_model(
-    ref: Reference, cache: Path | None = None, *, offline_ok: bool = False
+    ref: Reference, cache: Path | None = None, *, offline_ok: bool = False, trust: Trusted = None
 ) -> tuple[Path, Manifest]:
     """Resolve a reference and return its version's folder, fetched if this machine does not have it yet.
 
@@ -45,6 +49,7 @@ def cached_model(
         ref: a reference to a store.
         cache: where to keep versions; `cache_folder()` by default.
         offline_ok: if the store does not answer for `latest`, serve the last version used on this machine.
+        trust: as for `ModelStore.open`; with trust, the signature is verified before any file is read.
 
     Returns:
         The model folder, which is read-only by convention, and the version's manifest.
@@ -53,6 +58,7 @@ def cached_model(
         NotInStore: there is no such version.
         StoreUnavailable: the store does not answer and the cache does not have the version.
         CorruptVersion: the store's bytes do not match the manifest; nothing is kept.
+        BadSignature: no trusted key signed the version.
         VersionRegression: `latest` is below a version used on this machine.
     """
     if ref.kind != "store":
@@ -60,8 +66,9 @@ def cached_model(
             f"{ref.location} is a model folder, not a version in a store: load it directly"
         )
     root = cache or cache_folder()
-    store = ModelStore.open(ref.location)
-    used = _Used(root, store.uri)
+    trust = Trust.of(trust)
+    store = ModelStore.open(ref.location, trust=trust or ())
+    used = UsedVersions(root, store.uri, trust)
     try:
         manifest = store.manifest(ref.selector)
     except StoreUnavailable:
@@ -71,7 +78,7 @@ def cached_model(
         if found is None:
             raise
         return found
-    used.check(ref, manifest)
+    used.check(ref, manifest, store)
     folder = _folder(root, manifest)
     if _damage(folder, manifest):
         _fill(root, folder, store, manifest)
@@ -79,52 +86,83 @@ def cached_model(
     return folder, manifest
 
 
-class _Used:
+class UsedVersions:
     """The manifests of one store that this machine has used, in a local store of their own."""
 
-    def __init__(self, root: Path, uri: str) -> None:
+    def __init__(self, root: Path, uri: str, trust: Trusted = None) -> None:
         self._folder = root / "stores" / hashlib.sha256(uri.encode()).hexdigest()[:32]
         self._objects = FolderObjects(self._folder)
-        self._manifests = ModelStore(self._objects)
+        name = uri.rpartition("/")[2]
+        self._versions = Versions(self._objects, Trust.of(trust or ()), name)
         self._uri = uri
+
+    def highest(self) -> Manifest | None:
+        """The highest version used; with trust, only those count that a trusted key signed."""
+        return next((manifest for manifest, _ in self._versions.newest_first()), None)
 
     def find(self, ref: Reference, root: Path) -> tuple[Path, Manifest] | None:
         """The version that a selector means, if it is complete on this disk."""
-        try:
-            manifest = self._manifests.manifest(ref.selector)
-        except NotInStore:
+        manifest = self.highest() if ref.selector == "latest" else self._find(ref.selector)
+        if manifest is None:
             return None
         folder = _folder(root, manifest)
         return None if _damage(folder, manifest) else (folder, manifest)
 
-    def check(self, ref: Reference, manifest: Manifest) -> None:
-        """Refuse a `latest` below the highest version used, and a number whose manifest has changed."""
-        highest = max(self._manifests.versions(), default=0)
+    def check(self, ref: Reference, manifest: Manifest, store: ModelStore) -> None:
+        """Refuse a `latest` below the highest version used, and a number whose manifest has changed.
+
+        With trust, also refuse a newer `latest` if the version used is another one in the store now.
+        """
+        highest = self.highest()
         replaced = f"remove {self._folder} if the store was replaced"
-        if ref.selector == "latest" and manifest.version < highest:
+        if ref.selector == "latest" and highest and manifest.version < highest.version:
             raise VersionRegression(
-                f"the latest version of {self._uri} is {manifest.version}, but {highest} was used here: "
-                f"pin {self._uri}@{manifest.version}, or publish a rollback, or {replaced}"
+                f"the latest version of {self._uri} is {manifest.version}, but {highest.version} was used "
+                f"here: pin {self._uri}@{manifest.version}, or publish a rollback, or {replaced}"
             )
-        try:
-            before = self._manifests.manifest(manifest.version)
-        except NotInStore:
-            return
-        if before != manifest:
+        before = self._find(manifest.version)
+        if before is not None and before != manifest:
             raise CorruptVersion(
                 f"version {manifest.version} of {self._uri} is not the one that was used here before, "
                 f"and a version never changes: publish a new one, or {replaced}"
             )
+        if ref.selector == "latest" and highest and before is None and not self._continues(manifest, store):
+            raise CorruptVersion(
+                f"version {manifest.version} of {self._uri} does not follow version {highest.version} as it "
+                f"was used here, so history was rewritten: publish a new one, or {replaced}"
+            )
+
+    def _continues(self, manifest: Manifest, store: ModelStore) -> bool:
+        """Whether the store still holds the highest version used, or a version that can follow it."""
+        highest = self.highest()
+        if self._versions.trust is None or highest is None:
+            return True
+        try:
+            return store.manifest(highest.version) == highest
+        except (IntegrityError, NotInStore):  # pruned, or removed
+            follows = manifest.previous == hashlib.sha256(encode(highest)).hexdigest()
+            return follows or manifest.version > highest.version + 1
 
     def remember(self, manifest: Manifest) -> None:
         """Keep a version's manifest, if the cache is writable."""
-        if self._uri.startswith("memory:") or self._objects.stat(key_of(manifest.version)):
+        if self._uri.startswith("memory:") or self._find(manifest.version) is not None:
             return
         try:
-            self._objects.create(key_of(manifest.version), encode(manifest))
+            self._objects.overwrite(key_of(manifest.version), encode(manifest))
             self._objects.create("uri", self._uri.encode())
         except (ConfigurationError, StoreUnavailable):
             return
+
+    def forget(self, manifest: Manifest) -> None:
+        """Take back that a version was used, since it cannot be loaded."""
+        with suppress(ConfigurationError, StoreUnavailable):
+            self._objects.delete(key_of(manifest.version))
+
+    def _find(self, selector: Selector) -> Manifest | None:
+        try:
+            return self._versions.find(selector)
+        except IntegrityError:
+            return None
 
 
 def _folder(root: Path, manifest: Manifest) -> Path:

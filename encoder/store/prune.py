@@ -10,17 +10,20 @@ One race remains: a publisher claims a blob between prune's last check of the ma
 
 Prune removes a version only if its successor is older than the grace period, from the lowest number up, so
 that the remaining numbers have no gap. Its blobs stay for another grace period, for those who still read
-them. The highest number always stays, or it would be given again.
+them. The highest number always stays, or it would be given again. With trust, these rules hold for versions
+alone: what no trusted key signed stays where it is, with its blobs, and pushes no version out.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 
 from encoder.errors import ConfigurationError, CorruptVersion, NotInStore
 from encoder.store.blobs import blob_key, mark_key
-from encoder.store.manifest import decode, key_of, number_of
+from encoder.store.manifest import key_of, number_of
 from encoder.store.objects import ObjectInfo, Objects
+from encoder.store.versions import Versions
 
 __all__ = ["Plan", "Pruned", "plan", "prune"]
 
@@ -83,7 +86,15 @@ def removable(manifests: list[ObjectInfo], *, keep: int | None, now: datetime, g
     return numbers
 
 
-def prune(objects: Objects, *, keep: int | None, grace: timedelta, now: datetime, dry_run: bool) -> Pruned:
+def prune(
+    objects: Objects,
+    versions: Versions,
+    *,
+    keep: int | None,
+    grace: timedelta,
+    now: datetime,
+    dry_run: bool,
+) -> Pruned:
     """Mark, remove and delete; `ModelStore.prune` documents the arguments."""
     if keep is not None and keep < 1:
         raise ConfigurationError(
@@ -94,9 +105,14 @@ def prune(objects: Objects, *, keep: int | None, grace: timedelta, now: datetime
     # Manifests last, so that blobs count as used that a publisher commits in the meantime.
     blobs = {info.key.rpartition("/")[2]: info for info in objects.scan("blobs")}
     marks = _marks(objects)
-    manifests = [info for info in objects.scan("v") if number_of(info.key) is not None]
+    found = [info for info in objects.scan("v") if (n := number_of(info.key)) and info.key == key_of(n)]
+    refused = {} if versions.trust is None else versions.refused()
+    manifests = [info for info in found if _number(info) not in refused]
     removed = removable(manifests, keep=keep, now=now, grace=grace)
     used = _used(objects, [_number(info) for info in manifests[len(removed) :]])
+    for number in refused:
+        with suppress(CorruptVersion):  # nobody can read it, so it needs no blob
+            used |= _used(objects, [number])
     todo = plan({sha: info.modified for sha, info in blobs.items()}, marks, used, now=now, grace=grace)
     litter = [
         info.key
@@ -125,11 +141,8 @@ def _number(info: ObjectInfo) -> int:
 
 
 def _used(objects: Objects, numbers: list[int]) -> set[str]:
-    used: set[str] = set()
-    for number in numbers:
-        key = key_of(number)
-        used.update(file.sha256 for file in decode(objects.read(key), f"{objects.uri}/{key}").files)
-    return used
+    plain = Versions(objects)  # a version of somebody else's key keeps its blobs
+    return {file.sha256 for number in numbers for file in plain.read(number).files}
 
 
 def _marks(objects: Objects) -> dict[str, datetime]:

@@ -2,9 +2,10 @@
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as installed_version
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from encoder.store.manifest import File, Manifest, check_name, digest_of
 from encoder.store.objects import Objects, open_objects
 from encoder.store.prune import Pruned, prune
 from encoder.store.publish import commit, prove_create_only, signed, store_bytes, upload
+from encoder.store.signing.trust import Trust, Trusted
 from encoder.store.versions import Versions
 
 if TYPE_CHECKING:
@@ -59,6 +61,10 @@ def _expiry(created_at: datetime, expires: timedelta) -> datetime:
     return expires_at
 
 
+def _signers(signer: "Signer | Sequence[Signer] | None") -> "Sequence[Signer]":
+    return signer if isinstance(signer, Sequence) else [signer] if signer else []
+
+
 def _new_id() -> str:
     return uuid.uuid4().hex
 
@@ -71,26 +77,38 @@ class ModelStore:
 
     Args:
         objects: the root, from `open_objects`.
+        trust: who may sign versions; None means that versions need no signature.
         clock: returns the current time.
         new_id: returns a unique write_id.
     """
 
     def __init__(
-        self, objects: Objects, *, clock: Callable[[], datetime] = _now, new_id: Callable[[], str] = _new_id
+        self,
+        objects: Objects,
+        *,
+        trust: Trust | None = None,
+        clock: Callable[[], datetime] = _now,
+        new_id: Callable[[], str] = _new_id,
     ) -> None:
         self._objects = objects
-        self._versions = Versions(objects)
+        self._versions = Versions(objects, trust)
         self._clock = clock
         self._new_id = new_id
 
     @classmethod
-    def open(cls, uri: str) -> "ModelStore":
-        """Open a model's root by its URI or local path, without reading anything.
+    def open(cls, uri: str, *, trust: Trusted = None) -> "ModelStore":
+        """Open a model's root by its URI or local path, without reading anything from it.
+
+        Args:
+            uri: the root.
+            trust: the public keys that may sign versions, as files or PEM texts, or a `Trust`; by default
+                what `MILLSTREAM_TRUST` says. With trust, what none of them signed is no version.
 
         Raises:
             InvalidReference: the URI is invalid.
+            ConfigurationError: a key cannot be read.
         """
-        return cls(open_objects(uri))
+        return cls(open_objects(uri), trust=Trust.of(trust))
 
     @property
     def uri(self) -> str:
@@ -98,31 +116,50 @@ class ModelStore:
         return self._objects.uri
 
     def versions(self, after: int = 0) -> list[int]:
-        """The version numbers above `after`, ascending."""
+        """The version numbers above `after`, ascending; with trust, it reads and verifies every manifest."""
+        if self._versions.trust is None:
+            return self._versions.numbers(after)
+        return sorted(manifest.version for manifest, _ in self._versions.newest_first(after))
+
+    def taken(self, after: int = 0) -> list[int]:
+        """The numbers above `after` that are taken, ascending, by versions or by other objects."""
         return self._versions.numbers(after)
 
+    def newest_first(self, after: int = 0) -> Iterator[Manifest]:
+        """The versions above `after` that `latest` may mean, from the newest one down."""
+        return self._versions.latest_first(after)
+
     def refused(self) -> dict[int, str]:
-        """The numbers that are taken by something that is no version, and why it is none."""
+        """The numbers that are taken by something that is no version, and why it is none.
+
+        Without trust, this is what is not a manifest. With trust, it is also what no trusted key signed.
+        """
         return self._versions.refused()
+
+    def skipped(self) -> dict[int, str]:
+        """The part of `refused` that this store's readings have met so far; it reads nothing."""
+        return self._versions.skipped()
 
     def manifest(self, selector: Selector = "latest") -> Manifest:
         """The manifest of the version that a selector means.
 
-        `latest` and a digest skip what is not a manifest.
+        `latest` and a digest skip what is no version.
 
         Raises:
             NotInStore: there is no such version.
-            CorruptVersion: the selector is a number whose manifest is damaged, or all manifests are.
+            CorruptVersion: the selector is a number whose manifest is damaged, or no version can be used.
+            BadSignature: the selector is a number whose version no trusted key signed.
         """
         manifest = self._versions.find(selector)
         if manifest is not None:
             return manifest
-        numbers = self.versions()
+        numbers = self._versions.numbers()
         if not numbers:
             raise NotInStore(f"there is no model at {self.uri}: check the name, or publish one")
-        if selector == "latest":
-            reasons = "; ".join(self.refused().values())
-            raise CorruptVersion(f"{self.uri} has no version that can be used: {reasons}")
+        reasons = self.refused()
+        numbers = [number for number in numbers if number not in reasons]
+        if selector == "latest" or not numbers:
+            raise CorruptVersion(f"{self.uri} has no version that can be used: {'; '.join(reasons.values())}")
         span = f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else f"only {numbers[0]}"
         raise NotInStore(f"{self.uri} has no version {selector}: it has {span}")
 
@@ -152,10 +189,12 @@ class ModelStore:
         Raises:
             ModelFormatError: the folder is not a static model.
             UnsafeStore: the storage has no create-only writes, so a version could be overwritten.
+            ConfigurationError: the store is read with trust, and no trusted key signs the version.
         """
         model = load_model(folder)
         name = check_name(name or self.uri.rpartition("/")[2])
         _check_json(teacher=teacher, parameters=parameters, quality=quality)
+        self._check_signer(signer)
         prove_create_only(self._objects)
         files = upload(self._objects, Path(folder), packed_tables(model))
         draft = self._draft(
@@ -194,8 +233,10 @@ class ModelStore:
             PublishedMeanwhile: with `next_only`, the base is not the latest version; nothing is published.
             CorruptVersion: one of the base's blobs is damaged or missing; nothing is published.
             UnsafeStore: the storage has no create-only writes, so a version could be overwritten.
+            ConfigurationError: the store is read with trust, and no trusted key signs the version.
         """
         _check_json(parameters=parameters, quality=quality)
+        self._check_signer(signer)
         prove_create_only(self._objects)
         kept = [file for file in base.files if file.path not in files]
         for file in kept:
@@ -230,6 +271,7 @@ class ModelStore:
             CorruptVersion: its manifest or one of its blobs is damaged or missing; nothing is published.
         """
         old = self.manifest(version)
+        self._check_signer(signer)
         prove_create_only(self._objects)
         for file in old.files:
             claim_blob(self._objects, file, self._bytes)
@@ -241,7 +283,7 @@ class ModelStore:
         self,
         *,
         files: Sequence[File],
-        expires: timedelta | None,
+        expires: timedelta | None = None,
         rolls_back_to: int | None = None,
         **fields: Any,
     ) -> Manifest:
@@ -265,21 +307,49 @@ class ModelStore:
         self, draft: Manifest, signer: "Signer | Sequence[Signer] | None", only_after: int | None = None
     ) -> Manifest:
         """Publish a draft under the next number, which its signature binds."""
-        signers = signer if isinstance(signer, Sequence) else [signer] if signer else []
+        signers = _signers(signer)
 
         def complete(manifest: Manifest) -> Manifest:
             if not signers and manifest.expires_at is None:
                 return manifest  # format 1, which older readers know
-            before = next(self._versions.newest_first(below=manifest.version), None)
-            return signed(replace(manifest, format=2, previous=before and before[1]), signers)
+            # A publisher may not know the key that signed what is there.
+            known = (self._versions, Versions(self._objects))
+            lower = (next(versions.newest_first(below=manifest.version), None) for versions in known)
+            previous = next((digest for _, digest in filter(None, lower)), None)
+            return signed(replace(manifest, format=2, previous=previous), signers)
 
-        highest = max(self.versions(), default=0)
+        highest = self._highest()
         if only_after is not None and highest != only_after:
             raise PublishedMeanwhile(
                 f"version {highest} of {self.uri} was published after {only_after}: nothing was published, "
                 "try again"
             )
-        return commit(self._objects, draft, highest, next_only=only_after is not None, complete=complete)
+        return commit(
+            self._objects,
+            draft,
+            highest,
+            next_only=only_after is not None,
+            taken=frozenset(self._versions.numbers(highest)),
+            complete=complete,
+        )
+
+    def _check_signer(self, signer: "Signer | Sequence[Signer] | None") -> None:
+        """Refuse to publish what this store's trust would not accept."""
+        trust = self._versions.trust
+        if trust is None or trust.policy == "warn":
+            return
+        if not any(each.public_key() in trust.keys for each in _signers(signer)):
+            raise ConfigurationError(
+                f"no reader with the trusted keys would accept a version of {self.uri} that is "
+                f"{'signed by another key' if signer else 'not signed'}: sign it with a key whose public key "
+                "is trusted"
+            )
+
+    def _highest(self) -> int:
+        """The number that the next version comes after; with trust, what is no version has none."""
+        if self._versions.trust is None:
+            return max(self._versions.numbers(), default=0)
+        return max((found.version for found, _ in islice(self._versions.newest_first(), 1)), default=0)
 
     def fetch(self, manifest: Manifest, folder: str | PathLike[str]) -> Path:
         """Download a version into a new folder and verify it; the folder appears whole or not at all.
@@ -315,6 +385,8 @@ class ModelStore:
     ) -> Pruned:
         """Delete old versions and blobs that no version needs, by the rules of `encoder.store.prune`.
 
+        With trust, what is no version stays, and does not count among the versions to keep.
+
         Args:
             keep: remove the versions before the last `keep`; None removes no version.
             grace: how long ago a version must have been replaced, or a blob become unused.
@@ -325,7 +397,9 @@ class ModelStore:
             ConfigurationError: `keep` is below 1, or `grace` is negative.
             CorruptVersion: a manifest cannot be read, so the blobs it needs are unknown.
         """
-        return prune(self._objects, keep=keep, grace=grace, now=now or self._clock(), dry_run=dry_run)
+        return prune(
+            self._objects, self._versions, keep=keep, grace=grace, now=now or self._clock(), dry_run=dry_run
+        )
 
     def _bytes(self, file: File) -> bytes:
         data = bytearray()
@@ -335,8 +409,13 @@ class ModelStore:
         return bytes(data)
 
 
-def list_models(uri: str) -> dict[str, ModelStore]:
-    """The models in a store by name: its folders that hold at least one version."""
-    objects = open_objects(uri)
-    stores = {name: ModelStore.open(f"{objects.uri}/{name}") for name in objects.folders()}
-    return {name: store for name, store in stores.items() if store.versions()}
+def list_models(uri: str, *, trust: Trusted = None) -> dict[str, ModelStore]:
+    """The models in a store by name: its folders that hold versions, or what takes their numbers.
+
+    Args:
+        uri: the store.
+        trust: as for `ModelStore.open`.
+    """
+    objects, trust = open_objects(uri), Trust.of(trust) or ()
+    stores = {name: ModelStore.open(f"{objects.uri}/{name}", trust=trust) for name in objects.folders()}
+    return {name: store for name, store in stores.items() if store.taken()}

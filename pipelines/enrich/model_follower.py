@@ -10,9 +10,10 @@ It owns a thread and cannot be pickled, so a Beam DoFn creates it in `setup` and
     ...
     follower.close()
 
-A version that cannot be used (damaged, not a model, without a required head) is refused, and the current one
-stays. It also stays while the store does not answer. A newer version is first tried in a process of its own
-(`encoder.trial`), so that one that kills its process or never ends does not do so here.
+A version that cannot be used (not trusted, damaged, not a model, without a required head) is refused, and the
+current one stays. A program that starts takes the newest version that can be used. The model also stays while
+the store does not answer. A newer version is first tried in a process of its own (`encoder.trial`), so that
+one that kills its process or never ends does not do so here.
 """
 
 import logging
@@ -26,9 +27,10 @@ from typing import Self
 from encoder import Encoder
 from encoder.errors import ConfigurationError, StoreUnavailable, TransientError
 from encoder.model import load_model
-from encoder.reference import Reference, parse
-from encoder.store.cache import cached_model
-from encoder.store.store import ModelStore
+from encoder.reference import parse
+from encoder.store.manifest import Manifest
+from encoder.store.newest import NewestVersion, load_version
+from encoder.store.signing.trust import Trusted
 from encoder.trial import try_model
 from pipelines.enrich.model_version import folder_digest
 
@@ -55,37 +57,37 @@ class FollowedModel:
     version: int
     since: float
 
+    @property
+    def expires(self) -> float:
+        """When a newer version must have come, seconds since the epoch; 0 for never."""
+        manifest = self.encoder.manifest
+        return manifest.expires_at.timestamp() if manifest and manifest.expires_at else 0.0
+
 
 class ModelFollower:
     """Holds the model to use now, and replaces it by newer versions.
 
     Attributes:
-        refused: the number of versions that could not be used.
         unanswered: how often the store did not answer.
         from_cache: whether the first model came from the local cache because the store did not answer.
     """
 
-    def __init__(
-        self,
-        reference: Reference,
-        model: FollowedModel,
-        *,
-        threads: int,
-        from_cache: bool = False,
-        accept: Accept | None = None,
-        trial: Trial = try_model,
-    ) -> None:
-        self.refused = 0
+    def __init__(self, *, threads: int = 1, accept: Accept | None = None, trial: Trial = try_model) -> None:
         self.unanswered = 0
-        self.from_cache = from_cache
-        self._reference = reference
-        self._model = model
+        self.from_cache = False
         self._threads = threads
         self._accept = accept
         self._trial = trial
-        self._refused: set[int] = set()
+        self._postponed = 0
+        self._model: FollowedModel | None = None
+        self._newest: NewestVersion[FollowedModel] | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def refused(self) -> int:
+        """The number of versions that could not be used, and of trials that the machine was too busy for."""
+        return self._postponed + (len(self._newest.refused) if self._newest else 0)
 
     @classmethod
     def start(
@@ -97,6 +99,7 @@ class ModelFollower:
         threads: int = 1,
         accept: Accept | None = None,
         trial: Trial = try_model,
+        trust: Trusted = None,
     ) -> Self:
         """Load a model, and follow it if the REF is the latest version of a store.
 
@@ -107,31 +110,32 @@ class ModelFollower:
             threads: threads of the encoder.
             accept: raises an error for a version to refuse.
             trial: tries the folder of a newer version; raises an error for one to refuse.
+            trust: the public keys that may sign versions, as for `ModelStore.open`.
 
         Raises:
-            MillstreamError: the model cannot be loaded. If the store does not answer, the newest version in
-                the local cache is used.
+            MillstreamError: the model cannot be loaded, or, for the latest version, no version can be used.
+                If the store does not answer, the newest version in the local cache is used.
         """
         reference = parse(ref)
+        follower = cls(threads=threads, accept=accept, trial=trial)
         if reference.kind == "folder":
-            folder = Path(reference.location)
-            label = f"{folder.absolute().name}@{folder_digest(folder)[:19]}"
-            encoder = _warm(Encoder(load_model(folder), threads=threads))
-            follower = cls(reference, FollowedModel(encoder, label, 0, time.time()), threads=threads)
-            follower.only_if(accept)
-            return follower
-        from_cache = False
-        try:
-            model = _load(reference, threads)
-        except StoreUnavailable as error:
-            model = _load(reference, threads, offline_ok=True)
-            from_cache = True
-            _log.warning("%s; starting with %s from the local cache", error, model.label)
-        follower = cls(reference, model, threads=threads, from_cache=from_cache, trial=trial)
-        follower.only_if(accept)
-        if reference.selector == "latest" and not pin:
-            follower.follow(every)
+            follower._model = follower._of_folder(Path(reference.location))
+        elif reference.selector != "latest":
+            follower._model = load_version(reference, follower._load, trust=trust)
+        else:
+            follower._start(
+                NewestVersion(reference.location, follower._load, trust=trust, report=follower._report)
+            )
+            if not pin:
+                follower.follow(every)
         return follower
+
+    def _start(self, newest: NewestVersion[FollowedModel]) -> None:
+        self._newest = newest
+        self._model = newest.start(offline_ok=True)
+        self.from_cache = newest.unanswered is not None
+        if self.from_cache:
+            _log.warning("%s; starting with %s from the local cache", newest.unanswered, self._model.label)
 
     def only_if(self, accept: Accept | None) -> None:
         """Refuse versions for which `accept` raises an error, from now on.
@@ -140,11 +144,12 @@ class ModelFollower:
             MillstreamError: `accept` refuses the current model.
         """
         if accept is not None:
-            accept(self._model.encoder)
+            accept(self.current().encoder)
         self._accept = accept
 
     def current(self) -> FollowedModel:
         """The model to use for the next batch; never blocks."""
+        assert self._model is not None, "start() makes followers"
         return self._model
 
     def close(self) -> None:
@@ -163,52 +168,54 @@ class ModelFollower:
 
     def poll(self) -> bool:
         """Check the store once; returns whether the model changed. The follower's thread calls this."""
-        newest = 0
+        if self._newest is None:
+            return False
+        before = self.current()
         try:
-            newest = max(ModelStore.open(self._reference.location).versions(self._model.version), default=0)
-            if not newest or newest in self._refused:
-                return False
-            model = _load(
-                Reference("store", self._reference.location, newest), self._threads, trial=self._trial
-            )
-            self._check_dim(model)
-            if self._accept is not None:
-                self._accept(model.encoder)
+            model = self._newest.newer(before.version)
         except StoreUnavailable as error:
             self.unanswered += 1
-            _log.warning("%s; keeping model %s", error, self._model.label)
+            _log.warning("%s; keeping model %s", error, before.label)
             return False
         except TransientError as error:  # the machine is too busy for a trial: later
-            self.refused += 1
-            _log.warning("%s; keeping model %s for now", error, self._model.label)
+            self._postponed += 1
+            _log.warning("%s; keeping model %s for now", error, before.label)
             return False
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with a version, the old one stays
-            self.refused += 1
-            self._refused.add(newest)
-            _log.error("model version %d is refused, keeping %s: %s", newest, self._model.label, error)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the store, the model stays
+            self.unanswered += 1
+            _log.warning("%s; keeping model %s", error, before.label)
             return False
-        _log.info("model %s replaces %s", model.label, self._model.label)
+        if model is None:
+            return False
+        _log.info("model %s replaces %s", model.label, before.label)
         self._model = model
         return True
 
-    def _check_dim(self, model: FollowedModel) -> None:
-        """Refuse vectors of another length among those that readers have."""
-        wanted, found = self._model.encoder.dim, model.encoder.dim
-        if found != wanted:
+    def _load(self, folder: Path, manifest: Manifest) -> FollowedModel:
+        """Load a version, unless it may not replace the current one."""
+        if self._model is not None:
+            self._trial(folder)
+        encoder = _warm(Encoder(load_model(folder), manifest, threads=self._threads))
+        label = f"{manifest.name}@{manifest.version}"
+        if self._model is not None and self._model.encoder.dim != encoder.dim:
             raise ConfigurationError(
-                f"{model.label} has {found} dimensions, and {wanted} are written here: publish it under "
-                "another name, and start a job with an output of its own"
+                f"{label} has {encoder.dim} dimensions, and {self._model.encoder.dim} are written here: "
+                "publish it under another name, and start a job with an output of its own"
             )
+        if self._accept is not None:
+            self._accept(encoder)
+        return FollowedModel(encoder, label, manifest.version, time.time())
 
+    def _of_folder(self, folder: Path) -> FollowedModel:
+        label = f"{folder.absolute().name}@{folder_digest(folder)[:19]}"
+        encoder = _warm(Encoder(load_model(folder), threads=self._threads))
+        if self._accept is not None:
+            self._accept(encoder)
+        return FollowedModel(encoder, label, 0, time.time())
 
-def _load(
-    reference: Reference, threads: int, *, offline_ok: bool = False, trial: Trial | None = None
-) -> FollowedModel:
-    folder, manifest = cached_model(reference, offline_ok=offline_ok)
-    if trial is not None:
-        trial(folder)
-    encoder = _warm(Encoder(load_model(folder), manifest, threads=threads))
-    return FollowedModel(encoder, f"{manifest.name}@{manifest.version}", manifest.version, time.time())
+    def _report(self, number: int, error: Exception) -> None:
+        keeping = f", keeping {self._model.label}" if self._model else ""
+        _log.error("model version %d is refused%s: %s", number, keeping, error)
 
 
 def _warm(encoder: Encoder) -> Encoder:

@@ -10,7 +10,9 @@ from encoder import Encoder
 from encoder.errors import CorruptVersion
 from encoder.model import load_model
 from encoder.reference import parse
-from encoder.store.cache import cached_model
+from encoder.store.manifest import Manifest
+from encoder.store.newest import load_version
+from encoder.store.signing.trust import Trust, Trusted
 
 __all__ = ["ModelVersion"]
 
@@ -25,6 +27,7 @@ class ModelVersion:
         version: its number in the store, or None for a folder.
         digest: `sha256:` of its files.
         dim: the number of dimensions.
+        trust: who may sign it, or None.
     """
 
     ref: str
@@ -32,10 +35,15 @@ class ModelVersion:
     version: int | None
     digest: str
     dim: int
+    trust: Trust | None = None
 
     @classmethod
-    def resolve(cls, ref: str) -> "ModelVersion":
+    def resolve(cls, ref: str, *, trust: Trusted = None) -> "ModelVersion":
         """Resolve a REF to the version that it means now, and load it, so that a broken model shows here.
+
+        Args:
+            ref: a REF of `encoder.reference`; the latest version is the newest one that can be used.
+            trust: the public keys that may sign versions, as for `ModelStore.open`.
 
         Raises:
             MillstreamError: the model cannot be found or loaded.
@@ -45,9 +53,19 @@ class ModelVersion:
             folder = Path(reference.location).absolute()
             version = cls(str(folder), folder.name, None, folder_digest(folder), load_model(folder).dim)
         else:
-            path, manifest = cached_model(reference)
-            pinned = f"{reference.location}@{manifest.version}"
-            version = cls(pinned, manifest.name, manifest.version, manifest.digest, load_model(path).dim)
+            trust = Trust.of(trust)
+            return load_version(
+                reference,
+                lambda folder, manifest: cls._pin(reference.location, folder, manifest, trust),
+                trust=trust or (),
+            )
+        version.load()
+        return version
+
+    @classmethod
+    def _pin(cls, location: str, folder: Path, manifest: Manifest, trust: Trust | None) -> "ModelVersion":
+        pinned, dim = f"{location}@{manifest.version}", load_model(folder).dim
+        version = cls(pinned, manifest.name, manifest.version, manifest.digest, dim, trust)
         version.load()
         return version
 
@@ -75,7 +93,7 @@ def _load(version: ModelVersion) -> Encoder:
         raise CorruptVersion(
             f"the model in {version.ref} changed while the job ran: publish it and use that version"
         )
-    encoder = Encoder.load(version.ref, threads=1)
+    encoder = Encoder.load(version.ref, threads=1, trust=version.trust)
     if encoder.manifest is not None and encoder.manifest.digest != version.digest:
         raise CorruptVersion(
             f"{version.ref} has changed since the job started: check who writes to the store"

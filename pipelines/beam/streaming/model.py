@@ -1,6 +1,5 @@
 """The model of a streaming job: one version, or always the latest one."""
 
-import logging
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,17 +7,12 @@ from functools import lru_cache
 from apache_beam.metrics import Metrics
 
 from encoder import Encoder
-from encoder.errors import ConfigurationError, CorruptVersion, ModelFormatError
-from encoder.reference import parse
-from encoder.store.store import ModelStore
+from encoder.store.signing.trust import Trust
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.enrich.model_version import ModelVersion
 
 __all__ = ["LatestModel", "PinnedModel", "StreamModel"]
-
-_UNUSABLE = (CorruptVersion, ModelFormatError)
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,11 +37,13 @@ class LatestModel:
         ref: the store, such as `s3://bucket/models/minilm@latest`.
         every: seconds between checks for a newer version.
         enrichment: what the model is used for; a version without one of its heads is refused as well.
+        trust: who may sign versions, or None for what the worker's environment says.
     """
 
     ref: str
     every: float
     enrichment: Enrichment | None = None
+    trust: Trust | None = None
 
     def current(self) -> tuple[Encoder, str]:
         """The encoder for the next batch, and its label; only the first call waits."""
@@ -76,28 +72,8 @@ class _Process:
 
 
 def _start(model: LatestModel) -> ModelFollower:
-    def accept(encoder: Encoder) -> None:
-        try:
-            if model.enrichment is not None:
-                model.enrichment.accept(encoder)
-        except ConfigurationError as error:  # this version's, not the store's
-            raise ModelFormatError(str(error)) from error
-
-    try:
-        return ModelFollower.start(model.ref, every=model.every, accept=accept)
-    except _UNUSABLE as error:
-        _log.error("the latest version is refused: %s", error)
-    reference = parse(model.ref)
-    *lower, _latest = ModelStore.open(reference.location).versions()
-    for number in reversed(lower):
-        try:
-            good = ModelFollower.start(f"{reference.location}@{number}", accept=accept).current()
-        except _UNUSABLE:
-            continue
-        follower = ModelFollower(reference, good, threads=1, accept=accept)
-        follower.follow(model.every)
-        return follower
-    raise CorruptVersion(f"{reference.location} has no usable version: publish one")
+    accept = model.enrichment.accept if model.enrichment else None
+    return ModelFollower.start(model.ref, every=model.every, accept=accept, trust=model.trust)
 
 
 _starting = threading.Lock()  # threads of a worker start together; one of them loads the model for all

@@ -77,7 +77,7 @@ def _model(ref: str, version: ModelVersion, follow: float | None, enrichment: En
         raise ConfigurationError(
             f"{ref} never changes: to follow a model, name a store, such as ./store/minilm@latest"
         )
-    return LatestModel(str(reference), follow, enrichment)
+    return LatestModel(str(reference), follow, enrichment, version.trust)
 
 
 def claim_stream(job: StreamJob, *, accept_new_input: bool = False) -> StreamJob:

@@ -66,6 +66,9 @@ def list_(store: Store, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(rows, indent=2))
     elif rows:
         print_table(["model", "latest", "published", "size", "digest"], [_cells(row) for row in rows])
+        for row in rows:
+            for number, reason in row.get("refused", {}).items():
+                typer.echo(f"{row['name']}: {number} is no version: {reason}", err=True)
     else:
         typer.echo(
             f"{store_uri(store)} has no models: publish one with `millstream models publish`", err=True
@@ -300,7 +303,14 @@ def _row(name: str, store: "ModelStore") -> dict[str, Any]:
     except CorruptVersion as error:
         return {**row, "problem": str(error)}
     facts = {"version": manifest.version, "created_at": time_text(manifest.created_at)}
-    return {**row, **facts, "size": manifest.size, "digest": manifest.digest}
+    refused = store.refused()
+    return {
+        **row,
+        **facts,
+        "size": manifest.size,
+        "digest": manifest.digest,
+        **({"refused": refused} if refused else {}),
+    }
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -74,6 +74,11 @@ class WorkerMetrics:
         self._rebalances = Gauge("rebalances", "Rebalances of the group.", **about)
         self._version = Gauge("model_version", "Number of the model's version, 0 for a folder.", **about)
         self._age = Gauge("model_loaded_timestamp_seconds", "When the model was loaded.", **about)
+        self._expires = Gauge(
+            "model_expires_timestamp_seconds",
+            "When a newer version of the model must have come, 0 for never.",
+            **about,
+        )
         self._refused = Gauge("model_versions_refused", "Model versions that could not be used.", **about)
         self._unanswered = Gauge(
             "model_store_unanswered", "How often the model store did not answer.", **about
@@ -119,6 +124,7 @@ class WorkerMetrics:
         """Report the model of a follower."""
         self._version.set_function(lambda: follower.current().version)
         self._age.set_function(lambda: follower.current().since)
+        self._expires.set_function(lambda: follower.current().expires)
         self._refused.set_function(lambda: follower.refused)
         self._unanswered.set_function(lambda: follower.unanswered)
 

@@ -1,7 +1,9 @@
 """Models that are followed: swapped when a new version comes, kept when it is no good."""
 
 import logging
+import re
 import threading
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import numpy as np
@@ -9,13 +11,25 @@ import pytest
 from faults.doubles import DeadObjects
 from patience import PATIENCE, wait_for
 
-from encoder.errors import ConfigurationError, NotInStore, StoreUnavailable, TransientError
+from encoder.errors import (
+    BadSignature,
+    ConfigurationError,
+    CorruptVersion,
+    NotInStore,
+    StoreUnavailable,
+    TransientError,
+)
+from encoder.reference import parse
+from encoder.store.cache import cached_model
+from encoder.store.manifest import key_of
 from encoder.store.objects import open_objects
+from encoder.store.signing.keys import LocalSigner, new_key
 from encoder.store.store import ModelStore
 from encoder.trial import TrialLimits, try_model
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.records.template import TextTemplate
+from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 TEXT = ["login failed"]
 
@@ -29,11 +43,11 @@ def store(tmp_path, model):
 
 @pytest.fixture
 def follow():
-    """Start followers that are closed at the end; they look only when told."""
+    """Start followers that are closed at the end; they look only when told, and try versions here alone."""
     started = []
 
     def start(ref, **options):
-        follower = ModelFollower.start(ref, **{"every": 3600.0, **options})
+        follower = ModelFollower.start(ref, **{"every": 3600.0, "trial": lambda _: None, **options})
         started.append(follower)
         return follower
 
@@ -45,7 +59,7 @@ def follow():
 @pytest.fixture
 def dead_store(monkeypatch):
     """From now on no store answers."""
-    monkeypatch.setattr(ModelStore, "open", classmethod(lambda cls, uri: cls(DeadObjects(uri))))
+    monkeypatch.setattr(ModelStore, "open", classmethod(lambda cls, uri, **_: cls(DeadObjects(uri))))
 
 
 def damage(store, version):
@@ -58,7 +72,7 @@ def damage(store, version):
 
 
 def test_a_newer_version_replaces_the_old_one(store, follow, tmp_path, tiny_model, encoder):
-    follower = follow(store.uri)
+    follower = follow(store.uri, trial=try_model)
     before = follower.current()
     assert (before.label, before.version) == ("minilm@1", 1)
     assert np.array_equal(before.encoder.encode(TEXT), encoder.encode(TEXT))
@@ -120,9 +134,9 @@ def test_a_folder_is_what_it_is(model, follow, encoder):
     assert np.array_equal(now.encoder.encode(TEXT), encoder.encode(TEXT))
 
 
-def test_a_store_that_is_away_changes_nothing(store, follow, request):
+def test_a_store_that_is_away_changes_nothing(store, follow):
     follower = follow(store.uri)
-    request.getfixturevalue("dead_store")
+    follower._newest._store = ModelStore(DeadObjects(store.uri))
     assert not follower.poll()
     assert (follower.current().version, follower.unanswered, follower.refused) == (1, 1, 0)
 
@@ -210,3 +224,101 @@ def test_batches_are_encoded_while_a_version_is_tried(store, follow, tmp_path, t
         return now.version
 
     wait_for(encode, "version 2", lambda version: version == 2)
+
+
+def spoil(store, kind, folder):
+    """Make the newest version one that cannot be used; folder is that of a model that is new."""
+    if kind == "damaged":
+        damage(store, store.publish(folder).version)
+    elif kind == "no model":
+        store.extend(store.manifest(), {"model.safetensors": b"no table"})
+    elif kind == "of a newer format":
+        open_objects(store.uri).create(key_of(max(store.versions()) + 1), b'{"format": 3}')
+    elif kind == "unsigned":
+        ModelStore.open(store.uri, trust=()).publish(folder)
+
+
+@pytest.mark.parametrize("kind", ["damaged", "no model", "of a newer format"])
+def test_a_start_takes_the_newest_good_version_as_a_running_program_does(
+    store, follow, tmp_path, tiny_model, caplog, kind
+):
+    running = follow(store.uri)
+    store.publish(tiny_model(tmp_path / "good", seed=8))
+    spoil(store, kind, tiny_model(tmp_path / "bad", seed=9))
+    with caplog.at_level(logging.WARNING):
+        started = follow(store.uri)
+    assert (started.current().version, started.refused) == (2, 1)
+    assert len([record for record in caplog.records if "version" in record.message]) == 1
+    assert running.poll()
+    assert (running.current().version, running.refused) == (2, 1)
+    assert not started.poll()
+    store.publish(tiny_model(tmp_path / "better", seed=10))
+    assert started.poll()
+    assert (started.current().version, started.refused) == (4, 1)
+
+
+def test_with_trust_a_start_and_a_running_program_skip_what_is_not_signed(
+    tmp_path, model, tiny_model, follow
+):
+    private, public = new_key(tmp_path / "release")
+    store, signer = (
+        ModelStore.open((tmp_path / "store/minilm").as_uri(), trust=public),
+        LocalSigner.read(private),
+    )
+    store.publish(model, signer=signer)
+    running = follow(store.uri, trust=public)
+    spoil(store, "unsigned", tiny_model(tmp_path / "bad", seed=9))
+    started = follow(store.uri, trust=public)
+    assert not running.poll()
+    assert not started.poll()
+    assert [(one.current().version, one.refused) for one in (running, started)] == [(1, 1), (1, 1)]
+    with pytest.raises(BadSignature, match="it is not signed"):
+        follow(f"{store.uri}@2", trust=public)
+    store.publish(tiny_model(tmp_path / "better", seed=10), signer=signer)
+    assert running.poll()
+    assert running.current().version == 3
+
+
+def test_a_start_without_a_good_version_ends_with_the_reason_of_each(store, follow, tmp_path, tiny_model):
+    spoil(store, "no model", None)
+    spoil(store, "damaged", tiny_model(tmp_path / "bad", seed=9))
+    damage(store, 1)
+    spoil(store, "of a newer format", None)
+    with pytest.raises(CorruptVersion) as raised:
+        follow(store.uri)
+    for number, reason in enumerate(("its sha256", "not a safetensors file", "its sha256", "format 3"), 1):
+        assert re.search(rf"version {number}: [^;]*{reason}", str(raised.value)), reason
+
+
+def test_a_version_that_cannot_be_loaded_counts_as_not_used(store, follow):
+    """So a machine that fetched it can start with the one below."""
+    spoil(store, "no model", None)
+    assert cached_model(parse(store.uri))[1].version == 2
+    assert [follow(store.uri).current().version for _ in range(2)] == [1, 1]
+
+
+@pytest.mark.parametrize("selector", ["number", "digest"])
+def test_what_is_pinned_is_replaced_by_no_other_version(store, follow, tmp_path, tiny_model, selector):
+    second = store.publish(tiny_model(tmp_path / "bad", seed=9))
+    damage(store, 2)
+    with pytest.raises(CorruptVersion, match="does not have its sha256"):
+        follow(f"{store.uri}@{2 if selector == 'number' else second.digest}")
+
+
+def test_freeze_an_expired_model_goes_on_and_says_when_it_expired(tmp_path, model, follow, caplog):
+    """Freeze: newer versions are withheld."""
+    then = datetime.now(UTC) - timedelta(days=3)
+    store = ModelStore(open_objects((tmp_path / "store/minilm").as_uri()), clock=lambda: then)
+    store.publish(model, expires=timedelta(days=2))
+    with caplog.at_level(logging.WARNING):
+        follower = follow(store.uri)
+    assert follower.current().expires == (then + timedelta(days=2)).timestamp()
+    assert f"version 1 of {store.uri} expired on " in caplog.text
+    metrics = WorkerMetrics()
+    metrics.follow(follower)
+    value = metrics.registry.get_sample_value("millstream_model_expires_timestamp_seconds")
+    assert value == pytest.approx((then + timedelta(days=2)).timestamp())
+    assert not np.array_equal(follower.current().encoder.encode(TEXT), np.zeros((1, 16)))
+    store.publish(model)
+    assert follower.poll()
+    assert follower.current().expires == 0.0

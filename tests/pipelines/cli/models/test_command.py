@@ -20,7 +20,7 @@ from encoder.errors import (
 from encoder.model import StaticModel, load_model, save_model
 from encoder.store.objects import open_objects
 from encoder.store.signing.bundle import check_signature
-from encoder.store.signing.keys import key_id, new_key, read_public_key
+from encoder.store.signing.keys import LocalSigner, key_id, new_key, read_public_key
 from encoder.store.store import ModelStore
 from pipelines.cli.models.command import app
 
@@ -111,6 +111,20 @@ def test_a_damaged_model_does_not_hide_the_others_in_the_list(folder, store):
     assert "v/00000001.json" in broken["problem"]
     assert whole["version"] == 1
     assert "minilm" in run("list", "--store", store)
+
+
+def test_the_list_names_what_is_no_version_and_why(folder, store, tmp_path, monkeypatch):
+    private, public = new_key(tmp_path / "release")
+    signed = ModelStore.open(f"{store}/minilm").publish(folder, signer=LocalSigner.read(private))
+    publish(folder, store)
+    open_objects(f"{store}/minilm").create("v/99999999.json", b"{")
+    monkeypatch.setenv("MILLSTREAM_TRUST", str(public))
+    [row] = json.loads(run("list", "--store", store, "--json"))
+    assert (row["version"], list(row["refused"])) == (signed.version, ["2", "99999999"])
+    told = CliRunner().invoke(app, ["list", "--store", str(store)]).stderr
+    assert "minilm: 2 is no version: " in told
+    assert "is not trusted: it is not signed" in told
+    assert "minilm: 99999999 is no version: " in told
 
 
 def test_prune_asks_before_it_deletes(folder, store):

@@ -115,6 +115,8 @@ def _runs(text: NDArray[np.uint8]) -> NDArray[np.int64]:
     steps = _in_number(text[::8])
     places = np.flatnonzero(steps[:-1] & steps[1:]) * 8
     for between in (4, 2, 6, 3, 5, 1, 7):
+        if not places.size:
+            return places
         places = places[_there(text, places + between)]
     there = {offset: _there(text, places + offset) for offset in (-6, -4, -2, 10, 12, 14)}
     left, right = there[-4] & (there[-6] | there[10]), there[12] & (there[-2] | there[14])
@@ -131,13 +133,11 @@ def _there(text: NDArray[np.uint8], places: NDArray[np.int64]) -> NDArray[np.boo
 
 def _tiny(text: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Where exponents below -99 are."""
-    parts = []
+    parts = [np.empty(0, np.int64)]
     for start in range(0, len(text) - 1, _CHUNK):
-        letters, signs = text[start : start + _CHUNK], text[start + 1 : start + _CHUNK + 1]
-        parts.append(
-            np.flatnonzero((signs == _MINUS) & (letters[: len(signs)] | _LOWER == _EXPONENT)) + start
-        )
-    places = np.concatenate([np.empty(0, np.int64), *parts])
+        before_minus = np.flatnonzero(text[start + 1 : start + _CHUNK + 1] == _MINUS) + start
+        parts.append(before_minus[text[before_minus] | _LOWER == _EXPONENT])
+    places = np.concatenate(parts)
     for offset in (-1, 2, 3, 4):
         places = places[_there(text, places + offset)]
     return places

@@ -90,7 +90,7 @@ def decode_objects(values: Sequence[Value], kind: PlainFormat, *, as_written: bo
     found = _decoded(values, kind)
     if kind == "text" or not found.records:
         return found
-    taken = [value for row in found.rows if (value := values[row]) is not None]
+    taken: Any = [values[row] for row in found.rows] if found.bad else values
     changed = {
         row: careful_decode(taken[row], as_written=as_written) for row in suspicious(taken, found.records)
     }
@@ -264,7 +264,7 @@ def _decode_columns(
         records, rows, bad = decode_objects(values, kind)
         return Columns(pa.RecordBatch.from_pylist(records, schema), rows, bad)
     data = [b"" if value is None else value.strip(_BLANKS) for value in values]
-    ends = np.cumsum([len(value) + 1 for value in data], dtype=np.int64)
+    ends = np.cumsum(np.fromiter(map(len, data), np.int64, len(data)) + 1)
     batch, good, bad = decoder(Block(b"\n".join([*data, b""]), 0, ends))
     if batch.schema != schema:
         batch = batch.cast(schema)
@@ -272,6 +272,7 @@ def _decode_columns(
         if pt.is_decimal(column.type):
             column.validate(full=True)  # pyarrow's reader lets whole numbers have too many digits
     rows = good.tolist()
-    for row in set(range(len(values))) - set(rows) - set(bad):
-        bad[row] = "the value is null" if values[row] is None else "the value is empty"
+    if len(rows) + len(bad) < len(values):
+        for row in set(range(len(values))) - set(rows) - set(bad):
+            bad[row] = "the value is null" if values[row] is None else "the value is empty"
     return Columns(batch, rows, bad)

@@ -88,7 +88,7 @@ class ErrorBudget:
         bad[list(reasons)] = True
         counts = np.ones(len(offsets), np.bool_)
         counts[list(ignored)] = False
-        for partition in np.unique(partitions).tolist():
+        for partition in np.flatnonzero(np.bincount(partitions)).tolist():
             rows = np.flatnonzero(partitions == partition)
             new = rows[counts[rows] & (offsets[rows] >= self._counted[partition].position)]
             done = 0

@@ -14,7 +14,6 @@ from confluent_kafka import KafkaError, KafkaException
 
 from encoder.errors import InputError, RegistryUnavailable, TransientError
 from pipelines.enrich.model_follower import ModelFollower
-from pipelines.kafka.messages import deletes_among
 from pipelines.records.isolation import isolate, letter_of
 from pipelines.sinks.refusals import REFUSED
 from pipelines.worker.commit import Aborted, Commits, stop_error
@@ -204,7 +203,7 @@ class Worker:
             begin = time.perf_counter()
             part = messages.slice(first, stop)
             values = [message.value() for message in part.messages]
-            enriched = self._decode(values, model, deletes_among(part.messages))
+            enriched = self._decode(values, model, part.deletes)
             seconds += time.perf_counter() - begin
             return self._outputs.encode(part, enriched, None if fresh is None else fresh[first:stop])
 

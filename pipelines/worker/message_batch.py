@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.kafka.messages import byte_parts
+from pipelines.kafka.messages import byte_parts, deletes_among
 
 __all__ = ["MessageBatch"]
 
@@ -37,9 +37,19 @@ class MessageBatch:
         return MessageBatch(self.messages[part], self.partitions[part], self.offsets[part])
 
     @cached_property
+    def sizes(self) -> list[int]:
+        """The bytes of each value; null has none."""
+        return list(map(len, self.messages))
+
+    @property
     def n_bytes(self) -> int:
         """The bytes of all values."""
-        return sum(map(len, self.messages))
+        return sum(self.sizes)
+
+    @property
+    def deletes(self) -> list[int]:
+        """Which messages are deletes, ascending."""
+        return [] if all(self.sizes) else deletes_among(self.messages)
 
     def parts(self, n_bytes: int) -> list[tuple[int, int]]:
         """Divide the batch so that the values of each part have at most so many bytes, or are one."""

@@ -98,7 +98,7 @@ class Positions:
             before.
         """
         wanted = np.zeros(len(offsets), np.bool_)
-        for partition in np.unique(partitions).tolist():
+        for partition in np.flatnonzero(np.bincount(partitions)).tolist():
             if partition not in self._next:
                 continue
             rows = np.flatnonzero(partitions == partition)

@@ -142,7 +142,8 @@ class Source:
         partitions = self.partitions.of_messages(messages)
         offsets = np.array([message.offset() for message in messages], np.int64)
         batch = MessageBatch(messages, partitions, offsets)
-        self._moved |= self._fresh.intersection(partitions.tolist())
+        if self._fresh:
+            self._moved |= self._fresh.intersection(partitions.tolist())
         if self._moved:  # messages from before and after the move look alike: read them again
             batch = batch.select(~np.isin(partitions, list(self._moved)))
             self._settle()

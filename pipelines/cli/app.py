@@ -23,6 +23,7 @@ from pipelines.cli.heads import command as head
 from pipelines.cli.models import command as models
 from pipelines.cli.options import operations_option
 from pipelines.cli.stream import command as stream
+from pipelines.cli.trust import verifying
 from pipelines.cli.worker import command as worker
 
 __all__ = ["app", "main"]
@@ -39,18 +40,18 @@ app = typer.Typer(
 )
 _old_format = with_old_flags({"--format": "--input-format"})
 
-app.command("distill", cls=_old_format)(distill.distill)
-app.command("evaluate", cls=_old_format)(evaluation.evaluate)
+app.command("distill", cls=_old_format)(verifying(distill.distill))
+app.command("evaluate", cls=_old_format)(verifying(evaluation.evaluate))
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(head.app, name="head")
-app.command("encode", cls=Command)(encode.encode)
-app.command("backfill", cls=_old_format)(backfill.backfill)
+app.command("encode", cls=Command)(verifying(encode.encode))
+app.command("backfill", cls=_old_format)(verifying(backfill.backfill))
 app.command("stream", cls=with_old_flags({"--format": "--input-format", "--disorder": "--out-of-orderness"}))(
-    stream.stream
+    verifying(stream.stream)
 )
-app.command("warm", cls=Command)(warm.warm)
-app.command("worker", cls=with_old_flags({"--format": "--output-format"}))(worker.worker)
+app.command("warm", cls=Command)(verifying(warm.warm))
+app.command("worker", cls=with_old_flags({"--format": "--output-format"}))(verifying(worker.worker))
 app.command("demo", cls=Command)(demo.demo)
 
 

@@ -13,6 +13,7 @@ from apache_beam.ml.transforms.base import EmbeddingsManager
 from encoder import Encoder
 from encoder.dtypes import Dtype
 from encoder.errors import InputError
+from encoder.store.signing.trust import Trust, Trusted
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.element_texts import apart, encode_texts, is_text, is_text_or_keyed
 from pipelines.enrich import Layout
@@ -36,9 +37,10 @@ class _LoadedModel:
 class _Handler(ModelHandler[Any, Any, _LoadedModel]):
     """Loads the model; with a side input of `ModelMetadata`, `RunInference` replaces it by another REF."""
 
-    def __init__(self, model: str | ModelVersion, **batching: Any) -> None:
+    def __init__(self, model: str | ModelVersion, *, trust: Trusted = None, **batching: Any) -> None:
         super().__init__(**batching)
-        self._model = ModelVersion.resolve(model) if isinstance(model, str) else model
+        self._model = ModelVersion.resolve(model, trust=trust) if isinstance(model, str) else model
+        self._trust = Trust.of(trust) or self._model.trust
 
     def load_model(self) -> _LoadedModel:
         """Load the model: verified and memory-mapped."""
@@ -47,7 +49,7 @@ class _Handler(ModelHandler[Any, Any, _LoadedModel]):
     def update_model_path(self, model_path: str | None = None) -> None:
         """Use another REF from now on."""
         if model_path:
-            self._model = ModelVersion.resolve(model_path)
+            self._model = ModelVersion.resolve(model_path, trust=self._trust)
 
     def get_metrics_namespace(self) -> str:
         """The namespace of `RunInference`'s metrics."""
@@ -63,6 +65,7 @@ class TextModelHandler(_Handler):
 
     Args:
         model: a REF, whose version is fixed when the pipeline is built.
+        trust: the public keys that may sign versions, as for `EmbedBatches`; also those of `ModelMetadata`.
         batching: options of `ModelHandler`, such as `max_batch_size`, which is 4,096.
     """
 
@@ -104,6 +107,7 @@ class BatchModelHandler(_Handler):
         vectors: `list` or `binary`.
         dtype: the type of the vectors' elements.
         heads: names of the heads whose scores are added, or None for all.
+        trust: the public keys that may sign versions, as for `TextModelHandler`.
     """
 
     def __init__(
@@ -115,8 +119,9 @@ class BatchModelHandler(_Handler):
         vectors: Layout = "list",
         dtype: Dtype = "float32",
         heads: Sequence[str] | None = None,
+        trust: Trusted = None,
     ) -> None:
-        super().__init__(model)
+        super().__init__(model, trust=trust)
         coder.register()
         self._enrichment = Enrichment.parse(text, keep=keep, vectors=vectors, dtype=dtype, heads=heads)
 
@@ -170,17 +175,23 @@ class MillstreamEmbeddings(EmbeddingsManager):
     Args:
         model: a REF, whose version is fixed when the transform is created.
         columns: the fields to embed.
+        trust: the public keys that may sign the version, as for `EmbedBatches`.
         options: options of `EmbeddingsManager`: `type_adapter`, `min_batch_size`, `max_batch_size`.
     """
 
     def __init__(
-        self, model: str | ModelVersion, columns: Sequence[str] | None = None, **options: Any
+        self,
+        model: str | ModelVersion,
+        columns: Sequence[str] | None = None,
+        *,
+        trust: Trusted = None,
+        **options: Any,
     ) -> None:
         super().__init__(
             columns=None if columns is None else list(columns),
             **{"max_batch_size": 4096, **options},
         )
-        self.version = ModelVersion.resolve(model) if isinstance(model, str) else model
+        self.version = ModelVersion.resolve(model, trust=trust) if isinstance(model, str) else model
 
     def get_model_handler(self) -> "Handler":
         """The handler that replaces texts by vectors."""

@@ -8,6 +8,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
+from encoder.store.signing.trust import Trusted
 
 from encoder.errors import InputError
 from pipelines.beam.transforms.embed_batches import Model, resolve_model
@@ -34,6 +35,7 @@ class Embed(ErrorHandling):
         text: a field (`message`, `user.name`) or a template; ignored for strings.
         batch_size: how many elements are embedded together.
         heads: names of the heads whose scores are added, or None for all that the model has.
+        trust: the public keys that may sign the version of a REF, as for `EmbedBatches`.
 
     Raises:
         TemplateError: the template cannot be parsed.
@@ -47,12 +49,13 @@ class Embed(ErrorHandling):
         *,
         batch_size: int = 1024,
         heads: Sequence[str] | None = None,
+        trust: Trusted = None,
     ) -> None:
         super().__init__()
         self._template = TextTemplate.parse(text)
         self._batch_size = batch_size
         self._heads = None if heads is None else tuple(sorted(set(heads)))
-        self._model = resolve_model(model)
+        self._model = resolve_model(model, trust)
 
     def expand(self, elements: Any) -> Any:
         """Apply the transform."""

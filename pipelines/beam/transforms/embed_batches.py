@@ -7,6 +7,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import AsSideInput, TaggedOutput
+from encoder.store.signing.trust import Trusted
 
 from encoder import Encoder
 from encoder.dtypes import Dtype
@@ -27,9 +28,9 @@ Model = str | ModelVersion | AsSideInput
 _TABLE_ROWS = 8192  # rows of the batches that tables are split into, whose vectors fit the processor's cache
 
 
-def resolve_model(model: Model) -> ModelVersion | AsSideInput:
+def resolve_model(model: Model, trust: Trusted) -> ModelVersion | AsSideInput:
     """Resolve a REF now, once for all workers."""
-    return ModelVersion.resolve(model) if isinstance(model, str) else model
+    return ModelVersion.resolve(model, trust=trust) if isinstance(model, str) else model
 
 
 class EmbedBatches(ErrorHandling):
@@ -51,6 +52,8 @@ class EmbedBatches(ErrorHandling):
         dtype: the type of the vectors' elements.
         heads: names of the heads whose scores are added, or None for all that the model has.
         tables: return `pa.Table` elements, such as `WriteToParquetBatched` takes.
+        trust: the public keys that may sign the version of a REF, as files or PEM texts; by default those of
+            `MILLSTREAM_TRUST`. They travel with the pipeline, so workers need no file.
 
     Raises:
         TemplateError: the template cannot be parsed.
@@ -67,11 +70,12 @@ class EmbedBatches(ErrorHandling):
         dtype: Dtype = "float32",
         heads: Sequence[str] | None = None,
         tables: bool = False,
+        trust: Trusted = None,
     ) -> None:
         super().__init__()
         self._tables = tables
         self._enrichment = Enrichment.parse(text, keep=keep, vectors=vectors, dtype=dtype, heads=heads)
-        self._model = resolve_model(model)
+        self._model = resolve_model(model, trust)
 
     def schema(self, records: pa.Schema) -> pa.Schema:
         """The schema of what it makes of batches of `records`; `WriteToParquetBatched` needs it.

@@ -18,6 +18,7 @@ from pipelines.cli.heads.labelled_records import (
 )
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import AsJson, InputOptions, RefArgument, input_option, model_option
+from pipelines.cli.trust import verifying
 
 if TYPE_CHECKING:
     from distill.evaluation.bootstrap import Estimate
@@ -36,6 +37,7 @@ app.add_typer(head_fit.app, name="fit")
 
 
 @app.command("list", cls=Command)
+@verifying
 def list_(
     ref: RefArgument,
     as_json: AsJson = False,
@@ -59,6 +61,7 @@ def list_(
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
+@verifying
 @expand_options
 def evaluate(
     ref: RefArgument,

@@ -21,6 +21,7 @@ from pipelines.cli.heads.publish import HeadTarget
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import AsJson, InputOptions, Model, fit_option, input_option, output_option
 from pipelines.cli.signing import SigningOptions
+from pipelines.cli.trust import verifying
 from pipelines.sources.files.filesystem import last_part
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class DestinationOptions:
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
+@verifying
 @expand_options
 def classifier(
     destination: DestinationOptions,
@@ -137,6 +139,7 @@ def classifier(
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
+@verifying
 @expand_options
 def prototypes(
     destination: DestinationOptions,
@@ -177,6 +180,7 @@ def prototypes(
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
+@verifying
 @expand_options
 def novelty(
     destination: DestinationOptions,

@@ -17,6 +17,7 @@ from pipelines.cli.models import serve as model_serve
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import operations_option, output_option
 from pipelines.cli.signing import SigningOptions
+from pipelines.cli.trust import verifying
 
 if TYPE_CHECKING:
     from encoder.store.manifest import Manifest
@@ -51,12 +52,13 @@ Store = Annotated[
 AsJson = Annotated[bool, operations_option("--json", help="Print JSON instead of a table.")]
 
 
-app.command("report", cls=with_old_flags({"--format": "--input-format"}))(model_report.report)
-app.command("push", cls=Command)(model_push.push)
-app.command("serve", cls=Command)(model_serve.serve)
+app.command("report", cls=with_old_flags({"--format": "--input-format"}))(verifying(model_report.report))
+app.command("push", cls=Command)(verifying(model_push.push))
+app.command("serve", cls=Command)(verifying(model_serve.serve))
 
 
 @app.command("list", cls=Command)
+@verifying
 def list_(store: Store, as_json: AsJson = False) -> None:
     """List the models of a store and their latest versions."""
     from encoder.store.store import list_models
@@ -76,6 +78,7 @@ def list_(store: Store, as_json: AsJson = False) -> None:
 
 
 @app.command(cls=Command)
+@verifying
 def show(ref: Ref, as_json: AsJson = False) -> None:
     """Show the files, origin and quality of a version, and which versions exist."""
     store, reference = _open(ref)
@@ -106,6 +109,7 @@ def show(ref: Ref, as_json: AsJson = False) -> None:
 
 
 @app.command(cls=Command)
+@verifying
 @expand_options
 def publish(
     folder: Annotated[
@@ -138,6 +142,7 @@ def publish(
 
 
 @app.command(cls=Command)
+@verifying
 def pull(
     ref: Ref,
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder to write the model to.")],
@@ -161,6 +166,7 @@ def pull(
 
 
 @app.command(cls=Command)
+@verifying
 @expand_options
 def rollback(
     ref: Annotated[
@@ -181,6 +187,7 @@ def rollback(
 
 
 @app.command(cls=Command)
+@verifying
 @expand_options
 def sign(ref: Ref, signing: SigningOptions) -> None:
     """Publish a version again with a signature, as the next version.
@@ -192,13 +199,16 @@ def sign(ref: Ref, signing: SigningOptions) -> None:
     opened = signing.open()
     if not opened.signers:
         raise ConfigurationError("which key should sign? Give --sign NAME.key, or MILLSTREAM_SIGNING_KEY")
+    from encoder.store.store import ModelStore
+
     store, reference = _open(ref)
-    base = store.manifest(reference.selector)
+    base = ModelStore.open(store.uri, trust=()).manifest(reference.selector)  # nobody signed it yet
     manifest = store.extend(base, {}, **opened.options)
     typer.echo(f"{store.uri}@{manifest.version} ({manifest.digest}): version {base.version}, signed")
 
 
 @app.command(cls=Command)
+@verifying
 def verify(ref: Ref) -> None:
     """Check the size and SHA-256 of every file of a version; exit with 1 if one is wrong."""
     store, reference = _open(ref)
@@ -216,6 +226,7 @@ def verify(ref: Ref) -> None:
 
 
 @app.command(cls=Command)
+@verifying
 def prune(
     ref: Annotated[
         str,

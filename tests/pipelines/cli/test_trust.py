@@ -17,14 +17,14 @@ from pipelines.cli.command import Command
 from pipelines.cli.config_file import from_file
 from pipelines.cli.trust import verifying
 
-RECORDS = "--input {}/in.jsonl --text {{text}}"
+RECORDS = "--input {}/records/in.jsonl --text {{text}}"
 FIT = f"--model {{}}/store/m --name new {RECORDS}"
 WORKER = "--brokers b:1 --group g --input t --model {}/store/m --output topic:o --dead-letters topic:d"
 COMMANDS = {  # each command that reads a store, with a version that is not signed
     "backfill": f"{RECORDS} --model {{}}/store/m --output {{}}/out",
     "distill": "{}/model --store {}/store --name m",
-    "encode": "--model {}/store/m {}/in.jsonl --output {}/out.npy",
-    "evaluate": "{}/store/m --classification {}/in.jsonl",
+    "encode": "--model {}/store/m {}/records/in.jsonl --output {}/out.npy",
+    "evaluate": "{}/store/m --classification {}/records/in.jsonl",
     "head evaluate": f"{{}}/store/m --name kind {RECORDS} --label label",
     "head fit classifier": f"{FIT} --label label --publish",
     "head fit novelty": f"{FIT} --output {{}}/new",
@@ -39,7 +39,7 @@ COMMANDS = {  # each command that reads a store, with a version that is not sign
     "models serve": "{}/store/m --port 0",
     "models show": "{}/store/m@1",
     "models verify": "{}/store/m@1",
-    "stream": "--input files:{} --model {}/store/m --output parquet:{}/out --stop-at-end",
+    "stream": "--input files:{}/records --model {}/store/m --output parquet:{}/out --stop-at-end",
     "warm": "{}/store/m@1",
     "worker": WORKER,
 }
@@ -63,7 +63,8 @@ def folder(model, tmp_path_factory):
     (root / "model").symlink_to(model)
     ModelStore.open(str(root / "store/m")).publish(model)
     lines = [{"text": f"card {k}", "label": f"l{k % 2}"} for k in range(20)]
-    (root / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (root / "records").mkdir()
+    (root / "records/in.jsonl").write_text("\n".join(map(json.dumps, lines)))
     new_key(root / "release")
     return root
 

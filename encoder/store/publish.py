@@ -24,6 +24,7 @@ from encoder.model_files import plain_file
 from encoder.store.blobs import claim_blob
 from encoder.store.manifest import HIGHEST_NUMBER, File, Manifest, encode, key_of
 from encoder.store.objects import Objects
+from encoder.store.signing.bundle import SIGNATURE_FILE, sign_manifest
 
 if TYPE_CHECKING:
     from encoder.store.signing.port import Signer
@@ -70,7 +71,7 @@ def _clean_up(objects: Objects, key: str) -> None:
 
 
 def upload(objects: Objects, folder: Path, made: Mapping[str, bytes] | None = None) -> list[File]:
-    """Store the files of a model folder, without those whose names begin with a dot.
+    """Store the files of a model folder, without `model.sig` and those whose names begin with a dot.
 
     Args:
         objects: the model's root.
@@ -85,6 +86,7 @@ def upload(objects: Objects, folder: Path, made: Mapping[str, bytes] | None = No
     """
     made = made or {}
     paths = {path.relative_to(folder).as_posix(): plain_file(path, folder) for path in _files(folder)}
+    paths.pop(SIGNATURE_FILE, None)
     return [
         store_bytes(objects, made[name] if name in made else paths[name].read_bytes(), name)
         for name in sorted({*paths, *made})
@@ -150,11 +152,10 @@ def commit(
 
 
 def signed(manifest: Manifest, signers: Iterable["Signer"]) -> Manifest:
-    """The manifest with one signature by each of the keys."""
-    from encoder.store.signing.bundle import sign_manifest  # needs an optional dependency
-
+    """The manifest with one signature by each of the keys, behind those of its files."""
     return msgspec.structs.replace(
-        manifest, signatures=tuple(sign_manifest(manifest, signer) for signer in signers)
+        manifest,
+        signatures=(*manifest.signatures, *(sign_manifest(manifest, signer) for signer in signers)),
     )
 
 

@@ -22,6 +22,7 @@ from encoder.store.manifest import File, Manifest, check_name, digest_of
 from encoder.store.objects import Objects, open_objects
 from encoder.store.prune import Pruned, prune
 from encoder.store.publish import commit, prove_create_only, signed, store_bytes, upload
+from encoder.store.signing.folder import check_folder_signature, file_signatures, folder_signature
 from encoder.store.signing.trust import Trust, Trusted
 from encoder.store.versions import Versions
 
@@ -178,7 +179,8 @@ class ModelStore:
 
         Args:
             folder: a static model. Files whose names begin with a dot are skipped; the compiled tokenizer is
-                added if it is missing or does not match `tokenizer.json`.
+                added if it is missing or does not match `tokenizer.json`. If `model.sig` signs the folder's
+                files, it is kept, and nothing is added.
             name: the model's name; by default the last part of the root's URI.
             teacher: the model that it was distilled from.
             parameters: the parameters of its distillation; any JSON.
@@ -189,14 +191,18 @@ class ModelStore:
         Raises:
             ModelFormatError: the folder is not a static model.
             UnsafeStore: the storage has no create-only writes, so a version could be overwritten.
-            ConfigurationError: the store is read with trust, and no trusted key signs the version.
+            ConfigurationError: the store is read with trust, and no trusted key signs the version; or
+                `model.sig` signs other files.
         """
         model = load_model(folder)
         name = check_name(name or self.uri.rpartition("/")[2])
         _check_json(teacher=teacher, parameters=parameters, quality=quality)
-        self._check_signer(signer)
+        self.check_signer(signer)
         prove_create_only(self._objects)
-        files = upload(self._objects, Path(folder), packed_tables(model))
+        kept = folder_signature(Path(folder))
+        files = upload(self._objects, Path(folder), None if kept else packed_tables(model))
+        if kept:
+            check_folder_signature(Path(folder), kept, files)
         draft = self._draft(
             name=name,
             files=files,
@@ -204,6 +210,7 @@ class ModelStore:
             parameters=parameters or {},
             quality=quality or {},
             expires=expires,
+            signatures=(kept,) if kept else (),
         )
         return self._commit(draft, signer)
 
@@ -236,7 +243,7 @@ class ModelStore:
             ConfigurationError: the store is read with trust, and no trusted key signs the version.
         """
         _check_json(parameters=parameters, quality=quality)
-        self._check_signer(signer)
+        self.check_signer(signer)
         prove_create_only(self._objects)
         kept = [file for file in base.files if file.path not in files]
         for file in kept:
@@ -249,6 +256,7 @@ class ModelStore:
             parameters={**base.parameters, "based_on": base.version, **(parameters or {})},
             quality={**base.quality, **(quality or {})},
             expires=expires,
+            signatures=() if files else file_signatures(base),
         )
         return self._commit(draft, signer, only_after=base.version if next_only else None)
 
@@ -271,12 +279,12 @@ class ModelStore:
             CorruptVersion: its manifest or one of its blobs is damaged or missing; nothing is published.
         """
         old = self.manifest(version)
-        self._check_signer(signer)
+        self.check_signer(signer)
         prove_create_only(self._objects)
         for file in old.files:
             claim_blob(self._objects, file, self._bytes)
         kept = {name: getattr(old, name) for name in ("name", "files", "teacher", "parameters", "quality")}
-        draft = self._draft(**kept, rolls_back_to=version, expires=expires)
+        draft = self._draft(**kept, rolls_back_to=version, expires=expires, signatures=file_signatures(old))
         return self._commit(draft, signer)
 
     def _draft(
@@ -310,7 +318,7 @@ class ModelStore:
         signers = _signers(signer)
 
         def complete(manifest: Manifest) -> Manifest:
-            if not signers and manifest.expires_at is None:
+            if not signers and not manifest.signatures and manifest.expires_at is None:
                 return manifest  # format 1, which older readers know
             # A publisher may not know the key that signed what is there.
             known = (self._versions, Versions(self._objects))
@@ -333,8 +341,12 @@ class ModelStore:
             complete=complete,
         )
 
-    def _check_signer(self, signer: "Signer | Sequence[Signer] | None") -> None:
-        """Refuse to publish what this store's trust would not accept."""
+    def check_signer(self, signer: "Signer | Sequence[Signer] | None") -> None:
+        """Check that this store's trust would accept a version that is signed so.
+
+        Raises:
+            ConfigurationError: it would not.
+        """
         trust = self._versions.trust
         if trust is None or trust.policy == "warn":
             return

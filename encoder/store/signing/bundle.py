@@ -10,16 +10,24 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from encoder.errors import BadSignature
-from encoder.store.manifest import Manifest
+from encoder.store.manifest import File, Manifest
 from encoder.store.signing.port import Signer
 
-__all__ = ["SIGNATURE_FILE", "check_signature", "named_key", "sign_manifest", "signed_by"]
+__all__ = [
+    "SIGNATURE_FILE",
+    "check_signature",
+    "claimed_statement",
+    "named_key",
+    "resources_of",
+    "sign_manifest",
+    "signed_by",
+]
 
 SIGNATURE_FILE = "model.sig"
 """Where Model Signing's tool writes the signature of a folder."""
@@ -118,6 +126,15 @@ def named_key(bundle: Mapping[str, Any]) -> str | None:
     return None if material.public_key is None else material.public_key.hint
 
 
+def claimed_statement(bundle: Any) -> dict[str, Any]:
+    """The statement in a bundle, whoever signed it; nothing is verified.
+
+    Raises:
+        BadSignature: it is not a bundle of Model Signing.
+    """
+    return _checked_statement(_decoded(_parse(bundle).dsse_envelope.payload))
+
+
 def check_signature(manifest: Manifest, bundle: Mapping[str, Any], public_key: bytes) -> None:
     """Check that a bundle is signed by a key and signs this manifest.
 
@@ -134,12 +151,12 @@ def check_signature(manifest: Manifest, bundle: Mapping[str, Any], public_key: b
     )
     if differing:
         raise BadSignature(f"it signs another version: {', '.join(differing)} differ")
-    if _canonical(predicate["resources"]) != _canonical(_resources(manifest)):
+    if _canonical(predicate["resources"]) != _canonical(resources_of(manifest.files)):
         raise BadSignature("it signs other files")
 
 
 def _statement(manifest: Manifest) -> dict[str, Any]:
-    resources = _resources(manifest)
+    resources = resources_of(manifest.files)
     return {
         "_type": _STATEMENT,
         "subject": [{"name": manifest.name, "digest": {"sha256": _root_digest(resources)}}],
@@ -159,10 +176,10 @@ def _unsigned(manifest: Manifest) -> dict[str, Any]:
     return fields
 
 
-def _resources(manifest: Manifest) -> list[dict[str, str]]:
-    """The files in Model Signing's order: that of the parts of their paths."""
-    files = sorted(manifest.files, key=lambda file: file.path.split("/"))
-    return [{"name": file.path, "algorithm": "sha256", "digest": file.sha256} for file in files]
+def resources_of(files: Iterable[File]) -> list[dict[str, str]]:
+    """The files as Model Signing lists them: in the order of the parts of their paths."""
+    ordered = sorted(files, key=lambda file: file.path.split("/"))
+    return [{"name": file.path, "algorithm": "sha256", "digest": file.sha256} for file in ordered]
 
 
 def _root_digest(resources: list[dict[str, str]]) -> str:

@@ -121,7 +121,7 @@ class TargetOptions:
             store_is_given: whether the command line names the store, not the environment.
 
         Raises:
-            ConfigurationError: there is no destination, or there are two.
+            ConfigurationError: there is no destination, or there are two; or readers would not trust the key.
             OutputConflict: the output folder exists.
             UnsafeStore: the store does not protect versions from being overwritten.
             MissingExtra: a package for a key is not installed.
@@ -142,9 +142,12 @@ class TargetOptions:
         from encoder.store.objects import open_objects
         from encoder.store.publish import prove_create_only
 
-        objects = open_objects(f"{store.rstrip('/')}/{check_name(name)}")
+        from encoder.store.store import ModelStore
+
+        objects, signing = open_objects(f"{store.rstrip('/')}/{check_name(name)}"), self.signing.open()
+        ModelStore.open(objects.uri).check_signer(signing.signers)
         prove_create_only(objects)
-        return Target(name, uri=objects.uri, signing=self.signing.open())
+        return Target(name, uri=objects.uri, signing=signing)
 
 
 def summary(outcome: dict[str, Any]) -> str:

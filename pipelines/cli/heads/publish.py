@@ -103,6 +103,9 @@ class HeadTarget:
         )
         target._check_name(target.base)
         if publish:
+            from encoder.store.store import ModelStore
+
+            ModelStore.open(reference.location).check_signer(target.signing.signers)
             _prove_create_only(reference.location)
         return target
 

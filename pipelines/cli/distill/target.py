@@ -141,7 +141,6 @@ class TargetOptions:
         from encoder.store.manifest import check_name
         from encoder.store.objects import open_objects
         from encoder.store.publish import prove_create_only
-
         from encoder.store.store import ModelStore
 
         objects, signing = open_objects(f"{store.rstrip('/')}/{check_name(name)}"), self.signing.open()

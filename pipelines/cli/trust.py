@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from encoder.store.signing.trust import Policy, Trust
-
 from encoder.errors import ConfigurationError
+from encoder.store.signing.trust import Policy, Trust
 from pipelines.cli.options import signature_option
 
 __all__ = ["verifying"]

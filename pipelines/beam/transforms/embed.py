@@ -8,9 +8,9 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
-from encoder.store.signing.trust import Trusted
 
 from encoder.errors import InputError
+from encoder.store.signing.trust import Trusted
 from pipelines.beam.transforms.embed_batches import Model, resolve_model
 from pipelines.beam.transforms.error_handling import ErrorHandling, failed_row
 from pipelines.beam.transforms.metrics import BatchMetrics

@@ -7,11 +7,11 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import AsSideInput, TaggedOutput
-from encoder.store.signing.trust import Trusted
 
 from encoder import Encoder
 from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError, InputError
+from encoder.store.signing.trust import Trusted
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.error_handling import INPUT_ERRORS, ErrorHandling, failed_row
 from pipelines.beam.transforms.metrics import BatchMetrics

@@ -149,7 +149,8 @@ def pull(
 ) -> None:
     """Download a version into a new model folder and verify every byte.
 
-    The signature of a signed version is in the file model.sig, as the tool model_signing reads it.
+    The signature of a signed version is in the file model.sig, as the tool model_signing reads it. Of several
+    ones, it is that of a key of --trust.
     """
     from encoder.atomic_files import new_file
     from encoder.store.signing.bundle import SIGNATURE_FILE
@@ -161,7 +162,7 @@ def pull(
     store.fetch(manifest, folder)
     if manifest.signatures:
         with new_file(folder / SIGNATURE_FILE) as file:
-            file.write(json.dumps(manifest.signatures[0]).encode())
+            file.write(json.dumps(_chosen_signature(manifest)).encode())
     typer.echo(f"{folder}: {manifest.name} version {manifest.version}, {size_text(manifest.size)}")
 
 
@@ -270,6 +271,22 @@ def prune(
         todo = store.prune(keep=keep, grace=days)
     verb = "would delete" if dry_run else "deleted"
     typer.echo(f"{verb} {_summary(todo)}; newly marked as unused: {len(todo.marked)} files")
+
+
+def _chosen_signature(manifest: "Manifest") -> dict[str, Any]:
+    """The signature of a trusted key, or the first one."""
+    from encoder.store.signing.bundle import named_key
+    from encoder.store.signing.trust import Trust
+
+    trust = Trust.of()
+    if trust is not None:
+        from encoder.store.signing.keys import key_id
+
+        trusted = {key_id(key) for key in trust.keys}
+        return next(
+            (bundle for bundle in manifest.signatures if named_key(bundle) in trusted), manifest.signatures[0]
+        )
+    return manifest.signatures[0]
 
 
 def _signatures(manifest: "Manifest") -> dict[str, str]:

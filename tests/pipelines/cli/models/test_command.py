@@ -19,7 +19,7 @@ from encoder.errors import (
 )
 from encoder.model import StaticModel, load_model, save_model
 from encoder.store.objects import open_objects
-from encoder.store.signing.bundle import check_signature
+from encoder.store.signing.bundle import check_signature, named_key
 from encoder.store.signing.keys import LocalSigner, key_id, new_key, read_public_key
 from encoder.store.store import ModelStore
 from pipelines.cli.models.command import app
@@ -230,6 +230,14 @@ def test_a_signed_version_is_pulled_with_its_signature(folder, store, keys, tmp_
     assert load_model(tmp_path / "signed").dim == 2
     run("pull", publish(folder, store), tmp_path / "unsigned")
     assert not (tmp_path / "unsigned/model.sig").exists()
+
+
+def test_of_two_signatures_that_of_the_trusted_key_is_pulled(folder, store, keys, tmp_path):
+    signed = publish(folder, store, *[part for private, _ in keys for part in ("--sign", private)])
+    for _, public in keys:
+        pulled = tmp_path / public.stem
+        run("pull", signed, pulled, "--trust", public)
+        assert named_key(json.loads((pulled / "model.sig").read_text())) == key_id(read_public_key(public))
 
 
 @pytest.mark.slow

@@ -207,7 +207,10 @@ class MillstreamEmbeddings(EmbeddingsManager):
         __module__ = "pipelines"  # the artifacts of `MLTransform` outlive releases, and name this class
 
         def __init__(self, embeddings: "MillstreamEmbeddings") -> None:
-            sizes = {"min_batch_size": embeddings.min_batch_size, "max_batch_size": embeddings.max_batch_size}
+            sizes: dict[str, Any] = {
+                "min_batch_size": embeddings.min_batch_size,
+                "max_batch_size": embeddings.max_batch_size,
+            }
             super().__init__(embeddings.version, **sizes)
             self._adapter = embeddings.type_adapter
 

@@ -1,10 +1,12 @@
 """Compile kernels with Numba and cache the machine code on disk.
 
-Numba's own cache does not suit services for three reasons. It compares a function with its own file only, so
+Numba's own cache does not suit services for five reasons. It compares a function with its own file only, so
 a kernel stays stale if another kernel that it inlines changes. It loads code only from writeable folders, so
-a read-only container recompiles the code of its image. And if no folder is writeable, the import fails. Here
-a change of any kernel invalidates all; code is loaded from read-only folders as well; and if no folder is
-writeable, the log says so once.
+a read-only container recompiles the code of its image. If no folder is writeable, the import fails. Processes
+that compile at once can mix up their files. And it runs what others put into its folder. Here a change of any
+kernel invalidates all; code is loaded from read-only folders as well; if no folder is writeable, the log says
+so once; each file is whole by itself (`encoder.kernels.compiled_files`); and a folder that others can write
+to is not used (`encoder.user_cache`).
 """
 
 import functools
@@ -19,23 +21,24 @@ from typing import Any, TypeVar
 
 import llvmlite.binding
 import numba
-import numba.core.caching
 import numba.core.compiler
 import numba.core.config
 
-from encoder.user_cache import cache_folder
+from encoder.errors import ConfigurationError
+from encoder.kernels.compiled_files import CodeFiles
+from encoder.user_cache import cache_folder, create_private, exposure
 
 __all__ = ["code_folders", "compilations", "folders_used", "njit", "processor"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Typed as Any: Numba types its public names only.
-caching: Any = numba.core.caching
 compiler: Any = numba.core.compiler
 config: Any = numba.core.config
 
 _HERE = Path(__file__).parent
-_UNREADABLE = (OSError, EOFError, LookupError, ValueError, pickle.UnpicklingError)
-"""The errors of missing, unreadable and truncated files."""
+_BESIDE = _HERE / "__pycache__"
+_UNUSABLE = (OSError, ConfigurationError, EOFError, LookupError, ValueError, pickle.UnpicklingError)
+"""The errors of folders and files that cannot be written or read."""
 _dispatchers: list[Any] = []
 _used: set[Path] = set()
 
@@ -91,14 +94,25 @@ def code_folders() -> list[Path]:
     if config.CACHE_DIR:
         own = Path(config.CACHE_DIR) / "millstream"
         try:
-            own.mkdir(parents=True, exist_ok=True)
+            own.mkdir(mode=0o755, parents=True, exist_ok=True)
         except OSError:
             if own.is_dir() or own.parent.is_dir():
                 return [own]
         else:
             return [own]
     user = cache_folder() / "kernels"
-    return [_HERE / "__pycache__", *([user] if user.is_absolute() else [])]
+    return [_BESIDE, *([user] if user.is_absolute() else [])]
+
+
+@functools.cache
+def _is_private(folder: Path) -> bool:
+    """Whether nobody else can change the code in a folder; the log says who can, once."""
+    if folder == _BESIDE:  # Python itself runs what is there
+        return True
+    variable, root = ("NUMBA_CACHE_DIR", folder) if config.CACHE_DIR else ("MILLSTREAM_CACHE", cache_folder())
+    if found := exposure(folder, root, variable):
+        logging.getLogger(__name__).warning("%s. Until then, compiled code is neither read nor kept", found)
+    return found is None
 
 
 class _KernelCache:
@@ -109,19 +123,15 @@ class _KernelCache:
         name = (
             f"{function.__module__}.{code.co_qualname}-{code.co_firstlineno}.py{python.major}{python.minor}"
         )
-        self._files = [
-            (folder, caching.IndexDataCacheFile(str(folder), name, _source_digest()))
-            for folder in code_folders()
-        ]
+        self._files = [(folder, CodeFiles(folder, name, _source_digest())) for folder in code_folders()]
         self.cache_path = str(code_folders()[0])
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """The compiled function, or None."""
         context.refresh()  # otherwise the code does not find Numba's functions
         for folder, file in self._files:
-            with suppress(*_UNREADABLE):
-                found = file.load(_key(signature, context.codegen()))
-                if found is not None:
+            with suppress(*_UNUSABLE):
+                if _is_private(folder) and (found := file.load(_key(signature, context.codegen()))):
                     _used.add(folder)
                     return compiler.CompileResult._rebuild(context, *found)  # noqa: SLF001 - as Numba's cache does
         return None
@@ -131,12 +141,22 @@ class _KernelCache:
         if result.library.has_dynamic_globals:  # addresses, which differ in the next process
             return
         for folder, file in self._files:
-            with suppress(*_UNREADABLE):
-                folder.mkdir(parents=True, exist_ok=True)
+            with suppress(*_UNUSABLE):
+                if not _is_private(folder):
+                    continue
+                _create(folder)
                 file.save(_key(signature, result.library.codegen), result._reduce())  # noqa: SLF001 - as Numba's cache does
                 _used.add(folder)
                 return
         _say_that_code_is_lost()
+
+
+def _create(folder: Path) -> None:
+    """Create a folder of code: for this user alone, or as `NUMBA_CACHE_DIR`, which images fill as root."""
+    if config.CACHE_DIR or folder == _BESIDE:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    else:
+        create_private(folder)
 
 
 def _key(signature: Any, codegen: Any) -> tuple[Any, ...]:

@@ -1,13 +1,18 @@
 """The cache of compiled code, in fresh processes that use a copy of the package."""
 
+import hashlib
 import os
+import pickle
 import resource
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
+from amounts import amount
 
 import encoder
 from encoder.kernels import compiled
@@ -108,16 +113,125 @@ def test_a_change_of_any_kernel_is_a_change_of_all(package):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-@pytest.mark.parametrize("keep", [0, 100])
-def test_truncated_code_is_compiled_again(package, suffix, keep):
+@pytest.mark.parametrize("keep", [0, 20, 100, -1])
+def test_truncated_code_is_compiled_again(package, keep):
     _run(package)
-    for path in package.glob(f"kernels/__pycache__/*.{suffix}"):
+    for path in package.glob("kernels/__pycache__/*.nbc"):
         path.write_bytes(path.read_bytes()[:keep])
     number, folders, said = _run(package)
     assert number > 0
-    assert said == "" or (suffix == "nbi" and not folders)
+    assert (folders, said) == ([str(package / "kernels/__pycache__")], "")
     assert _run(package)[0] == 0
+
+
+@pytest.mark.slow
+def test_damaged_code_is_compiled_again(package):
+    _run(package)
+    for path in package.glob("kernels/__pycache__/*.nbc"):
+        data = bytearray(path.read_bytes())
+        data[-100] ^= 1  # machine code that would be run
+        path.write_bytes(data)
+    assert _run(package)[0] > 0
+
+
+@pytest.mark.slow
+def test_code_of_an_earlier_source_is_removed(package):
+    _run(package)
+    before = {path.name for path in package.glob("kernels/__pycache__/*.nbc")}
+    with (package / "kernels/trie.py").open("a") as file:
+        file.write("# changed\n")
+    _run(package)
+    after = {path.name for path in package.glob("kernels/__pycache__/*.nbc")}
+    assert len(after) == len(before)
+    assert not before & after
+
+
+class Harm:
+    """Creates a file when its pickle is read."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variable", ["MILLSTREAM_CACHE", "NUMBA_CACHE_DIR"])
+def test_code_that_others_can_change_is_not_read(package, tmp_path, variable):
+    """The files have a digest, as others can compute it; the folders above are open, as pytest's are not."""
+    (package / "kernels/__pycache__").touch()
+    harm, harmed = pickle.dumps((Harm(tmp_path / "harmed"), None)), tmp_path / "harmed"
+    with tempfile.TemporaryDirectory() as open_to_all:
+        Path(open_to_all).chmod(0o755)
+        environment = {variable: open_to_all}
+        _run(package, **environment)
+        [folder] = {path.parent for path in Path(open_to_all).rglob("*.nbc")}
+
+        def plant():
+            for path in folder.glob("*.nbc"):
+                path.write_bytes(hashlib.sha256(harm).digest() + harm)
+
+        plant()
+        _run(package, **environment)
+        assert harmed.exists()  # it can do harm where only the user writes
+        harmed.unlink()
+        plant()
+        folder.chmod(0o777)
+        number, folders, said = _run(package, **environment)
+        assert not harmed.exists()
+        assert (number > 0, folders) == (True, [])
+        assert f"every user can write to {folder}" in said
+        assert f"`rm -r {folder}`" in said
+        assert f"set {variable} to a folder of your own" in said
+
+
+MIXED = """
+from encoder.kernels.compiled import njit
+
+@njit(cache=True)
+def second(values):
+    return values[1] + values[1]
+"""
+SECOND = """
+import sys, time
+import numpy as np
+from encoder.kernels import compiled
+from encoder.kernels.mixed import second
+values = np.array([1, 60, 3], sys.argv[1])
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+assert second(values) == 120, second(values)
+print(compiled.compilations())
+"""
+KINDS = ("int8", "int64", "float32", "float64")
+
+
+@pytest.mark.slow
+def test_processes_that_compile_at_once_leave_code_that_the_next_ones_can_use(package):
+    """One function, a signature for each process; one of them is killed while it compiles or writes."""
+    (package / "kernels/mixed.py").write_text(MIXED)
+    own = {"PYTHONPATH": str(package.parent), "NUMBA_CACHE_DIR": "", "MILLSTREAM_CACHE": "/dev/null/cache"}
+
+    def start(kind, at=0.0):
+        command = [sys.executable, "-B", "-c", SECOND, kind, str(at)]
+        environment = os.environ | own
+        return subprocess.Popen(
+            command, env=environment, cwd=package.parent, stdout=subprocess.PIPE, text=True
+        )
+
+    def all_end(at=0.0, kill=None):
+        processes = [start(kind, at) for kind in KINDS]
+        if kill is not None:
+            time.sleep(max(0.0, at - time.time()) + kill % 7 / 20)
+            processes[kill % len(KINDS)].kill()
+        outputs = [process.communicate()[0].strip() for process in processes]
+        return list(zip(outputs, [process.returncode for process in processes], strict=True))
+
+    for turn in range(amount(1, 30)):
+        shutil.rmtree(package / "kernels/__pycache__", ignore_errors=True)
+        all_end(at=time.time() + 4, kill=turn)  # all have imported Numba by then
+        assert {code for _, code in all_end()} == {0}  # at once again, with what the killed one has left
+        assert all_end() == [("0", 0)] * len(KINDS)
 
 
 def test_kernels_use_this_cache():

@@ -1,12 +1,15 @@
 """Memory-mapped arrays of safetensors files: loaded on first use, shared by all processes.
 
 One reading of the header serves for its checks and for the arrays, so they cannot understand it differently.
+As long as an array of a file is mapped, the file has a shared lock: the cache sees which models are in use.
 """
 
+import fcntl
 import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,7 +102,12 @@ def _map(path: Path, entry: _Entry, start: int) -> NDArray[Any]:
     begin, end = entry.data_offsets
     if begin == end:  # nothing to map
         return np.zeros(entry.shape, dtype)
-    array: NDArray[Any] = np.memmap(path, dtype, "r", start + begin, entry.shape)
+    with path.open("rb") as file:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(
+                file, fcntl.LOCK_SH | fcntl.LOCK_NB
+            )  # while the array lives: NumPy keeps the file open
+        array: NDArray[Any] = np.memmap(file, dtype, "r", start + begin, entry.shape)
     if not array.flags.aligned:  # kernels are compiled for aligned arrays
         array = np.array(array)
         array.flags.writeable = False

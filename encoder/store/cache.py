@@ -1,5 +1,8 @@
 """Versions on this machine's disk: fetched once, then memory-mapped by all processes.
 
+Each time a version is asked for, its files are verified against its manifest, and those that do not match are
+fetched again. Before anything is read, the cache must be this user's alone (`encoder.user_cache`).
+
     models/<digest>/        a plain model folder, complete or absent
     locks/<digest>.lock     held by the process that fetches the version
     stores/<store>/v/       the manifests used on this machine, one folder for each store
@@ -9,6 +12,7 @@ goes below it: a store that offers less has lost versions, or was replaced.
 """
 
 import hashlib
+import logging
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -24,14 +28,17 @@ from encoder.errors import (
     VersionRegression,
 )
 from encoder.reference import Reference, Selector
+from encoder.store.cached_files import damage, lock_of, make_room, touch
 from encoder.store.local import FolderObjects
 from encoder.store.manifest import Manifest, encode, key_of
 from encoder.store.signing.trust import Trust, Trusted
 from encoder.store.store import ModelStore
 from encoder.store.versions import Versions
-from encoder.user_cache import cache_folder
+from encoder.user_cache import cache_folder, cache_size, check_private, create_private
 
 __all__ = ["UsedVersions", "cached_model"]
+
+_log = logging.getLogger(__name__)
 
 LOCK_SECONDS = 1800.0
 """How long a process waits for another that fetches the same version."""
@@ -60,6 +67,7 @@ def cached_model(
         CorruptVersion: the store's bytes do not match the manifest; nothing is kept.
         BadSignature: no trusted key signed the version.
         VersionRegression: `latest` is below a version used on this machine.
+        ConfigurationError: others can change the cache, or it cannot be written.
     """
     if ref.kind != "store":
         raise ConfigurationError(
@@ -80,9 +88,10 @@ def cached_model(
         return found
     used.check(ref, manifest, store)
     folder = _folder(root, manifest)
-    if _damage(folder, manifest):
+    if not _is_whole(root, folder, manifest):
         _fill(root, folder, store, manifest)
     used.remember(manifest)
+    touch(folder)
     return folder, manifest
 
 
@@ -91,6 +100,7 @@ class UsedVersions:
 
     def __init__(self, root: Path, uri: str, trust: Trusted = None) -> None:
         self._folder = root / "stores" / hashlib.sha256(uri.encode()).hexdigest()[:32]
+        check_private(self._folder, root)
         self._objects = FolderObjects(self._folder)
         name = uri.rpartition("/")[2]
         self._versions = Versions(self._objects, Trust.of(trust or ()), name)
@@ -106,7 +116,10 @@ class UsedVersions:
         if manifest is None:
             return None
         folder = _folder(root, manifest)
-        return None if _damage(folder, manifest) else (folder, manifest)
+        if not _is_whole(root, folder, manifest):
+            return None
+        touch(folder)
+        return folder, manifest
 
     def check(self, ref: Reference, manifest: Manifest, store: ModelStore) -> None:
         """Refuse a `latest` below the highest version used, and a number whose manifest has changed.
@@ -169,26 +182,28 @@ def _folder(root: Path, manifest: Manifest) -> Path:
     return root / "models" / manifest.digest.removeprefix("sha256:")
 
 
-def _damage(folder: Path, manifest: Manifest) -> bool:
-    """Whether a file is missing or has another size; fetching has checked the sha256."""
-    for file in manifest.files:
-        try:
-            if (folder / file.path).stat().st_size != file.size:
-                return True
-        except OSError:
-            return True
-    return False
+def _is_whole(root: Path, folder: Path, manifest: Manifest) -> bool:
+    """Whether a version's files are there as its manifest says; nothing is read if others can change them."""
+    check_private(folder, root)
+    problem = damage(folder, manifest)
+    if problem and folder.exists():
+        _log.warning("%s: the version is fetched again", problem)
+    return problem is None
 
 
 def _fill(root: Path, folder: Path, store: ModelStore, manifest: Manifest) -> None:
     """Fetch a version into the cache; other processes that need it wait."""
     try:
-        (root / "models").mkdir(parents=True, exist_ok=True)
+        create_private(root)
+        (root / "models").mkdir(exist_ok=True)
         (root / "locks").mkdir(exist_ok=True)
-        with FileLock(root / "locks" / f"{folder.name}.lock", timeout=LOCK_SECONDS):
-            if not _damage(folder, manifest):
+        limit = cache_size() - manifest.size
+        with FileLock(lock_of(root, folder), timeout=LOCK_SECONDS):
+            if damage(folder, manifest) is None:
                 return
             _clear(folder)
+            for old in make_room(root, limit):
+                _log.info("%s left the cache, which is full: see MILLSTREAM_CACHE_SIZE", old)
             store.fetch(manifest, folder)
     except Timeout:
         raise StoreUnavailable(

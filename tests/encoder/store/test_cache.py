@@ -21,7 +21,6 @@ from encoder.reference import parse
 from encoder.store.cache import cached_model
 from encoder.store.objects import open_objects
 from encoder.store.store import ModelStore
-from encoder.user_cache import cache_folder
 
 
 @pytest.fixture
@@ -71,7 +70,9 @@ def test_a_corrupt_blob_leaves_no_folder(local, make_model, cache):
     assert models(cache) == []
 
 
-@pytest.mark.parametrize("damage", ["truncated", "removed", "folder emptied"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "removed", "folder emptied", "one bit", "a file more", "a link"]
+)
 def test_a_damaged_folder_is_fetched_again(local, make_model, cache, damage):
     manifest = local.publish(make_model())
     folder, _ = cached_model(parse(f"{local.uri}@latest"), cache)
@@ -80,6 +81,16 @@ def test_a_damaged_folder_is_fetched_again(local, make_model, cache, damage):
         os.truncate(table, 3)
     elif damage == "removed":
         table.unlink()
+    elif damage == "one bit":
+        data = bytearray(table.read_bytes())
+        data[-1] ^= 1
+        table.write_bytes(data)
+    elif damage == "a file more":
+        (folder / "heads").mkdir(exist_ok=True)
+        (folder / "heads/planted.head").touch()
+    elif damage == "a link":
+        table.rename(folder.parent.parent / "elsewhere")
+        table.symlink_to(folder.parent.parent / "elsewhere")
     else:
         shutil.rmtree(folder)
         folder.mkdir()
@@ -173,12 +184,28 @@ def test_a_store_without_the_model_says_so(local, cache):
     assert not cache.exists()
 
 
-def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path / "elsewhere"))
-    assert cache_folder() == tmp_path / "elsewhere"
-    monkeypatch.delenv("MILLSTREAM_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder().name == "millstream"
+def test_a_new_cache_is_its_users_alone(local, make_model, cache):
+    local.publish(make_model())
+    cached_model(parse(f"{local.uri}@1"), cache)
+    assert cache.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("part", [".", "models", "stores"])
+def test_a_cache_that_others_can_change_is_refused_before_anything_is_read(local, make_model, part):
+    local.publish(make_model())
+    with tempfile.TemporaryDirectory() as open_to_all:
+        Path(open_to_all).chmod(0o755)
+        cache = Path(open_to_all)
+        cached_model(parse(f"{local.uri}@1"), cache)
+        (cache / part).chmod(0o777)
+        for file in [path for path in (cache / part).rglob("*") if path.is_file()]:
+            file.unlink()
+            os.mkfifo(file)  # a reader would wait for ever
+        for offline in (False, True):
+            with pytest.raises(
+                ConfigurationError, match=r"every user can write to .*, and so decides what is"
+            ):
+                cached_model(parse(f"{local.uri}@latest"), cache, offline_ok=offline)
 
 
 READ_ONLY = """

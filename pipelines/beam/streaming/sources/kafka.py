@@ -20,7 +20,6 @@ from pipelines.beam.streaming.sources.kafka_consumer import PartitionConsumer, P
 from pipelines.beam.streaming.sources.kafka_topic import topic_guard
 from pipelines.beam.streaming.sources.topic_claim import TopicClaim
 from pipelines.formats import PlainFormat
-from pipelines.kafka.admin import connect
 from pipelines.kafka.topic_ids import TopicId
 from pipelines.sinks.input_claim import InputClaim
 
@@ -77,8 +76,8 @@ class KafkaSource(PolledSource):
         """Claim an output topic for this topic."""
         if self.topic_id is None:
             return self
-        admin = connect(self.properties["bootstrap.servers"], self.properties)
-        is_other = TopicClaim(self.topic, output).take(admin, self.topic_id, accept=accept)
+        claim = TopicClaim(self.topic, output, self.properties)
+        is_other = claim.take(self.topic_id, accept=accept)
         return replace(self, output=output, is_other=is_other)
 
     def divide(self) -> list["KafkaSource"]:

@@ -42,7 +42,7 @@ class TopicGuard:
         client = client_properties(properties, properties["bootstrap.servers"])
         self._admin = None if known is None else AdminClient({**client, "log_level": "0"})
         self._skipped = Metrics.counter("millstream", "skipped_offsets")
-        self._claim = None if output is None else TopicClaim(topic, output)
+        self._claim = None if output is None else TopicClaim(topic, output, properties)
         self._next = 0.0
         self._renew_at = time.monotonic() + _RENEW_SECONDS
 
@@ -63,7 +63,7 @@ class TopicGuard:
         if found.get(self._topic, self._known) != self._known:
             raise other_input(self._topic, found[self._topic], self._known, "this stream has read")
         if self._claim is not None and time.monotonic() > self._renew_at:
-            self._claim.renew(self._admin)
+            self._claim.renew()
             self._renew_at = time.monotonic() + _RENEW_SECONDS
 
     def after_reset(self, consumer: Consumer, number: int, at: int) -> tuple[int, bool]:

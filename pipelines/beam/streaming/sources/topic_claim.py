@@ -8,20 +8,26 @@ was written, so a running stream writes it again.
 """
 
 import logging
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import msgspec
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from encoder.errors import TransientError
+from pipelines.kafka.config import client_properties
 from pipelines.kafka.topic_ids import TopicId, other_input
 
 __all__ = ["TopicClaim"]
 
 _log = logging.getLogger(__name__)
-_ASK_SECONDS = 20.0
-_FORBIDDEN = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED)
+_ASK_SECONDS = 10.0
+_FORBIDDEN = (
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError._TIMED_OUT,  # librdkafka asks for a group that is forbidden until its time is over
+)
 
 
 @dataclass(frozen=True)
@@ -31,16 +37,17 @@ class TopicClaim:
     Attributes:
         topic: the input topic's name.
         output: the output topic's name.
+        properties: librdkafka's properties of a consumer.
     """
 
     topic: str
     output: str
+    properties: Mapping[str, str]
 
-    def take(self, admin: AdminClient, current: TopicId, *, accept: bool = False) -> bool:
+    def take(self, current: TopicId, *, accept: bool = False) -> bool:
         """Compare the topic with the one that the output was made of, and write down which one it is.
 
         Args:
-            admin: a client.
             current: what the topic's name stands for now.
             accept: whether another topic of this name is accepted.
 
@@ -52,10 +59,11 @@ class TopicClaim:
             TransientError: the cluster does not answer.
         """
         try:
-            known = self._known(admin)
-            if known and known[-1] != current and not accept:
-                raise other_input(self.topic, current, known[-1], f"topic {self.output!r} was made of")
-            self._write(admin, [*known[:1], current] if known[:1] != [current] else [current])
+            with closing(self._consumer()) as consumer:
+                known = self._known(consumer)
+                if known and known[-1] != current and not accept:
+                    raise other_input(self.topic, current, known[-1], f"topic {self.output!r} was made of")
+                self._write(consumer, [*known[:1], current] if known[:1] != [current] else [current])
         except KafkaException as error:
             reason: KafkaError = error.args[0]
             if reason.code() not in _FORBIDDEN:
@@ -70,11 +78,12 @@ class TopicClaim:
             return False
         return bool(known) and known[0] != current
 
-    def renew(self, admin: AdminClient) -> None:
+    def renew(self) -> None:
         """Write the claim again before the brokers drop it; it is no error here if they do not answer."""
         try:
-            if known := self._known(admin):
-                self._write(admin, known)
+            with closing(self._consumer()) as consumer:
+                if known := self._known(consumer):
+                    self._write(consumer, known)
         except KafkaException as error:
             _log.warning("cannot renew what topic %s was made of: %s", self.output, error.args[0].str())
 
@@ -82,11 +91,14 @@ class TopicClaim:
     def _group(self) -> str:
         return f"millstream-stream.{self.topic}"
 
-    def _known(self, admin: AdminClient) -> list[TopicId]:
+    def _consumer(self) -> Consumer:
+        """A consumer that reads nothing; confluent_kafka 2.16's admin client crashes without permissions."""
+        client = client_properties(self.properties, self.properties["bootstrap.servers"])
+        return Consumer({**client, "group.id": self._group, "enable.auto.commit": False, "log_level": 0})
+
+    def _known(self, consumer: Consumer) -> list[TopicId]:
         """The first topic of this name, and the last one if that is another; empty if nothing is known."""
-        asked = ConsumerGroupTopicPartitions(self._group, [TopicPartition(self.output, 0)])
-        futures = admin.list_consumer_group_offsets([asked], request_timeout=_ASK_SECONDS)
-        [part] = futures[self._group].result().topic_partitions
+        [part] = consumer.committed([TopicPartition(self.output, 0)], _ASK_SECONDS)
         if part.error is not None:
             raise KafkaException(part.error)
         try:
@@ -94,11 +106,9 @@ class TopicClaim:
         except msgspec.DecodeError:  # somebody else's
             return []
 
-    def _write(self, admin: AdminClient, topics: list[TopicId]) -> None:
+    def _write(self, consumer: Consumer, topics: list[TopicId]) -> None:
         metadata = msgspec.json.encode(list(map(str, topics))).decode()
         part = TopicPartition(self.output, 0, 0, metadata)
-        wanted = [ConsumerGroupTopicPartitions(self._group, [part])]
-        futures = admin.alter_consumer_group_offsets(wanted, request_timeout=_ASK_SECONDS)
-        for one in futures[self._group].result().topic_partitions:
+        for one in consumer.commit(offsets=[part], asynchronous=False) or ():
             if one.error is not None:
                 raise KafkaException(one.error)

@@ -25,26 +25,27 @@ def topics(kafka):
 
 def test_another_topic_of_the_name_is_refused_until_it_is_accepted(kafka, topics):
     source, target, _ = topics
-    admin, claim = AdminClient({"bootstrap.servers": kafka.address}), TopicClaim(source, target)
+    own = {"bootstrap.servers": kafka.address}
+    admin, claim = AdminClient(own), TopicClaim(source, target, own)
     now = topic_ids(admin, cluster_id(admin, PATIENCE), [source], PATIENCE)[source]
     later = TopicId(now.cluster, "another")
-    assert not claim.take(admin, now)
-    assert not claim.take(admin, now)
+    assert not claim.take(now)
+    assert not claim.take(now)
     with pytest.raises(OtherInput, match=f"is not the one that topic '{target}' was made of .*created again"):
-        claim.take(admin, later)
-    assert claim.take(admin, later, accept=True)
-    claim.renew(admin)
-    assert claim.take(admin, later)  # its records have other ids from now on
-    assert not claim.take(admin, now, accept=True)
-    assert not TopicClaim(unique("other"), target).take(admin, later)
+        claim.take(later)
+    assert claim.take(later, accept=True)
+    claim.renew()
+    assert claim.take(later)  # its records have other ids from now on
+    assert not claim.take(now, accept=True)
+    assert not TopicClaim(unique("other"), target, own).take(later)
 
 
 def test_a_deleted_output_topic_was_made_of_nothing(kafka, topics):
     source, target, _ = topics
-    admin, claim = AdminClient({"bootstrap.servers": kafka.address}), TopicClaim(source, target)
-    claim.take(admin, TopicId("c", "one"))
+    claim = TopicClaim(source, target, {"bootstrap.servers": kafka.address})
+    claim.take(TopicId("c", "one"))
     create_again(kafka, target, 1)
-    assert not claim.take(admin, TopicId("c", "two"))
+    assert not claim.take(TopicId("c", "two"))
 
 
 def test_a_stream_to_a_topic_notices_that_its_input_was_created_again(kafka, topics, millstream, model):
@@ -101,18 +102,18 @@ def test_a_user_who_may_not_keep_it_is_warned(secure, caplog):
     source, target = unique("events"), secure.broker.create_topic(unique("vectors"), 1)
     login = {"sasl.mechanism": "PLAIN", "sasl.username": "alice", "sasl.password": PASSWORD}
     tls = {"security.protocol": "SASL_SSL", "ssl.ca.location": str(secure.folder / "ca.pem")}
-    admin = AdminClient({"bootstrap.servers": secure.addresses["SASL"], **login, **tls})
-    claim, now = TopicClaim(source, target), TopicId("cluster", "now")
+    own = {"bootstrap.servers": secure.addresses["SASL"], **login, **tls}
+    claim, now = TopicClaim(source, target, own), TopicId("cluster", "now")
     secure.allow("topic", target, "write")
-    assert not claim.take(admin, now)
+    assert not claim.take(now)
     assert f"allow READ on group millstream-stream.{source} and on topic {target}" in caplog.text
     caplog.clear()
     secure.allow("group", "millstream-stream.", "read", prefix=True)
-    assert not claim.take(admin, now)
+    assert not claim.take(now)
     assert "allow READ" in caplog.text
     caplog.clear()
     secure.allow("topic", target, "read")
-    assert not claim.take(admin, now)
+    assert not claim.take(now)
     assert caplog.text == ""
     with pytest.raises(OtherInput):
-        claim.take(admin, TopicId("cluster", "later"))
+        claim.take(TopicId("cluster", "later"))

@@ -119,7 +119,7 @@ class WorkerSettings:
         str | None,
         _output(
             metavar="FIELDS",
-            help="Fields to keep, with types if needed: 'id:int64,price:decimal(12,2),merchant'.",
+            help="Fields to keep, with types if needed: 'id:int64,merchant'.",
             show_default="all",
         ),
     ] = None

@@ -210,8 +210,27 @@ def sign(ref: Ref, signing: SigningOptions) -> None:
 
 @app.command(cls=Command)
 @verifying
-def verify(ref: Ref) -> None:
-    """Check the size and SHA-256 of every file of a version; exit with 1 if one is wrong."""
+def verify(
+    ref: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="REF",
+            help="Version in a store, such as s3://bucket/models/minilm@7, @latest or @sha256:DIGEST.",
+        ),
+    ] = None,
+    cache: Annotated[
+        bool, operations_option("--cache", help="Check what lies in this machine's cache, without a REF.")
+    ] = False,
+) -> None:
+    """Check the size and SHA-256 of every file of a version; exit with 1 if one is wrong.
+
+    With --cache: of every version in the cache, and that nobody else can change them.
+    """
+    if cache == (ref is not None):
+        raise ConfigurationError("name a REF to check a version in a store, or --cache to check the cache")
+    if ref is None:
+        _verify_cache()
+        return
     store, reference = _open(ref)
     manifest = store.manifest(reference.selector)
     problems = store.verify(manifest)
@@ -299,6 +318,19 @@ def _signatures(manifest: "Manifest") -> dict[str, str]:
         over = " (expired)" if manifest.expires_at < datetime.now(UTC) else ""
         rows["expires"] = f"{time_text(manifest.expires_at)}{over}"
     return rows
+
+
+def _verify_cache() -> None:
+    from encoder.store.cache_check import check_cache
+    from encoder.user_cache import cache_folder
+
+    root = cache_folder()
+    found = check_cache(root)
+    for problem in found.problems:
+        typer.echo(problem, err=True)
+    if found.problems:
+        raise CorruptVersion(f"the cache {root} has {len(found.problems)} problems, named above")
+    typer.echo(f"{root}: {found.versions} versions, {size_text(found.size)}, verified")
 
 
 def _quality(quality: dict[str, Any]) -> dict[str, Any]:

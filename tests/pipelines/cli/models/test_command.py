@@ -18,6 +18,8 @@ from encoder.errors import (
     OutputConflict,
 )
 from encoder.model import StaticModel, load_model, save_model
+from encoder.reference import parse
+from encoder.store.cache import cached_model
 from encoder.store.objects import open_objects
 from encoder.store.signing.bundle import check_signature, named_key
 from encoder.store.signing.keys import LocalSigner, key_id, new_key, read_public_key
@@ -90,6 +92,20 @@ def test_a_rollback_publishes_the_old_version(folder, store):
     assert json.loads(run("show", f"{store}/minilm", "--json"))["rolls_back_to"] == 1
     assert isinstance(fail("rollback", f"{store}/minilm@2", "--to", 1), InvalidReference)
     assert isinstance(fail("rollback", f"{store}/minilm", "--to", 9), NotInStore)
+
+
+def test_verify_checks_the_cache(folder, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path / "cache"))
+    run("publish", str(folder), "--store", str(store), "--name", "minilm")
+    path, _ = cached_model(parse(f"{store}/minilm@1"))
+    assert run("verify", "--cache").startswith(f"{tmp_path}/cache: 1 versions, ")
+    (path / "config.json").unlink()
+    result = CliRunner().invoke(app, ["verify", "--cache"])
+    assert isinstance(result.exception, CorruptVersion)
+    assert f"{path}/config.json is missing" in result.stderr
+    for wrong in ([], ["--cache", f"{store}/minilm"]):
+        assert "name a REF" in str(CliRunner().invoke(app, ["verify", *wrong]).exception)
 
 
 def test_verify_names_what_is_damaged(folder, store):

@@ -6,8 +6,11 @@ BIN := $(VENV)/bin
 DEMO_RECORDS ?= 200000
 # Test processes share the cores: OpenMP's threads that spin while they wait would take them from each other.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
+COMPILE := $(BIN)/uv pip compile --quiet --constraint constraints.txt --python-version 3.11 --universal --no-annotate \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'
+WORKER := --extra aws --extra kafka-schemas --extra otel --extra signing
 
-.PHONY: help setup demo test test-servers lint format docs bench engines prism flink kafka soak clean
+.PHONY: help setup demo test test-servers lint format docs bench engines prism flink kafka soak requirements sbom clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -57,6 +60,16 @@ kafka: setup  ## an Apache Kafka broker on this machine until Ctrl-C; TOPICS="a 
 
 soak: setup  ## hours: the full counts, and all benchmarks; ONLY=kafka,engines,encoder,store,quality for parts
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/soak.py $(if $(ONLY),--only $(ONLY))
+
+requirements: setup  ## requirements/, with hashes; after a change of constraints.txt or pyproject.toml
+	$(COMPILE) pyproject.toml $(WORKER) --output-file requirements/worker.txt
+	$(COMPILE) pyproject.toml $(WORKER) --extra beam --output-file requirements/beam.txt
+	$(COMPILE) requirements/tools.in --output-file requirements/tools.txt
+
+sbom: setup  ## a CycloneDX bill of materials of .venv, in build/sbom.cdx.json
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+		--output-file build/sbom.cdx.json $(BIN)/python
 
 clean:  ## remove what was made here, the environment excepted
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

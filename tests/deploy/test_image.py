@@ -6,10 +6,14 @@ import shutil
 import signal
 import subprocess
 import urllib.request
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from images import build, can_build, instructions
+from packaging.utils import canonicalize_name
 from patience import PATIENCE
 from servers import free_ports
 from topics import read_topic, unique, write_topic
@@ -105,6 +109,23 @@ def test_it_holds_what_a_worker_needs_and_nothing_is_compiled(image, store):
         "compilations": 0,
         "processor": image.environment["NUMBA_CPU_NAME"],
     }
+
+
+@pytest.mark.slow
+def test_its_bill_of_materials_lists_what_is_in_it(image):
+    text = (image.upper / "opt/millstream/sbom.cdx.json").read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    listed = {canonicalize_name(one["name"]): one["version"] for one in json.loads(text)["components"]}
+    [packages] = image.upper.glob("opt/millstream/lib/python3*/site-packages")
+    there = {canonicalize_name(one.name): one.version for one in distributions(path=[str(packages)])}
+    assert listed | {"millstream": there["millstream"]} == there
+    lines = (ROOT / "requirements/worker.txt").read_text().splitlines()
+    pins = {
+        canonicalize_name(line.split("==")[0]): line.split()[0].split("==")[1]
+        for line in lines
+        if "==" in line
+    }
+    assert there.items() <= (pins | {"millstream": there["millstream"]}).items()
 
 
 @pytest.mark.slow

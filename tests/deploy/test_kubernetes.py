@@ -8,6 +8,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from encoder.user_cache import cache_size
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 KEDA, PROMETHEUS = "cloudcoil.models.keda.v1alpha1", "cloudcoil.models.prometheus_operator.v1"
@@ -71,7 +73,10 @@ def plan(objects, pod, container, started_plan, tmp_path):
     (tmp_path / "worker.toml").write_text(text)
     arguments = [word.replace("/etc/millstream/", f"{tmp_path}/") for word in container["args"]]
     fields = {"metadata.name": "millstream-worker-1"}
-    environment = {one["name"]: fields[one["valueFrom"]["fieldRef"]["fieldPath"]] for one in container["env"]}
+    environment = {
+        one["name"]: one.get("value") or fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
+        for one in container["env"]
+    }
     return started_plan(arguments, environment)
 
 
@@ -185,6 +190,37 @@ def test_there_is_time_and_memory_enough(pod, container, plan):
     assert pod["spec"]["terminationGracePeriodSeconds"] > 10
     limit = int(container["resources"]["limits"]["memory"].removesuffix("Mi")) << 20
     assert limit >= (plan.settings.max_memory + 768) << 20  # see statefulset.yaml
+
+
+def test_the_disk_is_bounded_and_the_cache_leaves_room_for_a_version(pod, container):
+    [cache] = [volume for volume in pod["spec"]["volumes"] if "emptyDir" in volume]
+    volume, limit = (
+        int(text.removesuffix("i")[:-1]) << {"M": 20, "G": 30}[text[-2]]
+        for text in (cache["emptyDir"]["sizeLimit"], container["resources"]["limits"]["ephemeral-storage"])
+    )
+    environment = {one["name"]: one.get("value") for one in container["env"]}
+    assert 2 * cache_size(environment["MILLSTREAM_CACHE_SIZE"]) <= volume < limit
+    assert container["resources"]["requests"]["ephemeral-storage"]
+
+
+def test_a_volume_for_everybody_is_allowed_by_name_and_mounted_once(pod, container):
+    """Kubernetes gives an emptyDir the mode 0777, which `encoder.user_cache` refuses."""
+    environment = {one["name"]: one.get("value") for one in container["env"]}
+    assert environment["MILLSTREAM_CACHE_CHECK"] == "off"
+    assert len(pod["spec"]["containers"]) == 1
+    assert not pod["spec"].get("initContainers")
+
+
+def test_the_network_lets_in_the_metrics_and_out_what_a_worker_calls(objects, pod, container, plan):
+    policy = of_kind(objects, "NetworkPolicy")["spec"]
+    assert policy["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    [inward] = policy["ingress"]
+    assert inward["ports"] == [{"port": container["ports"][0]["name"]}]
+    assert inward["from"]
+    outward = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    brokers = {int(broker.rpartition(":")[2]) for broker in plan.settings.brokers.split(",")}
+    assert brokers | {53, 443} <= outward
 
 
 def test_the_operators_rules_are_those_of_the_file():

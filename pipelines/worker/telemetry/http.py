@@ -60,7 +60,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def serve(listen: str, metrics: WorkerMetrics, ready: Callable[[], bool]) -> ThreadingHTTPServer:
-    """Serve HTTP from a thread of its own.
+    """Serve HTTP from a thread of its own, to everybody who reaches the address.
 
     `/healthz` is 200 while the worker's loop runs, `/readyz` while the worker has partitions.
 
@@ -99,7 +99,7 @@ def serve(listen: str, metrics: WorkerMetrics, ready: Callable[[], bool]) -> Thr
 
     host, _, port = listen.rpartition(":")
     if not port.isdecimal() or int(port) not in _PORTS:
-        raise ConfigurationError(f"cannot read --listen {listen!r}: write HOST:PORT, as in 0.0.0.0:9108")
+        raise ConfigurationError(f"cannot read --listen {listen!r}: write HOST:PORT, as in 127.0.0.1:9108")
     try:
         server = _Server((host.strip("[]"), int(port)), Handler)
     except OSError as error:

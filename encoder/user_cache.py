@@ -45,8 +45,8 @@ def cache_size(text: str | None = None) -> int:
     text = text or os.environ.get("MILLSTREAM_CACHE_SIZE") or DEFAULT_SIZE
     if not (match := _SIZE.fullmatch(text.strip())):
         raise ConfigurationError(
-            f"cannot read the size {text!r} of the cache: set MILLSTREAM_CACHE_SIZE to a number of bytes, or "
-            "to a number with a unit, such as 500MB or 2GiB"
+            f"cannot read the size {text!r} of the cache: write a number of bytes, or a number with a unit, "
+            "such as 500MB or 2GiB"
         )
     number, prefix, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index((prefix or " ").upper())))

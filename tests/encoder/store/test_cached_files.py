@@ -15,6 +15,7 @@ from encoder.store import cached_files
 from encoder.store.cache import cached_model
 from encoder.store.cached_files import damage, lock_of, make_room, model_folders, touch
 from encoder.store.store import ModelStore
+from pipelines.enrich.model_follower import ModelFollower
 
 LONG_AGO = 1_000_000_000
 HOLD = """
@@ -78,9 +79,24 @@ def test_a_fetch_makes_room_before_it_writes(store, cache, monkeypatch):
     assert (left, first.exists(), second.exists()) == ([], False, False)
 
 
+def test_a_follower_makes_room_for_the_versions_that_it_follows(store, cache):
+    follower = ModelFollower.start(f"{store.uri}@latest", cache_size="1B")
+    first = cached_model(parse(f"{store.uri}@4"), cache)[0]
+    store.rollback(1)
+    assert follower.poll()
+    second = cached_model(parse(f"{store.uri}@5"), cache)[0]
+    assert model_folders(cache) == sorted([first, second])  # the first was in use a moment ago
+    os.utime(first, (LONG_AGO, LONG_AGO))
+    store.rollback(2)
+    assert follower.poll()
+    third = cached_model(parse(f"{store.uri}@6"), cache)[0]
+    assert model_folders(cache) == sorted([second, third])
+    follower.close()
+
+
 def test_an_unreadable_size_is_named_and_nothing_is_fetched(store, cache, monkeypatch):
     monkeypatch.setenv("MILLSTREAM_CACHE_SIZE", "much")
-    with pytest.raises(ConfigurationError, match="cannot read the size 'much' of the cache: set MILL"):
+    with pytest.raises(ConfigurationError, match="cannot read the size 'much' of the cache: write"):
         cached_model(parse(f"{store.uri}@4"), cache)
     assert model_folders(cache) == []
 

@@ -82,14 +82,14 @@ def exposure(folder: Path, root: Path, variable: str = "MILLSTREAM_CACHE") -> st
     Everything in the folder and every folder above it must belong to this user or to root, and others must
     not have write permission. Above the folder, the sticky bit is enough (`/tmp`). The group may write if
     this user is alone in it, as with the umask 002, or if it is root's, as in containers with any user id.
-    `MILLSTREAM_CACHE_CHECK=off` turns the check off.
+    `MILLSTREAM_CACHE_CHECK=skip` turns the check off.
 
     Args:
         folder: a folder of the cache; it need not exist.
         root: the cache.
         variable: the environment variable that names another cache.
     """
-    if os.environ.get("MILLSTREAM_CACHE_CHECK") == "off":
+    if os.environ.get("MILLSTREAM_CACHE_CHECK") == "skip":
         return None
     folder, root = folder.absolute(), root.absolute()
     closed = False  # a folder that others cannot enter protects what is below
@@ -157,7 +157,7 @@ def _advice(path: Path, problem: str, root: Path, variable: str) -> str:
     """An error's line: what is wrong, and the command that mends it."""
     other = f"set {variable} to a folder of your own"
     if path == root and root.is_mount():
-        mend = f"{other}, or MILLSTREAM_CACHE_CHECK to off if nobody else can reach this volume"
+        mend = f"{other}, or MILLSTREAM_CACHE_CHECK to skip if nobody else can reach this volume"
     elif path == root or root in path.parents:
         part = root if path == root else root / path.relative_to(root).parts[0]
         mend = f"run `rm -r {shlex.quote(str(part))}`, it is created again for you alone, or {other}"

@@ -80,7 +80,7 @@ def test_a_fetch_makes_room_before_it_writes(store, cache, monkeypatch):
 
 
 def test_a_follower_makes_room_for_the_versions_that_it_follows(store, cache):
-    follower = ModelFollower.start(f"{store.uri}@latest", cache_size="1B")
+    follower = ModelFollower.start(f"{store.uri}@latest", cache_size="1B", trial=lambda _folder: None)
     first = cached_model(parse(f"{store.uri}@4"), cache)[0]
     store.rollback(1)
     assert follower.poll()

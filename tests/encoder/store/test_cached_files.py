@@ -79,8 +79,9 @@ def test_a_fetch_makes_room_before_it_writes(store, cache, monkeypatch):
     assert (left, first.exists(), second.exists()) == ([], False, False)
 
 
-def test_a_follower_makes_room_for_the_versions_that_it_follows(store, cache):
-    follower = ModelFollower.start(f"{store.uri}@latest", cache_size="1B", trial=lambda _folder: None)
+def test_a_follower_makes_room_for_the_versions_that_it_follows(store, cache, monkeypatch):
+    monkeypatch.setenv("MILLSTREAM_CACHE_SIZE", "1B")
+    follower = ModelFollower.start(f"{store.uri}@latest", trial=lambda _folder: None)
     first = cached_model(parse(f"{store.uri}@4"), cache)[0]
     store.rollback(1)
     assert follower.poll()

@@ -99,6 +99,8 @@ def exposure(folder: Path, root: Path, variable: str = "MILLSTREAM_CACHE") -> st
             status = path.lstat()
         except OSError:  # what is missing cannot be read
             return None
+        if path is not last and stat.S_IFMT(status.st_mode) not in (stat.S_IFDIR, stat.S_IFLNK):
+            return None  # and neither can anything below a file
         closed = closed and path != path.parent and path.name != ".."
         if problem := _problem(path, status, closed=closed, sticky=path is not last):
             return _advice(path, problem, root, variable)

@@ -109,8 +109,11 @@ def _is_private(folder: Path) -> bool:
     """Whether nobody else can change the code in a folder; the log says who can, once."""
     if folder == _BESIDE:  # Python itself runs what is there
         return True
-    variable, root = ("NUMBA_CACHE_DIR", folder) if config.CACHE_DIR else ("MILLSTREAM_CACHE", cache_folder())
-    if found := exposure(folder, root, variable):
+    if folder == cache_folder() / "kernels":
+        found = exposure(folder, cache_folder())
+    else:
+        found = exposure(folder, folder, "NUMBA_CACHE_DIR")
+    if found:
         logging.getLogger(__name__).warning("%s. Until then, compiled code is neither read nor kept", found)
     return found is None
 
@@ -153,10 +156,10 @@ class _KernelCache:
 
 def _create(folder: Path) -> None:
     """Create a folder of code: for this user alone, or as `NUMBA_CACHE_DIR`, which images fill as root."""
-    if config.CACHE_DIR or folder == _BESIDE:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    else:
+    if folder == cache_folder() / "kernels":
         create_private(folder)
+    else:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
 
 
 def _key(signature: Any, codegen: Any) -> tuple[Any, ...]:

@@ -107,6 +107,10 @@ def test_a_closed_folder_does_not_protect_what_a_link_in_it_leads_to(cache, tmp_
     assert "every user can write" in exposure(beside / "millstream/models/abc", beside)
 
 
+def test_nothing_is_below_a_file():
+    assert exposure(Path("/dev/null/cache/kernels"), Path("/dev/null/cache")) is None
+
+
 def test_links_in_a_circle_lead_nowhere(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines.cli.app import app
 from pipelines.cli.backfill import backfill
 from pipelines.cli.stream.command import stream
+from pipelines.cli.trust import verifying
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy/dataflow"
@@ -69,6 +70,8 @@ GOOD = {
     "delete_columns": ["true", "false"],
     "accept_new_input": ["true", "false"],
     "dead_letters": ["kafka:dead", "files:gs://b/dead", "pubsub:projects/p-1/topics/dead"],
+    "trust": ["/keys/release.pub", "/keys/a.pub\n/keys/b.pub"],
+    "trust_policy": ["require", "warn"],
 }
 BAD = {
     "model": ["minilm@7", "gs://b/models/minilm", "gs://b/m@0", "gs://b/m@newest"],
@@ -107,6 +110,8 @@ BAD = {
     "delete_columns": ["1"],
     "accept_new_input": ["1"],
     "dead_letters": ["dead", "parquet:gs://b/dead"],
+    "trust": ["", "release.pub", "gs://b/release.pub"],
+    "trust_policy": ["trust", ""],
 }
 
 
@@ -118,7 +123,7 @@ def options(command):
 
 def choices(command, option):
     """The values that an option takes, where they are few."""
-    hint = get_type_hints({"backfill": backfill, "stream": stream}[command])[option.name]
+    hint = get_type_hints(verifying({"backfill": backfill, "stream": stream}[command]))[option.name]
     return [
         value for kind in (hint, *get_args(hint)) if get_origin(kind) is Literal for value in get_args(kind)
     ]

@@ -9,10 +9,11 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException
 
-from encoder.errors import InputError, RegistryUnavailable, TransientError
+from encoder.errors import InputError, MillstreamError, RegistryUnavailable, TransientError
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.records.isolation import isolate, letter_of
 from pipelines.sinks.refusals import REFUSED
@@ -113,7 +114,8 @@ class Worker:
             while not self._stopping.is_set():
                 self._turn()
         except InputError:  # the error budget; the cluster works, so close the transaction
-            self._commits.abort()
+            with suppress(MillstreamError):  # it must not hide why the worker stops
+                self._commits.abort()
             raise
         for files in self._outputs.files:
             if not files.flush(self._source.positions.owned, _STOP_SECONDS / len(self._outputs.files)):

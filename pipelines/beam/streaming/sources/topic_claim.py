@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from encoder.errors import TransientError
 from pipelines.kafka.config import client_properties
+from pipelines.kafka.retries import passes_by_itself, retried
 from pipelines.kafka.topic_ids import TopicId, other_input
 
 __all__ = ["TopicClaim"]
@@ -28,6 +29,11 @@ _FORBIDDEN = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError._TIMED_OUT,  # librdkafka asks for a group that is forbidden until its time is over
 )
+
+
+def _passes(error: KafkaError) -> bool:
+    """Whether to ask again, since the coordinator still loads."""
+    return error.code() not in _FORBIDDEN and passes_by_itself(error)
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,8 @@ class TopicClaim:
 
     def _known(self, consumer: Consumer) -> list[TopicId]:
         """The first topic of this name, and the last one if that is another; empty if nothing is known."""
-        [part] = consumer.committed([TopicPartition(self.output, 0)], _ASK_SECONDS)
+        asked = [TopicPartition(self.output, 0)]
+        [part] = retried(lambda: consumer.committed(asked, _ASK_SECONDS), passes=_passes)
         if part.error is not None:
             raise KafkaException(part.error)
         try:
@@ -109,6 +116,6 @@ class TopicClaim:
     def _write(self, consumer: Consumer, topics: list[TopicId]) -> None:
         metadata = msgspec.json.encode(list(map(str, topics))).decode()
         part = TopicPartition(self.output, 0, 0, metadata)
-        for one in consumer.commit(offsets=[part], asynchronous=False) or ():
+        for one in retried(lambda: consumer.commit(offsets=[part], asynchronous=False), passes=_passes) or ():
             if one.error is not None:
                 raise KafkaException(one.error)

@@ -9,7 +9,7 @@ from benchmarks.tasks.protocol import TASKS
 from distill.evaluation import evaluate, open_model
 from pipelines.cli.evaluation.options import SetOptions, StandardSets
 
-DATA = Path(__file__).parents[4] / "shared/data/eval"
+DATA = Path(__file__).parents[4] / "../shared/data/eval"
 
 pytestmark = [
     pytest.mark.slow,

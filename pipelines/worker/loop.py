@@ -114,7 +114,7 @@ class Worker:
             while not self._stopping.is_set():
                 self._turn()
         except InputError:  # the error budget; the cluster works, so close the transaction
-            with suppress(MillstreamError):  # it must not hide why the worker stops
+            with suppress(MillstreamError):  # the broker may not have heard of the transaction yet
                 self._commits.abort()
             raise
         for files in self._outputs.files:

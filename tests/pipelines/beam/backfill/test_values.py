@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from pipelines.enrich.enrichment import Enrichment
@@ -106,7 +106,10 @@ def backfilled(column, encoder, folder):
     """What a backfill writes of a column."""
     source, target = Path(folder, "in"), Path(folder, "out")
     source.mkdir()
-    pq.write_table(pa.table({"x": column, "text": ["login failed"] * len(column)}), source / "a.parquet")
+    try:
+        pq.write_table(pa.table({"x": column, "text": ["login failed"] * len(column)}), source / "a.parquet")
+    except pa.ArrowNotImplementedError:  # pyarrow itself cannot write it, as views in lists of structs
+        reject()
     files = find_inputs(str(source))
     schema = infer_schema(files, ["text"], ["x"])
     enrichment = Enrichment(TextTemplate.parse("{text} {x}"), ("x",))

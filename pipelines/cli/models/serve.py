@@ -25,7 +25,10 @@ _SECONDS = 30.0  # a connection may be silent
 def serve(
     ref: RefArgument,
     port: Annotated[
-        int, operations_option("--port", min=0, max=65535, help="Port on this machine; 0 takes a free one.")
+        int,
+        operations_option(
+            "--port", min=0, max=65535, metavar="PORT", help="Port on this machine; 0 takes a free one."
+        ),
     ] = 8000,
 ) -> None:
     """Serve a page that puts your texts on a map, groups them, and searches them by meaning.

@@ -133,7 +133,3 @@ def _check_finite(numbers: Iterable[Any]) -> None:
 
     if not all(np.isfinite(part).all() for part in numbers):
         raise ModelFormatError("it gives numbers that are not finite")
-
-
-if __name__ == "__main__":
-    main()

@@ -139,16 +139,16 @@ class UsedVersions:
                 f"version {manifest.version} of {self._uri} is not the one that was used here before, "
                 f"and a version never changes: publish a new one, or {replaced}"
             )
-        if ref.selector == "latest" and highest and before is None and not self._continues(manifest, store):
+        is_newer = ref.selector == "latest" and before is None
+        if is_newer and highest and not self._continues(manifest, highest, store):
             raise CorruptVersion(
                 f"version {manifest.version} of {self._uri} does not follow version {highest.version} as it "
                 f"was used here, so history was rewritten: publish a new one, or {replaced}"
             )
 
-    def _continues(self, manifest: Manifest, store: ModelStore) -> bool:
+    def _continues(self, manifest: Manifest, highest: Manifest, store: ModelStore) -> bool:
         """Whether the store still holds the highest version used, or a version that can follow it."""
-        highest = self.highest()
-        if self._versions.trust is None or highest is None:
+        if self._versions.trust is None:
             return True
         try:
             return store.manifest(highest.version) == highest

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from encoder.errors import ConfigurationError
-from encoder.store.signing.trust import Policy, Trust
+from encoder.store.signing.trust import KEYS_VARIABLE, POLICY_VARIABLE, Policy, Trust
 from pipelines.cli.options import signature_option
 
 __all__ = ["verifying"]
 
-_KEYS, _POLICY = "MILLSTREAM_TRUST", "MILLSTREAM_TRUST_POLICY"
 _Trust = Annotated[
     list[Path] | None,
     signature_option(
         "--trust",
-        envvar=_KEYS,
+        envvar=KEYS_VARIABLE,
         metavar="FILE",
         help="Public key that may sign versions, NAME.pub: others are no versions. Repeatable.",
         show_default="versions need no signature",
@@ -29,7 +28,7 @@ _TrustPolicy = Annotated[
     Policy | None,
     signature_option(
         "--trust-policy",
-        envvar=_POLICY,
+        envvar=POLICY_VARIABLE,
         metavar="POLICY",
         help="What becomes of other versions: require refuses them, warn uses them and says so.",
         show_default="require",
@@ -72,7 +71,7 @@ def _trusting(keys: list[Path], policy: Policy | None) -> Iterator[None]:
     if apart is not None:
         raise ConfigurationError(f"the path {apart} holds {os.pathsep!r}: move the key elsewhere")
     Trust.of(paths, policy)
-    new = {_KEYS: os.pathsep.join(paths), _POLICY: policy or ""}
+    new = {KEYS_VARIABLE: os.pathsep.join(paths), POLICY_VARIABLE: policy or ""}
     before = {name: os.environ.get(name) for name in new}
     os.environ.update(new)
     try:

@@ -32,7 +32,7 @@ from encoder.store.manifest import Manifest
 from encoder.store.newest import NewestVersion, load_version
 from encoder.store.signing.trust import Trusted
 from encoder.trial import try_model
-from pipelines.enrich.model_version import folder_digest
+from pipelines.enrich.model_version import folder_digest, warmed
 
 __all__ = ["FollowedModel", "ModelFollower"]
 
@@ -195,7 +195,7 @@ class ModelFollower:
         """Load a version, unless it may not replace the current one."""
         if self._model is not None:
             self._trial(folder)
-        encoder = _warm(Encoder(load_model(folder), manifest, threads=self._threads))
+        encoder = warmed(Encoder(load_model(folder), manifest, threads=self._threads))
         label = f"{manifest.name}@{manifest.version}"
         if self._model is not None and self._model.encoder.dim != encoder.dim:
             raise ConfigurationError(
@@ -208,7 +208,7 @@ class ModelFollower:
 
     def _of_folder(self, folder: Path) -> FollowedModel:
         label = f"{folder.absolute().name}@{folder_digest(folder)[:19]}"
-        encoder = _warm(Encoder(load_model(folder), threads=self._threads))
+        encoder = warmed(Encoder(load_model(folder), threads=self._threads))
         if self._accept is not None:
             self._accept(encoder)
         return FollowedModel(encoder, label, 0, time.time())
@@ -216,8 +216,3 @@ class ModelFollower:
     def _report(self, number: int, error: Exception) -> None:
         keeping = f", keeping {self._model.label}" if self._model else ""
         _log.error("model version %d is refused%s: %s", number, keeping, error)
-
-
-def _warm(encoder: Encoder) -> Encoder:
-    encoder.encode(["compile the kernels now, not in the first batch"])
-    return encoder

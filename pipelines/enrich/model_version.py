@@ -14,7 +14,7 @@ from encoder.store.manifest import Manifest
 from encoder.store.newest import load_version
 from encoder.store.signing.trust import Trust, Trusted
 
-__all__ = ["ModelVersion"]
+__all__ = ["ModelVersion", "folder_digest", "warmed"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,11 @@ def _load(version: ModelVersion) -> Encoder:
         raise CorruptVersion(
             f"{version.ref} has changed since the job started: check who writes to the store"
         )
+    return warmed(encoder)
+
+
+def warmed(encoder: Encoder) -> Encoder:
+    """The encoder, once its kernels are compiled, so that the first batch need not wait for that."""
     encoder.encode(["compile the kernels now, not in the first batch"])
     return encoder
 

@@ -35,12 +35,14 @@ from typing import Literal, Self, cast, get_args
 from encoder.errors import BadSignature, ConfigurationError
 from encoder.store.manifest import Manifest
 
-__all__ = ["Policy", "Trust", "Trusted"]
+__all__ = ["KEYS_VARIABLE", "POLICY_VARIABLE", "Policy", "Trust", "Trusted"]
 
 Policy = Literal["require", "warn"]
 """What becomes of a version that is not trusted: it is no version, or it is used and the log says so."""
 
-_KEYS, _POLICY = "MILLSTREAM_TRUST", "MILLSTREAM_TRUST_POLICY"
+KEYS_VARIABLE, POLICY_VARIABLE = "MILLSTREAM_TRUST", "MILLSTREAM_TRUST_POLICY"
+"""The environment variables that say whom to trust where a caller does not."""
+
 _MOST_SIGNATURES = 16
 
 
@@ -75,10 +77,10 @@ class Trust:
         if isinstance(keys, cls):
             return keys
         if keys is None:
-            keys = [part for part in os.environ.get(_KEYS, "").split(os.pathsep) if part.strip()]
+            keys = [part for part in os.environ.get(KEYS_VARIABLE, "").split(os.pathsep) if part.strip()]
         elif isinstance(keys, str | bytes | os.PathLike):
             keys = [keys]
-        policy = policy or os.environ.get(_POLICY) or "require"
+        policy = policy or os.environ.get(POLICY_VARIABLE) or "require"
         if policy not in get_args(Policy):
             raise ConfigurationError(f"the trust policy is {policy!r}: use require or warn")
         found = tuple(dict.fromkeys(_pem(key) for key in cast("Iterable[_Key]", keys)))

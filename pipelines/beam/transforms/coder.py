@@ -25,11 +25,11 @@ copyreg.pickle(pa.FixedSizeListType, _reduce)
 class RecordBatchCoder(beam.coders.Coder):
     """Encodes a `pa.RecordBatch` as an Arrow IPC stream; not deterministic, so unfit for keys."""
 
-    def encode(self, value: pa.RecordBatch) -> bytes:
+    def encode(self, value: pa.RecordBatch | pa.Table) -> bytes:
         """Encode a batch with its schema."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, value.schema) as writer:
-            writer.write_batch(value)
+            writer.write(value)
         data: bytes = sink.getvalue().to_pybytes()
         return data
 
@@ -61,13 +61,6 @@ class RecordBatchCoder(beam.coders.Coder):
 
 class _TableCoder(RecordBatchCoder):
     """The same for a `pa.Table`."""
-
-    def encode(self, value: pa.Table) -> bytes:
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, value.schema) as writer:
-            writer.write_table(value)
-        data: bytes = sink.getvalue().to_pybytes()
-        return data
 
     def decode(self, encoded: bytes) -> pa.Table:
         with pa.ipc.open_stream(encoded) as reader:

@@ -1,5 +1,6 @@
 """Which versions leave a full cache, and which stay."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -88,6 +89,7 @@ def test_a_follower_makes_room_for_the_versions_that_it_follows(store, cache, mo
     second = cached_model(parse(f"{store.uri}@5"), cache)[0]
     assert model_folders(cache) == sorted([first, second])  # the first was in use a moment ago
     os.utime(first, (LONG_AGO, LONG_AGO))
+    gc.collect()  # contextlib of Python 3.13.0 leaves frames in a circle, and with them the first model
     store.rollback(2)
     assert follower.poll()
     third = cached_model(parse(f"{store.uri}@6"), cache)[0]

@@ -76,6 +76,7 @@ def check(found, static, texts):
     np.testing.assert_allclose(found["vectors"], vectors, rtol=1e-5, atol=1e-6 * largest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BERT)
 def test_unicode_texts_give_the_ids_of_tokenizers(name, tmp_path):
     random, count = np.random.default_rng(len(name)), amount(200, 200_000)
@@ -86,6 +87,7 @@ def test_unicode_texts_give_the_ids_of_tokenizers(name, tmp_path):
     check(found, static, texts)
 
 
+@pytest.mark.slow
 def test_texts_from_all_of_unicode_give_the_ids_of_tokenizers(tmp_path):
     random, count = np.random.default_rng(0), amount(5_000, 200_000)
     texts = [*many(count, random), *many(count, random, anywhere=True)]
@@ -94,6 +96,7 @@ def test_texts_from_all_of_unicode_give_the_ids_of_tokenizers(tmp_path):
     check(found, static, texts)
 
 
+@pytest.mark.slow
 def test_every_character_gives_the_ids_of_tokenizers(tmp_path):
     codes = [code for code in range(0x110000) if not 0xD800 <= code < 0xE000][:: amount(97, 1)]
     texts = [f"a{chr(code)}b {chr(code)}\u0301\u0316 {chr(code)}" for code in codes]

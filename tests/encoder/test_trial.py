@@ -43,12 +43,14 @@ def test_a_sound_model_passes_from_any_folder(folder, tmp_path, monkeypatch):
     try_model(folder)
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_refused_with_its_reason(folder):
     (folder / "config.json").write_text("[]")
     with pytest.raises(ModelFormatError, match=f"failed its trial: {folder}/config.json must hold an object"):
         try_model(folder)
 
 
+@pytest.mark.slow
 def test_numbers_that_are_not_finite_are_refused(folder, child_does):
     child_does(
         "import numpy as np; from encoder.trial import _check_finite; _check_finite([np.array([np.nan])])"

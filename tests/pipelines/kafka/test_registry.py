@@ -242,6 +242,7 @@ def settings(**options):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", MISSING)
 def test_the_extra_that_is_missing_is_named(what):
     names, program = MISSING[what]

@@ -12,7 +12,7 @@ __all__ = ["sample_values"]
 _ASK_SECONDS = 20.0
 _SAMPLE_MESSAGES, _SAMPLE_SECONDS = 2000, 1.0
 _SAMPLE_BYTES = 8 << 20
-_AT_ONCE = 50  # messages: few enough to keep to the bytes
+_AT_ONCE = 8  # messages: few enough to keep to the bytes
 
 
 def sample_values(properties: Mapping[str, str], topics: Mapping[str, int]) -> list[bytes | None]:

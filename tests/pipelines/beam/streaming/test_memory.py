@@ -11,7 +11,6 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 MOST = 700  # MiB: Python, Beam, the model, and some messages
 
 
-@pytest.mark.xfail(strict=False, reason="batches wait in the local runner: 2.1 GiB on a quiet machine")
 def test_large_records_that_are_small_on_the_wire(kafka, model):
     """Each has 0.9 MB, and as Python objects some 20 MB."""
     topic, out, dead = (kafka.create_topic(unique(name), 1) for name in ("in", "out", "dead"))

@@ -123,6 +123,8 @@ class ExactlyOnce:
     def abort(self) -> None:
         if not self._open:
             return
+        # A broker that has not heard of the transaction yet answers an abort with a fatal error.
+        self._producer.flush(_TRY_SECONDS)
         try:
             self._patiently(self._producer.abort_transaction)
         except KafkaException as error:

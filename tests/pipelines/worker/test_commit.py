@@ -3,7 +3,8 @@
 import time
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from topics import unique
 
 from encoder.errors import ConfigurationError, TransientError
 from pipelines.worker.commit import Aborted, AtLeastOnce, ExactlyOnce
@@ -107,7 +108,7 @@ def test_a_transaction_that_must_be_given_up_is(name, waits):
     commits = exactly_once(cluster, waits)
     with pytest.raises(Aborted):
         commits.commit(OFFSETS)
-    assert cluster.calls[-2:] == ["abort", "abort"]
+    assert cluster.calls[-3:] == ["flush", "abort", "abort"]
     assert commits.commit(OFFSETS)
 
 
@@ -139,6 +140,24 @@ def test_nothing_open_needs_no_abort(waits):
     cluster = Cluster()
     exactly_once(cluster, waits).abort()
     assert cluster.calls == ["init"]
+
+
+@pytest.mark.server
+def test_a_broker_that_has_not_heard_of_a_transaction_takes_its_abort(kafka, waits):
+    topic = kafka.create_topic(unique("aborted"), 1)
+    about = {"bootstrap.servers": kafka.address, "transactional.id": unique("worker"), "group.id": topic}
+    producer = Producer({name: value for name, value in about.items() if name != "group.id"})
+    consumer = Consumer({name: value for name, value in about.items() if name != "transactional.id"})
+    commits = ExactlyOnce(producer, consumer, lambda: waits.append(1), lambda: False)
+    for milliseconds in range(20):  # after some, the broker still writes the markers of the commit
+        commits.begin()
+        producer.produce(topic, b"committed")
+        assert commits.commit([TopicPartition(topic, 0, 1)])
+        commits.begin()
+        producer.produce(topic, b"void")
+        producer.poll(milliseconds / 1000)
+        commits.abort()
+    consumer.close()
 
 
 def test_at_least_once_waits_for_the_acknowledgements_first(waits):

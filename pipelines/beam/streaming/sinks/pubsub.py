@@ -1,30 +1,26 @@
 """The sink `pubsub:…`: records are embedded and published as they arrive, at least once.
 
-A bundle ends once Pub/Sub has accepted all of its messages. Beam's own sink cannot be used: it publishes many
-messages in one request, which Pub/Sub refuses as a whole, so one message would be repeated for ever with its
-neighbours. What is refused here is published again alone, and a message that is refused alone is a dead
-letter.
+A bundle ends once Pub/Sub has accepted all of its messages; a message that it refuses is a dead letter.
 """
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam.io.gcp.pubsub import PubsubMessage
-from google.api_core.exceptions import GoogleAPIError, InvalidArgument, NotFound, PermissionDenied
-from google.cloud import pubsub
 
-from encoder.errors import ConfigurationError, TransientError
+from encoder.errors import ConfigurationError
 from pipelines.beam.streaming.batch import SourceBatch
 from pipelines.beam.streaming.event_time import NO_TIME
 from pipelines.beam.streaming.interfaces import Sink
 from pipelines.beam.streaming.sinks.messages import Message, MessageEncoder
 from pipelines.beam.streaming.sinks.pubsub_letters import LARGEST, dead_letter, too_long
+from pipelines.beam.streaming.sinks.pubsub_requests import AT_ONCE, Publisher, PubSubMessage, request_parts
 from pipelines.beam.transforms.metrics import BatchMetrics
-from pipelines.records.bad_rows import ID, BadRow, one_line
+from pipelines.records.bad_rows import ID, BadRow
 from pipelines.sinks.dead_letters import write_dead_letters
 
 __all__ = ["TIME", "PubSubSink"]
@@ -32,10 +28,7 @@ __all__ = ["TIME", "PubSubSink"]
 TIME = "millstream_time"
 """The attribute with the event time of a record, RFC 3339."""
 
-_log = logging.getLogger(__name__)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_WAITING, _MAX_BYTES = 16_384, 64 << 20  # messages, and their bytes, before their answers are waited for
-_ANSWER_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -62,13 +55,12 @@ class PubSubSink(Sink):
         return batches | "Publish" >> beam.ParDo(_Publish(self)).with_output_types(str)
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """A message whose answer is waited for."""
+class _Waiting(NamedTuple):
+    """A message that is not accepted yet, and the records that it was made of."""
 
     batch: SourceBatch
     message: Message
-    answer: Any
+    sent: PubSubMessage
 
 
 class _Publish(beam.DoFn):
@@ -77,75 +69,68 @@ class _Publish(beam.DoFn):
         self._metrics = BatchMetrics()
 
     def setup(self) -> None:
-        self._together = pubsub.PublisherClient()
-        self._alone = pubsub.PublisherClient(pubsub.types.BatchSettings(max_messages=1))
+        self._publisher = Publisher()
 
     def teardown(self) -> None:
-        for client in (self._together, self._alone):
-            client.stop()
-            client.transport.close()
+        self._publisher.close()
 
     def start_bundle(self) -> None:
-        self._waiting: list[_Waiting] = []
-        self._n_bytes = 0
+        self._waiting: list[_Waiting] = []  # to be sent
+        self._sent: deque[tuple[list[_Waiting], Future[dict[int, str]]]] = deque()
 
     def process(self, batch: SourceBatch) -> Iterator[str]:
         messages, bad = self._sink.messages.encode(batch, LARGEST, self._metrics)
         for one in messages:
+            waiting = _Waiting(batch, one, _message(one))
             if reason := too_long(ID, one.id):
-                bad += [batch.bad_number(row, reason) for row in self._sink.messages.numbers(one)]
-                continue
-            self._n_bytes += len(one.value or b"")
-            self._waiting.append(_Waiting(batch, one, self._send(self._together, one)))
+                bad += self._bad(waiting, reason)
+            else:
+                self._waiting.append(waiting)
         self._send_dead_letters(bad)
-        if len(self._waiting) > _MAX_WAITING or self._n_bytes > _MAX_BYTES:
-            self._flush()
+        self._send(keep_last=True)
         return iter(())
 
     def finish_bundle(self) -> None:
-        self._flush()
+        self._send(keep_last=False)
+        while self._sent:
+            self._answer()
 
-    def _send(self, client: Any, message: Message) -> Any:
-        attributes = {ID: message.id}
-        if message.time != NO_TIME:
-            attributes[TIME] = (_EPOCH + timedelta(microseconds=message.time)).isoformat()
-        return client.publish(self._sink.topic, message.value, **attributes)
+    def _send(self, *, keep_last: bool) -> None:
+        """Send the messages that wait; the last request may wait for more of them."""
+        parts = request_parts([one.sent for one in self._waiting])
+        rest = parts.pop()[0] if keep_last and parts else len(self._waiting)
+        for first, stop in parts:
+            if len(self._sent) == AT_ONCE:
+                self._answer()
+            some = self._waiting[first:stop]
+            answer = self._publisher.publish(self._sink.topic, [one.sent for one in some])
+            self._sent.append((some, answer))
+        self._waiting = self._waiting[rest:]
 
-    def _flush(self) -> None:
-        """Wait until Pub/Sub has accepted all messages; what it refuses together is published alone."""
-        waiting, self._waiting, self._n_bytes = self._waiting, [], 0
-        refused = [one for one in waiting if self._refusal(one.answer, self._sink.uri)]
-        if not refused:
-            return
-        _log.warning("%s refuses a request: publishing %d messages alone", self._sink.uri, len(refused))
-        again = [(one, self._send(self._alone, one.message)) for one in refused]
+    def _answer(self) -> None:
+        """Wait for the answer to the request that was sent first."""
+        some, answer = self._sent.popleft()
         bad: list[BadRow] = []
-        for one, answer in again:
-            if reason := self._refusal(answer, self._sink.uri):
-                rows = self._sink.messages.numbers(one.message)
-                bad += [one.batch.bad_number(row, f"Pub/Sub refuses the message: {reason}") for row in rows]
+        for k, reason in answer.result().items():
+            bad += self._bad(some[k], f"Pub/Sub refuses the message: {reason}")
         self._send_dead_letters(bad)
+
+    def _bad(self, one: _Waiting, reason: str) -> list[BadRow]:
+        return [one.batch.bad_number(number, reason) for number in self._sink.messages.numbers(one.message)]
 
     def _send_dead_letters(self, bad: Sequence[BadRow]) -> None:
         if "://" in self._sink.dead_letters:
             write_dead_letters(self._sink.dead_letters, bad)
             return
         topic = self._sink.dead_letters
-        letters: Iterable[PubsubMessage] = map(dead_letter, bad)
-        answers = [self._alone.publish(topic, one.data, **one.attributes) for one in letters]
-        for answer in answers:
-            if reason := self._refusal(answer, f"pubsub:{topic}"):
+        letters = list(map(dead_letter, bad))
+        for first, stop in request_parts(letters):
+            for reason in self._publisher.publish(topic, letters[first:stop]).result().values():
                 raise ConfigurationError(f"pubsub:{topic} refuses a dead letter: {reason}")
 
-    @staticmethod
-    def _refusal(answer: Any, uri: str) -> str | None:
-        """Why Pub/Sub refuses a message; None if it has accepted it."""
-        try:
-            answer.result(_ANSWER_SECONDS)
-        except InvalidArgument as error:
-            return one_line(error)
-        except (NotFound, PermissionDenied) as error:
-            raise ConfigurationError(f"cannot publish to {uri}: {one_line(error)}") from error
-        except (GoogleAPIError, TimeoutError) as error:
-            raise TransientError(f"cannot publish to {uri}: {one_line(error)}") from error
-        return None
+
+def _message(one: Message) -> PubSubMessage:
+    attributes = {ID: one.id}
+    if one.time != NO_TIME:
+        attributes[TIME] = (_EPOCH + timedelta(microseconds=one.time)).isoformat()
+    return PubSubMessage(one.value or b"", attributes)

@@ -1,7 +1,6 @@
 """Dead letters as Pub/Sub messages that Pub/Sub accepts, and what it accepts."""
 
-from apache_beam.io.gcp.pubsub import PubsubMessage
-
+from pipelines.beam.streaming.sinks.pubsub_requests import PubSubMessage
 from pipelines.kafka.messages import TIMESTAMP
 from pipelines.records.bad_rows import BadRow, Envelope
 from pipelines.sinks.dead_letter_messages import dead_letter_headers
@@ -28,7 +27,7 @@ def too_long(name: str, value: str) -> str | None:
     return f"{name} would have {n:,} bytes, and an attribute in Pub/Sub takes {_MAX_ATTRIBUTE:,}"
 
 
-def dead_letter(bad: BadRow) -> PubsubMessage:
+def dead_letter(bad: BadRow) -> PubSubMessage:
     """The original bytes, with attributes that say where they came from and what is wrong.
 
     What does not fit into a message is left out, and an attribute says so.
@@ -51,7 +50,7 @@ def dead_letter(bad: BadRow) -> PubsubMessage:
         omitted += not taken or len(text.encode()) < len(value or b"")
     if omitted:
         attributes[_OMITTED] = f"{omitted} of {len(envelope.headers)}, wholly or in part"
-    return PubsubMessage(record[:LARGEST], attributes)
+    return PubSubMessage(record[:LARGEST], attributes)
 
 
 def _takes(name: str) -> bool:

@@ -22,7 +22,7 @@ from typing import Any
 from amounts import amount
 from faults.network import network
 from faults.s3 import lossy_proxy
-from faults.workers import STRANGE, Rig
+from faults.workers import STRANGE, TRANSACTION_SECONDS, Rig
 from patience import wait_for
 
 from encoder.store.store import ModelStore
@@ -32,6 +32,8 @@ __all__ = ["PATIENT", "SCENARIOS", "Scenario", "Stage"]
 CUT_SECONDS = amount(10.0, 20.0)  # longer than sessions and transactions last
 REFUSALS = amount(3, 20)
 LATE = ("--model-seconds", "0.2")
+BUDGET = ("--max-dead-letters", "5%")
+SLOW = ("--commit-seconds", str(0.8 * TRANSACTION_SECONDS))  # the longest that is accepted
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,11 @@ SCENARIOS = {
     "logs cut below the positions": Scenario("cut logs", (1, 3), {"output": "both"}),
     "retention overtakes the group": Scenario("overtaken", (1, 3), {"output": "both"}),
     "the output's limit is lowered": Scenario("limit", (1, 3)),
+    "kill -9, then bad records within the error budget": Scenario(
+        "bad in a row", (1, 10), {"options": BUDGET}
+    ),
+    "kill -9, commits shortly before brokers abort": Scenario("kill", (0, 20), {"options": SLOW}),
+    "SIGSTOP, commits shortly before brokers abort": Scenario("freeze", (1, 5), {"options": SLOW}),
     "kill -9, strange records": Scenario("kill", (1, 20), {"bad": STRANGE}),
     "damaged new model": Scenario("damage", (1, 3), {"model": "file", "options": LATE}),
 }
@@ -190,6 +197,7 @@ class Stage:
             "cut logs": rig.logs_cut,
             "overtaken": rig.retention_overtakes,
             "limit": rig.limit_lowered,
+            "bad in a row": rig.bad_in_a_row,
             "away": away,
             "closed": closed,
             "damage": damage,

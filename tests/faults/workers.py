@@ -139,6 +139,7 @@ class Rig:
         self.n_written = 0
         self._unread = set()  # retention removed them
         self._hold, self._held = threading.Event(), threading.Event()
+        self._in_a_row = 0  # so many records come next that are bad
         self.versions = set()
         self._objects = None
         self._read = {}
@@ -283,7 +284,8 @@ class Rig:
         begin, first = time.monotonic(), self.n_written
         for seq in itertools.count(first):
             key = str(seq)
-            if seq % POISON == POISON - 1:
+            if self._in_a_row or seq % POISON == POISON - 1:
+                self._in_a_row = max(0, self._in_a_row - 1)
                 value = self._random.choice(self._bad)
                 self.bad[key] = value
             elif self._is_delete(seq):
@@ -352,6 +354,21 @@ class Rig:
             self._remove()
             self.start(wanted)
             self.wait_for_start()
+
+    def bad_in_a_row(self, least=6000, n_bad=100):
+        """Kill all workers when they have counted some records; the next ones are bad.
+
+        They are few among those that were counted, and many for a worker that has counted none.
+        """
+        first = self.n_written
+        wait_for(lambda: self.n_written, "records to count", lambda n: n >= first + least)
+        with self.paused():
+            self._wait_for_all()
+            with self._lock:
+                for process in self._workers.values():
+                    process.kill()
+            self._in_a_row = n_bad
+        wait_for(lambda: self._in_a_row, "bad records in a row", lambda left: not left)
 
     def limit_lowered(self):
         """Let the output topic take half of what it took when the workers began; larger records come then."""

@@ -24,6 +24,7 @@ CODES = {  # beside these; 1 is a worker that was away for too long
     "terminate": set(),
     "away": {1, -9},
     "closed": {1, -9},
+    "bad in a row": {-9},
     "again": {1, 2},  # 2: it has found another topic
 }
 
@@ -70,6 +71,9 @@ def test_nothing_is_lost_and_nothing_comes_twice(name, stage, tmp_path, record_p
         check(rig, verdict, TOLD_TO_END | CODES.get(scenario.fault, {1}))
         if scenario.fault == "kill":
             assert rig.restarts >= scenario.n_faults
+        assert "records are bad, more than" not in rig.log()
+        if scenario.fault == "bad in a row":
+            assert rig.restarts >= 2 * scenario.n_faults
         if scenario.fault == "terminate":  # whatever the delivery
             assert (verdict.repeated, verdict.dead_repeated) == (0, 0)
         if scenario.fault == "away":

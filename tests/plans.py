@@ -1,7 +1,7 @@
 """Plans of workers, from settings as the command line has them."""
 
-from pipelines.worker.plan import Plan
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.configuration.plan import Plan
+from pipelines.worker.configuration.settings import WorkerSettings
 
 __all__ = ["plan_of"]
 

@@ -9,7 +9,7 @@ import typer
 
 from pipelines.demo.payments import PaymentWriter
 from pipelines.demo.watcher import Watcher
-from pipelines.worker.plan import Plan
+from pipelines.worker.configuration.plan import Plan
 from pipelines.worker.telemetry.metrics_history import MetricsHistory
 
 __all__ = ["Session"]

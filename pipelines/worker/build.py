@@ -20,10 +20,10 @@ from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.open_files import Rotation
 from pipelines.sinks.refusals import Refusals
 from pipelines.worker.commit import AtLeastOnce, Commits, ExactlyOnce
+from pipelines.worker.configuration.plan import Output, Plan
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
 from pipelines.worker.offsets import PartitionIndex
-from pipelines.worker.plan import Output, Plan
 from pipelines.worker.prepare import Prepared, prepare
 from pipelines.worker.sinks import Outputs
 from pipelines.worker.source import Source

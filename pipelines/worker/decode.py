@@ -26,8 +26,8 @@ from pipelines.formats.schema_registry import FramedDecoder
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.fields import field_path
 from pipelines.records.isolation import step
-from pipelines.worker.columns import kept_columns
-from pipelines.worker.plan import Plan
+from pipelines.worker.configuration.columns import kept_columns
+from pipelines.worker.configuration.plan import Plan
 from pipelines.worker.telemetry.tracing import OFF, Spans
 
 __all__ = ["Decoded", "PlainValues", "RecordDecoder", "RegistryValues", "ValueDecoder"]

@@ -33,11 +33,11 @@ from pipelines.kafka.messages import TimeLimits
 from pipelines.kafka.sample import sample_values
 from pipelines.sinks.kafka import record_encoder
 from pipelines.sinks.output_claim import claim, claimed_schema
-from pipelines.worker.columns import fields_seen, kept_columns, output_schema
+from pipelines.worker.configuration.columns import fields_seen, kept_columns, output_schema
+from pipelines.worker.configuration.plan import Plan
+from pipelines.worker.configuration.schemas import Known, Schemas
 from pipelines.worker.decode import PlainValues, RecordDecoder, RegistryValues, ValueDecoder
 from pipelines.worker.inputs import Inputs
-from pipelines.worker.plan import Plan
-from pipelines.worker.schemas import Known, Schemas
 from pipelines.worker.sinks import Encode
 from pipelines.worker.telemetry.tracing import OFF, Spans
 

@@ -117,8 +117,8 @@ def fill(address, topic, records, make=event):
 def ours(options):
     """Run a worker in this process until it has committed everything; records/s."""
     from pipelines.worker.build import collect_rarely, start
-    from pipelines.worker.plan import Plan
-    from pipelines.worker.settings import WorkerSettings
+    from pipelines.worker.configuration.plan import Plan
+    from pipelines.worker.configuration.settings import WorkerSettings
 
     to_topic = options["format"] != "parquet"
     settings = WorkerSettings(

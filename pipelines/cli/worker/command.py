@@ -10,7 +10,7 @@ from pipelines.cli.console import print_table
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import operations_option
 from pipelines.cli.worker.demo import for_demo, refuse_brokers, run_demo
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.configuration.settings import WorkerSettings
 
 __all__ = ["worker"]
 
@@ -65,7 +65,7 @@ def worker(
     """
     del config  # its callback has made the file's options defaults
     from pipelines.cli.worker.run import log_as, run
-    from pipelines.worker.plan import Plan
+    from pipelines.worker.configuration.plan import Plan
     from pipelines.worker.prepare import check as check_plan
 
     if demo:

@@ -11,7 +11,7 @@ import typer
 from encoder.errors import ConfigurationError, MissingExtra
 from pipelines.cli.config_file import set_defaults
 from pipelines.cli.demo import distil, own_cache, teacher_folder
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.configuration.settings import WorkerSettings
 
 __all__ = ["for_demo", "refuse_brokers", "run_demo"]
 
@@ -65,7 +65,7 @@ def run_demo(settings: WorkerSettings, *, seconds: float | None, rate: int) -> N
     from pipelines.cli.worker.run import log_as, run
     from pipelines.demo.cluster import embedded_cluster
     from pipelines.demo.session import Session
-    from pipelines.worker.plan import Plan
+    from pipelines.worker.configuration.plan import Plan
 
     settings = replace(settings, model=settings.model or _model())
     plan = Plan.parse(settings, embedded=True)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from pipelines.worker.build import Started, collect_rarely, start
-from pipelines.worker.plan import Plan
+from pipelines.worker.configuration.plan import Plan
 from pipelines.worker.telemetry.dashboard import Dashboard, WorkerStatus
 from pipelines.worker.telemetry.http import serve
 from pipelines.worker.telemetry.logs import log_json

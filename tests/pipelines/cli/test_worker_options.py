@@ -11,7 +11,7 @@ import typer.main
 
 from pipelines.cli.app import app
 from pipelines.cli.worker.command import worker
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.configuration.settings import WorkerSettings
 
 GROUP = typer.main.get_command(app)
 OPTIONS = {

@@ -232,9 +232,9 @@ MISSING = {
     "Avro out": (["fastavro"], "settings(input_format='json', format='avro').messages(None, ())"),
 }
 SETTINGS = """
-from pipelines.worker.schemas import Schemas
-from pipelines.worker.plan import Plan
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.configuration.schemas import Schemas
+from pipelines.worker.configuration.plan import Plan
+from pipelines.worker.configuration.settings import WorkerSettings
 def settings(**options):
     return Schemas(Plan.parse(WorkerSettings(
         brokers='b:1', group='g', inputs=['in'], model='m', outputs=['topic:a'], dead_letters='topic:b',

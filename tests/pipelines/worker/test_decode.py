@@ -12,7 +12,7 @@ from plans import plan_of
 from encoder.errors import ConfigurationError
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.sinks.kafka import record_encoder
-from pipelines.worker.columns import fields_seen, output_schema
+from pipelines.worker.configuration.columns import fields_seen, output_schema
 from pipelines.worker.decode import PlainValues, RecordDecoder
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 

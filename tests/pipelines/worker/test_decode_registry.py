@@ -19,9 +19,9 @@ from pipelines.enrich.model_follower import FollowedModel
 from pipelines.formats.schema_registry import HEADER, header, schema_id
 from pipelines.kafka.registry import Registry
 from pipelines.sinks.kafka import record_encoder
-from pipelines.worker.columns import fields_seen, output_schema
+from pipelines.worker.configuration.columns import fields_seen, output_schema
+from pipelines.worker.configuration.schemas import Schemas
 from pipelines.worker.decode import PlainValues, RecordDecoder, RegistryValues
-from pipelines.worker.schemas import Schemas
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 0, UTC)
 USER = {"type": "record", "name": "User", "fields": [{"name": "name", "type": "string"}]}

@@ -20,8 +20,8 @@ from topics import TopicReader
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.kafka.registry import Registry
 from pipelines.sinks.kafka import TopicSink, record_encoder
+from pipelines.worker.configuration.schemas import Schemas
 from pipelines.worker.decode import PlainValues, RecordDecoder
-from pipelines.worker.schemas import Schemas
 from pipelines.worker.sinks import Outputs
 
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string()), ("x", pa.float64())])

@@ -15,7 +15,7 @@ from pipelines.kafka.config import matches, parse_properties, transaction_timeou
 from pipelines.records.bad_rows import one_line
 from pipelines.records.template import TextTemplate
 from pipelines.records.type_names import EXAMPLES, named_type
-from pipelines.worker.settings import WorkerSettings
+from pipelines.worker.configuration.settings import WorkerSettings
 
 __all__ = ["Output", "Plan", "parse_budget", "parse_fields"]
 

@@ -5,7 +5,7 @@ import pytest
 from plans import plan_of
 
 from encoder.errors import ConfigurationError
-from pipelines.worker.plan import Output, parse_budget, parse_fields
+from pipelines.worker.configuration.plan import Output, parse_budget, parse_fields
 
 
 def test_outputs():

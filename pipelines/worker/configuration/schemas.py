@@ -16,8 +16,8 @@ from pipelines.formats.schema_registry import (
     schema_id,
 )
 from pipelines.kafka.registry import EXTRA, Registry, open_registry
-from pipelines.worker.columns import kept_columns
-from pipelines.worker.plan import Plan
+from pipelines.worker.configuration.columns import kept_columns
+from pipelines.worker.configuration.plan import Plan
 
 if TYPE_CHECKING:
     from pipelines.sinks.encoding.avro_records import AvroFromAvro, AvroFromColumns

@@ -25,7 +25,7 @@ _operations = partial(Option, rich_help_panel="Operations")
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """What a user can set, as it is written on the command line; `pipelines.worker.plan.Plan` parses it.
+    """What a user can set, as it is written on the command line; `plan.Plan` parses it.
 
     A field without a default is a required option.
     """

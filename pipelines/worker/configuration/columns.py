@@ -9,7 +9,7 @@ from pipelines.enrich.enrichment import ADDED
 from pipelines.formats.messages import Value, columns_seen
 from pipelines.formats.schema_registry import FieldTypes
 from pipelines.records.type_names import json_has
-from pipelines.worker.plan import Plan
+from pipelines.worker.configuration.plan import Plan
 
 __all__ = ["fields_seen", "kept_columns", "output_schema"]
 

@@ -1,10 +1,8 @@
 """Compressed files as streams of bytes that give everything before a damage, and then say where it is."""
 
-import logging
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from typing import Protocol
 
 import pyarrow as pa
@@ -18,7 +16,6 @@ __all__ = ["Decompressed", "decompressed"]
 _STEP = 1 << 16  # compressed bytes to read at once; what follows a member is copied, so small ones want few
 _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f\x8b"
-_log = logging.getLogger(__name__)
 
 
 class Decompressed(Protocol):
@@ -45,7 +42,7 @@ def decompressed(compression: str, reopen: Callable[[], pa.NativeFile], path: st
 class _Gzip:
     """Gzip as gzip(1) reads it: members follow one another, and zero bytes behind them are padding.
 
-    Other bytes behind the last member are left out with a warning.
+    Other bytes behind the last member are a damage: they may be records that were added uncompressed.
     """
 
     def __init__(self, raw: pa.NativeFile, path: str) -> None:
@@ -102,14 +99,8 @@ class _Gzip:
             self._member = zlib.decompressobj(_GZIP)
             return True
         if self._input:
-            _warn_of_garbage(self._path)
-            self._input = b""
+            self._error = ValueError("bytes that are not gzip follow its compressed data")
         return False
-
-
-@lru_cache(1024)  # a file is read several times, its head for the schema
-def _warn_of_garbage(path: str) -> None:
-    _log.warning("%s: the bytes behind its gzip data are left out, as gzip does", path)
 
 
 class _Zstandard:

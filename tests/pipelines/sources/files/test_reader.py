@@ -381,11 +381,13 @@ def test_members_and_padding_are_read_as_gzip_reads_them(tmp_path, monkeypatch, 
     assert not bad
 
 
-def test_bytes_behind_an_archive_are_left_out_with_a_warning(tmp_path, caplog):
-    (path := tmp_path / "a.log.gz").write_bytes(gzip.compress(b"a\n") + bytes(3) + b"garbage")
-    assert read(find_inputs(str(path))[0]) == ({1: {"text": "a"}}, {})
-    assert read(find_inputs(str(path))[0]) == ({1: {"text": "a"}}, {})
-    assert caplog.messages == [f"{path}: the bytes behind its gzip data are left out, as gzip does"]
+@pytest.mark.parametrize("more", [b"garbage", b"\x1f", b"b\nc\n"])
+def test_bytes_behind_an_archive_are_a_damage(more, tmp_path):
+    (path := tmp_path / "a.log.gz").write_bytes(gzip.compress(b"a\n") + bytes(3) + more)
+    records, bad = read(find_inputs(str(path))[0])
+    assert records == {1: {"text": "a"}}
+    [rest] = bad.values()
+    assert "bytes that are not gzip follow its compressed data" in rest.reason
 
 
 @any_example

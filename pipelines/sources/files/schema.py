@@ -183,13 +183,15 @@ def _selected(schema: pa.Schema, wanted: Sequence[str], keep: Sequence[str]) -> 
 
 
 def _not_there(name: str, names: list[str]) -> str:
-    for column, mark in product(names, _OTHER_DELIMITERS):
+    marks = [mark for mark in _OTHER_DELIMITERS if mark != " " or len(names) == 1]
+    for column, mark in product(names, marks):
         if name in (part.strip(" '\"") for part in column.split(mark)[1:] + column.split(mark)[:-1]):
             return (
                 f"the input has no column {name!r}. Found one column named {column!r}: "
                 f"is the delimiter {mark!r}? Set `delimiter` {shown_character(mark)}"
             )
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    some = [one if one == one.strip() else repr(one) for one in names[:_SHOWN]]
+    shown = ", ".join(some) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     return f"no record has the field {name!r}: " + (
         f"use one of {shown}" if shown else "the records have no fields"
     )

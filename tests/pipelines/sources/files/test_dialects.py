@@ -124,6 +124,12 @@ def test_a_wrong_delimiter_is_named(tmp_path, data, given, flag):
     assert str(found.value).endswith(f"Set `delimiter` {flag}")
 
 
+def test_a_space_before_a_name_is_shown(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"id, text\n1, x\n")
+    with pytest.raises(TemplateError, match=r"no record has the field 'text': use one of id, ' text'$"):
+        read(tmp_path, Dialect.parse())
+
+
 def test_names_may_be_empty_and_repeated_where_they_are_not_needed(tmp_path):
     (tmp_path / "a.csv").write_bytes(b",text,id,id\n1,x,2,3\n")
     with pytest.raises(

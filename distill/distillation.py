@@ -21,6 +21,7 @@ from distill.teacher.vector_cache import check_cache
 from distill.vocabulary import build_vocabulary
 from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
+from encoder.masks import Masks
 from encoder.model import StaticModel
 from encoder.tokenizer.tables import compile_tokenizer
 from encoder.user_cache import cache_folder
@@ -67,6 +68,7 @@ def distill(
     refine: bool = True,
     blend: float | None = None,
     min_held_out: int = 1,
+    masks: str | Iterable[str] = (),
     seed: int = 0,
     cache: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
@@ -106,6 +108,8 @@ def distill(
         blend: the length of the plain distillation's vectors relative to the fitted ones
             (`distill.corpus_fit.blend`); 0 leaves them out; None picks it from the number of texts.
         min_held_out: fail before the fit if fewer texts than this can be held out.
+        masks: what the model masks in texts before it embeds them, such as `"ip,card"` or
+            `["order=ORD-[0-9]+"]` (`encoder.masks`); the teacher sees the corpus with the same masks.
         seed: random seed for sampling and refinement.
         cache: folder for the teacher's vectors of texts, which are computed once; by default in the user's
             cache.
@@ -125,6 +129,7 @@ def distill(
         clusters=clusters,
         precision=precision,
         blend=blend,
+        masks=Masks.parse(masks),
     )
     if corpus is not None and clusters is not None:
         raise ConfigurationError("`clusters` cannot be combined with `corpus`: leave one of them out")
@@ -142,6 +147,8 @@ def distill(
     folder = Path(cache).expanduser() if cache is not None else cache_folder() / "teachers"
     check_cache(folder)
     texts = sample_texts(corpus, sample, seed=seed)
+    if parameters.masks:
+        texts = sample_texts(parameters.masks(texts).to_pylist(), sample, seed=seed)  # some are equal now
     tokens = _embed_tokens(token_teacher, vocabulary, parameters, progress)
     del token_teacher  # frees its memory for the sentence teacher
     fit = fit_to_corpus(
@@ -221,6 +228,7 @@ def _model(
         "seq_length": _SEQ_LENGTH,
         "normalize": True,
         "pooling": parameters.pooling,
+        **({"masks": list(parameters.masks.to_json())} if parameters.masks else {}),
     }
     stored, scales = as_dtype(table, parameters.dtype)
     if scales is not None:

@@ -2,11 +2,12 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
+from encoder.masks import Masks
 
 __all__ = ["DROP_PATTERN", "Parameters", "Pooling", "Precision"]
 
@@ -33,6 +34,7 @@ class Parameters:
     clusters: int | None = None
     precision: Precision = "auto"
     blend: float | None = None
+    masks: Masks = field(default_factory=Masks)
 
     def __post_init__(self) -> None:
         _check_dims(self.dims)

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from encoder import aligned
 from encoder.dtypes import VectorType
-from encoder.errors import ConfigurationError, ModelFormatError
+from encoder.errors import ConfigurationError, CorruptVersion, ModelFormatError
 from encoder.heads.scoring import Heads
 from encoder.kernels.pool import pool_texts
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
-from encoder.texts import Block, in_blocks, read_texts
+from encoder.texts import Block, TextBuffers, in_blocks, read_texts
 from encoder.threads import default_threads, share_out
-from encoder.tokenizer.ids import BlockTokenizer
+from encoder.tokenizer.ids import BlockTokenizer, Ids
 from encoder.tokens import TokenIds, TokenVectors
 from encoder.vectors import past_caches, vectors_for
 
@@ -39,6 +39,7 @@ class Encoder:
         dim: the number of dimensions.
         manifest: the version's manifest, or None for a model from a folder.
         heads: the model's heads, which score its vectors.
+        masks: what is masked in texts before they are embedded.
     """
 
     def __init__(
@@ -48,8 +49,15 @@ class Encoder:
 
         Raises:
             ModelFormatError: its tokenizer cannot be used, or does not match its table.
+            CorruptVersion: the manifest and the model's `config.json` name different masks.
             ConfigurationError: `threads` or `MILLSTREAM_THREADS` is not a positive number.
         """
+        self.masks = model.masks
+        if manifest is not None and manifest.masks != self.masks.to_json():
+            raise CorruptVersion(
+                f"the manifest of {manifest.name}@{manifest.version} says that it masks "
+                f"{', '.join(manifest.masks) or 'none'}, and its config.json {self.masks}: publish it again"
+            )
         self.manifest = manifest
         self.dim = model.dim
         self.heads = Heads(model.heads, unit=model.normalize)
@@ -142,7 +150,7 @@ class Encoder:
         streamed = past_caches(written)
 
         def encode(block: Block) -> None:
-            ids, ends = self._tokenizer.tokenise(block.texts)
+            ids, ends = self._tokenise(block.texts)
             rows = written[block.first : block.first + len(ends)]
             pool_texts(ids, ends, self._table, self._weights, self._normalize, dims, rows, streamed)
 
@@ -165,7 +173,7 @@ class Encoder:
         found: list[Any] = [None] * len(blocks)
 
         def tokenise(k: int) -> None:
-            ids, ends = self._tokenizer.tokenise(blocks[k].texts)
+            ids, ends = self._tokenise(blocks[k].texts)
             found[k] = ids[: ends[-1]].copy(), ends  # the block's own array is several times as large
 
         share_out(tokenise, range(len(blocks)), self._threads)
@@ -191,6 +199,9 @@ class Encoder:
         if self._weights is not None:
             vectors *= self._weights[ids, None]
         return TokenVectors(ids, offsets, vectors)
+
+    def _tokenise(self, texts: TextBuffers) -> Ids:
+        return self._tokenizer.tokenise(self.masks.buffers(texts))
 
     def _checked_dims(self, dims: int | None) -> int:
         if dims is None:

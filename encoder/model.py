@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from encoder.atomic_files import new_folder
 from encoder.dtypes import LARGEST, largest, unusable
-from encoder.errors import ModelFormatError
+from encoder.errors import ConfigurationError, ModelFormatError
 from encoder.heads.files import head_path, pack_head, read_heads, vectors_digest
 from encoder.heads.scoring import Head
+from encoder.masks import Masks
 from encoder.mmap_arrays import map_tensors, write_tensors
 from encoder.model_files import plain_file, read_json, read_text
 from encoder.tokenizer.spec import LARGEST_FILE
@@ -32,13 +33,20 @@ from encoder.tokenizer.tables import (
     read_tables,
 )
 
-__all__ = ["DEFAULT_MAX_LENGTH", "StaticModel", "load_model", "packed_tables", "save_model"]
+__all__ = [
+    "DEFAULT_MAX_LENGTH",
+    "StaticModel",
+    "config_with_masks",
+    "load_model",
+    "packed_tables",
+    "save_model",
+]
 
 DEFAULT_MAX_LENGTH = 512
 """Tokens used of a text if `config.json` sets no `max_length` (model2vec's default)."""
 
 # Table, tokenizer, settings: model2vec's layout, then the two of sentence-transformers.
-_LAYOUTS = (
+_LAYOUTS: tuple[tuple[str, str, str], ...] = (
     ("model.safetensors", "tokenizer.json", "config.json"),
     ("model.safetensors", "tokenizer.json", "config_sentence_transformers.json"),
     (
@@ -61,7 +69,7 @@ class StaticModel:
         table: `(n_rows, dim)` float64, float32, float16 or int8: the token vectors. The scale that all int8
             rows have in common is not stored because normalising cancels it (model2vec's convention).
         tokenizer_json: the text of `tokenizer.json`.
-        config: the settings of `config.json`; the encoder uses `normalize` and `max_length`.
+        config: the settings of `config.json`; the encoder uses `normalize`, `max_length` and `masks`.
         weights: `(n_tokens,)` float, a factor for each token id, or None. An int8 table stays int8 in memory
             if its weights are whole numbers up to 255, as `distill` writes them.
         mapping: `(n_tokens,)` integers, the table's row for each token id, or None if row and id are equal.
@@ -100,11 +108,37 @@ class StaticModel:
         value = self.config.get("max_length", DEFAULT_MAX_LENGTH)
         return None if value is None else int(value)
 
+    @property
+    def masks(self) -> Masks:
+        """What is masked in texts before they are embedded."""
+        return Masks.of_json(self.config.get("masks", ()))
+
+    def with_masks(self, masks: Masks) -> "StaticModel":
+        """The same model with other masks.
+
+        Raises:
+            ConfigurationError: it has heads, which were fitted to texts with other masks.
+        """
+        if masks == self.masks:
+            return self
+        if self.heads:
+            raise ConfigurationError(
+                f"the model{self.where} masks {self.masks}, and its heads "
+                f"({', '.join(head.name for head in self.heads)}) were fitted to such texts: leave `mask` "
+                "out, or take a model without heads and fit them again"
+            )
+        config = {key: value for key, value in self.config.items() if key != "masks"}
+        return replace(self, config={**config, **({"masks": list(masks.to_json())} if masks else {})})
+
     def vectors_digest(self) -> str:
         """A digest of everything that vectors depend on; a head stores it."""
         arrays = (self.table, self.weights, self.mapping)
         return vectors_digest(
-            arrays, self.tokenizer_json, normalize=self.normalize, max_length=self.max_length
+            arrays,
+            self.tokenizer_json,
+            normalize=self.normalize,
+            max_length=self.max_length,
+            masks=self.masks.to_json(),
         )
 
 
@@ -122,14 +156,7 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
         raise ModelFormatError(
             f"no model folder at {root}: name a folder with model.safetensors, or a store's URI"
         )
-    for layout in _LAYOUTS:
-        table_file, tokenizer_file, config_file = (root / part for part in layout)
-        if table_file.exists() and tokenizer_file.exists() and config_file.exists():
-            break
-    else:
-        raise ModelFormatError(
-            f"{root} is not a static model: it must hold model.safetensors, tokenizer.json and config.json"
-        )
+    table_file, tokenizer_file, config_file = (root / part for part in _layout(root))
     config = _config(config_file, root)
     tokenizer_json = read_text(tokenizer_file, root, LARGEST_FILE)
     tensors = _tensors(plain_file(table_file, root))
@@ -149,6 +176,16 @@ def load_model(folder: str | os.PathLike[str]) -> StaticModel:
     _check(model, table_file, tables.n_tokens)
     heads = read_heads(root, model.vectors_digest, model.dim)
     return replace(model, heads=heads) if heads else model
+
+
+def _layout(root: Path) -> tuple[str, str, str]:
+    """The files of a model folder that hold its table, its tokenizer and its settings."""
+    for layout in _LAYOUTS:
+        if all((root / part).exists() for part in layout):
+            return layout
+    raise ModelFormatError(
+        f"{root} is not a static model: it must hold model.safetensors, tokenizer.json and config.json"
+    )
 
 
 def _tensors(path: Path) -> dict[str, NDArray[Any]]:
@@ -182,6 +219,10 @@ def _config(path: Path, root: Path) -> dict[str, Any]:
             f"{path} has max_length {limit!r:.50}: it must be a number of tokens up to {_LONGEST_TEXT:,}, or "
             "null"
         )
+    try:
+        Masks.of_json(config.get("masks", ()))
+    except ConfigurationError as error:
+        raise ModelFormatError(f"{path} has masks that cannot be used: {error}") from error
     return config
 
 
@@ -265,6 +306,15 @@ def packed_tables(model: StaticModel) -> dict[str, bytes]:
     """The compiled tokenizer, which lets a folder load fast: its file name and its bytes."""
     tables = model.tables or compile_tokenizer(model.tokenizer_json)
     return {TABLES_FILE: pack_tables(tables, model.tokenizer_json)}
+
+
+def config_with_masks(model: StaticModel, masks: Masks | None) -> dict[str, bytes]:
+    """The settings of a model's folder with other masks, as file name and bytes; empty if none change."""
+    if masks is None or model.folder is None or masks == model.masks:
+        return {}
+    name = _layout(model.folder)[-1]
+    config = {**read_json(model.folder / name, model.folder), "masks": list(masks.to_json())}
+    return {name: json.dumps(config, indent=2).encode()}
 
 
 def _write(model: StaticModel, folder: Path, readme: str | None) -> None:

@@ -9,6 +9,7 @@ from distill.evaluation.evaluate import Evaluation
 from distill.evaluation.figures import figure
 from distill.report import render_report, render_word_report
 from encoder.encoder import Encoder
+from encoder.masks import Masks
 from encoder.model import StaticModel
 
 WORDS = {
@@ -34,10 +35,10 @@ def make_word_report():
     return render_word_report(model, "events@7", metadata=metadata, parameters=parameters)
 
 
-def make_report(shown, *, hostile=False, labels=True):
+def make_report(shown, *, hostile=False, labels=True, masks=None):
     """The page of a model and its reference on 120 records of two kinds."""
     random = np.random.default_rng(0)
-    model = small_model(random)
+    model = small_model(random).with_masks(Masks.parse(masks))
     kinds = list(WORDS) * 60
     texts = [f"{' '.join(random.choice(WORDS[kind].split(), 5))} {i}" for i, kind in enumerate(kinds)]
     if hostile:

@@ -29,6 +29,7 @@ export class Encoder {
 
   constructor(settings, tokenizer, tensors) {
     const table = tensors.embeddings ?? tensors["embedding.weight"];
+    if (settings.masks?.length) throw new ModelError("the model has masks, which do not work here");
     if (table?.shape.length !== 2) throw new ModelError("model.safetensors holds no table of token vectors");
     this.dim = table.shape[1];
     this.heads = {};

@@ -20,6 +20,7 @@ from distill.report.histogram import component_shares, dimension_shares, length_
 from distill.report.neighbours import examples
 from distill.report.projection import project
 from encoder.encoder import Encoder
+from encoder.masks import Masks
 from encoder.model import StaticModel
 
 __all__ = ["render_report"]
@@ -48,8 +49,8 @@ def render_report(
         texts: texts to count token frequencies in.
         records: the records of the map, the same as in the evaluations.
         subject: what the page calls the records.
-        shown: how many records' texts may appear on the page. With 0, the map shows points without texts and
-            there are no lists of neighbours.
+        shown: how many records' texts may appear on the page, with the model's masks. With 0, the map shows
+            points without texts and there are no lists of neighbours.
         metadata: where the model comes from, by readable names.
         parameters: how it was made; any JSON.
     """
@@ -65,7 +66,7 @@ def render_report(
         band=band(_length_classes(model, texts)),
         metadata=metadata or {},
         parameters={key: json.dumps(value, ensure_ascii=False) for key, value in (parameters or {}).items()},
-        picture=_map(records, own, reference, shown) if records is not None else {},
+        picture=_map(records, own, reference, shown, model.masks) if records is not None else {},
         subject=subject,
     )
 
@@ -122,13 +123,15 @@ def _variance(own: Evaluation, reference: Evaluation | None) -> dict[str, Any]:
     return {"lines": lines, "max_dims": max_dims, "kept": kept, "dim": own.dim}
 
 
-def _map(records: Records, own: Evaluation, reference: Evaluation | None, shown: int) -> dict[str, Any]:
+def _map(
+    records: Records, own: Evaluation, reference: Evaluation | None, shown: int, masks: Masks
+) -> dict[str, Any]:
     """Compute the points of the map, their groups, and the lists of neighbours."""
     n_points = min(shown or _ANONYMOUS_POINTS, len(records.texts))
     if own.vectors is None or n_points < _MIN_POINTS:
         return {}
     vectors = own.vectors[:n_points]
-    texts = [text[:_MAX_CHARS] for text in records.texts[:n_points]] if shown else None
+    texts = [text[:_MAX_CHARS] for text in masks(records.texts[:n_points]).to_pylist()] if shown else None
     if texts is not None and records.labels is not None:
         groups = by_label(records.labels[:n_points])
     else:

@@ -85,7 +85,12 @@ def head_path(name: str) -> str:
 
 
 def vectors_digest(
-    arrays: Sequence[NDArray[Any] | None], tokenizer_json: str, *, normalize: bool, max_length: int | None
+    arrays: Sequence[NDArray[Any] | None],
+    tokenizer_json: str,
+    *,
+    normalize: bool,
+    max_length: int | None,
+    masks: Sequence[str] = (),
 ) -> str:
     """`sha256:` and the hash of everything in a static model that vectors depend on.
 
@@ -94,6 +99,7 @@ def vectors_digest(
         tokenizer_json: the text of its tokenizer.json.
         normalize: whether it scales vectors to length 1.
         max_length: how many tokens of a text it uses, or None for all.
+        masks: what is masked in texts, as `Masks.to_json` writes it.
     """
     total = hashlib.sha256()
     for array in arrays:
@@ -104,6 +110,8 @@ def vectors_digest(
         total.update(np.ascontiguousarray(array).data)
     total.update(msgspec.json.encode([normalize, max_length]))
     total.update(tokenizer_json.encode())
+    if masks:  # a model without them keeps the digest that older heads hold
+        total.update(msgspec.json.encode(masks))
     return f"sha256:{total.hexdigest()}"
 
 

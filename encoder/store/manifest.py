@@ -26,11 +26,12 @@ __all__ = [
     "number_of",
 ]
 
-FORMATS = (1, 2)
+FORMATS = (1, 2, 3)
 """The formats of manifests that this version reads; a new one comes when an older reader would misread it.
 
     1  every version without a signature and an expiry; every Millstream reads it
     2  format 1 with `previous`, `expires_at` and `signatures`; an older Millstream asks for an upgrade
+    3  format 2 with `masks`, without which an older Millstream would embed other texts
 
 A manifest is written in the lowest format that holds it, and a format that was ever written is read forever.
 """
@@ -75,6 +76,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         previous: the sha256 (hex) of the manifest of the version before, or None for the first one.
         expires_at: when a reader must have seen a newer version, or None.
         signatures: Sigstore bundles, one for each key that signed the version.
+        masks: what is masked in texts before they are embedded, as `Masks.to_json` writes it.
     """
 
     format: int
@@ -92,6 +94,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     previous: _Hex | None = None
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     signatures: tuple[dict[str, Any], ...] = ()
+    masks: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -160,6 +163,8 @@ def _contradiction(manifest: Manifest, number: int | None) -> str | None:
         return f"it says version {manifest.version}"
     if manifest.format == 1 and (manifest.previous or manifest.expires_at or manifest.signatures):
         return "it has fields of format 2"
+    if manifest.format < 3 and manifest.masks:
+        return "it has fields of format 3"
     paths = [file.path for file in manifest.files]
     bad = next((path for path in paths if not _is_plain(path)), None)
     if bad is not None:

@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from encoder.atomic_files import new_folder
 from encoder.errors import ConfigurationError, CorruptVersion, NotInStore, PublishedMeanwhile
-from encoder.model import load_model, packed_tables
+from encoder.masks import Masks
+from encoder.model import config_with_masks, load_model, packed_tables
 from encoder.reference import Selector
 from encoder.store.blobs import check_blob, claim_blob, read_blob
 from encoder.store.manifest import File, Manifest, check_name, digest_of
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from encoder.store.signing.port import Signer
 
 __all__ = ["DEFAULT_GRACE", "ModelStore", "list_models"]
+
+_KEPT = ("name", "files", "teacher", "parameters", "quality", "masks")  # by a rollback
 
 DEFAULT_GRACE = timedelta(days=7)
 """How long prune waits before it deletes: longer than any publication or download takes."""
@@ -172,6 +175,7 @@ class ModelStore:
         teacher: str | None = None,
         parameters: dict[str, Any] | None = None,
         quality: dict[str, Any] | None = None,
+        masks: Masks | None = None,
         signer: "Signer | Sequence[Signer] | None" = None,
         expires: timedelta | None = None,
     ) -> Manifest:
@@ -185,6 +189,7 @@ class ModelStore:
             teacher: the model that it was distilled from.
             parameters: the parameters of its distillation; any JSON.
             quality: its measured quality; any JSON.
+            masks: what the version masks in texts, in place of what the folder says; None leaves that.
             signer: the key that signs the version, or several keys.
             expires: the time after which readers report that no newer version has come.
 
@@ -192,20 +197,23 @@ class ModelStore:
             ModelFormatError: the folder is not a static model.
             UnsafeStore: the storage has no create-only writes, so a version could be overwritten.
             ConfigurationError: the store is read with trust, and no trusted key signs the version; or
-                `model.sig` signs other files.
+                `model.sig` signs other files; or the model has heads, and `masks` are not its own.
         """
         model = load_model(folder)
+        made = config_with_masks(model, masks)
+        model = model if masks is None else model.with_masks(masks)
         name = check_name(name or self.uri.rpartition("/")[2])
         _check_json(teacher=teacher, parameters=parameters, quality=quality)
         self.check_signer(signer)
         prove_create_only(self._objects)
         kept = folder_signature(Path(folder))
-        files = upload(self._objects, Path(folder), None if kept else packed_tables(model))
+        files = upload(self._objects, Path(folder), made if kept else packed_tables(model) | made)
         if kept:
             check_folder_signature(Path(folder), kept, files)
         draft = self._draft(
             name=name,
             files=files,
+            masks=model.masks.to_json(),
             teacher=teacher,
             parameters=parameters or {},
             quality=quality or {},
@@ -221,6 +229,7 @@ class ModelStore:
         *,
         parameters: dict[str, Any] | None = None,
         quality: dict[str, Any] | None = None,
+        masks: Masks | None = None,
         next_only: bool = False,
         signer: "Signer | Sequence[Signer] | None" = None,
         expires: timedelta | None = None,
@@ -232,6 +241,7 @@ class ModelStore:
             files: the bytes of additional files by path; they override those of the base.
             parameters: added to the base's parameters, together with `based_on`, the base's number.
             quality: added to the base's quality.
+            masks: those of the `config.json` in `files`; None if they are the base's.
             next_only: fail unless the base is the latest version, so that no other version is undone.
             signer: as for `publish`.
             expires: as for `publish`.
@@ -252,6 +262,7 @@ class ModelStore:
         draft = self._draft(
             name=base.name,
             files=sorted([*kept, *made], key=lambda file: file.path),
+            masks=base.masks if masks is None else masks.to_json(),
             teacher=base.teacher,
             parameters={**base.parameters, "based_on": base.version, **(parameters or {})},
             quality={**base.quality, **(quality or {})},
@@ -283,7 +294,7 @@ class ModelStore:
         prove_create_only(self._objects)
         for file in old.files:
             claim_blob(self._objects, file, self._bytes)
-        kept = {name: getattr(old, name) for name in ("name", "files", "teacher", "parameters", "quality")}
+        kept = {name: getattr(old, name) for name in _KEPT}
         draft = self._draft(**kept, rolls_back_to=version, expires=expires, signatures=file_signatures(old))
         return self._commit(draft, signer)
 
@@ -291,16 +302,18 @@ class ModelStore:
         self,
         *,
         files: Sequence[File],
+        masks: tuple[str, ...] = (),
         expires: timedelta | None = None,
         rolls_back_to: int | None = None,
         **fields: Any,
     ) -> Manifest:
         created_at = self._clock().astimezone(UTC)
         draft = Manifest(
-            format=1 if expires is None else 2,
+            format=3 if masks else 1 if expires is None else 2,
             version=1,
             digest=digest_of(files),
             files=tuple(files),
+            masks=masks,
             created_at=created_at,
             expires_at=None if expires is None else _expiry(created_at, expires),
             write_id=self._new_id(),
@@ -319,12 +332,12 @@ class ModelStore:
 
         def complete(manifest: Manifest) -> Manifest:
             if not signers and not manifest.signatures and manifest.expires_at is None:
-                return manifest  # format 1, which older readers know
+                return manifest  # without masks of format 1, which older readers know
             # A publisher may not know the key that signed what is there.
             known = (self._versions, Versions(self._objects))
             lower = (next(versions.newest_first(below=manifest.version), None) for versions in known)
             previous = next((digest for _, digest in filter(None, lower)), None)
-            return signed(replace(manifest, format=2, previous=previous), signers)
+            return signed(replace(manifest, format=max(manifest.format, 2), previous=previous), signers)
 
         highest = self._highest()
         if only_after is not None and highest != only_after:

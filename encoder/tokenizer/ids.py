@@ -14,7 +14,7 @@ from encoder.tokenizer.vocabulary import is_wordpiece
 from encoder.tokenizer.word_cache import WordCaches
 from encoder.tokenizer.wordpiece import WordPieceCompiler
 
-__all__ = ["BlockTokenizer"]
+__all__ = ["BlockTokenizer", "Ids"]
 
 _NO_LIMIT = 1 << 60  # above any text's length, without overflow in the kernel's sums
 

@@ -24,6 +24,7 @@ __all__ = [
     "EnrichmentOptions",
     "InputOptions",
     "LoadingOptions",
+    "Mask",
     "Model",
     "Properties",
     "RefArgument",
@@ -79,6 +80,15 @@ Encoding = Annotated[
         metavar="NAME",
         help="Encoding of CSV, JSON lines and text: utf-8, cp1252, utf-16 or another.",
         show_default="guessed",
+    ),
+]
+Mask = Annotated[
+    list[str] | None,
+    model_option(
+        "--mask",
+        metavar="MASKS",
+        help="Mask these in texts, such as ip,number,card; NAME=REGEX for your own; or none. Repeatable.",
+        show_default="as the model does",
     ),
 ]
 AsJson = Annotated[bool, operations_option("--json", help="Print the result as one JSON object.")]

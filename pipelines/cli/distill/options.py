@@ -12,6 +12,7 @@ from pipelines.cli.evaluation.options import Input, Label, ReportRecords, SetOpt
 from pipelines.cli.options import (
     DialectOptions,
     LoadingOptions,
+    Mask,
     corpus_option,
     evaluation_option,
     table_option,
@@ -100,6 +101,8 @@ class TableOptions:
         ),
     ] = None
 
+    mask: Mask = None
+
     def parse(self) -> dict[str, Any]:
         """The parameters of `distill` but the words.
 
@@ -112,6 +115,7 @@ class TableOptions:
             "drop_pattern": self.drop_pattern or None,
             "dtype": self.dtype,
             "clusters": self.clusters,
+            **({"masks": list(self.mask)} if self.mask else {}),
         }
 
     def words(self) -> list[str]:

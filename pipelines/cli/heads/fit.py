@@ -19,7 +19,7 @@ from pipelines.cli.heads.labelled_records import (
 )
 from pipelines.cli.heads.publish import HeadTarget
 from pipelines.cli.option_groups import expand_options
-from pipelines.cli.options import AsJson, InputOptions, Model, fit_option, input_option, output_option
+from pipelines.cli.options import AsJson, InputOptions, Mask, Model, fit_option, input_option, output_option
 from pipelines.cli.signing import SigningOptions
 from pipelines.cli.trust import verifying
 from pipelines.sources.files.filesystem import last_part
@@ -63,17 +63,21 @@ class DestinationOptions:
         ),
     ] = None
     replace: Annotated[bool, output_option("--replace", help="Replace a head of the same name.")] = False
+    mask: Mask = None
     signing: SigningOptions
 
     def find(self) -> HeadTarget:
         """Check the destination before the work begins, as `HeadTarget.find` does."""
+        from encoder.masks import Masks
+
         return HeadTarget.find(
             self.model,
             self.name,
             publish=self.publish,
             output=self.output,
-            replace=self.replace,
+            replaces=self.replace,
             signing=self.signing.open(),
+            masks=None if self.mask is None else Masks.parse(self.mask),
         )
 
 

@@ -2,13 +2,14 @@
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from encoder.errors import ConfigurationError, InvalidReference, PublishedMeanwhile
 from encoder.heads.files import check_head_name, head_path, pack_head
-from encoder.model import StaticModel, load_model
+from encoder.masks import Masks
+from encoder.model import StaticModel, config_with_masks, load_model
 from encoder.reference import Reference, parse
 from pipelines.cli.evaluation.quality_gate import REPORT_FILE
 from pipelines.cli.signing import Signing
@@ -25,24 +26,54 @@ _MAX_RACES = 20
 
 @dataclass(frozen=True)
 class _Base:
-    """A local copy of a model, and the manifest of its version; a folder has none."""
+    """A local copy of a model, and the manifest of its version; a folder has none.
+
+    Attributes:
+        reference: the version, or the folder.
+        folder: the copy.
+        model: the model, with the masks that it has from now on.
+        manifest: of the version.
+        files: the bytes of the files that these masks change, by path.
+    """
 
     reference: Reference
     folder: Path
     model: StaticModel
     manifest: "Manifest | None"
+    files: dict[str, bytes]
 
     @classmethod
-    def open(cls, reference: Reference) -> Self:
-        """Open what a reference resolves to now."""
+    def open(cls, reference: Reference, masks: Masks | None = None, replaced: str = "") -> Self:
+        """Open what a reference resolves to now.
+
+        Args:
+            reference: the reference.
+            masks: what the model masks in texts from now on; None leaves that.
+            replaced: the name of a head that may go.
+        """
         if reference.kind == "folder":
-            folder = Path(reference.location).absolute()
-            return cls(reference, folder, load_model(folder), None)
+            return cls._of(reference, Path(reference.location).absolute(), None, masks, replaced)
         from encoder.store.cache import cached_model
 
         folder, manifest = cached_model(reference)
         pinned = Reference("store", reference.location, manifest.version)
-        return cls(pinned, folder, load_model(folder), manifest)
+        return cls._of(pinned, folder, manifest, masks, replaced)
+
+    @classmethod
+    def _of(
+        cls,
+        reference: Reference,
+        folder: Path,
+        manifest: "Manifest | None",
+        masks: Masks | None,
+        replaced: str,
+    ) -> Self:
+        model = load_model(folder)
+        files = config_with_masks(model, masks)
+        if masks is not None and files:
+            kept = tuple(head for head in model.heads if head.name != replaced)
+            model = replace(model, heads=kept).with_masks(masks)
+        return cls(reference, folder, model, manifest, files)
 
 
 @dataclass(frozen=True)
@@ -56,6 +87,7 @@ class HeadTarget:
         replaces: whether the head may replace one of the same name.
         follows: whether to publish on top of the latest version, which may be newer than `base` by then.
         signing: how the new version is signed.
+        masks: what the model masks in texts from now on; None leaves that.
     """
 
     name: str
@@ -64,6 +96,7 @@ class HeadTarget:
     replaces: bool
     follows: bool
     signing: Signing
+    masks: Masks | None = None
 
     @classmethod
     def find(
@@ -73,13 +106,15 @@ class HeadTarget:
         *,
         publish: bool,
         output: Path | None,
-        replace: bool,
+        replaces: bool,
         signing: Signing | None = None,
+        masks: Masks | None = None,
     ) -> Self:
         """Check the destination before the work begins.
 
         Raises:
-            ConfigurationError: the name is invalid or taken, or no destination is given.
+            ConfigurationError: the name is invalid or taken, no destination is given, or the model has other
+                heads, which were fitted to texts with other masks.
             OutputConflict: the output folder exists.
             UnsafeStore: the store does not protect versions from being overwritten.
             MillstreamError: the model cannot be loaded.
@@ -98,9 +133,9 @@ class HeadTarget:
             from encoder.atomic_files import check_new_folder
 
             check_new_folder(output)
-        target = cls(
-            name, _Base.open(reference), output, replace, reference.selector == "latest", signing or Signing()
-        )
+        base = _Base.open(reference, masks, name if replaces else "")
+        follows = reference.selector == "latest"
+        target = cls(name, base, output, replaces, follows, signing or Signing(), masks)
         target._check_name(target.base)
         if publish:
             from encoder.store.store import ModelStore
@@ -150,7 +185,8 @@ class HeadTarget:
 
     def _latest(self) -> _Base:
         """Open the latest version, which may have been published since the work began."""
-        latest = _Base.open(Reference("store", self.base.reference.location))
+        replaced = self.name if self.replaces else ""
+        latest = _Base.open(Reference("store", self.base.reference.location), self.masks, replaced)
         if latest.reference == self.base.reference:
             return self.base
         if latest.model.vectors_digest() != self.base.model.vectors_digest():
@@ -179,6 +215,7 @@ class HeadTarget:
             _files(base, head),
             parameters={"heads": known},
             quality={"heads": measured} if measured or "heads" in before.quality else None,
+            masks=base.model.masks,
             next_only=next_only,
             **self.signing.options,
         )
@@ -195,7 +232,8 @@ def _files(base: _Base, head: "Head") -> dict[str, bytes]:
     """Return the head's file, and the model's report and card with all heads, if the model has them."""
     from distill.report.head_sections import card_with_heads, page_with_heads
 
-    files = {head_path(head.name): pack_head(head, base.model.vectors_digest())}
+    files = dict(base.files)
+    files |= {head_path(head.name): pack_head(head, base.model.vectors_digest())}
     heads = [*(one for one in base.model.heads if one.name != head.name), head]
     for path, written in ((REPORT_FILE, page_with_heads), ("README.md", card_with_heads)):
         if (base.folder / path).is_file():

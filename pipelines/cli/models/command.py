@@ -15,7 +15,7 @@ from pipelines.cli.models import push as model_push
 from pipelines.cli.models import report as model_report
 from pipelines.cli.models import serve as model_serve
 from pipelines.cli.option_groups import expand_options
-from pipelines.cli.options import operations_option, output_option
+from pipelines.cli.options import Mask, operations_option, output_option
 from pipelines.cli.signing import SigningOptions
 from pipelines.cli.trust import verifying
 
@@ -97,6 +97,7 @@ def show(ref: Ref, as_json: AsJson = False) -> None:
         "by": manifest.created_by,
         **_signatures(manifest),
         "teacher": manifest.teacher or "-",
+        **({"masks": ", ".join(manifest.masks)} if manifest.masks else {}),
         **({"rolls back to": manifest.rolls_back_to} if manifest.rolls_back_to else {}),
         **{f"parameter {key}": value for key, value in manifest.parameters.items()},
         **_quality(manifest.quality),
@@ -130,14 +131,19 @@ def publish(
             "--parameter", metavar="KEY=VALUE", help="How the model was made, such as dims=256. Repeatable."
         ),
     ] = None,
+    mask: Mask = None,
 ) -> None:
     """Publish a model folder as the next version; readers see all of it or nothing."""
+    from encoder.masks import Masks
     from encoder.store.manifest import check_name
     from encoder.store.store import ModelStore
 
     parameters, opened = _parameters(parameter or []), signing.open()
     target = ModelStore.open(f"{store_uri(store)}/{check_name(name)}")
-    manifest = target.publish(folder, name=name, teacher=teacher, parameters=parameters, **opened.options)
+    masks = None if mask is None else Masks.parse(mask)
+    manifest = target.publish(
+        folder, name=name, teacher=teacher, parameters=parameters, masks=masks, **opened.options
+    )
     typer.echo(f"{target.uri}@{manifest.version}")
 
 

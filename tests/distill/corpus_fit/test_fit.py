@@ -15,6 +15,7 @@ from distill.corpus_fit.pooling import TorchPooling
 from distill.teacher.sentences import load_sentence_teacher
 from encoder import Encoder
 from encoder.errors import ConfigurationError, InputError
+from encoder.masks import Masks
 from encoder.model import save_model
 
 SENTENCE = (
@@ -202,3 +203,15 @@ def test_a_corpus_with_too_few_texts_to_hold_out_is_refused_before_the_fit(wordp
         InputError, match=r"of its 1,\d+ texts are held out, and 100 are needed .*2,000 distinct"
     ):
         distill(wordpiece_teacher, dims=8, corpus=CORPUS, min_held_out=100)
+
+
+def test_a_masked_model_is_fitted_to_masked_texts(wordpiece_teacher, tmp_path):
+    masks = Masks.parse("ip,number")
+    texts = [f"{text} {k} 10.0.0.{k % 250}" for k, text in enumerate(CORPUS)]
+    options = {"dims": 8, "refine": False, "cache": tmp_path}
+    masked = distill(wordpiece_teacher, corpus=texts, masks="number,ip", **options)
+    plain = distill(wordpiece_teacher, corpus=masks(texts).to_pylist(), **options)
+    assert masked.model.masks == masks
+    assert np.array_equal(masked.model.table, plain.model.table)
+    assert all("<ip>" in text and "10.0" not in text for text in masked.held_out)
+    assert distill(wordpiece_teacher, dims=8, masks=["ip"]).model.config["masks"] == ["ip"]

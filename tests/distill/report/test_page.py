@@ -99,3 +99,12 @@ def test_the_same_input_gives_the_same_page(pages):
 @pytest.mark.parametrize("shown", [0, 5])
 def test_few_records_make_a_page_too(shown):
     assert "<h1>events@7</h1>" in make_report(shown)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_records_are_shown_with_the_masks_of_the_model(labels):
+    page = make_report(20, labels=labels, masks="number")
+    points = data_of(page)["points"]
+    assert len(points) == 20
+    assert all(point["t"].endswith(" <number>") for point in points)
+    assert not re.search("(refused|terminal|restarted|full) [0-9]", page)

@@ -123,7 +123,9 @@ SHA = "ab" * 32
         {"version": 8},
         {"version": 0},
         {"version": "7"},
-        {"format": 3},
+        {"format": 4},
+        {"format": 2, "masks": ["ip"]},
+        {"format": 3, "masks": "ip"},
         {"format": 0},
         {"previous": "ab" * 32},
         {"expires_at": "2026-01-02T03:04:05Z"},
@@ -173,7 +175,7 @@ def test_a_torn_manifest_is_refused(cut):
 
 def test_a_newer_format_asks_for_an_upgrade():
     with pytest.raises(CorruptVersion, match="upgrade Millstream"):
-        decode(as_json(format=3, surprise=True), KEY)
+        decode(as_json(format=4, surprise=True), KEY)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b", ".hidden", "é", "a@1", "x" * 101, "a\n"])

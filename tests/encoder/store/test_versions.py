@@ -21,7 +21,7 @@ from encoder.store.versions import Versions
 DAMAGED = {
     "no JSON": b"{",
     "another number": None,
-    "a newer format": b'{"format": 3}',
+    "a newer format": b'{"format": 4}',
     "nested": b"[" * 100_000,
     "too large": b'{"format": 1}' + b" " * LARGEST_MANIFEST,
     "empty": b"",
@@ -59,9 +59,9 @@ def test_an_object_that_became_a_manifest_is_a_version(store, uri, make_model):
 def test_without_one_version_the_error_has_every_reason(store, uri):
     objects = open_objects(uri)
     objects.create(key_of(1), b"{")
-    objects.create(key_of(2), b'{"format": 3}')
+    objects.create(key_of(2), b'{"format": 4}')
     with pytest.raises(
-        CorruptVersion, match=r"no version that can be used: .*1\.json .*2\.json has format 3"
+        CorruptVersion, match=r"no version that can be used: .*1\.json .*2\.json has format 4"
     ):
         store.manifest()
 

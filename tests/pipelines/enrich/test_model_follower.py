@@ -233,7 +233,7 @@ def spoil(store, kind, folder):
     elif kind == "no model":
         store.extend(store.manifest(), {"model.safetensors": b"no table"})
     elif kind == "of a newer format":
-        open_objects(store.uri).create(key_of(max(store.versions()) + 1), b'{"format": 3}')
+        open_objects(store.uri).create(key_of(max(store.versions()) + 1), b'{"format": 4}')
     elif kind == "unsigned":
         ModelStore.open(store.uri, trust=()).publish(folder)
 
@@ -286,7 +286,7 @@ def test_a_start_without_a_good_version_ends_with_the_reason_of_each(store, foll
     spoil(store, "of a newer format", None)
     with pytest.raises(CorruptVersion) as raised:
         follow(store.uri)
-    for number, reason in enumerate(("its sha256", "not a safetensors file", "its sha256", "format 3"), 1):
+    for number, reason in enumerate(("its sha256", "not a safetensors file", "its sha256", "format 4"), 1):
         assert re.search(rf"version {number}: [^;]*{reason}", str(raised.value)), reason
 
 

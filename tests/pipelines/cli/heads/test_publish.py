@@ -6,6 +6,7 @@ import pytest
 from encoder import Encoder
 from encoder.errors import ConfigurationError, PublishedMeanwhile, UnsafeStore
 from encoder.heads.scoring import Prototypes
+from encoder.masks import Masks
 from encoder.store import publish, store
 from encoder.store.signing.bundle import check_signature
 from encoder.store.signing.keys import new_key, read_public_key
@@ -33,8 +34,10 @@ def other(tiny_model, tmp_path):
     return tiny_model(tmp_path / "other", seed=8)
 
 
-def find(ref, name, *, replace=False, signing=None):
-    return HeadTarget.find(ref, name, publish=True, output=None, replace=replace, signing=signing)
+def find(ref, name, *, replace=False, signing=None, masks=None):
+    return HeadTarget.find(
+        ref, name, publish=True, output=None, replaces=replace, signing=signing, masks=masks
+    )
 
 
 def head(name, size=2):
@@ -127,3 +130,28 @@ def test_a_store_that_cannot_keep_versions_is_refused_before_the_work(tiny, monk
     monkeypatch.setattr(publish, "prove_create_only", refuse)
     with pytest.raises(UnsafeStore, match="tiny overwrites"):
         find(tiny.uri, "one")
+
+
+def test_a_head_brings_its_masks_into_the_new_version(tiny, tmp_path):
+    masks = Masks.parse("ip,card")
+    target = find(tiny.uri, "one", masks=masks)
+    assert target.model.masks == masks
+    target.deliver(head("one"), {})
+    assert tiny.manifest().masks == ("card", "ip")
+    assert Encoder.load(tiny.uri).masks == masks
+    assert names_of(tiny.uri) == ["one"]
+    folder = tmp_path / "masked"
+    HeadTarget.find(tiny.uri, "two", publish=False, output=folder, replaces=False, masks=None).deliver(
+        head("two"), {}
+    )
+    assert Encoder.load(folder).masks == masks
+
+
+def test_other_masks_are_refused_where_other_heads_are(tiny):
+    find(tiny.uri, "one").deliver(head("one"), {})
+    with pytest.raises(ConfigurationError, match=r"its heads \(one\) were fitted to such texts"):
+        find(tiny.uri, "two", masks=Masks.parse("ip"))
+    replacing = find(tiny.uri, "one", masks=Masks.parse("ip"), replace=True)
+    replacing.deliver(head("one", 3), {})
+    assert tiny.manifest().masks == ("ip",)
+    assert find(tiny.uri, "two", masks=Masks.parse("ip")).model.masks == Masks.parse("ip")

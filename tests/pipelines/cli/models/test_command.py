@@ -267,3 +267,12 @@ def test_the_stock_tool_accepts_a_pulled_folder_and_refuses_a_changed_one(folder
     changed = model_signing(*check)
     assert changed.returncode != 0
     assert "Hash mismatch" in changed.stderr
+
+
+def test_a_version_is_published_with_masks_and_shows_them(folder, store):
+    uri = publish(folder, store, "--mask", "ip,card", "--mask", "order=ORD-[0-9]{3,5}")
+    assert "order=ORD-[0-9]{3,5}, card, ip" in run("show", uri)
+    assert json.loads(run("show", uri, "--json"))["masks"] == ["order=ORD-[0-9]{3,5}", "card", "ip"]
+    assert "masks" not in run("show", publish(folder, store))
+    error = fail("publish", folder, "--store", store, "--name", "minilm", "--mask", "ips")
+    assert "there is no mask 'ips'" in str(error)

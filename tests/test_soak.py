@@ -35,6 +35,13 @@ def test_a_report_is_summed_up():
     assert soak.is_fine({"passed": 1, "failed": 0, "crashed": 0})
 
 
+def test_what_a_test_records_is_in_the_report(tmp_path):
+    path = tmp_path / "test_one.py"
+    path.write_text("def test_one(record_property):\n    record_property('faults', '[]')\n")
+    outcomes, _, properties = soak.run_tests("-c", "pyproject.toml", str(path))
+    assert (outcomes, properties) == ({"passed": 1}, [("faults", "[]")])
+
+
 def test_every_slow_test_and_every_benchmark_is_in_a_part():
     files = {name for part in soak.PARTS for name, _ in soak.tasks(part)}
     programs = {f"tests/benchmarks/{path.name}" for path in (soak.ROOT / "tests/benchmarks").glob("*.py")}

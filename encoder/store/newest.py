@@ -1,9 +1,9 @@
 """Loading the newest version that can be used, when a program starts and while it runs.
 
 A version is refused if its manifest is no version's (`encoder.store.versions`), if its files cannot be
-fetched or do not have their SHA-256, or if it cannot be loaded. The next lower one is tried then, but none
-below the highest version that this machine used. A number or a digest means one version, which no other one
-replaces.
+fetched or do not have their SHA-256, if it fails its trial (`encoder.trial`), or if it cannot be loaded. The
+next lower one is tried then, but none below the highest version that this machine used. A number or a digest
+means one version, which no other one replaces.
 """
 
 import logging
@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from encoder.errors import CorruptVersion, IntegrityError, NotInStore, StoreUnavailable, TransientError
 from encoder.reference import Reference
 from encoder.store.cache import UsedVersions, cached_model
+from encoder.store.cache.tried import Trial, try_once
 from encoder.store.manifest import Manifest
 from encoder.store.signing.trust import Trust, Trusted
 from encoder.store.store import ModelStore
@@ -33,6 +34,7 @@ def load_version(
     cache: Path | None = None,
     offline_ok: bool = False,
     trust: Trusted = None,
+    trial: Trial | None = None,
 ) -> T:
     """Load the version that a reference means; for `latest`, the newest one that can be used.
 
@@ -42,13 +44,17 @@ def load_version(
         cache: as for `cached_model`.
         offline_ok: as for `cached_model`.
         trust: as for `cached_model`.
+        trial: tries the folder of a version that this machine has not tried yet; any error refuses it.
 
     Raises:
         MillstreamError: there is no version that can be used; the message has the reason of each.
     """
     if ref.selector != "latest":
-        return load(*cached_model(ref, cache, trust=trust))
-    newest = NewestVersion(ref.location, load, cache=cache, trust=trust)
+        folder, manifest = cached_model(ref, cache, trust=trust)
+        if trial is not None:
+            try_once(folder, cache or cache_folder(), trial)
+        return load(folder, manifest)
+    newest = NewestVersion(ref.location, load, cache=cache, trust=trust, trial=trial)
     return newest.start(offline_ok=offline_ok)
 
 
@@ -60,6 +66,7 @@ class NewestVersion(Generic[T]):
         load: loads a version from its folder; any error refuses the version.
         cache: as for `cached_model`.
         trust: as for `cached_model`.
+        trial: as for `load_version`.
         report: called with the number of each version that is refused, and why; by default the log says it.
 
     Attributes:
@@ -73,11 +80,13 @@ class NewestVersion(Generic[T]):
         *,
         cache: Path | None = None,
         trust: Trusted = None,
+        trial: Trial | None = None,
         report: Callable[[int, Exception], None] | None = None,
     ) -> None:
         self.unanswered: StoreUnavailable | None = None
         self._report = report or self._log_refusal
         self._load = load
+        self._trial = trial
         self._cache = cache or cache_folder()
         self._trust: Trusted = Trust.of(trust) or ()
         self._uri = uri
@@ -113,23 +122,37 @@ class NewestVersion(Generic[T]):
             latest = Reference("store", self._uri)
             used_here = cached_model(latest, self._cache, offline_ok=True, trust=self._trust)
             self.unanswered = error
-            return self._load(*used_here)
+            return self._tried(*used_here)
         raise self._none(used)
 
     def newer(self, than: int) -> T | None:
         """Load the newest version above a number that can be used; None without one.
 
-        A version that was refused is not tried again.
+        A version that was refused is not tried again. One whose trial did not end is, but a lower one that
+        can be used now is taken meanwhile.
 
         Raises:
             StoreUnavailable: the store does not answer.
+            TransientError: no version could be tried to its end.
             ConfigurationError: the store refuses the credentials, or the cache cannot be written.
         """
+        postponed: TransientError | None = None
         for manifest in self._store.newest_first(than):
-            if manifest.version not in self._refused:
+            if manifest.version in self._refused:
+                continue
+            try:
                 found = self._try(manifest)
-                if found is not None:
-                    return found
+            except StoreUnavailable:
+                raise
+            except TransientError as error:
+                postponed = postponed or error
+                continue
+            if found is not None:
+                if postponed is not None:
+                    _log.warning("%s; using version %d of %s for now", postponed, manifest.version, self._uri)
+                return found
+        if postponed is not None:
+            raise postponed
         return None
 
     def _try(self, manifest: Manifest) -> T | None:
@@ -144,7 +167,7 @@ class NewestVersion(Generic[T]):
             self._refuse(number, error)
             return None
         try:
-            found = self._load(folder, manifest)
+            found = self._tried(folder, manifest)
         except TransientError:  # it may be sound: it is tried again
             self._used.forget(manifest)
             raise
@@ -158,6 +181,11 @@ class NewestVersion(Generic[T]):
                 *(number, self._uri, f"{manifest.expires_at:%Y-%m-%d %H:%M} UTC"),
             )
         return found
+
+    def _tried(self, folder: Path, manifest: Manifest) -> T:
+        if self._trial is not None:
+            try_once(folder, self._cache, self._trial)
+        return self._load(folder, manifest)
 
     def _refuse(self, number: int, error: Exception) -> None:
         self._refused[number] = error

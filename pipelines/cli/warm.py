@@ -26,9 +26,9 @@ def warm(
     The code is for this processor. It is stored beside the installed package or, if that is read-only, in
     the user cache. NUMBA_CACHE_DIR sets another folder.
     """
-    from encoder.encoder import Encoder
     from encoder.kernels.compiled import code_folders
     from encoder.warm import warm_kernels
+    from pipelines.enrich.model_version import ModelVersion
 
     done = warm_kernels()
     if not done.folders:
@@ -43,9 +43,8 @@ def warm(
         "processor": done.processor,
     }
     if ref is not None:
-        encoder = Encoder.load(ref)
-        encoder.encode("one text, through all of it")
-        outcome["model"] = ref if encoder.manifest is None else f"{ref} ({encoder.manifest.digest[:19]})"
+        version = ModelVersion.resolve(ref)
+        outcome["model"] = ref if version.version is None else f"{ref} ({version.digest[:19]})"
     typer.echo(json.dumps(outcome) if as_json else _in_words(outcome))
 
 

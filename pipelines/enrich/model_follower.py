@@ -12,8 +12,8 @@ It owns a thread and cannot be pickled, so a Beam DoFn creates it in `setup` and
 
 A version that cannot be used (not trusted, damaged, not a model, without a required head) is refused, and the
 current one stays. A program that starts takes the newest version that can be used. The model also stays while
-the store does not answer. A newer version is first tried in a process of its own (`encoder.trial`), so that
-one that kills its process or never ends does not do so here.
+the store does not answer. A version that is new on this machine is first tried in a process of its own
+(`encoder.trial`), so that one that kills its process or never ends does not do so here.
 """
 
 import logging
@@ -28,6 +28,7 @@ from encoder import Encoder
 from encoder.errors import ConfigurationError, StoreUnavailable, TransientError
 from encoder.model import load_model
 from encoder.reference import parse
+from encoder.store.cache.tried import Trial
 from encoder.store.manifest import Manifest
 from encoder.store.newest import NewestVersion, load_version
 from encoder.store.signing.trust import Trusted
@@ -37,7 +38,6 @@ from pipelines.enrich.model_version import folder_digest, warmed
 __all__ = ["FollowedModel", "ModelFollower"]
 
 Accept = Callable[[Encoder], None]
-Trial = Callable[[Path], None]
 _log = logging.getLogger(__name__)
 
 
@@ -72,12 +72,11 @@ class ModelFollower:
         from_cache: whether the first model came from the local cache because the store did not answer.
     """
 
-    def __init__(self, *, threads: int = 1, accept: Accept | None = None, trial: Trial = try_model) -> None:
+    def __init__(self, *, threads: int = 1, accept: Accept | None = None) -> None:
         self.unanswered = 0
         self.from_cache = False
         self._threads = threads
         self._accept = accept
-        self._trial = trial
         self._postponed = 0
         self._model: FollowedModel | None = None
         self._newest: NewestVersion[FollowedModel] | None = None
@@ -109,7 +108,8 @@ class ModelFollower:
             every: seconds between two checks for a newer version.
             threads: threads of the encoder.
             accept: raises an error for a version to refuse.
-            trial: tries the folder of a newer version; raises an error for one to refuse.
+            trial: tries the folder of a version that this machine has not tried yet; raises an error for one
+                to refuse.
             trust: the public keys that may sign versions, as for `ModelStore.open`.
 
         Raises:
@@ -117,15 +117,14 @@ class ModelFollower:
                 If the store does not answer, the newest version in the local cache is used.
         """
         reference = parse(ref)
-        follower = cls(threads=threads, accept=accept, trial=trial)
+        follower = cls(threads=threads, accept=accept)
         if reference.kind == "folder":
             follower._model = follower._of_folder(Path(reference.location))
         elif reference.selector != "latest":
-            follower._model = load_version(reference, follower._load, trust=trust)
+            follower._model = load_version(reference, follower._load, trust=trust, trial=trial)
         else:
-            follower._start(
-                NewestVersion(reference.location, follower._load, trust=trust, report=follower._report)
-            )
+            load, report = follower._load, follower._report
+            follower._start(NewestVersion(reference.location, load, trust=trust, trial=trial, report=report))
             if not pin:
                 follower.follow(every)
         return follower
@@ -193,8 +192,6 @@ class ModelFollower:
 
     def _load(self, folder: Path, manifest: Manifest) -> FollowedModel:
         """Load a version, unless it may not replace the current one."""
-        if self._model is not None:
-            self._trial(folder)
         encoder = warmed(Encoder(load_model(folder), manifest, threads=self._threads))
         label = f"{manifest.name}@{manifest.version}"
         if self._model is not None and self._model.encoder.dim != encoder.dim:

@@ -3,7 +3,7 @@
 import hashlib
 import threading
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 from encoder import Encoder
@@ -13,6 +13,7 @@ from encoder.reference import parse
 from encoder.store.manifest import Manifest
 from encoder.store.newest import load_version
 from encoder.store.signing.trust import Trust, Trusted
+from encoder.trial import try_model
 
 __all__ = ["ModelVersion", "folder_digest", "warmed"]
 
@@ -41,6 +42,8 @@ class ModelVersion:
     def resolve(cls, ref: str, *, trust: Trusted = None) -> "ModelVersion":
         """Resolve a REF to the version that it means now, and load it, so that a broken model shows here.
 
+        A version that is new on this machine is first tried in a process of its own.
+
         Args:
             ref: a REF of `encoder.reference`; the latest version is the newest one that can be used.
             trust: the public keys that may sign versions, as for `ModelStore.open`.
@@ -51,23 +54,17 @@ class ModelVersion:
         reference = parse(ref)
         if reference.kind == "folder":
             folder = Path(reference.location).absolute()
-            version = cls(str(folder), folder.name, None, folder_digest(folder), load_model(folder).dim)
-        else:
-            trust = Trust.of(trust)
-            return load_version(
-                reference,
-                lambda folder, manifest: cls._pin(reference.location, folder, manifest, trust),
-                trust=trust or (),
-            )
-        version.load()
-        return version
+            encoder = warmed(Encoder(load_model(folder), threads=1))
+            return _keep(cls(str(folder), folder.name, None, folder_digest(folder), encoder.dim), encoder)
+        trust = Trust.of(trust)
 
-    @classmethod
-    def _pin(cls, location: str, folder: Path, manifest: Manifest, trust: Trust | None) -> "ModelVersion":
-        pinned, dim = f"{location}@{manifest.version}", load_model(folder).dim
-        version = cls(pinned, manifest.name, manifest.version, manifest.digest, dim, trust)
-        version.load()
-        return version
+        def load(folder: Path, manifest: Manifest) -> ModelVersion:
+            encoder = warmed(Encoder(load_model(folder), manifest, threads=1))
+            pinned = f"{reference.location}@{manifest.version}"
+            version = cls(pinned, manifest.name, manifest.version, manifest.digest, encoder.dim, trust)
+            return _keep(version, encoder)
+
+        return load_version(reference, load, trust=trust or (), trial=try_model)
 
     @cached_property
     def label(self) -> str:
@@ -81,13 +78,25 @@ class ModelVersion:
             CorruptVersion: the bytes have changed since the job started.
         """
         with _loading:
-            return _load(self)
+            if self not in _loaded:
+                _keep(self, _load(self))
+            return _loaded[self]
 
 
-_loading = threading.Lock()  # a worker's threads start together: one loads for all
+_loading = threading.RLock()  # a worker's threads start together: one loads for all
+_loaded: dict[ModelVersion, Encoder] = {}
+_MOST_LOADED = 2
 
 
-@lru_cache(maxsize=2)
+def _keep(version: ModelVersion, encoder: Encoder) -> ModelVersion:
+    """Keep the encoder of a version for this process; the version."""
+    with _loading:
+        _loaded[version] = encoder
+        for old in list(_loaded)[:-_MOST_LOADED]:
+            del _loaded[old]
+    return version
+
+
 def _load(version: ModelVersion) -> Encoder:
     if version.version is None and folder_digest(Path(version.ref)) != version.digest:
         raise CorruptVersion(

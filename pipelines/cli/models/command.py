@@ -327,7 +327,7 @@ def _signatures(manifest: "Manifest") -> dict[str, str]:
 
 
 def _verify_cache() -> None:
-    from encoder.store.cache_check import check_cache
+    from encoder.store.cache.check import check_cache
     from encoder.user_cache import cache_folder
 
     root = cache_folder()

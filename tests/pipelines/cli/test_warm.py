@@ -30,6 +30,8 @@ def test_the_folder_of_the_code_is_said_and_the_version_fetched(ref, tmp_path):
     assert f"{ref} (sha256:" in done.stdout
     [folder] = (tmp_path / "cache/models").iterdir()
     assert (folder / "model.safetensors").is_file()
+    [mark] = (tmp_path / "cache/tried").iterdir()  # a worker that starts with it need not try it
+    assert mark.name.startswith(folder.name)
 
 
 def test_the_outcome_is_json_for_scripts(ref):

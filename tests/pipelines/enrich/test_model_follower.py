@@ -4,7 +4,6 @@ import logging
 import re
 import threading
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from encoder.errors import (
     BadSignature,
     ConfigurationError,
     CorruptVersion,
+    ModelFormatError,
     NotInStore,
     StoreUnavailable,
     TransientError,
@@ -32,6 +32,12 @@ from pipelines.records.template import TextTemplate
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 TEXT = ["login failed"]
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch, tmp_path):
+    """A machine that has tried no version yet."""
+    monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -177,12 +183,26 @@ def test_a_version_without_a_wanted_head_is_refused(store, follow, headed, model
     assert follower.current().encoder.heads.names == ("fraud", "odd")
 
 
+class Trials:
+    """Trials in which the versions that are named here get too little time, and are killed."""
+
+    def __init__(self, *killed):
+        self.killed = [manifest.digest.removeprefix("sha256:") for manifest in killed]
+        self.tried = []
+
+    def __call__(self, folder):
+        self.tried.append(folder.name)
+        if folder.name in self.killed:
+            try_model(folder, TrialLimits(cpu_seconds=1))
+
+
 def test_a_version_that_fails_its_trial_is_refused_and_work_goes_on(
     store, follow, tmp_path, tiny_model, caplog
 ):
-    limits = TrialLimits(cpu_seconds=1)  # less than Python needs to import what it needs
-    follower = follow(store.uri, trial=partial(try_model, limits=limits))
-    store.publish(tiny_model(tmp_path / "next", seed=8))
+    trials = Trials()
+    follower = follow(store.uri, trial=trials)
+    bad = store.publish(tiny_model(tmp_path / "next", seed=8))
+    trials.killed = Trials(bad).killed
     with caplog.at_level(logging.ERROR, "pipelines.enrich.model_follower"):
         assert not follower.poll()
     assert (follower.current().version, follower.refused) == (1, 1)
@@ -191,8 +211,41 @@ def test_a_version_that_fails_its_trial_is_refused_and_work_goes_on(
     assert follower.current().encoder.encode(TEXT).any()
 
 
+def test_a_start_takes_the_newest_version_that_passes_its_trial(store, follow, tmp_path, tiny_model, caplog):
+    good = store.publish(tiny_model(tmp_path / "good", seed=9))
+    bad = store.publish(tiny_model(tmp_path / "bad", seed=8))
+    assert cached_model(parse(store.uri))[1] == bad  # this machine has used it, and was killed then
+    for trials, tried in ((Trials(bad), [bad, good]), (Trials(bad), [bad])):  # what passed is tried once
+        with caplog.at_level(logging.ERROR, "pipelines.enrich.model_follower"):
+            follower = follow(store.uri, trial=trials)
+        assert (follower.current().version, follower.refused) == (2, 1)
+        assert trials.tried == [manifest.digest.removeprefix("sha256:") for manifest in tried]
+    assert "version 3 is refused: " in caplog.text
+    assert "killed the process that tried it" in caplog.text
+    with pytest.raises(ModelFormatError, match="killed the process that tried it"):
+        follow(f"{store.uri}@3", trial=Trials(bad))
+
+
+def test_a_start_with_a_version_whose_trial_does_not_end_takes_the_one_below_meanwhile(
+    store, follow, tmp_path, tiny_model, caplog
+):
+    store.publish(tiny_model(tmp_path / "next", seed=8))
+    answers = [TransientError("did not end"), None, None]
+
+    def trial(_):
+        if answer := answers.pop(0):
+            raise answer
+
+    with caplog.at_level(logging.WARNING):
+        follower = follow(store.uri, trial=trial)
+    assert (follower.current().version, follower.refused) == (1, 0)
+    assert f"did not end; using version 1 of {store.uri} for now" in caplog.text
+    assert follower.poll()
+    assert follower.current().version == 2
+
+
 def test_a_trial_for_which_the_machine_is_too_busy_is_repeated(store, follow, tmp_path, tiny_model):
-    answers = [TransientError("did not end"), None]
+    answers = [None, TransientError("did not end"), None]
 
     def trial(_):
         if answer := answers.pop(0):
@@ -211,10 +264,13 @@ def test_batches_are_encoded_while_a_version_is_tried(store, follow, tmp_path, t
     encoded = threading.Semaphore(0)
 
     def trial(folder):
+        if not started:
+            return
         assert all(encoded.acquire(timeout=PATIENCE) for _ in range(3))
         try_model(folder)
 
-    follower = follow(store.uri, every=0.01, trial=trial)
+    started = []
+    started.append(follower := follow(store.uri, every=0.01, trial=trial))
     store.publish(tiny_model(tmp_path / "next", seed=8))
 
     def encode():

@@ -6,8 +6,18 @@ import pytest
 
 from encoder import Encoder
 from encoder.errors import CorruptVersion, ModelFormatError, NotInStore
+from encoder.model import load_model
 from encoder.store.store import ModelStore
-from pipelines.enrich.model_version import ModelVersion, _load
+from encoder.trial import TrialLimits, try_model
+from pipelines.enrich import model_version
+from pipelines.enrich.model_version import ModelVersion
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch, tmp_path):
+    """A machine that has used no version yet, on which all pass their trial."""
+    monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(model_version, "try_model", lambda _: None)
 
 
 @pytest.fixture
@@ -35,7 +45,7 @@ def test_any_change_of_a_folder_changes_its_digest(folder):
 def test_a_folder_that_changes_under_a_job_is_refused(folder):
     version = ModelVersion.resolve(str(folder))
     (folder / "config.json").write_text('{"normalize": false}')
-    _load.cache_clear()  # as in a worker of its own
+    model_version._loaded.clear()  # as in a worker of its own
     with pytest.raises(CorruptVersion, match=r"mine changed while the job ran: publish it"):
         version.load()
 
@@ -46,8 +56,7 @@ def test_a_model_is_loaded_once_whatever_the_threads(folder, monkeypatch):
         Encoder, "load", lambda *args, **options: loaded.append(args) or load(*args, **options)
     )
     version = ModelVersion.resolve(str(folder))
-    assert len(loaded) == 1
-    _load.cache_clear()  # as in a worker of its own
+    model_version._loaded.clear()  # as in a worker of its own
     loaded.clear()
     encoders = []
     threads = [threading.Thread(target=lambda: encoders.append(version.load())) for _ in range(8)]
@@ -58,6 +67,34 @@ def test_a_model_is_loaded_once_whatever_the_threads(folder, monkeypatch):
     assert len(loaded) == 1
     assert len(encoders) == 8
     assert len(set(map(id, encoders))) == 1
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+def test_a_model_that_is_resolved_is_loaded(folder, tmp_path, monkeypatch, kind):
+    loaded = []
+    monkeypatch.setattr(model_version, "load_model", lambda each: loaded.append(each) or load_model(each))
+    ref = str(folder)
+    if kind == "store":
+        ref = str(tmp_path / "store/minilm")
+        ModelStore.open(ref).publish(folder)
+    version = ModelVersion.resolve(ref)
+    assert version.load().dim == version.dim == 16
+    assert len(loaded) == 1
+
+
+def test_a_job_takes_the_newest_version_that_passes_its_trial(folder, tiny_model, tmp_path, monkeypatch):
+    store = ModelStore.open(str(tmp_path / "store/minilm"))
+    store.publish(folder)
+    bad = store.publish(tiny_model(tmp_path / "bad", seed=8))
+
+    def trial(each):
+        if bad.digest.endswith(each.name):
+            try_model(each, TrialLimits(cpu_seconds=1))  # too little: it is killed
+
+    monkeypatch.setattr(model_version, "try_model", trial)
+    assert ModelVersion.resolve(store.uri).label == "minilm@1"
+    with pytest.raises(ModelFormatError, match="killed the process that tried it"):
+        ModelVersion.resolve(f"{store.uri}@2")
 
 
 def test_latest_is_pinned_when_it_is_resolved(tiny_model, folder, tmp_path):
@@ -80,7 +117,7 @@ def test_a_store_that_was_replaced_is_refused(tiny_model, folder, tmp_path, monk
     stores[0].rename(tmp_path / "a/old")
     stores[1].rename(stores[0])
     monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path / "cache of another machine"))
-    _load.cache_clear()
+    model_version._loaded.clear()
     with pytest.raises(CorruptVersion, match="has changed since the job started"):
         version.load()
 

@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from encoder.errors import CorruptVersion
 from encoder.kernels.compiled_files import damaged_code
-from encoder.store.cached_files import damage, files_in, lock_of, model_folders
+from encoder.store.cache.files import damage, files_in, lock_of, model_folders
 from encoder.store.local import FolderObjects
 from encoder.store.manifest import File, Manifest, digest_of
 from encoder.store.store import ModelStore

@@ -12,9 +12,9 @@ from encoder.encoder import Encoder
 from encoder.errors import ConfigurationError
 from encoder.model import load_model
 from encoder.reference import parse
-from encoder.store import cached_files
-from encoder.store.cache import cached_model
-from encoder.store.cached_files import damage, lock_of, make_room, model_folders, touch
+from encoder.store.cache import cached_model, files
+from encoder.store.cache.files import damage, lock_of, make_room, model_folders, touch
+from encoder.store.cache.tried import try_once
 from encoder.store.store import ModelStore
 from pipelines.enrich.model_follower import ModelFollower
 
@@ -61,6 +61,16 @@ def test_the_least_recently_used_versions_leave(store, cache):
     assert make_room(cache, size(first) * 5 // 2) == [second]
     assert model_folders(cache) == sorted([first, third])
     assert make_room(cache, size(first) * 5 // 2) == []
+
+
+def test_a_version_that_leaves_is_tried_when_it_comes_back(store, cache):
+    [first] = fetch(store, cache, 1)
+    for _ in range(2):
+        try_once(first, cache, lambda _: None)
+    [mark] = (cache / "tried").iterdir()
+    assert mark.name.startswith(first.name)
+    assert make_room(cache, 0) == [first]
+    assert not mark.exists()
 
 
 def test_asking_for_a_version_is_using_it(store, cache):
@@ -131,7 +141,7 @@ def test_a_version_that_another_process_uses_stays_until_it_ends(store, cache):
 
 def test_a_version_that_is_being_fetched_stays(store, cache):
     [first] = fetch(store, cache, 1)
-    with cached_files.FileLock(lock_of(cache, first)):
+    with files.FileLock(lock_of(cache, first)):
         assert make_room(cache, 0) == []
     assert make_room(cache, 0) == [first]
 
@@ -139,7 +149,7 @@ def test_a_version_that_is_being_fetched_stays(store, cache):
 def test_a_version_that_was_asked_for_a_moment_ago_stays(store, cache):
     [first] = fetch(store, cache, 1)
     touch(first)
-    assert time.time() - first.stat().st_mtime < cached_files.GRACE_SECONDS
+    assert time.time() - first.stat().st_mtime < files.GRACE_SECONDS
     assert make_room(cache, 0) == []
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from encoder.store.cache.tried import forget_trials
 from encoder.store.manifest import File, Manifest
 
 __all__ = ["damage", "files_in", "lock_of", "make_room", "model_folders", "touch"]
@@ -119,6 +120,7 @@ def _remove(root: Path, folder: Path) -> bool:
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
+            forget_trials(folder, root)
     except (Timeout, OSError):  # another process fetches or removes it
         return not folder.exists()
     return True

@@ -9,7 +9,7 @@ import pytest
 
 from encoder.reference import parse
 from encoder.store.cache import cached_model
-from encoder.store.cache_check import check_cache
+from encoder.store.cache.check import check_cache
 from encoder.store.store import ModelStore
 
 

@@ -39,7 +39,9 @@ def models(cache):
 
 def unreachable(monkeypatch):
     """Make every store unavailable; the cache stays."""
-    monkeypatch.setattr("encoder.store.cache.ModelStore.open", lambda uri, **_: ModelStore(DeadObjects(uri)))
+    monkeypatch.setattr(
+        "encoder.store.cache.fetch.ModelStore.open", lambda uri, **_: ModelStore(DeadObjects(uri))
+    )
 
 
 def test_a_version_is_fetched_once_and_loads(store, uri, make_model, cache):

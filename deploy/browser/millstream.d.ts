@@ -52,9 +52,10 @@ export class Encoder {
   /**
    * Embed texts.
    *
+   * @param options.normalize Whether vectors get length 1; by default as the model says.
    * @returns `dim` numbers for each text, one text after the other. Null and empty texts give zeros.
    */
-  encode(texts: Texts): Float32Array;
+  encode(texts: Texts, options?: { normalize?: boolean }): Float32Array;
 
   /** The ids of the tokens whose vectors `encode` averages: without unknown tokens, truncated. */
   tokenize(text: string): number[];

@@ -1,10 +1,10 @@
 /**
- * Static text embeddings in a web page, in Node or in Deno: the models that Millstream and model2vec publish.
+ * Static text embeddings in a web page, Node or Deno: the models that Millstream and model2vec publish.
  *
  *     const encoder = await Encoder.load("models/minilm/");
  *     const vectors = encoder.encode(["card declined", "payment refused"]); // 2 rows of encoder.dim numbers
  *
- * Token ids equal those of Hugging Face `tokenizers`, whatever Unicode version your JavaScript engine has.
+ * Token ids equal those of Hugging Face `tokenizers` in every engine since Unicode 14 (2021).
  * millstream.d.ts describes the classes.
  */
 
@@ -22,31 +22,30 @@ export class Encoder {
       readTensors(files, "model.safetensors"),
     ]);
     const encoder = new Encoder(settings, new WordPiece(tokenizer), tensors);
-    const names = options.heads ?? files.heads();
-    for (const name of names) encoder.heads[name] = await readHead(files, name, encoder.dim);
+    for (const name of options.heads ?? files.heads()) encoder.heads[name] = await readHead(files, name, encoder.dim);
     return encoder;
   }
 
-  constructor(settings, tokenizer, tensors) {
+  constructor({ normalize, max_length = 512 }, tokenizer, tensors) {
     const table = tensors.embeddings ?? tensors["embedding.weight"];
     if (settings.masks?.length) throw new ModelError("the model has masks, which do not work here");
     if (table?.shape.length !== 2) throw new ModelError("model.safetensors holds no table of token vectors");
-    this.dim = table.shape[1];
-    this.heads = {};
-    this.normalize = Boolean(settings.normalize);
-    this.tokenizer = tokenizer;
-    this.table = table.data;
-    this.weights = tensors.weights?.data;
-    this.mapping = tensors.mapping?.data;
-    this.maxTokens = settings.max_length === undefined ? DEFAULT_MAX_LENGTH : settings.max_length ?? Infinity;
+    const [nRows, dim] = table.shape;
     const nTokens = tokenizer.tokens.length;
-    const rows = this.mapping ?? { length: table.shape[0] };
-    if (rows.length < nTokens || (this.weights?.length ?? nTokens) < nTokens) {
+    const rows = tensors.mapping?.data ?? Int32Array.from({ length: Math.min(nRows, nTokens) }, (_, id) => id);
+    const weights = tensors.weights?.data ?? new Float32Array(nTokens).fill(1);
+    if (Math.min(rows.length, weights.length) < nTokens) {
       throw new ModelError(`the tokenizer has ${nTokens} tokens, the table or its weights have fewer`);
     }
-    if (this.mapping?.some((row) => row < 0 || row >= table.shape[0])) {
+    if (rows.some((row) => row < 0 || row >= nRows)) {
       throw new ModelError("the token mapping of model.safetensors names rows that are not there");
     }
+    this.dim = dim;
+    this.heads = {};
+    this.normalize = Boolean(normalize);
+    this.maxTokens = max_length ?? Infinity;
+    this.tokenizer = tokenizer;
+    this.table = new Table(table, rows, weights);
   }
 
   /** The ids of the tokens whose vectors `encode` averages: without unknown tokens, truncated. */
@@ -55,21 +54,16 @@ export class Encoder {
   }
 
   /** The vectors of texts: `dim` numbers for each text, one text after the other. Null and empty texts give zeros. */
-  encode(texts) {
-    return this.#encode(texts, this.normalize);
-  }
-
-  #encode(texts, normalize) {
+  encode(texts, { normalize = this.normalize } = {}) {
     const list = Array.isArray(texts) ? texts : [texts];
     const found = new Float32Array(list.length * this.dim);
-    const sums = new Float64Array(this.dim);
     for (let row = 0; row < list.length; row++) {
       const text = list[row];
-      if (text == null || text === "") continue;
+      if (text == null) continue;
       if (typeof text !== "string") throw new ModelError(`text ${row} is no string: ${typeof text}`);
-      const ids = this.tokenize(text);
+      const ids = this.tokenizer.ids(text, this.maxTokens);
       if (!ids.length) continue;
-      this.#sum(ids, sums);
+      const sums = this.table.sum(ids);
       const scale = normalize ? 1 / (length(sums) || 1) : 1 / ids.length;
       const start = row * this.dim;
       for (let k = 0; k < sums.length; k++) found[start + k] = sums[k] * scale;
@@ -79,36 +73,15 @@ export class Encoder {
 
   /** The tokens of a text, and how much each adds to its vector: the length of the token's own. */
   explain(text) {
-    const sums = new Float64Array(this.dim);
-    return this.tokenize(text).map((id) => {
-      this.#sum([id], sums);
-      return { token: this.tokenizer.tokens[id], weight: length(sums) };
-    });
+    return this.tokenize(text).map((id) => ({ token: this.tokenizer.tokens[id], weight: length(this.table.sum([id])) }));
   }
 
   /** The scores of texts by each head: a list for each head's name. */
   score(texts) {
-    const vectors = this.#encode(texts, true);
+    const vectors = this.encode(texts, { normalize: true });
     return Object.fromEntries(Object.entries(this.heads).map(([name, head]) => [name, head.score(vectors)]));
   }
-
-  /** Add up token vectors, four at a time, which halves the time. */
-  #sum(ids, sums) {
-    const { table, weights, mapping, dim } = this;
-    const start = (i) => (i < ids.length ? (mapping ? mapping[ids[i]] : ids[i]) * dim : 0);
-    const weight = (i) => (i < ids.length ? (weights ? weights[ids[i]] : 1) : 0);
-    sums.fill(0);
-    for (let i = 0; i < ids.length; i += 4) {
-      const [a, b, c, d] = [i, i + 1, i + 2, i + 3].map(start);
-      const [p, q, r, s] = [i, i + 1, i + 2, i + 3].map(weight);
-      for (let k = 0; k < dim; k++) {
-        sums[k] += table[a + k] * p + table[b + k] * q + table[c + k] * r + table[d + k] * s;
-      }
-    }
-  }
 }
-
-const DEFAULT_MAX_LENGTH = 512; // model2vec's
 
 function length(vector) {
   let square = 0;
@@ -116,7 +89,62 @@ function length(vector) {
   return Math.sqrt(square);
 }
 
-const MOST_CACHED_WORDS = 1 << 17;
+const PAGE = 1 << 16; // bytes of WebAssembly's memory; the first is for tokens
+const POOLING = "AGFzbQEAAAABBwFgA39/fwACDAEABm1lbW9yeQIAAgMCAQAHBwEDYWRkAAAKxgEBwwECBH8Ge0GAgAQhAwNAIAwhCiAMIQtBACEFA0AgBSgCACAEaiEGIAX9CQIEIQcgAEEBRgRAIAb9AQMAIgj9qAH9+gEhCSAI/acB/foBIQgFIAb9AAQAIQggBv0ABBAhCQsgCiAIIAf95gH95AEhCiALIAkgB/3mAf3kASELIAVBCGoiBSABSQ0ACyADIAogA/0ABAD95AH9CwQAIAMgCyAD/QAEEP3kAf0LBBAgBCAAQQN0aiEEIANBIGoiAyACSQ0ACws=";
+
+/** Token vectors, which WebAssembly adds up (pooling.wat), or JavaScript where a page's policy forbids that. */
+class Table {
+  constructor({ data, shape: [n, dim] }, rowOfToken, weights) {
+    const rows = data instanceof Int8Array ? data : Float32Array.from(data);
+    const padded = Math.ceil(dim / 8) * 8;
+    this.size = rows.BYTES_PER_ELEMENT;
+    this.begin = PAGE + 4 * padded; // behind the sums
+    const pages = Math.ceil((this.begin + n * padded * this.size) / PAGE);
+    let memory;
+    try {
+      memory = new WebAssembly.Memory({ initial: pages });
+      const code = new WebAssembly.Module(Uint8Array.from(atob(POOLING), (char) => char.charCodeAt(0)));
+      this.add = new WebAssembly.Instance(code, { "": { memory } }).exports.add;
+    } catch {
+      memory = { buffer: new ArrayBuffer(pages * PAGE) };
+      this.size = 1; // an address is that of a number
+    }
+    const { buffer } = memory;
+    this.tokens = new Uint32Array(buffer, 0, PAGE / 4);
+    this.factors = new Float32Array(buffer, 0, PAGE / 4);
+    this.sums = new Float32Array(buffer, PAGE, dim);
+    this.rows = new rows.constructor(buffer, this.begin);
+    for (let k = 0; k < n; k++) this.rows.set(rows.subarray(k * dim, (k + 1) * dim), k * padded);
+    this.addresses = Uint32Array.from(rowOfToken, (row) => this.begin + row * padded * this.size);
+    this.weights = weights;
+  }
+
+  /** The sum of tokens' vectors, each times its weight; the next sum overwrites it. */
+  sum(ids) {
+    const { tokens, factors, sums } = this;
+    sums.fill(0);
+    for (let done = 0, n; done < ids.length; done += n) {
+      n = Math.min(ids.length - done, 128); // for precision
+      for (let i = 0; i < n; i++) {
+        tokens[2 * i] = this.addresses[ids[done + i]];
+        factors[2 * i + 1] = this.weights[ids[done + i]];
+      }
+      this.add(this.size, 8 * n, PAGE + 4 * sums.length);
+    }
+    return sums;
+  }
+
+  add(_, end) {
+    const { begin, tokens, factors, sums, rows } = this;
+    for (let k = 0; k < sums.length; k++) {
+      let sum = sums[k];
+      for (let i = 0; i < end / 4; i += 2) sum += rows[tokens[i] - begin + k] * factors[i + 1];
+      sums[k] = sum;
+    }
+  }
+}
+
+const MOST_WORDS = 1 << 17;
 const [IN_WORD, ALONE, SPLIT] = [0, 1, 2]; // what an ASCII character is
 
 /** BERT's tokenizer (Devlin et al. 2019): its normaliser, its splits, and WordPiece. */
@@ -133,79 +161,86 @@ class WordPiece {
     this.normalizer = normalizer;
     this.tokens = [];
     for (const [token, id] of this.vocabulary) this.tokens[id] = token;
+    this.longest = this.tokens.reduce((most, token) => Math.max(most, token.length), 0);
     for (const { id, content } of added) this.tokens[id] = content;
-    this.tokenChars = median(new Set([...this.vocabulary.keys(), ...added.map((token) => token.content)]));
-    const [raw, normalized] = [false, true].map((kind) => added.filter((token) => token.normalized === kind));
-    this.raw = new AddedTokens(raw, (text) => text);
-    this.normalized = new AddedTokens(normalized, (text) => this.normalize(text));
-    this.words = new Map();
+    this.tokenChars = median(new Set(Object.values(this.tokens)));
+    this.raw = new AddedTokens(added.filter((token) => !token.normalized), (text) => text);
+    this.normalized = new AddedTokens(added.filter((token) => token.normalized), (text) => this.normalize(text));
+    this.words = new Map(); // the ids of words that were met
     this.ascii = Uint8Array.from({ length: 128 }, (_, code) => this.#kind(String.fromCharCode(code)));
   }
 
   /** The ids of a text's first `maxTokens` tokens, without the unknown ones among them. */
   ids(text, maxTokens) {
+    this.found = [];
+    this.left = maxTokens;
     const cut = firstChars(text, maxTokens * this.tokenChars); // as model2vec does
-    const out = { ids: [], left: maxTokens };
     for (const part of this.raw.split(cut)) {
-      if (typeof part === "number") this.#add([part], out);
-      else if (!this.normalized.size) this.#tokenize(part, out);
+      if (typeof part === "number") this.#add([part]);
+      else if (!this.normalized.size) this.#tokenize(part);
       else {
         for (const inner of this.normalized.split(this.normalize(part))) {
-          this.#add(typeof inner === "number" ? [inner] : this.#pieces(inner), out);
+          this.#add(typeof inner === "number" ? [inner] : this.#pieces(inner));
         }
       }
     }
-    return out.ids;
+    return this.found;
   }
 
   /** Split a text at ASCII white space and punctuation, and look each word up before it is normalised. */
-  #tokenize(text, out) {
-    for (let i = 0, start = 0; i <= text.length && out.left > 0; i++) {
-      const kind = i < text.length ? (this.ascii[text.charCodeAt(i)] ?? IN_WORD) : SPLIT;
+  #tokenize(text) {
+    const { ascii } = this;
+    for (let i = 0, start = 0; i <= text.length && this.left > 0; i++) {
+      const code = i < text.length ? text.charCodeAt(i) : 32;
+      const kind = code < 128 ? ascii[code] : IN_WORD;
       if (kind === IN_WORD) continue;
-      if (start < i) this.#word(text.slice(start, i), out);
-      if (kind === ALONE) this.#word(text[i], out);
+      if (start < i) this.#word(text.slice(start, i));
+      if (kind === ALONE) this.#word(text[i]);
       start = i + 1;
     }
   }
 
-  #word(word, out) {
+  #word(word) {
     let ids = this.words.get(word);
     if (!ids) {
       ids = this.#pieces(this.normalize(word));
-      if (this.words.size < MOST_CACHED_WORDS) this.words.set(word, ids);
+      if (this.words.size === MOST_WORDS) this.words.clear();
+      this.words.set((" " + word).slice(1), ids); // a copy: a slice keeps its text in memory
     }
-    this.#add(ids, out);
+    this.#add(ids);
   }
 
-  #add(ids, out) {
-    for (let k = 0; k < ids.length; k++) if (out.left-- > 0 && ids[k] !== this.unknown) out.ids.push(ids[k]);
+  #add(ids) {
+    for (let k = 0; k < ids.length; k++) {
+      if (this.left-- > 0 && ids[k] !== this.unknown) this.found.push(ids[k]);
+    }
   }
 
   normalize(text) {
     const { clean_text: clean, handle_chinese_chars: chinese, strip_accents: strip, lowercase } = this.normalizer;
+    if (ASCII.test(text)) return lowercase ? text.toLowerCase() : text;
     let found = text.replace(SURROGATES, "\ufffd");
-    if (clean) found = found.replace(REMOVED, "").replace(SPACES, " ");
+    if (clean) found = found.replace(CONTROLS, "").replace(SPACES, " ");
     if (chinese) found = found.replace(CHINESE, " $& ");
     if (strip ?? lowercase) found = found.replace(DECOMPOSED, (run) => run.normalize("NFD")).replace(ACCENTS, "");
     return lowercase ? found.replace(CAPITALS, (char) => LOWER.get(char) ?? char.toLowerCase()) : found;
   }
 
   #kind(char) {
-    const [word] = this.normalize(char).match(WORDS) ?? [];
-    return word === undefined && this.normalize(char) !== "" ? SPLIT : PUNCTUATION.test(word ?? "") ? ALONE : IN_WORD;
+    const found = this.normalize(char);
+    return SPACE_START.test(found) ? SPLIT : IS_PUNCTUATION.test(found) ? ALONE : IN_WORD;
   }
 
   /** The ids of a normalised text's words: of each, the longest token that it starts with, and so on. */
   #pieces(text) {
     const ids = [];
-    for (const [word] of text.matchAll(WORDS)) {
-      const chars = Array.from(word);
+    for (const word of text.match(WORDS) ?? []) {
       const begin = ids.length;
-      for (let start = 0, end; start < chars.length; start = end) {
+      const tooLong = word.length > this.maxWordChars && Array.from(word).length > this.maxWordChars;
+      for (let start = 0, end; start < word.length; start = end) {
         let id;
-        for (end = chars.length > this.maxWordChars ? start : chars.length; end > start; end--) {
-          id = this.vocabulary.get((start ? this.prefix : "") + chars.slice(start, end).join(""));
+        for (end = tooLong ? start : Math.min(start + this.longest, word.length); end > start; end--) {
+          id = this.vocabulary.get((start ? this.prefix : "") + word.slice(start, end));
           if (id !== undefined) break;
         }
         if (id === undefined) {
@@ -245,13 +280,12 @@ class AddedTokens {
   }
 }
 
-const WORD_START = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
-const WORD_END = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
+const WORD = "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]";
+const [WORD_START, WORD_END] = [`^${WORD}`, `${WORD}$`].map((pattern) => new RegExp(pattern, "u"));
 
 function median(tokens) {
   const lengths = Uint32Array.from(tokens, (token) => Array.from(token).length).sort();
-  const half = lengths.length >> 1;
-  return Math.trunc(lengths.length % 2 ? lengths[half] : (lengths[half - 1] + lengths[half]) / 2);
+  return (lengths[(lengths.length - 1) >> 1] + lengths[lengths.length >> 1]) >> 1;
 }
 
 function firstChars(text, limit) {
@@ -261,90 +295,65 @@ function firstChars(text, limit) {
   return text.slice(0, at);
 }
 
-/** Calibrated logistic regression: a label and its probability, or the probability of each label. */
-class Classifier {
-  constructor({ labels, link = "softmax", several = false }, tensors) {
-    Object.assign(this, tensors, { labels, link, several });
-    this.curves = labels.map((_, k) => tensors[`curve.${k}`]);
-  }
-
-  score(vectors) {
-    return products(vectors, this.directions, this.offsets).map((logits) => {
-      const scores = this.#probabilities(logits);
-      if (this.several) return Object.fromEntries(this.labels.map((label, k) => [label, scores[k]]));
-      const best = scores.indexOf(Math.max(...scores));
-      return { label: this.labels[best], score: scores[best] };
-    });
-  }
-
-  #probabilities(logits) {
-    let found;
-    if (this.link === "softmax") {
+const HEADS = {
+  /** Calibrated logistic regression: a label and its probability, or the probability of each label. */
+  classifier({ labels, link = "softmax", several = false }, tensors) {
+    return products(tensors, (logits) => {
       const highest = Math.max(...logits);
-      found = logits.map((logit) => Math.exp(logit - highest));
-    } else if (this.link === "sigmoid") {
-      found = logits.map((logit) => 1 / (1 + Math.exp(-logit)));
-    } else {
-      found = logits.map((logit, k) => interpolated(logit, this.curves[k]));
-    }
-    if (this.several) return found;
-    const total = found.reduce((sum, one) => sum + one, 0);
-    return found.map((one) => (total > 0 ? one / total : 1 / found.length));
-  }
-}
+      const links = {
+        softmax: (logit) => Math.exp(logit - highest),
+        sigmoid: (logit) => 1 / (1 + Math.exp(-logit)),
+        isotonic: (logit, k) => interpolated(logit, tensors[`curve.${k}`]),
+      };
+      const scores = logits.map(links[link]);
+      if (several) return Object.fromEntries(labels.map((label, k) => [label, scores[k]]));
+      const total = scores.reduce((sum, one) => sum + one, 0);
+      const shares = scores.map((one) => (total > 0 ? one / total : 1 / scores.length));
+      const best = shares.indexOf(Math.max(...shares));
+      return { label: labels[best], score: shares[best] };
+    });
+  },
 
-/** The nearest of named prototypes, or null if none is near enough. */
-class Prototypes {
-  constructor({ names, threshold }, { directions }) {
-    Object.assign(this, { names, threshold, directions });
-  }
-
-  score(vectors) {
-    return products(vectors, this.directions).map((cosines) => {
+  /** The nearest of named prototypes, or null if none is near enough. */
+  prototypes({ names, threshold }, tensors) {
+    return products(tensors, (cosines) => {
       const similarity = Math.max(...cosines);
-      const nearest = similarity < this.threshold ? null : this.names[cosines.indexOf(similarity)];
-      return { nearest, similarity };
+      return { nearest: similarity < threshold ? null : names[cosines.indexOf(similarity)], similarity };
     });
-  }
-}
+  },
 
-/** The Mahalanobis distance from normal texts. */
-class Novelty {
-  constructor({ threshold }, { directions, offsets, squares }) {
-    Object.assign(this, { threshold, directions, offsets, squares: squares.data });
-  }
-
-  score(vectors) {
-    return products(vectors, this.directions, this.offsets).map((along) => {
-      let square = along.at(-1);
-      this.squares.forEach((factor, k) => (square += factor * along[k] ** 2));
+  /** The Mahalanobis distance from normal texts. */
+  novelty({ threshold }, tensors) {
+    return products(tensors, (along) => {
+      const square = tensors.squares.data.reduce((sum, factor, k) => sum + factor * along[k] ** 2, along.at(-1));
       const distance = Math.sqrt(Math.max(square, 0));
-      return { distance, novel: distance > this.threshold };
+      return { distance, novel: distance > threshold };
     });
-  }
-}
-
-const HEADS = { classifier: Classifier, prototypes: Prototypes, novelty: Novelty };
+  },
+};
 
 async function readHead(files, name, dim) {
   const path = `heads/${name}.safetensors`;
   const tensors = await readTensors(files, path);
   const about = JSON.parse(tensors.__metadata__?.["millstream.head"] ?? "{}");
-  const Head = HEADS[about.kind];
-  if (about.format !== 1 || !Head) throw new ModelError(`${path} holds no head that this version knows`);
+  const make = about.format === 1 && HEADS[about.kind];
+  if (!make) throw new ModelError(`${path} holds no head that this version knows`);
   if (tensors.directions?.shape[1] !== dim) throw new ModelError(`${path} does not fit vectors of ${dim}`);
-  return new Head(about, tensors);
+  return { score: make(about, tensors) };
 }
 
-/** The scalar products of each vector with a head's directions, plus its offsets. */
-function products(vectors, { data, shape: [n, dim] }, offsets) {
-  return Array.from({ length: vectors.length / dim }, (_, row) =>
-    Array.from({ length: n }, (_, k) => {
-      let sum = 0;
-      for (let i = 0; i < dim; i++) sum += vectors[row * dim + i] * data[k * dim + i];
-      return sum + (offsets ? offsets.data[k] : 0);
-    }),
-  );
+/** A function that scores vectors from their scalar products with a head's directions, plus its offsets. */
+function products({ directions: { data, shape: [n, dim] }, offsets }, score) {
+  const product = (vector, k) => {
+    let sum = offsets?.data[k] ?? 0;
+    for (let i = 0; i < dim; i++) sum += vector[i] * data[k * dim + i];
+    return sum;
+  };
+  return (vectors) =>
+    Array.from({ length: vectors.length / dim }, (_, row) => {
+      const vector = vectors.subarray(row * dim, (row + 1) * dim);
+      return score(Array.from({ length: n }, (_, k) => product(vector, k)));
+    });
 }
 
 /** A curve's value at x, constant beyond its ends, as `numpy.interp` has it. */
@@ -357,7 +366,7 @@ function interpolated(x, { data, shape: [, n] }) {
   return data[n + k - 1] + slope * (x - data[k - 1]);
 }
 
-const HEADER_GUESS = 4096; // bytes; most headers are shorter
+const HEADER_GUESS = 4096; // bytes; most are shorter
 const ARRAYS = { F64: Float64Array, F32: Float32Array, I8: Int8Array, U8: Uint8Array, I32: Int32Array };
 
 /** The arrays of a safetensors file by name, and its metadata. */
@@ -365,12 +374,11 @@ async function readTensors(files, path) {
   let begin = await files.range(path, 0, HEADER_GUESS);
   const size = Number(new BigUint64Array(begin.slice(0, 8).buffer)[0]);
   if (size + 8 > begin.length) begin = await files.range(path, 0, size + 8);
-  const header = parsed(begin.subarray(8, 8 + size));
-  const found = { __metadata__: header.__metadata__ };
-  delete header.__metadata__;
-  const ends = Object.values(header).map((entry) => entry.data_offsets[1]);
+  const { __metadata__, ...entries } = parsed(begin.subarray(8, 8 + size));
+  const found = { __metadata__ };
+  const ends = Object.values(entries).map((entry) => entry.data_offsets[1]);
   const body = await files.range(path, 8 + size, 8 + size + Math.max(...ends));
-  for (const [name, { dtype, shape, data_offsets: span }] of Object.entries(header)) {
+  for (const [name, { dtype, shape, data_offsets: span }] of Object.entries(entries)) {
     const data = numbers(body.slice(...span), dtype);
     const expected = shape.reduce((product, n) => product * n, 1);
     if (data?.length !== expected) throw new ModelError(`${name} of ${path} is damaged, or is ${dtype}`);
@@ -399,7 +407,7 @@ async function openFiles(source, { manifest, cache = "millstream" }) {
   const inStore = /\/v\/\d{8}\.json$/.test(base.pathname);
   if (!inStore && !base.pathname.endsWith("/")) base.pathname += "/";
   let known = inStore ? base : manifest;
-  if (typeof known === "string" || known instanceof URL) known = parsed(await fetched(new URL(known, base), cache));
+  if (known && !known.files) known = parsed(await fetched(new URL(known, base), cache));
   const digests = known && new Map(known.files.map((file) => [file.path, file.sha256]));
   const address = (path) => new URL(inStore ? `../blobs/${digests.get(path)}` : path, base);
   return new Files((path, span) => fetched(address(path), cache, span), digests);
@@ -414,8 +422,7 @@ class Files {
   }
 
   heads() {
-    const paths = Array.from(this.digests?.keys() ?? []);
-    return paths.filter((path) => path.startsWith("heads/")).map((path) => path.slice(6, -".safetensors".length));
+    return Array.from(this.digests?.keys() ?? []).flatMap((path) => /^heads\/(.*)\.safetensors$/.exec(path)?.[1] ?? []);
   }
 
   async json(path) {
@@ -432,16 +439,12 @@ class Files {
       const data = await this.read(path, this.digests || end === Infinity ? undefined : [start, end]);
       if (data === undefined) throw new ModelError(`the model has no ${path}`);
       if (data.isPart) return data.bytes;
-      if (this.digests) await this.#check(path, data);
+      const digest = this.digests && new Uint8Array(await crypto.subtle.digest("SHA-256", data));
+      const hex = Array.from(digest ?? [], (byte) => byte.toString(16).padStart(2, "0")).join("");
+      if (digest && hex !== this.digests.get(path)) throw new ModelError(`${path} does not have its sha256`);
       this.whole.set(path, data);
     }
     return this.whole.get(path).subarray(start, end);
-  }
-
-  async #check(path, data) {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", data));
-    const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    if (found !== this.digests.get(path)) throw new ModelError(`${path} does not have its sha256`);
   }
 }
 
@@ -452,14 +455,10 @@ async function fetched(url, cacheName, span) {
     return new Uint8Array(await readFile(url));
   }
   const key = `${url}#${span ?? ""}`;
-  const cache = cacheName && (await globalThis.caches?.open(cacheName).catch(() => null)); // none in an insecure page
-  let response;
-  try {
-    response = await fetch(url, span && { headers: { Range: `bytes=${span[0]}-${span[1] - 1}` } });
-  } catch (error) {
-    response = await cache?.match(key); // offline
-    if (!response) throw new ModelError(`cannot fetch ${url}: ${error.message}`);
-  }
+  const cache = cacheName && (await globalThis.caches?.open(cacheName).catch(() => null)); // none if insecure
+  const range = span && { headers: { Range: `bytes=${span[0]}-${span[1] - 1}` } };
+  const failed = async ({ message }) => (await cache?.match(key)) ?? { status: message, statusText: "" }; // offline
+  const response = await fetch(url, range).catch(failed);
   if (!response.ok) throw new ModelError(`cannot fetch ${url}: ${response.status} ${response.statusText}`);
   const isPart = response.status === 206 || response.headers.has("part"); // a cache takes no answer of 206
   const bytes = new Uint8Array(await response.arrayBuffer());
@@ -470,9 +469,8 @@ async function fetched(url, cacheName, span) {
 /** The numbers of a table: of base 26, each with a capital as its last digit. */
 function unpacked(table) {
   return table.match(/-?[a-z]*[A-Z]/g).map((letters) => {
-    const digits = letters.replace("-", "").toLowerCase();
-    const size = Array.from(digits).reduce((sum, digit) => 26 * sum + digit.charCodeAt(0) - 97, 0);
-    return letters.startsWith("-") ? -size : size;
+    const digits = letters.match(/\w/g).map((letter) => parseInt(letter, 36) - 10);
+    return digits.reduce((sum, digit) => 26 * sum + digit) * (letters[0] === "-" ? -1 : 1);
   });
 }
 
@@ -488,60 +486,54 @@ function characters(table) {
   return found;
 }
 
-/** The lower case of newer characters, from runs: distance, length, step, distance of the lower case. */
+/** The lower case of newer characters, from runs: distance from the run before, length, distance of the lower case. */
 function lowerCase(table) {
-  const found = new Map();
   const numbers = unpacked(table);
-  for (let k = 0, first = 0; k < numbers.length; k += 4) {
+  const found = new Map();
+  for (let k = 0, first = 0; k < numbers.length; k += 3) {
     first += numbers[k];
-    for (let n = 0, code = first; n < numbers[k + 1]; n++, code += numbers[k + 2]) {
-      found.set(String.fromCodePoint(code), String.fromCodePoint(code + numbers[k + 3]));
+    for (let code = first; code < first + numbers[k + 1]; code++) {
+      found.set(String.fromCodePoint(code), String.fromCodePoint(code + numbers[k + 2]));
     }
   }
   return found;
 }
 
 // The tables are what `tokenizers` does with each character; unicode_tables.py prints them.
-const REMOVED_PACKED = `
-AIDBCRdSbGOAcaLFXAhLAbYAglJAdaREbBEbYECJcuoFjmDchCAjQCCAgiYAcncLDhwYHbtkzNAbFdRdstTdsyNDdsyN`;
-const ACCENTS_PACKED = `
+const CONTROL = characters(`
+AIDBCRdSbGOAcaLFXAhLAbYAglJAdaREbBEbYECJcuoFjmDchCAjQCCAgiYAcncLDhwYHbtkzNAbFdRdstTdsyNDdsyN`);
+const ACCENT = characters(`
 bdOeHkQEkGbSCACBCBCAcVKbXURAdYGDFDBCDbKAbFbAdOKcHIbJDCICCCEbSCfGbFcEACAFHFAEGLBbEAcHAFDJAVBbEBcGAFBFBDCEAbFBEAMBcGAF
 ECBFAVBbEAcHADACDJAJAMBbFAcKANAbZAcKCGCCDIBMBbEAcHADAHAGBVBbEAcMDJAVBdZAICCAdNADGNHdVADFCBMFcXBbCACACAcENCECBGKCbJKA
 dZDCFCBDBbABFCRDOADBHAQAbbCCbkLCbECbEBbFBcNBCGJADKKAbUCgAAePCFBKAHCiMBDAcHACGCACADHHJDAbXNcPDbXACECAGAbPINBbHDDBCCcF
 ACBEACCcHHDBfXCCMCGFAHAEBhRcBHDbbTMFAELeoDCfMAdTbFvJDeEBbsqFAFJbHBdDBkNAEAFAbABgCAbCRcBHbAKbVCbXADDDAbPAcQFDBDBNAJA
 bWAcAACCDBGBCAbRBJAjFADAFAbdzTAbcKPRPblMAiTAfUEcmHCCBGDbPCFAgKBbyHAcDOcFCbYDDBcSCbLECHcLANBcBIMCdVCDACBgMAEHWBcHAEA
-bMGEEmHFCAFBCBjFDHBCBbCBdIHDACBeDACADFCAdYCDDCEbfsVEcIGbqVDbdePBhwRCSHDGbFDfTCcyEcCFbXJAPAXECOfjDGbtcnIjF`;
-const DECOMPOSED_PACKED = `
-hKnNHNhXeHFAKAHFCACCbAbKFBbShMObLDBfWcACAcVKIEbLgGbKAbFbAgFIbJDCICCCEbSCeRNCbCbQLIREDEHdPAPCPBCAdGADAGARAMCDAdQARAeH
-AMADCPBcDAcCDeTAFAIBdYAEAHBCDeVDeVAQEdMCODeFBPDcZbRKbCIWMAKbCNAdSARDdFAbbSCbkNAbGAgCLhWAfOCiMBcUAVHDAbXNcVACACACACAE
-AbIAHACADBCBbNIcDBcHAMBcQAfXCCMCGFAHAEBhRcBGgEFdLHVDFDbLDFDHCACACACbEDcACOCNDFCSDCCHDBhZbGcCFeHpKcxUAuLCfMAdTbFvJFbD
-cUFdXbsmJAFJbHBdDBkRAhIAbCRcGCbMAdSANAjGACCDBGBCAcBAjNATqnRmqNoBDeBcQZCECACBCBCIbbUPblMAiTAfUEcmTACAbPCFAgKBcaYAcFA
-bBACAPAOBcSCbSBEBcLAcZAKAeDBgXBdEAPCZGEEhYAEAeNBCAEBjNBEBeXAePBeMAbyAAbduVEcIGbevOAhwIdUfACffGGCQDGCBCEdhEGeGGdynMuV`;
-const CAPITALS_PACKED = `
-cNsLCQnCECACTCIbTbCMeYKcPDbKEAIObJbLehEbLbcDdGduYfSMdKQHJFLXJFMACACACQZbNJEMEMDNEMElMMbUbJbfNZderQZbvAbL`;
-const PUNCTUATION_PACKED = `
+bMGEEmHFCAFBCBjFDHBCBbCBdIHDACBeDACADFCAdYCDDCEbfsVEcIGbqVDbdePBhwRCSHDGbFDfTCcyEcCFbXJAPAXECOfjDGbtcnIjF`);
+const MOVING = characters(`
+hKbaQKAHFCACCbAmXlLgVtTfJeEBQBCAdGADAbJCDAjAADBQBcDAcCCjKAHBCBeXCfMEnTAKbChHAedCcKdYcVuAkWDFDbLDFDHCACACACbEDcACOCND
+FCSDCCHDBlHFeHpKcxUAcaKBbDcUKdSbtoVAeFAwEqnRmqNoBDeBcQZCECACBCBCIibSRkRAeNAkSCjLEeNDjSBjRAccNAcqpJdUfkIGCQDGCBCEdlQG
+dynMuV`);
+const CAPITAL = characters(`
+cNbfPJAHECACTCpFDbLehEbLCAGAbbVdHdgTbQDCmJkLJFLXJFMACACACQZbNJEMEMDNEMElMdPbfNZcsVjIbtyKdMfGgLHAGCbDAbhaIZbvAbNfHbJ
+gBKCOCGCBcqDbYenMbFbgjXbFbulLbH`);
+const PUNCTUATION = characters(`
 bHOLGbBFbBDbJAGAEALBEAEAbbBAJArZFbQBcAACADADAbTBVBCBOADBcXDdZAbSNjACcDObGAkCBLAoUAbdSAdNALBgNOCAbMDcUAcXEFBeIFgQAxPI
 fWAxXBbTBdBCcUBgCCCCbMKmCBiJBeZGCFgRGgADcIEcLBcNHMAbfXXJTCMCLbFBPByKDbEBbpUNdCBbGJpOVcMDbHBbdKDCBeJAfObUCSrFCFJDLRAN
 AdVAdNAbryHBkKCdWALAeMFoRDdJBbPCCAbYBbWAdUMRBeVDeXBRBjQAbeuTBiBJXbICNCAFACBfUCCFCDLBEBbBCCAbCACACGpVCzTAbXApZAbcQAhS
-AbGAkNIbNAeJGcPGdMDbtZGeGBCDeXDbXBdCEEAOACCdLFeEAuVAjRWeCCjPCezYEbanABfEAcOEJAbevBAliME`;
-const LOWER_PACKED = `
-vYBBpzFBBBBCBB-gHBBBpzCDBBBCBB-hNBBBcRBBBcTBFCBlMCCBGBBBJBBeMdCBBIbOBBBCBB-HBBBBDDB-fAjPBBBEDCBWQCBelJBBktKGBBktKbfC
-BBIdgMBBBHbRB-elSbTDB-elSsNBB-lgXdODCBeyGbWBbWdSBBBCBB-pxFBBB-fqSBBB-pwPDDCBGBB-pyQBBB-pxLBBB-pyTBBB-pySCBBBDBBBJCB
--pzZCbYCBeDCCBHBBBbtyKXCBcMOCBgGHCBQbFCBcTCCBEBB-cagYBFCBNBBBCBB-ckoEDCCBGKCBUBB-ckpGBBB-ckpRBBB-ckpNBBB-ckpDBBB
--ckpGCBB-cknIBBB-ckoGBBB-cknLBBBbjSBICBQBB-bWBBB-ckpFBBB-caiYBCCBEBB-ckqPBICBQBB-ckyZZBBBbixTCBbOfIbKBbOhKLBbNMPBbNQ
-HBbNICBbNcqEbZBcMiAWBbGehKbGBbGbglCbGBbGdSZBbBbuiYbIBbI`;
+AbGAkNIbNAeJGcPGdMDbtZGeGBCDeXDbXBdCEEAOACCdLFeEAuVAjRWeCCjPCezYEbanABfEAcOEJAbevBAliME`);
+const LOWER = lowerCase(`
+kuZBBcatEB-ckqPBBBCBBEBBCBBGBBCB-ckyZbmkYWbGbkwEZbB`);
 
-const SPACE = "\\t-\\r \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 const CHINESE =
   /[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\u{2f800}-\u{2fa1f}]/gu;
-const SPACES = new RegExp(`[${SPACE}]`, "gu");
-const SPACE_START = new RegExp(`^[${SPACE}]+`);
-const SPACE_END = new RegExp(`[${SPACE}]+$`);
+const ASCII = /^[ -~]*$/;
+const SPACES = /\p{White_Space}/gu;
+const SPACE_START = /^\p{White_Space}+/u;
+const SPACE_END = /\p{White_Space}+$/u;
 const SURROGATES = /\p{Surrogate}/gu;
-const REMOVED = new RegExp(`[${characters(REMOVED_PACKED)}]`, "gu");
-const ACCENTS = new RegExp(`[${characters(ACCENTS_PACKED)}]`, "gu");
-const DECOMPOSED = new RegExp(`[${characters(DECOMPOSED_PACKED)}]+`, "gu");
-const PUNCTUATION = new RegExp(`[${characters(PUNCTUATION_PACKED)}]`, "u");
-const WORDS = new RegExp(`[${characters(PUNCTUATION_PACKED)}]|[^${SPACE}${characters(PUNCTUATION_PACKED)}]+`, "gu");
-const LOWER = lowerCase(LOWER_PACKED);
-const CAPITALS = new RegExp(`[${characters(CAPITALS_PACKED)}${[...LOWER.keys()].join("")}]`, "gu");
+const CONTROLS = new RegExp(`[${CONTROL}]`, "gu");
+const ACCENTS = new RegExp(`[${ACCENT}]`, "gu");
+const DECOMPOSED = new RegExp(`[${ACCENT}${MOVING}]+`, "gu");
+const CAPITALS = new RegExp(`[${CAPITAL}${[...LOWER.keys()].join("")}]`, "gu");
+const IS_PUNCTUATION = new RegExp(`[${PUNCTUATION}]`, "u");
+const WORDS = new RegExp(`[${PUNCTUATION}]|[^\\p{White_Space}${PUNCTUATION}]+`, "gu");

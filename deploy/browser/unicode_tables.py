@@ -7,8 +7,8 @@ engine has the same. Run it after an upgrade of `tokenizers`, and put the output
 """
 
 import unicodedata
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Container, Iterable, Iterator
+from itertools import groupby, pairwise
 
 from tokenizers import normalizers, pre_tokenizers
 
@@ -39,16 +39,19 @@ def _ranges(codes: Iterable[int]) -> Iterator[tuple[int, int]]:
     yield first, last
 
 
-def _is_old(code: int) -> bool:
-    """Whether Unicode 3.2 had the character: all engines agree on its decomposition and lower case."""
-    return unicodedata.ucd_3_2_0.category(chr(code)) not in ("Cn", "Co", "Cs")
+def _is_known(code: int) -> bool:
+    """Whether Unicode 14 had the character, the oldest version that an engine may have.
+
+    Decomposition and lower case never change, and no character that newer Pythons know besides matters here.
+    """
+    return unicodedata.category(chr(code)) not in ("Cn", "Co", "Cs")
 
 
-def _with_stable(codes: list[int]) -> list[int]:
-    """The code points and all gaps between them that no version of Unicode can fill, for a shorter table."""
+def _with_stable(codes: list[int], others: Container[int] = ()) -> list[int]:
+    """The code points, and the gaps between them with known characters or `others`, for a shorter table."""
     runs = list(_ranges(codes))
     gaps = [range(last + 1, first) for (_, last), (first, _) in pairwise(runs)]
-    stable = [gap for gap in gaps if all(_is_old(code) for code in gap)]
+    stable = [gap for gap in gaps if all(_is_known(code) or code in others for code in gap)]
     return [*codes, *(code for gap in stable for code in gap)]
 
 
@@ -62,32 +65,22 @@ def _packed(codes: Iterable[int]) -> list[str]:
 
 
 def _packed_lower(lower: dict[int, int]) -> list[str]:
-    """For each run: distance from the start of the run before, length, step, distance of the lower case."""
-    codes, before, words = sorted(lower), 0, []
-    while codes:
-        runs = []
-        for step in (1, 2):
-            n = 1
-            while (
-                n < len(codes)
-                and codes[n] == codes[0] + n * step
-                and lower[codes[n]] - codes[n] == lower[codes[0]] - codes[0]
-            ):
-                n += 1
-            runs.append((n, step))
-        n, step = max(runs, key=lambda run: run[0])
-        words += [_letters(number) for number in (codes[0] - before, n, step, lower[codes[0]] - codes[0])]
-        before, codes = codes[0], codes[n:]
+    """For each run: distance from the start of the run before, length, distance of the lower case."""
+    before, words = 0, []
+    for distance, run in groupby(sorted(lower), key=lambda code: lower[code] - code):
+        for first, last in _ranges(run):
+            words += [_letters(number) for number in (first - before, last - first + 1, distance)]
+            before = first
     return words
 
 
-def _literal(name: str, words: list[str]) -> str:
+def _literal(name: str, words: list[str], function: str = "characters") -> str:
     lines = [""]
     for word in words:
         if len(lines[-1]) + len(word) > _WIDTH:
             lines.append("")
         lines[-1] += word
-    return f"const {name} = `\n" + "\n".join(lines) + "`;"
+    return f"const {name} = {function}(`\n" + "\n".join(lines) + "`);"
 
 
 def tables() -> str:
@@ -96,7 +89,7 @@ def tables() -> str:
         normalizers.BertNormalizer(*(k == on for k in range(4))) for on in range(4)
     )
     nfd, splitter = normalizers.NFD(), pre_tokenizers.BertPreTokenizer()
-    removed, marks, decomposed, capitals, punctuation, lower = [], [], [], [], [], {}
+    removed, marks, moving, capitals, punctuation, lower = [], set(), [], [], [], {}
     for code in range(0x110000):
         if code in _SURROGATES:
             continue
@@ -105,26 +98,26 @@ def tables() -> str:
         if not clean.normalize_str(char):
             removed.append(code)
         if not accents.normalize_str(char):
-            marks.append(code)
+            marks.add(code)
         moves = (nfd.normalize_str(a) for mark in _MARKS for a in (mark + char, char + mark))
         kept = (a for mark in _MARKS for a in (mark + form, form + mark))
-        if form != char or any(a != b for a, b in zip(moves, kept, strict=True)):
-            decomposed.append(code)
+        if code not in marks and (form != char or any(a != b for a, b in zip(moves, kept, strict=True))):
+            moving.append(code)
         if [piece for piece, _ in splitter.pre_tokenize_str(f"a{char}a")] == ["a", char, "a"]:
             punctuation.append(code)
-        if small != char and _is_old(code):
+        if small != char and _is_known(code):
             capitals.append(code)
         elif small != char:
             lower[code] = ord(small)
     sets = {
-        "removed": removed,
-        "accents": marks,
-        "decomposed": _with_stable(decomposed),
-        "capitals": _with_stable(capitals),
-        "punctuation": punctuation,
+        "CONTROL": removed,
+        "ACCENT": marks,
+        "MOVING": _with_stable(moving, marks),  # besides the accents
+        "CAPITAL": _with_stable(capitals),
+        "PUNCTUATION": punctuation,
     }
-    literals = [_literal(name.upper() + "_PACKED", _packed(codes)) for name, codes in sets.items()]
-    return "\n".join([*literals, _literal("LOWER_PACKED", _packed_lower(lower))])
+    literals = [_literal(name, _packed(codes)) for name, codes in sets.items()]
+    return "\n".join([*literals, _literal("LOWER", _packed_lower(lower), "lowerCase")])
 
 
 if __name__ == "__main__":

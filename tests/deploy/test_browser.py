@@ -1,6 +1,5 @@
 """millstream.js gives the ids of `tokenizers`, and the vectors and scores of the encoder in Python."""
 
-import base64
 import json
 import re
 import shutil
@@ -14,8 +13,8 @@ import numpy as np
 import pytest
 import tiny_tokenizers
 from amounts import amount
+from javascript import BROWSER, DENO, MODULE, TEXTS, check, in_node, model, needs_node, saved
 from local_http import LocalServer
-from patience import PATIENCE
 from unicode_texts import LONG_PARTS, many
 
 from encoder import Encoder
@@ -24,56 +23,11 @@ from encoder.mmap_arrays import write_tensors
 from encoder.model import StaticModel, save_model
 from encoder.store.store import ModelStore
 
-BROWSER = Path(__file__).parents[2] / "deploy" / "browser"
-MODULE = BROWSER / "millstream.js"
-TEXTS = ["card declined", "Failed password for root", "", None, "[MASK] café ☃", "Ünïcödé 中文"]
-
 BERT = [*tiny_tokenizers.KERNEL, "not cleaned", "prefix of letters", "no prefix", "unknown is a word"]
 BERT += ["words of 1000", "unknown is punctuation", "added and normalised", "added words", "added symbols"]
 OTHERS = ["BERT in parts", "Unigram", "byte-level BPE", "BPE with Metaspace", "WordLevel"]
 
-pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js (Debian: nodejs)")
-
-
-def in_node(folder, *jobs):
-    """Do jobs in Node: what came out of each, with its vectors as an array."""
-    given, written = folder / "jobs.json", folder / "results.json"
-    given.write_text(json.dumps(jobs), "utf-8")
-    command = ["node", Path(__file__).with_name("encode.mjs"), MODULE, given, written]
-    subprocess.run(command, check=True, timeout=PATIENCE)
-    found = json.loads(written.read_text("utf-8"))
-    for one in found:
-        if "vectors" in one:
-            flat = np.frombuffer(base64.b64decode(one["vectors"]), np.float32)
-            one["vectors"] = flat.reshape(-1, one["dim"])
-    return found
-
-
-def model(name="uncased", dtype=np.float32, *, normalize=True, max_length=512, dim=8):
-    """A model with random token vectors."""
-    tokenizer, random = tiny_tokenizers.named(name), np.random.default_rng(7)
-    table = (random.standard_normal((tokenizer.get_vocab_size(), dim)) * 40).astype(dtype)
-    config = {"normalize": normalize, "max_length": max_length}
-    return StaticModel(table, tokenizer.to_str(), config)
-
-
-def saved(folder, static):
-    """The URL of the model's folder, with the model in it."""
-    return f"{save_model(static, folder).as_uri()}/"
-
-
-def check(found, static, texts):
-    """Ids and vectors are those of the encoder in Python."""
-    encoder = Encoder(static)
-    ids, offsets = encoder.tokenise(texts)
-    expected = [row.tolist() for row in np.split(ids, offsets[1:-1])]
-    wrong = [
-        (text, mine) for text, mine, row in zip(texts, found["ids"], expected, strict=True) if mine != row
-    ]
-    assert wrong[:5] == []
-    vectors = encoder.encode(texts)
-    largest = max(1, np.abs(vectors).max(initial=0))  # where large numbers cancel out, their rounding is left
-    np.testing.assert_allclose(found["vectors"], vectors, rtol=1e-5, atol=1e-6 * largest)
+pytestmark = needs_node
 
 
 @pytest.mark.slow
@@ -311,6 +265,33 @@ def test_a_table_that_is_too_small_is_refused(tmp_path):
 
 def test_the_module_is_small():
     assert len(MODULE.read_bytes()) < 25_100
+
+
+def test_the_webassembly_of_the_module_is_that_of_its_source():
+    printed = subprocess.run(
+        [sys.executable, BROWSER / "assemble.py"], check=True, capture_output=True, text=True
+    ).stdout
+    assert printed in MODULE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("dim", [1, 7, 8, 300])
+def test_webassembly_and_javascript_give_the_vectors_of_python(dtype, dim, tmp_path):
+    static = model(dtype=dtype, dim=dim, max_length=None)
+    source, texts = saved(tmp_path / "model", static), [*TEXTS, "card declined at gate " * 3000]
+    jobs = [{"source": source, "texts": texts, "webAssembly": allowed} for allowed in (True, False)]
+    both = in_node(tmp_path, *jobs)
+    assert [found["webAssembly"] for found in both] == [True, False]
+    for found in both:
+        check(found, static, texts)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_deno_gives_the_ids_and_vectors_of_python(dtype, tmp_path):
+    static = model(dtype=dtype)
+    texts = [*TEXTS, *many(amount(200, 20_000), np.random.default_rng(2), anywhere=True)]
+    [found] = in_node(tmp_path, {"source": saved(tmp_path / "model", static), "texts": texts}, program=DENO)
+    check(found, static, texts)
 
 
 @pytest.mark.slow  # asks about each character of Unicode

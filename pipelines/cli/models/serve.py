@@ -17,7 +17,10 @@ from pipelines.cli.options import RefArgument, operations_option
 __all__ = ["page_server", "serve"]
 
 _PAGE_FILES = ("index.html", "page.css", "page.js", "vectors.js", "records.js", "millstream.js")
-_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'"
+_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src data:; "
+    "connect-src 'self'"
+)
 _HOSTS = ("127.0.0.1", "localhost")
 _SECONDS = 30.0  # a connection may be silent
 

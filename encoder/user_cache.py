@@ -19,9 +19,10 @@ from platformdirs import user_cache_path
 
 from encoder.errors import ConfigurationError
 
-__all__ = ["cache_folder", "cache_size", "check_private", "create_private", "exposure"]
+__all__ = ["SIZE_VARIABLE", "cache_folder", "cache_size", "check_private", "create_private", "exposure"]
 
 DEFAULT_SIZE = "2GB"
+SIZE_VARIABLE = "MILLSTREAM_CACHE_SIZE"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(?:([KMGT])(i?)B?|B)?", re.IGNORECASE)
 _OTHERS, _GROUP, _ENTER = stat.S_IWOTH, stat.S_IWGRP, stat.S_IXGRP | stat.S_IXOTH
 _ACL = "system.posix_acl_access"
@@ -42,7 +43,7 @@ def cache_size(text: str | None = None) -> int:
     Raises:
         ConfigurationError: it is neither.
     """
-    text = text or os.environ.get("MILLSTREAM_CACHE_SIZE") or DEFAULT_SIZE
+    text = text or os.environ.get(SIZE_VARIABLE) or DEFAULT_SIZE
     if not (match := _SIZE.fullmatch(text.strip())):
         raise ConfigurationError(
             f"cannot read the size {text!r} of the cache: write a number of bytes, or a number with a unit, "

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from encoder.errors import ConfigurationError, MillstreamError, TemplateError
 from pipelines.cli import backfill, demo, keys, warm
+from pipelines.cli.cache import caching
 from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.distill import command as distill
 from pipelines.cli.encode import command as encode
@@ -46,12 +47,12 @@ app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(head.app, name="head")
 app.command("encode", cls=Command)(verifying(encode.encode))
-app.command("backfill", cls=_old_format)(verifying(backfill.backfill))
+app.command("backfill", cls=_old_format)(caching(verifying(backfill.backfill)))
 app.command("stream", cls=with_old_flags({"--format": "--input-format", "--disorder": "--out-of-orderness"}))(
-    verifying(stream.stream)
+    caching(verifying(stream.stream))
 )
 app.command("warm", cls=Command)(verifying(warm.warm))
-app.command("worker", cls=with_old_flags({"--format": "--output-format"}))(verifying(worker.worker))
+app.command("worker", cls=with_old_flags({"--format": "--output-format"}))(caching(verifying(worker.worker)))
 app.command("demo", cls=Command)(demo.demo)
 
 

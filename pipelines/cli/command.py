@@ -69,7 +69,9 @@ class Command(TyperCommand):
         """Name variables by flags: `--rows-per-file` is `MILLSTREAM_BACKFILL_ROWS_PER_FILE`."""
         found = super().get_params(ctx)
         for option in found if ctx.auto_envvar_prefix else ():
-            if isinstance(option, TyperOption) and option.envvar is None and option.expose_value:
+            if not isinstance(option, TyperOption) or not option.allow_from_autoenv:
+                continue
+            if option.envvar is None and option.expose_value:
                 option.envvar = f"{ctx.auto_envvar_prefix}_{_name(option)}"
         return found
 

@@ -42,6 +42,7 @@ class SigningOptions:
             metavar="KEY",
             help="Private key that signs what is published: NAME.key, @FILE or a pkcs11: URI. Repeatable.",
             show_default=_KEY,
+            allow_from_autoenv=False,  # of one name, whichever command signs
         ),
     ] = None
     expires: Annotated[

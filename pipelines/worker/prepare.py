@@ -4,7 +4,6 @@
 also claims the folder of the output, except for `check`, which writes nothing.
 """
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ from encoder.errors import ConfigurationError, NotInStore
 from encoder.heads.scoring import Heads
 from encoder.store.objects import Objects, open_objects
 from encoder.store.publish import prove_create_only
-from encoder.user_cache import cache_size
 from pipelines.enrich.columns import score_fields
 from pipelines.enrich.delete_columns import check_names
 from pipelines.enrich.model_follower import ModelFollower
@@ -163,9 +161,6 @@ def prepare(plan: Plan, *, check_only: bool = False) -> Prepared:
         MillstreamError: a model, a topic, a schema or an output is not as it must be; no record was read.
     """
     settings = plan.settings
-    if settings.cache_size:
-        cache_size(settings.cache_size)  # it can be read
-        os.environ["MILLSTREAM_CACHE_SIZE"] = settings.cache_size  # for every version that is followed
     with ExitStack() as stack:
         follower = ModelFollower.start(
             settings.model, pin=settings.pin or check_only, every=settings.model_seconds, threads=1

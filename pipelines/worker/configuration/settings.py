@@ -196,14 +196,6 @@ class WorkerSettings:
     max_memory: Annotated[
         int, _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs.")
     ] = 1024
-    cache_size: Annotated[
-        str | None,
-        _operations(
-            metavar="SIZE",
-            help="What model versions may take in the cache, such as 500MB.",
-            show_default="MILLSTREAM_CACHE_SIZE, or 2GB",
-        ),
-    ] = None
     listen: Annotated[
         str | None, _operations(metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics here.")
     ] = None

@@ -1,6 +1,7 @@
 """Every command's help in a terminal of 80 columns, and the old names of flags."""
 
 import re
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -82,6 +83,19 @@ def test_help_says_how_the_environment_sets_options(path, help_of, millstream, m
     assert "['" not in text  # an old name beside the new one stays out
     has_store = any("--store" in one.opts for one in LEAVES[path].params)
     assert text.count("MILLSTREAM_STORE is --store") == has_store
+
+
+def test_a_variable_of_every_process_has_no_double_that_one_command_alone_reads():
+    page = (Path(__file__).parents[3] / "docs/reference/configuration.md").read_text("utf-8")
+    table = page.partition("## Variables of every process")[2]
+    everywhere = set(re.findall(r"^\| `MILLSTREAM_(\w+)`", table, re.MULTILINE))
+    assert {"CACHE_SIZE", "SIGNING_KEY", "STORE", "TRUST"} <= everywhere
+    for path, command in LEAVES.items():
+        prefix = f"MILLSTREAM_{re.sub('[ -]', '_', path).upper()}"
+        context = command.make_context(path, [], resilient_parsing=True, auto_envvar_prefix=prefix)
+        own = {option.envvar for option in command.get_params(context) if isinstance(option.envvar, str)}
+        doubles = own & {f"{prefix}_{name}" for name in (*everywhere, "SIGN")}
+        assert doubles <= {"MILLSTREAM_DISTILL_CACHE"}, path  # of the teacher's vectors
 
 
 @pytest.mark.parametrize(("path", "old", "new"), OLD_FLAGS)

@@ -17,7 +17,7 @@ GROUP = typer.main.get_command(app)
 OPTIONS = {
     parameter.opts[0].removeprefix("--"): parameter
     for parameter in GROUP.commands["worker"].params
-    if parameter.opts[0] not in ("--config", "--help", "--trust", "--trust-policy")
+    if parameter.opts[0] not in ("--config", "--help", "--trust", "--trust-policy", "--cache-size")
 }
 TYPES = {
     name: get_args(one.annotation)[0]

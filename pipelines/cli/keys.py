@@ -29,7 +29,8 @@ def new(
 
     Set MILLSTREAM_KEY_PASSWORD to a password, or to @FILE, to encrypt NAME.key.
     """
-    from encoder.store.signing.keys import key_id, new_key, read_public_key
+    from encoder.store.signing.keys import new_key
+    from encoder.store.signing.public_keys import key_id, read_public_key
 
     private, public = new_key(name)
     typer.echo(f"{private}: signs, keep it secret (--sign {private})")

@@ -76,7 +76,7 @@ def sign_manifest(manifest: Manifest, signer: Signer) -> dict[str, Any]:
     Returns:
         The bundle as JSON values, as `model_signing` reads them from `model.sig`.
     """
-    from encoder.store.signing.keys import key_id
+    from encoder.store.signing.public_keys import key_id
 
     payload = msgspec.json.encode(_statement(manifest))
     signature = signer.sign(_encoding(payload))
@@ -102,7 +102,7 @@ def signed_by(bundle: Mapping[str, Any], public_key: bytes) -> dict[str, Any]:
         BadSignature: it is not such a bundle, or not signed by this key.
         MissingExtra: `cryptography` is not installed.
     """
-    from encoder.store.signing.keys import is_signed, key_id
+    from encoder.store.signing.public_keys import is_signed, key_id
 
     parsed = _parse(bundle)
     envelope = parsed.dsse_envelope

@@ -1,29 +1,20 @@
-"""Keys in files: `NAME.key` signs, `NAME.pub` verifies. ECDSA on the curve P-256, as PEM."""
+"""Private keys in files, `NAME.key`: ECDSA on the curve P-256, as PEM."""
 
-import hashlib
 import os
 from pathlib import Path
 
 from encoder.errors import ConfigurationError, MissingExtra, OutputConflict
 from encoder.store.signing.port import Signer
+from encoder.store.signing.public_keys import read_text, wrong_kind
 
 try:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 except ModuleNotFoundError as missing:
     raise MissingExtra("cryptography, which signs and verifies versions,", "signing") from missing
 
-__all__ = [
-    "LocalSigner",
-    "is_signed",
-    "key_id",
-    "key_password",
-    "new_key",
-    "normal_key",
-    "open_signer",
-    "read_public_key",
-]
+__all__ = ["LocalSigner", "key_password", "new_key", "open_signer"]
 
 PASSWORD_VARIABLE = "MILLSTREAM_KEY_PASSWORD"  # noqa: S105 - the variable's name
 """The environment variable that holds a private key's password, or `@FILE`, the file that holds it."""
@@ -80,7 +71,7 @@ class LocalSigner:
             ConfigurationError: the file cannot be read, others can read it, or it is no private key of P-256.
         """
         path = Path(path)
-        text = _read(path)
+        text = read_text(path)
         exposed = path.stat().st_mode & _EXPOSED
         if exposed:
             raise ConfigurationError(
@@ -119,7 +110,7 @@ class LocalSigner:
                 f"{origin} is not a private key in PEM: make one with `millstream keys new NAME`"
             ) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != ec.SECP256R1.name:
-            raise ConfigurationError(_wrong_kind(origin, key))
+            raise ConfigurationError(wrong_kind(origin, key))
         return cls(key)
 
     def public_key(self) -> bytes:
@@ -145,7 +136,7 @@ def open_signer(key: str) -> Signer:
     origin, text = key, key.strip()
     if text.startswith("@"):
         origin = text[1:]
-        text = _read(Path(origin)).strip()
+        text = read_text(Path(origin)).strip()
         if text.startswith(_PEM):
             return LocalSigner.read(origin)
     if text.startswith(_PEM):
@@ -157,61 +148,11 @@ def open_signer(key: str) -> Signer:
     return LocalSigner.read(text)
 
 
-def read_public_key(path: str | os.PathLike[str]) -> bytes:
-    """Read a public key from its file.
-
-    Returns:
-        Its PEM, as `normal_key` gives it.
-
-    Raises:
-        ConfigurationError: the file cannot be read, or it is no public key of P-256.
-    """
-    return normal_key(_read(Path(path)), str(path))
-
-
-def normal_key(pem: str | bytes, origin: str) -> bytes:
-    """A public key's PEM in the one form that has no comments and the usual line lengths.
-
-    Raises:
-        ConfigurationError: it is no public key of P-256.
-    """
-    data = pem.encode() if isinstance(pem, str) else pem
-    if b"PRIVATE KEY-----" in data:
-        raise ConfigurationError(
-            f"{origin} is a private key: trust the public one, NAME.pub, and keep this secret"
-        )
-    try:
-        key = serialization.load_pem_public_key(data)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigurationError(
-            f"{origin} is not a public key in PEM: name the .pub file that `millstream keys new` wrote"
-        ) from error
-    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != ec.SECP256R1.name:
-        raise ConfigurationError(_wrong_kind(origin, key))
-    return _pem(key)
-
-
-def key_id(public_key: bytes) -> str:
-    """The id of a public key: the sha256 of its PEM, in hexadecimal digits."""
-    return hashlib.sha256(public_key).hexdigest()
-
-
-def is_signed(data: bytes, signature: bytes, public_key: bytes) -> bool:
-    """Whether a signature (DER) is by a key, over the SHA-256 of `data`."""
-    key = serialization.load_pem_public_key(public_key)
-    assert isinstance(key, ec.EllipticCurvePublicKey)
-    try:
-        key.verify(signature, data, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature:
-        return False
-    return True
-
-
 def key_password() -> bytes | None:
     """The password of the environment, or None."""
     value = os.environ.get(PASSWORD_VARIABLE, "")
     if value.startswith("@"):
-        value = _read(Path(value[1:])).rstrip("\r\n")
+        value = read_text(Path(value[1:])).rstrip("\r\n")
         if not value:
             raise ConfigurationError(
                 f"the file that {PASSWORD_VARIABLE} names is empty: write the password into it"
@@ -221,19 +162,3 @@ def key_password() -> bytes | None:
 
 def _pem(key: ec.EllipticCurvePublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _wrong_kind(origin: str, key: object) -> str:
-    curve = getattr(getattr(key, "curve", None), "name", None)
-    kind = f"on the curve {curve}" if curve else f"of another kind ({type(key).__name__})"
-    return f"{origin} holds a key {kind}: use ECDSA on P-256, as `millstream keys new` makes"
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.exists() and not path.is_file():
-            raise ConfigurationError(f"cannot read {path}: it is not a file")
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a text file"
-        raise ConfigurationError(f"cannot read the key file {path}: {reason}") from error

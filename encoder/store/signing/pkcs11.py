@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from encoder.errors import ConfigurationError, MissingExtra
-from encoder.store.signing.keys import key_password, normal_key
+from encoder.store.signing.keys import key_password
+from encoder.store.signing.public_keys import normal_key
 
 __all__ = ["Pkcs11Signer"]
 

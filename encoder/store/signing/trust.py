@@ -121,7 +121,7 @@ Trusted = Trust | _Key | Iterable[_Key] | None
 
 
 def _pem(key: _Key) -> bytes:
-    from encoder.store.signing.keys import normal_key, read_public_key  # needs an optional dependency
+    from encoder.store.signing.public_keys import normal_key, read_public_key  # needs an optional dependency
 
     if isinstance(key, bytes) or (isinstance(key, str) and "-----BEGIN " in key):
         return normal_key(key, "a trusted key")

@@ -305,7 +305,7 @@ def _chosen_signature(manifest: "Manifest") -> dict[str, Any]:
 
     trust = Trust.of()
     if trust is not None:
-        from encoder.store.signing.keys import key_id
+        from encoder.store.signing.public_keys import key_id
 
         trusted = {key_id(key) for key in trust.keys}
         return next(

@@ -14,7 +14,7 @@ from encoder.errors import ConfigurationError, CorruptVersion
 from encoder.store.manifest import FORMATS, LARGEST_MANIFEST, File, decode, digest_of, encode, key_of
 from encoder.store.objects import open_objects
 from encoder.store.signing.bundle import check_signature
-from encoder.store.signing.keys import read_public_key
+from encoder.store.signing.public_keys import read_public_key
 from encoder.store.store import ModelStore
 from encoder.store.versions import Versions
 

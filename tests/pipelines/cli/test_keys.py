@@ -1,7 +1,8 @@
 from typer.testing import CliRunner
 
 from encoder.errors import OutputConflict
-from encoder.store.signing.keys import LocalSigner, key_id
+from encoder.store.signing.keys import LocalSigner
+from encoder.store.signing.public_keys import key_id
 from pipelines.cli.app import app
 
 

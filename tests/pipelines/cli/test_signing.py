@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from encoder.errors import ConfigurationError
-from encoder.store.signing.keys import new_key, read_public_key
+from encoder.store.signing.keys import new_key
+from encoder.store.signing.public_keys import read_public_key
 from pipelines.cli.signing import Signing, SigningOptions
 
 

@@ -12,7 +12,8 @@ from model_signing_tool import model_signing
 from encoder.errors import BadSignature
 from encoder.store.manifest import File, Manifest, digest_of, encode
 from encoder.store.signing.bundle import check_signature, sign_manifest, signed_by
-from encoder.store.signing.keys import LocalSigner, key_id, new_key, read_public_key
+from encoder.store.signing.keys import LocalSigner, new_key
+from encoder.store.signing.public_keys import key_id, read_public_key
 
 FILES = {
     "model.safetensors": b"table",

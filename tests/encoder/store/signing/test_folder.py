@@ -11,7 +11,8 @@ from model_signing_tool import model_signing
 from encoder.errors import BadSignature, ConfigurationError
 from encoder.model import StaticModel, load_model, save_model
 from encoder.store.signing.bundle import check_signature, named_key, sign_manifest, signed_by
-from encoder.store.signing.keys import LocalSigner, key_id, new_key, read_public_key
+from encoder.store.signing.keys import LocalSigner, new_key
+from encoder.store.signing.public_keys import key_id, read_public_key
 from encoder.store.store import ModelStore
 from encoder.tokenizer.tables import TABLES_FILE
 

@@ -7,15 +7,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from encoder.errors import ConfigurationError, MissingExtra, OutputConflict
-from encoder.store.signing.keys import (
-    LocalSigner,
-    is_signed,
-    key_id,
-    new_key,
-    normal_key,
-    open_signer,
-    read_public_key,
-)
+from encoder.store.signing.keys import LocalSigner, new_key, open_signer
+from encoder.store.signing.public_keys import is_signed, read_public_key
 
 
 def pem_of(key):
@@ -152,29 +145,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, read):
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="binary: it is not a text file"):
         read(str(tmp_path / "binary"))
-
-
-@pytest.mark.parametrize(
-    ("pem", "message"),
-    [
-        ("hello", "is not a public key in PEM"),
-        (
-            ec.generate_private_key(ec.SECP521R1())
-            .public_key()
-            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
-            "on the curve secp521r1",
-        ),
-    ],
-)
-def test_what_is_no_public_key_of_this_kind_is_refused(pem, message):
-    with pytest.raises(ConfigurationError, match=f"ops.pub .*{message}"):
-        normal_key(pem, "ops.pub")
-
-
-def test_one_key_has_one_id_whatever_stands_around_it(make_key):
-    _, public = make_key()
-    dressed = b"# the key of the release team\r\n" + public.replace(b"\n", b"\r\n")
-    assert key_id(normal_key(dressed, "ops.pub")) == key_id(public)
 
 
 def test_a_signer_is_named_by_a_path_a_text_or_a_file_that_holds_one_of_these(tmp_path):

@@ -7,8 +7,9 @@ import pytest
 from softhsm import PIN, softhsm
 
 from encoder.errors import ConfigurationError
-from encoder.store.signing.keys import is_signed, normal_key, open_signer
+from encoder.store.signing.keys import open_signer
 from encoder.store.signing.pkcs11 import Pkcs11Signer
+from encoder.store.signing.public_keys import is_signed, normal_key
 
 
 @pytest.fixture(scope="module")

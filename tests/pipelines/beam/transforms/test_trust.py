@@ -7,7 +7,8 @@ import pytest
 
 from encoder.errors import BadSignature, CorruptVersion
 from encoder.store.manifest import key_of
-from encoder.store.signing.keys import LocalSigner, new_key, read_public_key
+from encoder.store.signing.keys import LocalSigner, new_key
+from encoder.store.signing.public_keys import read_public_key
 from encoder.store.store import ModelStore
 from pipelines import BatchModelHandler, Embed, EmbedBatches, MillstreamEmbeddings, TextModelHandler
 

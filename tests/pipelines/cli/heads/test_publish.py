@@ -9,7 +9,8 @@ from encoder.heads.scoring import Prototypes
 from encoder.masks import Masks
 from encoder.store import publish, store
 from encoder.store.signing.bundle import check_signature
-from encoder.store.signing.keys import new_key, read_public_key
+from encoder.store.signing.keys import new_key
+from encoder.store.signing.public_keys import read_public_key
 from encoder.store.store import ModelStore
 from pipelines.cli.heads.publish import HeadTarget
 from pipelines.cli.signing import SigningOptions

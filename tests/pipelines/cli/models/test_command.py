@@ -22,7 +22,8 @@ from encoder.reference import parse
 from encoder.store.cache import cached_model
 from encoder.store.objects import open_objects
 from encoder.store.signing.bundle import check_signature, named_key
-from encoder.store.signing.keys import LocalSigner, key_id, new_key, read_public_key
+from encoder.store.signing.keys import LocalSigner, new_key
+from encoder.store.signing.public_keys import key_id, read_public_key
 from encoder.store.store import ModelStore
 from pipelines.cli.models.command import app
 

@@ -5,7 +5,7 @@
  *     const vectors = encoder.encode(["card declined", "payment refused"]); // 2 rows of encoder.dim numbers
  *
  * Token ids equal those of Hugging Face `tokenizers` in every engine since Unicode 14 (2021).
- * millstream.d.ts describes the classes.
+ * Types: millstream.d.ts.
  */
 
 export class ModelError extends Error {
@@ -26,9 +26,9 @@ export class Encoder {
     return encoder;
   }
 
-  constructor({ normalize, max_length = 512 }, tokenizer, tensors) {
+  constructor({ normalize, max_length = 512, masks }, tokenizer, tensors) {
     const table = tensors.embeddings ?? tensors["embedding.weight"];
-    if (settings.masks?.length) throw new ModelError("the model has masks, which do not work here");
+    if (masks?.length) throw new ModelError("the model has masks, which do not work here");
     if (table?.shape.length !== 2) throw new ModelError("model.safetensors holds no table of token vectors");
     const [nRows, dim] = table.shape;
     const nTokens = tokenizer.tokens.length;
@@ -38,7 +38,7 @@ export class Encoder {
       throw new ModelError(`the tokenizer has ${nTokens} tokens, the table or its weights have fewer`);
     }
     if (rows.some((row) => row < 0 || row >= nRows)) {
-      throw new ModelError("the token mapping of model.safetensors names rows that are not there");
+      throw new ModelError("the mapping names rows that are not there");
     }
     this.dim = dim;
     this.heads = {};
@@ -89,7 +89,7 @@ function length(vector) {
   return Math.sqrt(square);
 }
 
-const PAGE = 1 << 16; // bytes of WebAssembly's memory; the first is for tokens
+const PAGE = 1 << 16; // bytes; the memory's first is for tokens
 const POOLING = "AGFzbQEAAAABBwFgA39/fwACDAEABm1lbW9yeQIAAgMCAQAHBwEDYWRkAAAKxgEBwwECBH8Ge0GAgAQhAwNAIAwhCiAMIQtBACEFA0AgBSgCACAEaiEGIAX9CQIEIQcgAEEBRgRAIAb9AQMAIgj9qAH9+gEhCSAI/acB/foBIQgFIAb9AAQAIQggBv0ABBAhCQsgCiAIIAf95gH95AEhCiALIAkgB/3mAf3kASELIAVBCGoiBSABSQ0ACyADIAogA/0ABAD95AH9CwQAIAMgCyAD/QAEEP3kAf0LBBAgBCAAQQN0aiEEIANBIGoiAyACSQ0ACws=";
 
 /** Token vectors, which WebAssembly adds up (pooling.wat), or JavaScript where a page's policy forbids that. */
@@ -147,7 +147,7 @@ class Table {
 const MOST_WORDS = 1 << 17;
 const [IN_WORD, ALONE, SPLIT] = [0, 1, 2]; // what an ASCII character is
 
-/** BERT's tokenizer (Devlin et al. 2019): its normaliser, its splits, and WordPiece. */
+/** BERT's tokenizer: its normaliser, its splits, and WordPiece. */
 class WordPiece {
   constructor({ model, normalizer, pre_tokenizer: splitter, added_tokens: added = [] }) {
     const kinds = [model, normalizer, splitter].map((part) => part?.type ?? "none");
@@ -448,7 +448,7 @@ class Files {
   }
 }
 
-/** The bytes at a URL, or a part of them if the server sends parts. */
+/** The bytes at a URL, or a part of them. */
 async function fetched(url, cacheName, span) {
   if (url.protocol === "file:" && globalThis.process?.versions?.node) {
     const { readFile } = await import("node:fs/promises");

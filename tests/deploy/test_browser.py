@@ -264,7 +264,7 @@ def test_a_table_that_is_too_small_is_refused(tmp_path):
 
 
 def test_the_module_is_small():
-    assert len(MODULE.read_bytes()) < 25_100
+    assert len(MODULE.read_bytes()) < 25_000
 
 
 def test_the_webassembly_of_the_module_is_that_of_its_source():

@@ -13,6 +13,7 @@ from encoder.dtypes import VectorType
 from encoder.encoder import Encoder
 from encoder.heads.scoring import Prototypes
 from encoder.kernels.compiled import compilations, folders_used, processor
+from encoder.kernels.json_lines import scan_lines
 from encoder.masks import KINDS, Masks
 from encoder.model import StaticModel
 from encoder.vectors import converted
@@ -43,9 +44,10 @@ class Warmed:
 
 
 def warm_kernels() -> Warmed:
-    """Use the encoder in every way, so that all its kernels are compiled and saved to disk."""
+    """Use all kernels in every way, so that they are compiled and saved to disk."""
     begin, before = time.monotonic(), compilations()
     Masks(KINDS)(["declined 2 cards"])
+    scan_lines(np.frombuffer(b"{}", np.uint8))
     for tokenizer in _tokenizers():
         for kind, weighted in ((np.int8, False), (np.int8, True), (np.float32, False)):
             table = np.ones((tokenizer.get_vocab_size(), _DIM), kind)

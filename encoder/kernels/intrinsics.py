@@ -10,10 +10,20 @@ from numba.extending import intrinsic
 
 from encoder.aligned import LINE
 
-__all__ = ["WINDOW", "classes", "finish", "leading_zeros", "load8", "stream", "trailing_zeros"]
+__all__ = [
+    "WINDOW",
+    "classes",
+    "count_ones",
+    "finish",
+    "leading_zeros",
+    "load8",
+    "stream",
+    "trailing_zeros",
+    "within",
+]
 
 WINDOW = 64
-"""Bytes that `classes` looks at."""
+"""Bytes that `classes` and `within` look at."""
 
 _BYTE, _MASK = ir.IntType(8), ir.IntType(WINDOW)
 _BYTES = ir.VectorType(_BYTE, WINDOW)
@@ -68,6 +78,31 @@ def _classes(typingctx: Any, array: Any, index: Any) -> Any:
     return masks(types.uint64, 3)(array, types.int64), generate
 
 
+def _within(typingctx: Any, array: Any, index: Any, first: Any, count: Any) -> Any:
+    """Which of 64 bytes of a uint8 array from an index on are among `count` values from `first` on.
+
+    A uint64 mask, whose lowest bit is the first byte; without a check of bounds.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(builder.gep(data, [args[1]]), _BYTES.as_pointer())
+        text = builder.load(address, align=1)
+        found = builder.sub(text, _all(first.literal_value))
+        return builder.bitcast(builder.icmp_unsigned("<", found, _all(count.literal_value)), _MASK)
+
+    return types.uint64(array, types.int64, first, count), generate
+
+
+def _count_ones(typingctx: Any, mask: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), generate
+
+
 def _stream(typingctx: Any, source: Any, target: Any) -> Any:
     """Copy a one-dimensional array past the caches to one of the same type and length.
 
@@ -105,6 +140,8 @@ def _finish(typingctx: Any) -> Any:
 # Typed as Any: a kernel calls something else than what is written here.
 load8: Any = intrinsic(_load8)
 classes: Any = intrinsic(_classes)
+within: Any = intrinsic(prefer_literal=True)(_within)
+count_ones: Any = intrinsic(_count_ones)
 stream: Any = intrinsic(_stream)
 finish: Any = intrinsic(_finish)
 leading_zeros: Any = numbers.leading_zeros

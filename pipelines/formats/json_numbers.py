@@ -6,7 +6,7 @@ with as many digits: all numbers of up to 15 digits do, and all that programs wr
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,7 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 from numpy.typing import NDArray
 
+from encoder.kernels.json_lines import scan_lines
+
 __all__ = [
+    "Scan",
     "fits_double",
     "has_floats",
     "inner_types",
@@ -23,6 +26,7 @@ __all__ = [
     "long_numbers",
     "not_finite",
     "rounded",
+    "scan",
 ]
 
 _WHOLE = 2.0**53  # up to here a double holds every whole number
@@ -45,6 +49,27 @@ _BEGINS, _ENDS = _table(b":[, \t\r\n"), _table(b",]} \t\r\n")
 _POINT, _MINUS, _EXPONENT = map(np.uint8, b".-e")
 _LOWER = np.uint8(32)
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+class Scan(NamedTuple):
+    """What stands in lines of JSON.
+
+    Attributes:
+        n_keys: how many colons follow a quote or a space: as many as there are keys, and some inside texts.
+        n_breaks: how many line feeds there are.
+        n_between: how many of them are between `}` and `{`.
+        has_long: whether `long_numbers` may find some.
+    """
+
+    n_keys: int
+    n_breaks: int
+    n_between: int
+    has_long: bool
+
+
+def scan(data: pa.Buffer | bytes) -> Scan:
+    """Look at lines of JSON once, as fast as memory."""
+    return Scan(*scan_lines(np.frombuffer(data, np.uint8)))
 
 
 def fits_double(number: int | Decimal) -> bool:
@@ -105,6 +130,8 @@ def long_numbers(data: pa.Buffer | bytes) -> NDArray[np.int64]:
 
     Whole numbers without an exponent are not looked for, and neither are numbers beyond a double's range.
     """
+    if not scan(data).has_long:
+        return np.empty(0, np.int64)
     text = np.frombuffer(data, np.uint8)
     places = np.union1d(_runs(text), _tiny(text))
     return places[~_survives(data, places)] if places.size else places

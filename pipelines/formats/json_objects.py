@@ -3,54 +3,85 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 
-from pipelines.formats.json_numbers import fits_double, long_numbers
+from pipelines.formats.json_numbers import Scan, fits_double, long_numbers, scan
 from pipelines.records.bad_rows import one_line
 
-__all__ = ["careful_decode", "not_json", "suspicious"]
+__all__ = ["JsonValues", "careful_decode", "not_json"]
 
-_CHUNK = 1 << 18  # fits a core's cache
-_COLON, _QUOTE = map(np.uint8, b':"')
+_OPEN, _CLOSE = b"{", b"}"
 _HIDDEN = tuple(rb"\u00" + code for code in (b"20", b"21", b"22", b"3a", b"3A"))
-"""Escapes that hide what `_n_keys` counts."""
+"""Escapes that hide what `Scan.n_keys` counts."""
 
 _encode = msgspec.json.Encoder().encode
+_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
-def suspicious(values: Sequence[bytes], records: Sequence[dict[str, Any]]) -> list[int]:
-    """The positions of values that may not be what they were decoded as; more than there are."""
-    data = b"\n".join(values)
-    found: set[int] = set()
-    if len(places := long_numbers(data)):
-        ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1)
-        found.update(np.searchsorted(ends, places, side="right").tolist())
-    n_keys = _n_keys(data)
-    if n_keys != _n_decoded(records):
-        hidden = b"\\u00" in data and any(escape in data for escape in _HIDDEN)
-        if hidden or n_keys != _n_keys(_encode(records)):
-            found |= {i for i, value in enumerate(values) if _n_keys(value) != _n_keys(_encode(records[i]))}
-            found |= {i for i, value in enumerate(values) if any(escape in value for escape in _HIDDEN)}
-    return sorted(found)
+@dataclass(frozen=True)
+class JsonValues:
+    """Values of JSON, looked at together.
+
+    Attributes:
+        values: `(n,)` values.
+        data: the same, joined by line feeds.
+        scan: what stands there.
+    """
+
+    values: Sequence[bytes]
+    data: bytes
+    scan: Scan
+
+    @classmethod
+    def of(cls, values: Sequence[bytes]) -> Self:
+        """Join values and look at them.
+
+        Raises:
+            TypeError: one of them is None.
+        """
+        data = b"\n".join(values)
+        return cls(values, data, scan(data))
+
+    def decode(self) -> list[dict[str, Any]]:
+        """Decode the values; more objects than there are values if one of them has several.
+
+        If each value begins with `{` and ends with `}`, and there are no line feeds inside, then no object
+        spans two values: its line feed would be between `}` and `{`, where JSON needs a comma. So all of them
+        can be decoded at once, and as many objects as values means one object each.
+
+        Raises:
+            MsgspecError: a value is no object, or no JSON.
+            UnicodeDecodeError: one is not UTF-8.
+            RecursionError: one is nested too deep.
+        """
+        between = len(self.values) - 1
+        are_lines = self.scan.n_breaks == self.scan.n_between == between
+        if are_lines and self.data.startswith(_OPEN) and self.data.endswith(_CLOSE):
+            return _decoder.decode_lines(self.data)
+        return list(map(_decoder.decode, self.values))
+
+    def suspicious(self, records: Sequence[dict[str, Any]]) -> list[int]:
+        """The positions of values that may not be what they were decoded as; more than there are."""
+        values, found = self.values, set[int]()
+        if self.scan.has_long and len(places := long_numbers(self.data)):
+            ends = np.cumsum(np.fromiter(map(len, values), np.int64, len(values)) + 1)
+            found.update(np.searchsorted(ends, places, side="right").tolist())
+        if self.scan.n_keys != _n_decoded(records):
+            hidden = b"\\u00" in self.data and any(escape in self.data for escape in _HIDDEN)
+            if hidden or self.scan.n_keys != _n_keys(_encode(records)):
+                pairs = enumerate(zip(values, records, strict=True))
+                found |= {i for i, (value, record) in pairs if _n_keys(value) != _n_keys(_encode(record))}
+                found |= {i for i, value in enumerate(values) if any(escape in value for escape in _HIDDEN)}
+        return sorted(found)
 
 
 def _n_keys(data: bytes) -> int:
-    """How many colons follow a quote or a space: as many as there are keys, and some inside of texts.
-
-    One comparison finds both, and the character between them, the exclamation mark.
-    """
-    text = np.frombuffer(data, np.uint8)
-    before, here = text[:-1], text[1:]
-    n_keys = 0
-    for start in range(0, len(here), _CHUNK):
-        left = before[start : start + _CHUNK]
-        colons = here[start : start + _CHUNK] == _COLON
-        n_keys += int(np.count_nonzero(colons & (left <= _QUOTE)))
-    return n_keys
+    return scan(data).n_keys
 
 
 def _n_decoded(objects: Sequence[dict[str, Any]]) -> int:

@@ -6,17 +6,19 @@ A bad value is reported with the reason and does not affect the others.
 
 import math
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
+from numpy.typing import NDArray
 
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.json_inference import Seen, fields_of
-from pipelines.formats.json_objects import careful_decode, suspicious
+from pipelines.formats.json_objects import JsonValues, careful_decode
 from pipelines.formats.row_boundaries import Block
 from pipelines.formats.text import TEXT
 from pipelines.records.bad_rows import one_line
@@ -52,8 +54,13 @@ class Objects(NamedTuple):
     """
 
     records: list[dict[str, Any]]
-    rows: list[int]
+    rows: Sequence[int]
     bad: dict[int, str]
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """`(n_good,)` int64, the rows as an array."""
+        return np.array(self.rows, np.int64) if self.bad else np.arange(len(self.rows))
 
 
 class Columns(NamedTuple):
@@ -87,12 +94,12 @@ def decode_objects(values: Sequence[Value], kind: PlainFormat, *, as_written: bo
         as_written: keep JSON numbers that a double does not hold as `msgspec.Raw`, which only a JSON encoder
             writes; else they are bad.
     """
-    found = _decoded(values, kind)
-    if kind == "text" or not found.records:
-        return found
-    taken: Any = [values[row] for row in found.rows] if found.bad else values
+    if kind == "text":
+        return _texts_of(values)
+    found, taken = _objects(values)
     changed = {
-        row: careful_decode(taken[row], as_written=as_written) for row in suspicious(taken, found.records)
+        row: careful_decode(taken.values[row], as_written=as_written)
+        for row in taken.suspicious(found.records)
     }
     for row, record in changed.items():
         if isinstance(record, dict):
@@ -102,18 +109,30 @@ def decode_objects(values: Sequence[Value], kind: PlainFormat, *, as_written: bo
     bad = {row for row, record in changed.items() if isinstance(record, str)}
     if not bad:
         return found
-    good = [row for row in range(len(taken)) if row not in bad]
+    good = [row for row in range(len(found.rows)) if row not in bad]
     return Objects([found.records[row] for row in good], [found.rows[row] for row in good], found.bad)
 
 
-def _decoded(values: Sequence[Value], kind: PlainFormat) -> Objects:
-    decode = _json.decode if kind == "json" else _from_text
+def _objects(values: Sequence[Value]) -> tuple[Objects, JsonValues]:
+    """Values of JSON as dictionaries, and the good values."""
     try:
-        if kind == "text" and _NUL in b"".join(values):  # type: ignore[arg-type] # None is an error like others
-            return _isolated(values, _DECODERS[kind])
-        return Objects([decode(value) for value in values], list(range(len(values))), {})  # type: ignore[arg-type] # None is an error like others
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, AttributeError):
-        return _isolated(values, _DECODERS[kind])
+        taken = JsonValues.of(values)  # type: ignore[arg-type] # None is an error like others
+        records = taken.decode()
+        if len(records) == len(values):
+            return Objects(records, range(len(values)), {}), taken
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
+        pass
+    found = _isolated(values, _from_json)
+    return found, JsonValues.of([value for row in found.rows if (value := values[row]) is not None])
+
+
+def _texts_of(values: Sequence[Value]) -> Objects:
+    try:
+        if _NUL not in b"".join(values):  # type: ignore[arg-type] # None is an error like others
+            return Objects([_from_text(value) for value in values], range(len(values)), {})  # type: ignore[arg-type] # None is an error like others
+    except (UnicodeDecodeError, TypeError):
+        pass
+    return _isolated(values, _from_text)
 
 
 def _isolated(values: Sequence[Value], decode: Callable[[bytes], dict[str, Any]]) -> Objects:
@@ -153,7 +172,10 @@ def _texts(records: Sequence[dict[str, Any]], name: str) -> list[str | None]:
     if "." in name:
         found = [_field(record, name) for record in records]
     else:
-        found = [record.get(name) for record in records]
+        try:
+            found = list(map(itemgetter(name), records))  # the fastest way
+        except KeyError:
+            found = [record.get(name) for record in records]
     return found if set(map(type, found)) <= _TEXT_TYPES else [_text(value) for value in found]
 
 
@@ -223,7 +245,7 @@ def columns_seen(values: Sequence[Value], kind: PlainFormat) -> pa.Schema:
         return pa.schema([(TEXT, pa.string())])
     seen = Seen()
     for value in values:  # one by one: as Python objects they may take 25 times as much memory
-        for record in _decoded([value], kind).records:
+        for record in _isolated([value], _DECODERS[kind]).records:
             seen.add_object(record)
     return pa.schema(fields_of(seen))
 
@@ -262,7 +284,7 @@ def _decode_columns(
 ) -> Columns:
     if kind == "text" or decoder is None:
         records, rows, bad = decode_objects(values, kind)
-        return Columns(pa.RecordBatch.from_pylist(records, schema), rows, bad)
+        return Columns(pa.RecordBatch.from_pylist(records, schema), list(rows), bad)
     data = [b"" if value is None else value.strip(_BLANKS) for value in values]
     ends = np.cumsum(np.fromiter(map(len, data), np.int64, len(data)) + 1)
     batch, good, bad = decoder(Block(b"\n".join([*data, b""]), 0, ends))

@@ -8,6 +8,7 @@ user.name                        a field inside a struct column
 import re
 from dataclasses import dataclass
 from functools import reduce
+from itertools import zip_longest
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -94,12 +95,15 @@ class TextTemplate:
         kind = (
             pa.large_string() if pa.large_string() in [text.type for text in texts.values()] else pa.string()
         )
-        parts: list[pa.Scalar | pa.Array] = [pa.scalar(self.literals[0], kind)]
-        for name, literal in zip(self.slots, self.literals[1:], strict=True):
-            parts += [texts[name].cast(kind), pa.scalar(literal, kind)]
+        texts = {name: text if text.type == kind else text.cast(kind) for name, text in texts.items()}
+        literals = [pa.scalar(literal, kind) if literal else None for literal in self.literals]
+        fields = [texts[name] for name in self.slots]
+        parts = [part for pair in zip_longest(literals, fields) for part in pair if part is not None]
         joined = pc.binary_join_element_wise(
             *parts, pa.scalar("", kind), null_handling="replace", null_replacement=""
         )
+        if not all(text.null_count for text in texts.values()):
+            return joined  # no row is null everywhere
         empty = pc.is_null(next(iter(texts.values())))
         for text in texts.values():
             empty = pc.and_(empty, pc.is_null(text))

@@ -82,8 +82,8 @@ def _values(vectors: pa.Array, kind: RecordFormat) -> Sequence[Any]:
     n = len(vectors)
     if pa.types.is_fixed_size_binary(vectors.type):
         width = vectors.type.byte_width
-        data = memoryview(vectors.buffers()[1])[vectors.offset * width :]
-        return [data[first : first + width] for first in range(0, n * width, width)]
+        data = np.frombuffer(vectors.buffers()[1], f"V{width}", n, vectors.offset * width)
+        return data.tolist()  # type: ignore[no-any-return] # a list of bytes
     dim = vectors.type.list_size
     flat = vectors.flatten()
     if kind == "json":  # Arrow writes the shortest digits that give the same float

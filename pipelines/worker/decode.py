@@ -99,18 +99,18 @@ class PlainValues:
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
         if self._schema is None:
-            records, good, reasons = decode_objects(values, self._kind, as_written=self._as_written)
-            return Decoded(
-                np.array(good, np.int64), text_columns(records, self._fields), records, None, reasons
-            )
+            found = decode_objects(values, self._kind, as_written=self._as_written)
+            texts = text_columns(found.records, self._fields)
+            return Decoded(found.places, texts, found.records, None, found.bad)
         batch, good, reasons = decode_columns(values, self._kind, self._schema, self._decoder)
         rows, objects = np.array(good, np.int64), None
         if self._needs_objects or not self._has_texts:
             wanted = values if len(rows) == len(values) else [values[row] for row in good]
-            objects, good, more = decode_objects(wanted, self._kind, as_written=self._as_written)
-            reasons |= {int(rows[row]): reason for row, reason in more.items()}
-            if more:
-                batch, rows = batch.take(pa.array(good)), rows[good]
+            found = decode_objects(wanted, self._kind, as_written=self._as_written)
+            objects = found.records
+            reasons |= {int(rows[row]): reason for row, reason in found.bad.items()}
+            if found.bad:
+                batch, rows = batch.take(pa.array(found.places)), rows[found.places]
         if self._decoder is not None and self._decoder.left_out is not None:
             self.n_left_out += sum(self._decoder.left_out.take().values())
         columns = batch.select(self._kept) if self._kept else None

@@ -4,7 +4,7 @@ What was counted is committed with the offsets, so that it does not matter where
 partition moves: a record is counted once, and the same records pass or fail.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError
 from pipelines.records.bad_rows import DeadLetter
+from pipelines.worker.message_batch import runs
 
 __all__ = ["Counted", "ErrorBudget"]
 
@@ -36,7 +37,7 @@ class Counted(NamedTuple):
     def and_good(self, n_records: int) -> "Counted":
         """With so many good records more."""
         kept = (1 - 1 / _WINDOW) ** n_records
-        return self._replace(records=self.records * kept + _WINDOW * (1 - kept), bad=self.bad * kept)
+        return Counted(self.records * kept + _WINDOW * (1 - kept), self.bad * kept, self.position)
 
 
 class ErrorBudget:
@@ -84,22 +85,26 @@ class ErrorBudget:
             InputError: too many records are bad.
         """
         reasons = {letter.row: letter.reason for letter in letters}
-        bad = np.zeros(len(offsets), np.bool_)
-        bad[list(reasons)] = True
-        counts = np.ones(len(offsets), np.bool_)
-        counts[list(ignored)] = False
-        for partition in np.flatnonzero(np.bincount(partitions)).tolist():
-            rows = np.flatnonzero(partitions == partition)
-            new = rows[counts[rows] & (offsets[rows] >= self._counted[partition].position)]
-            done = 0
-            for place in np.flatnonzero(bad[new]).tolist():
-                counted = self._counted[partition].and_good(place + 1 - done)
-                self._counted[partition] = counted._replace(bad=counted.bad + 1)
-                done = place + 1
-                self._judge(reasons[int(new[place])])
-            counted = self._counted[partition].and_good(len(new) - done)
-            position = max(counted.position, int(offsets[rows[-1]]) + 1)
-            self._counted[partition] = counted._replace(position=position)
+        for partition, first, stop in runs(partitions):
+            position = self._counted[partition].position
+            new = first  # that was not counted yet
+            if offsets[first] < position:
+                new += int(np.searchsorted(offsets[first:stop], position))
+            n_good = stop - new
+            if reasons or ignored:
+                n_good = self._count_bad(partition, np.setdiff1d(np.arange(new, stop), ignored), reasons)
+            records, bad, _ = self._counted[partition].and_good(n_good)
+            self._counted[partition] = Counted(records, bad, max(position, int(offsets[stop - 1]) + 1))
+
+    def _count_bad(self, partition: int, rows: NDArray[np.int64], reasons: Mapping[int, str]) -> int:
+        """Count rows up to the last one that is bad; the number of those behind it."""
+        done = 0
+        for place in np.flatnonzero(np.isin(rows, list(reasons))).tolist():
+            counted = self._counted[partition].and_good(place + 1 - done)
+            self._counted[partition] = counted._replace(bad=counted.bad + 1)
+            done = place + 1
+            self._judge(reasons[int(rows[place])])
+        return len(rows) - done
 
     def _judge(self, reason: str) -> None:
         records = sum(one.records for one in self._counted.values())

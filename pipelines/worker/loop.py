@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from encoder.errors import InputError, MillstreamError, RegistryUnavailable, TransientError
 from pipelines.enrich.model_follower import ModelFollower
+from pipelines.kafka.headers import of_each
 from pipelines.records.isolation import isolate, letter_of
 from pipelines.sinks.refusals import REFUSED
 from pipelines.worker.commit import Aborted, Commits, stop_error
@@ -204,7 +205,7 @@ class Worker:
             nonlocal seconds
             begin = time.perf_counter()
             part = messages.slice(first, stop)
-            values = [message.value() for message in part.messages]
+            values = list(of_each(part.messages, "value"))
             enriched = self._decode(values, model, part.deletes)
             seconds += time.perf_counter() - begin
             return self._outputs.encode(part, enriched, None if fresh is None else fresh[first:stop])
@@ -218,7 +219,9 @@ class Worker:
         if self._outputs.has_topics:
             self._commits.begin()
         with self._spans.step("send"):
-            self._n_bytes += sum(self._outputs.send(part) for _, part in done)
+            for _, part in done:
+                self._outputs.send(part)
+                self._n_bytes += part.n_bytes
         bad = [one for one in letters if not one.is_delete]
         bad_rows = {one.row for one in bad}
         deletes = [first + row for first, part in done for row in part.enriched.deletes]

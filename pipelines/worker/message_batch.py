@@ -1,7 +1,9 @@
 """Messages in batches, with their partitions and offsets as arrays."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,19 @@ from numpy.typing import NDArray
 
 from pipelines.kafka.messages import byte_parts, deletes_among
 
-__all__ = ["MessageBatch"]
+__all__ = ["MessageBatch", "runs"]
+
+
+def runs(partitions: NDArray[np.int32]) -> Iterator[tuple[int, int, int]]:
+    """Divide a batch where the partition changes; messages of one partition mostly come in long runs.
+
+    Yields:
+        The partition of a run, its first record, and the one after its last.
+    """
+    if len(partitions):
+        edges = np.flatnonzero(partitions[1:] != partitions[:-1]) + 1
+        for first, stop in pairwise([0, *edges.tolist(), len(partitions)]):
+            yield int(partitions[first]), first, stop
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,7 @@ class MessageBatch:
         """The bytes of each value; null has none."""
         return list(map(len, self.messages))
 
-    @property
+    @cached_property
     def n_bytes(self) -> int:
         """The bytes of all values."""
         return sum(self.sizes)

@@ -13,6 +13,7 @@ from confluent_kafka import OFFSET_INVALID, TopicPartition
 from numpy.typing import NDArray
 
 from pipelines.worker.error_budget import Counted
+from pipelines.worker.message_batch import runs
 
 __all__ = ["CommitNote", "PartitionIndex", "PartitionName", "Positions"]
 
@@ -97,15 +98,15 @@ class Positions:
             `(n,)` bool: which records to process. The others are of partitions that left, or were processed
             before.
         """
-        wanted = np.zeros(len(offsets), np.bool_)
-        for partition in np.flatnonzero(np.bincount(partitions)).tolist():
-            if partition not in self._next:
+        wanted = np.ones(len(offsets), np.bool_)
+        for partition, first, stop in runs(partitions):
+            position = self._next.get(partition)
+            if position is None:
+                wanted[first:stop] = False
                 continue
-            rows = np.flatnonzero(partitions == partition)
-            fresh = rows[offsets[rows] >= self._next[partition]]
-            if fresh.size:
-                wanted[fresh] = True
-                self._next[partition] = int(offsets[fresh[-1]]) + 1
+            if offsets[first] < position:
+                wanted[first:stop] = offsets[first:stop] >= position
+            self._next[partition] = max(position, int(offsets[stop - 1]) + 1)
         return wanted
 
     def give_back(self, partitions: NDArray[np.int32], offsets: NDArray[np.int64]) -> list[int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipelines.enrich import Tombstones
 from pipelines.enrich.delete_columns import with_deletes
 from pipelines.enrich.enrichment import EnrichedBatch
-from pipelines.kafka.headers import all_headers
+from pipelines.kafka.headers import all_headers, of_each
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.isolation import step
 from pipelines.sinks.dead_letter_messages import dead_letter_batch, dead_letter_message
@@ -41,6 +41,7 @@ class Encoded(NamedTuple):
         keys: of the messages to send.
         headers: of the messages to send, or None if they have none.
         times: timestamps of the messages to send.
+        n_bytes: how many bytes the values have.
         letters: dead letters for records that are too large for the topics, and for deletes.
     """
 
@@ -52,6 +53,7 @@ class Encoded(NamedTuple):
     keys: Sequence[bytes | None] = ()
     headers: Sequence[Headers] | None = None
     times: Sequence[int] = ()
+    n_bytes: int = 0
     letters: Sequence[DeadLetter] = ()
 
 
@@ -138,11 +140,12 @@ class Outputs:
 
     def _messages(self, encoded: list[bytes], made: Encoded, fresh: Mask) -> Encoded:
         """A message for each record, and one without a value for each delete."""
-        rows: list[int] = made.enriched.rows.tolist()
-        values: list[bytes | None] = list(encoded)
-        may_be_large = bool(self._refusals) or bool(
-            encoded and max(map(len, encoded)) > self._smallest.max_bytes // 2
-        )
+        rows: Sequence[int] = range(len(made.messages))
+        if len(encoded) < len(rows):
+            rows = made.enriched.rows.tolist()
+        values: Sequence[bytes | None] = encoded
+        sizes = list(map(len, encoded))
+        may_be_large = bool(self._refusals) or max(sizes, default=0) > self._smallest.max_bytes // 2
         if made.enriched.deletes and self.tombstones == "pass":
             known = dict(zip(rows, encoded, strict=True))
             rows = sorted([*rows, *made.enriched.deletes])
@@ -151,13 +154,13 @@ class Outputs:
         sources = made.messages.messages
         if len(rows) < len(sources):
             sources = [sources[row] for row in rows]
-        keys = [source.key() for source in sources]
+        keys = list(of_each(sources, "key"))
         headers = all_headers(sources)
         times = [source.timestamp()[1] for source in sources]
         wanted: list[int] | None = None
         letters: list[DeadLetter] = []
         if fresh is not None:
-            wanted = np.flatnonzero(fresh[rows]).tolist()
+            wanted = np.flatnonzero(fresh[list(rows)]).tolist()
         if may_be_large:
             every = range(len(rows)) if wanted is None else wanted
             wanted, letters = self._that_fit(every, rows, map(Outgoing, values, keys, headers))
@@ -165,20 +168,25 @@ class Outputs:
             values, keys, headers, times = (
                 [column[i] for i in wanted] for column in (values, keys, headers, times)
             )
+            sizes = list(map(len, filter(None, values)))
         return made._replace(
-            values=values, keys=keys, headers=headers, times=times, letters=[*made.letters, *letters]
+            values=values,
+            keys=keys,
+            headers=headers,
+            times=times,
+            n_bytes=sum(sizes),
+            letters=[*made.letters, *letters],
         )
 
-    def send(self, encoded: Encoded) -> int:
-        """Send records to the topics and add them to the files; gives the number of bytes sent."""
+    def send(self, encoded: Encoded) -> None:
+        """Send records to the topics and add them to the files."""
         if self._files is not None:
             _add_by_partition(self._files, encoded.messages, encoded.rows, encoded.batch)
         for sink in self._topics:
             sink.send(encoded.values, encoded.keys, encoded.headers, encoded.times)
-        return sum(map(len, filter(None, encoded.values)))
 
     def _that_fit(
-        self, wanted: Sequence[int], rows: list[int], messages: Iterable[Outgoing]
+        self, wanted: Sequence[int], rows: Sequence[int], messages: Iterable[Outgoing]
     ) -> tuple[list[int], list[DeadLetter]]:
         """The wanted messages that every topic takes, and dead letters for the others."""
         fit, letters, every = [], [], list(messages)
@@ -208,7 +216,11 @@ class Outputs:
         letters = [self._too_large(int(rows[i]), batch.slice(i, 1).nbytes) for i in large]
         times = _latest(values, [made.messages.messages[row] for row in np.delete(rows, large).tolist()])
         return made._replace(
-            values=values, keys=[None] * len(values), times=times, letters=[*made.letters, *letters]
+            values=values,
+            keys=[None] * len(values),
+            times=times,
+            n_bytes=sum(map(len, values)),
+            letters=[*made.letters, *letters],
         )
 
     def _too_large(self, row: int, size: int) -> DeadLetter:

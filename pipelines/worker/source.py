@@ -12,6 +12,7 @@ import numpy as np
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from encoder.errors import ConfigurationError, TransientError
+from pipelines.kafka.headers import of_each
 from pipelines.kafka.offset_reset import OffsetReset
 from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
@@ -137,10 +138,10 @@ class Source:
         self._fresh.clear()
         messages = self._consumer.consume(n_messages, seconds)
         self._raise_kept()
-        if any([message.error() for message in messages]):  # noqa: C419 - a list is faster
+        if any(of_each(messages, "error")):
             messages = [message for message in messages if not self._is_error(message)]
         partitions = self.partitions.of_messages(messages)
-        offsets = np.array([message.offset() for message in messages], np.int64)
+        offsets = np.fromiter(of_each(messages, "offset"), np.int64, len(messages))
         batch = MessageBatch(messages, partitions, offsets)
         if self._fresh:
             self._moved |= self._fresh.intersection(partitions.tolist())

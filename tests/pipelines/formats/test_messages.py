@@ -36,7 +36,7 @@ def test_records_keep_all_their_fields_and_their_order():
     records, rows, bad = decode_objects(values, "json")
     assert records == [json.loads(value) for value in values]
     assert list(records[0]) == ["b", "a"]
-    assert (rows, bad) == ([0, 1, 2], {})
+    assert (list(rows), bad) == ([0, 1, 2], {})
 
 
 @given(

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Message
 
 from encoder.errors import ConfigurationError
 from pipelines.worker.offsets import PartitionName
@@ -51,7 +51,7 @@ class Client:
     """A consumer whose partition has lost its position while it was read."""
 
     def __init__(self, error):
-        self._found = [SimpleNamespace(error=lambda: error, topic=lambda: "in", partition=lambda: 0)]
+        self._found = [Message(topic="in", partition=0, error=error)]
         self.assigned = []
 
     def subscribe(self, *_, **__):

@@ -83,18 +83,21 @@ def exposure(folder: Path, root: Path, variable: str = "MILLSTREAM_CACHE") -> st
     Everything in the folder and every folder above it must belong to this user or to root, and others must
     not have write permission. Above the folder, the sticky bit is enough (`/tmp`). The group may write if
     this user is alone in it, as with the umask 002, or if it is root's, as in containers with any user id.
-    `MILLSTREAM_CACHE_CHECK=skip` turns the check off.
+    `MILLSTREAM_CACHE_CHECK=inside` leaves out the folders above the cache, and `skip` turns the check off.
 
     Args:
         folder: a folder of the cache; it need not exist.
         root: the cache.
         variable: the environment variable that names another cache.
     """
-    if os.environ.get("MILLSTREAM_CACHE_CHECK") == "skip":
+    asked = os.environ.get("MILLSTREAM_CACHE_CHECK")
+    if asked == "skip":
         return None
     folder, root = folder.absolute(), root.absolute()
+    if asked == "inside":
+        folder, root = folder.resolve(), root.resolve()
     closed = False  # a folder that others cannot enter protects what is below
-    *way, last = _way(folder)
+    *way, last = (step for step in _way(folder) if asked != "inside" or step == root or root in step.parents)
     for path in (*way, last):
         try:
             status = path.lstat()
@@ -160,7 +163,10 @@ def _advice(path: Path, problem: str, root: Path, variable: str) -> str:
     """An error's line: what is wrong, and the command that mends it."""
     other = f"set {variable} to a folder of your own"
     if path == root and root.is_mount():
-        mend = f"{other}, or MILLSTREAM_CACHE_CHECK to skip if nobody else can reach this volume"
+        mend = (
+            f"{other}, or, if nobody else can reach this volume, to a new folder in it with "
+            "MILLSTREAM_CACHE_CHECK=inside"
+        )
     elif path == root or root in path.parents:
         part = root if path == root else root / path.relative_to(root).parts[0]
         mend = f"run `rm -r {shlex.quote(str(part))}`, it is created again for you alone, or {other}"

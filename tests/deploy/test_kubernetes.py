@@ -203,10 +203,13 @@ def test_the_disk_is_bounded_and_the_cache_leaves_room_for_a_version(pod, contai
     assert container["resources"]["requests"]["ephemeral-storage"]
 
 
-def test_a_volume_for_everybody_is_allowed_by_name_and_mounted_once(pod, container):
+def test_the_cache_is_a_folder_of_its_own_in_a_volume_that_is_mounted_once(pod, container):
     """Kubernetes gives an emptyDir the mode 0777, which `encoder.user_cache` refuses."""
     environment = {one["name"]: one.get("value") for one in container["env"]}
-    assert environment["MILLSTREAM_CACHE_CHECK"] == "skip"
+    [volume] = [one["name"] for one in pod["spec"]["volumes"] if "emptyDir" in one]
+    [mount] = [one["mountPath"] for one in container["volumeMounts"] if one["name"] == volume]
+    assert Path(environment["MILLSTREAM_CACHE"]).parent == Path(mount)
+    assert environment["MILLSTREAM_CACHE_CHECK"] == "inside"
     assert len(pod["spec"]["containers"]) == 1
     assert not pod["spec"].get("initContainers")
 

@@ -183,6 +183,30 @@ def test_a_volume_for_everybody_is_refused_until_its_owner_says_who_reaches_it(c
 
 
 @needs_root
+def test_in_a_volume_for_everybody_a_folder_of_ones_own_is_a_cache_if_its_owner_says_so(cache, monkeypatch):
+    _give(cache.parent, 0, OTHER, 0o2777)  # an emptyDir of Kubernetes, and the cache in it
+    _give(cache, OTHER, OTHER, 0o2700)
+    for path in (cache / "models", *(cache / "models").rglob("*")):
+        _give(path, OTHER, OTHER, 0o700)
+    assert f"every user can write to {cache.parent}" in _as_user(OTHER, OTHER, cache)
+    monkeypatch.setenv("MILLSTREAM_CACHE_CHECK", "inside")
+    assert _as_user(OTHER, OTHER, cache) == "None"
+    _give(cache / "models", 777, 777, 0o755)
+    assert "belongs to user 777" in _as_user(OTHER, OTHER, cache)
+    _give(cache / "models", OTHER, OTHER, 0o777)
+    _give(cache, OTHER, OTHER, 0o2777)
+    assert f"every user can write to {cache}" in _as_user(OTHER, OTHER, cache)
+
+
+def test_a_link_to_the_cache_does_not_hide_it_from_a_check_inside(cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("MILLSTREAM_CACHE_CHECK", "inside")
+    (tmp_path / "link").symlink_to(cache)
+    assert exposure(tmp_path / "link/models", tmp_path / "link") is None
+    (cache / "models").chmod(0o777)
+    assert "every user can write" in exposure(tmp_path / "link/models", tmp_path / "link")
+
+
+@needs_root
 def test_a_server_that_makes_root_nobody_is_refused(cache):
     """An NFS server with root_squash gives what root creates to nobody."""
     nobody = pwd.getpwnam("nobody")

@@ -7,7 +7,7 @@ they depend on, and loading fails if the model's differs. model2vec and sentence
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
+from encoder.heads.case_files import case_arrays, check_cases, unpack_cases
+from encoder.heads.cases import Cases
 from encoder.heads.scoring import Classifier, Head, Novelty, Prototypes
 from encoder.mmap_arrays import map_tensors
 from encoder.model_files import plain_file
@@ -55,7 +57,7 @@ class _About(
     """The JSON text of a file; fields that a kind of head does not have are None."""
 
     format: int
-    kind: Literal["classifier", "prototypes", "novelty"]
+    kind: Literal["classifier", "prototypes", "novelty", "cases"]
     name: str
     vectors: _Vectors
     labels: _Texts | None = None
@@ -63,6 +65,7 @@ class _About(
     link: Literal["softmax", "sigmoid", "isotonic"] | None = None
     multi_label: bool = False
     threshold: float | None = None
+    nearest: int | None = None
     metadata: dict[str, Any] = {}
 
 
@@ -127,6 +130,10 @@ def pack_head(head: Head, vectors: str) -> bytes:
     """
     _check_metadata(head)
     about = _About(format=FORMAT, kind=head.kind, name=head.name, vectors=vectors, metadata=head.metadata)
+    if isinstance(head, Cases):
+        about.threshold, about.nearest = head.threshold, head.nearest
+        check_cases(head, head.dim)
+        return save(case_arrays(head), {_KEY: msgspec.json.encode(about).decode()})
     tensors: dict[str, NDArray[Any]] = {"directions": head.directions}
     if isinstance(head, Classifier):
         about.labels, about.link, about.multi_label = head.labels, head.link, head.multi_label
@@ -196,10 +203,15 @@ def _unpack(path: Path) -> tuple[Head, str]:
     if found != FORMAT:
         raise ValueError(f"it has format {found}, this Millstream reads {FORMAT}: upgrade Millstream")
     about = msgspec.json.decode(text, type=_About)
-    return _head(about, {name: np.array(array) for name, array in tensors.items()}), about.vectors
+    return _head(about, tensors), about.vectors
 
 
-def _head(about: _About, tensors: dict[str, NDArray[Any]]) -> Head:
+def _head(about: _About, tensors: Mapping[str, NDArray[Any]]) -> Head:
+    if about.kind == "cases":
+        if about.threshold is None:
+            raise ValueError("it has no threshold")
+        return unpack_cases(about.name, about.threshold, about.nearest or 1, about.metadata, tensors)
+    tensors = {name: np.array(array) for name, array in tensors.items()}
     for name, array in tensors.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
             raise ValueError(f"{name!r} must be finite float32 numbers")
@@ -233,14 +245,21 @@ def _curve(name: str, points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]
 
 def _check(head: Head, name: str, dim: int) -> None:
     """Raise ValueError unless the parts of a head match each other and the model, and scores are finite."""
+    if head.name != name or not _NAME.match(name):
+        raise ValueError(f"it holds a head {head.name!r}")
+    if isinstance(head, Cases):
+        check_cases(head, dim)
+    else:
+        _check_linear(head, dim)
+
+
+def _check_linear(head: Classifier | Prototypes | Novelty, dim: int) -> None:
     if isinstance(head, Novelty):
         n_rows = head.squares.size + 1
         if head.squares.shape != (n_rows - 1,):
             raise ValueError(f"its squares have shape {head.squares.shape}")
     else:
         n_rows = len(head.labels if isinstance(head, Classifier) else head.names)
-    if head.name != name or not _NAME.match(name):
-        raise ValueError(f"it holds a head {head.name!r}")
     if head.directions.shape != (n_rows, dim) or head.offsets.shape != (n_rows,):
         raise ValueError(f"its arrays do not have {n_rows} labels or axes and {dim} dimensions")
     # The largest product with a vector of length 1, and the largest distance.

@@ -1,8 +1,8 @@
 """Heads: small models that predict labels, nearest prototypes or novelty from a text's vector.
 
-`distill.heads` fits heads; this module scores them. Each head needs the scalar products of a vector with a
-few directions, and one kernel computes the products of all heads in one pass over the vectors. Vectors are
-float32, have all dimensions and length 1.
+`distill.heads` fits heads; this module scores them. Most heads need the scalar products of a vector with a
+few directions, and one kernel computes the products of all of them in one pass over the vectors; known cases
+are searched. Vectors are float32, have all dimensions and length 1.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, InputError
+from encoder.heads.cases import Cases, Known
 from encoder.kernels.products import products
 
 __all__ = [
@@ -65,7 +66,7 @@ class Novel(NamedTuple):
     novel: NDArray[np.bool_]
 
 
-Outcome = Labelled | Tagged | Nearest | Novel
+Outcome = Labelled | Tagged | Nearest | Novel | Known
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +103,11 @@ class Classifier:
     def directions(self) -> Floats:
         """`(n_labels, dim)`."""
         return self.weights
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions of vectors."""
+        return self.weights.shape[1]
 
     @property
     def offsets(self) -> Floats:
@@ -156,6 +162,11 @@ class Prototypes:
     threshold: float
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def dim(self) -> int:
+        """The number of dimensions of vectors."""
+        return self.directions.shape[1]
+
     @cached_property
     def offsets(self) -> Floats:
         """`(n_names,)` zeros."""
@@ -195,6 +206,11 @@ class Novelty:
     threshold: float
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def dim(self) -> int:
+        """The number of dimensions of vectors."""
+        return self.directions.shape[1]
+
     def outcome(self, along: Floats) -> Novel:
         """The distances of texts with these products, `(n_axes + 1, n)`."""
         square = along[-1] + np.einsum("k,kn->n", self.squares, np.square(along[:-1]))
@@ -202,7 +218,7 @@ class Novelty:
         return Novel(distance, distance > self.threshold)
 
 
-Head = Classifier | Prototypes | Novelty
+Head = Classifier | Prototypes | Novelty | Cases
 
 
 class Heads:
@@ -221,9 +237,14 @@ class Heads:
         """
         self.heads = tuple(sorted(heads, key=lambda head: head.name))
         self._unit = unit
-        if self.heads:
-            self._directions = np.concatenate([head.directions for head in self.heads])
-            self._offsets = np.concatenate([head.offsets for head in self.heads])
+        if not self.heads:
+            return
+        self._dim = self.heads[0].dim
+        linear = [head for head in self.heads if not isinstance(head, Cases)]
+        self._ends = np.cumsum([len(head.directions) for head in linear])
+        none = np.empty((0, self._dim), np.float32)
+        self._directions = np.concatenate([none, *(head.directions for head in linear)])
+        self._offsets = np.concatenate([none[:, 0], *(head.offsets for head in linear)])
 
     def __len__(self) -> int:
         return len(self.heads)
@@ -259,21 +280,18 @@ class Heads:
         """
         if not self.heads:
             return []
-        dim = self._directions.shape[1]
-        if vectors.dtype != np.float32 or vectors.shape[1:] != (dim,):
+        if vectors.dtype != np.float32 or vectors.shape[1:] != (self._dim,):
             raise InputError(
-                f"heads score vectors of {dim} float32, not {vectors.dtype} of shape {vectors.shape}: encode "
-                "without dims and dtype"
+                f"heads score vectors of {self._dim} float32, not {vectors.dtype} of shape {vectors.shape}: "
+                "encode without dims and dtype"
             )
         if not self._unit:
             vectors = unit_vectors(vectors)
+        vectors = np.ascontiguousarray(vectors)
         found = np.empty((len(self._directions), len(vectors)), np.float32)
-        products(np.ascontiguousarray(vectors), self._directions, self._offsets, found)
-        ends = np.cumsum([len(head.directions) for head in self.heads]).tolist()
-        return [
-            head.outcome(found[end - len(head.directions) : end])
-            for head, end in zip(self.heads, ends, strict=True)
-        ]
+        products(vectors, self._directions, self._offsets, found)
+        parts = iter(np.split(found, self._ends))
+        return [head.outcome(vectors if isinstance(head, Cases) else next(parts)) for head in self.heads]
 
 
 def unit_vectors(vectors: NDArray[Any]) -> Floats:

@@ -6,6 +6,7 @@ A head's columns begin with its name:
     tags_labels, tags_scores               one with several labels: a list, and the probability of each
     incident_nearest, incident_similarity  prototypes: a name or null, and a cosine
     odd_distance, odd_novel                novelty
+    known_id, known_label, known_similarity  known cases (`case_columns.py`)
 """
 
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
+from encoder.heads.cases import Cases, Known
 from encoder.heads.scoring import (
     DECISION_THRESHOLD,
     Classifier,
@@ -31,6 +33,7 @@ from encoder.heads.scoring import (
     Prototypes,
 )
 from pipelines.enrich import Layout
+from pipelines.enrich.case_columns import case_columns, case_fields
 
 __all__ = ["VectorFormat", "parse_heads", "repeated", "score_columns", "score_fields"]
 
@@ -118,6 +121,8 @@ def _fields(head: Head) -> list[pa.Field]:
     if isinstance(head, Prototypes):
         nearest = pa.field(f"{head.name}_nearest", _NAME)
         return [nearest, _field(head, "similarity", pa.float32())]
+    if isinstance(head, Cases):
+        return case_fields(head)
     return [_field(head, "distance", pa.float32()), _field(head, "novel", pa.bool_())]
 
 
@@ -144,6 +149,9 @@ def _columns(head: Head, outcome: Outcome) -> Iterator[pa.Array]:
     elif isinstance(outcome, Novel):
         yield pa.array(outcome.distance)
         yield pa.array(outcome.novel)
+    elif isinstance(outcome, Known):
+        assert isinstance(head, Cases)
+        yield from case_columns(head, outcome)
     else:
         labels, scores = _fields(head)
         assert isinstance(head, Classifier)

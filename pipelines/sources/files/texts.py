@@ -79,10 +79,11 @@ def _batches(files: list[InputFile], schema: pa.Schema, on_chunk: OnChunk) -> It
 
 
 class LabelledText(NamedTuple):
-    """A record's text, and its labels or None."""
+    """A record's text, its labels or None, and its id if it was asked for."""
 
     text: str
     labels: Labels | None
+    id: str | None = None
 
 
 class LabelField(NamedTuple):
@@ -97,14 +98,17 @@ class LabelField(NamedTuple):
     separator: str | None = None
 
 
-def labelled_schema(files: list[InputFile], template: TextTemplate, label: LabelField) -> pa.Schema:
-    """The columns that texts and labels need.
+def labelled_schema(
+    files: list[InputFile], template: TextTemplate, label: LabelField, identity: TextTemplate | None = None
+) -> pa.Schema:
+    """The columns that texts, labels and ids need.
 
     Raises:
         TemplateError: no record has one of the fields.
         InputError: the label is no text, whole number, boolean, or list of these.
     """
     wanted = [*template.fields, *([] if label.name is None else [label.name])]
+    wanted += [] if identity is None else identity.fields
     schema = infer_schema(files, list(dict.fromkeys(wanted)), ())
     if label.name is not None:
         path = field_path(schema, label.name)
@@ -140,6 +144,7 @@ def iterate_labelled(
     template: TextTemplate,
     label: LabelField,
     on_chunk: OnChunk,
+    identity: TextTemplate | None = None,
 ) -> Iterator[LabelledText]:
     """The text and the labels of each record that has a text, in the files' order.
 
@@ -149,14 +154,16 @@ def iterate_labelled(
         template: makes the text of a record.
         label: the field with the labels.
         on_chunk: called after each chunk.
+        identity: makes the id of a record.
 
     Raises:
         UnreadableFile: no file can be read to its end.
         StoreUnavailable: the object store does not answer.
     """
     for batch in _batches(files, schema, on_chunk):
-        pairs = zip(template.apply(batch).to_pylist(), _labels(batch, label), strict=True)
-        yield from (LabelledText(text, some) for text, some in pairs if text is not None)
+        ids = [None] * batch.num_rows if identity is None else identity.apply(batch).to_pylist()
+        rows = zip(template.apply(batch).to_pylist(), _labels(batch, label), ids, strict=True)
+        yield from (LabelledText(*row) for row in rows if row[0] is not None)
 
 
 def _labels(batch: pa.RecordBatch, label: LabelField) -> list[Labels | None]:

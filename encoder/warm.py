@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder.dtypes import VectorType
 from encoder.encoder import Encoder
+from encoder.heads.cases import Cases, Strings
 from encoder.heads.scoring import Prototypes
 from encoder.kernels.compiled import compilations, folders_used, processor
 from encoder.kernels.json_lines import scan_lines
@@ -22,7 +23,10 @@ __all__ = ["Warmed", "warm_kernels"]
 
 _WORDS = ["card", "declined", "a", "c", "r", "d"]
 _DIM = 8
-_HEAD = Prototypes("any", ("any",), np.ones((1, _DIM), np.float32), 0.0)
+_HEADS = (
+    Prototypes("any", ("any",), np.ones((1, _DIM), np.float32), 0.0),
+    Cases("known", Strings.of(["any"]), ("any",), np.zeros(1, np.int32), np.ones((1, _DIM), np.float16), 0.0),
+)
 _TEXTS = ["card declined, twice", "Card é ☃ 中文 e\u0301", "[UNK] card", "declined" * 9, "", None]
 
 
@@ -52,7 +56,7 @@ def warm_kernels() -> Warmed:
         for kind, weighted in ((np.int8, False), (np.int8, True), (np.float32, False)):
             table = np.ones((tokenizer.get_vocab_size(), _DIM), kind)
             weights = np.ones(len(table), np.float32) if weighted else None
-            model = StaticModel(table, tokenizer.to_str(), {"normalize": True}, weights, heads=(_HEAD,))
+            model = StaticModel(table, tokenizer.to_str(), {"normalize": True}, weights, heads=_HEADS)
             encoder = Encoder(model, threads=1)
             vectors = encoder.encode(_TEXTS)
             encoder.heads(vectors)

@@ -80,7 +80,8 @@ def write_bases(folder):
     import pretokenizers
     import tiny_tokenizers
 
-    from encoder.heads.scoring import Classifier, Novelty, Prototypes
+    from encoder.heads.cases import Cases, Strings
+    from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
     from encoder.model import StaticModel, save_model
 
     kinds = [
@@ -102,6 +103,14 @@ def write_bases(folder):
     heads = (
         Classifier("fraud", ("ham", "spam"), floats(2, DIM), floats(2)),
         Classifier("iso", ("x", "y"), floats(2, DIM), floats(2), "isotonic", False, (curve, curve)),
+        Cases(
+            "known",
+            Strings.of(["1", "2", "3"]),
+            ("fan", "disk"),
+            np.array([0, 1, 1], np.int32),
+            unit_vectors(floats(3, DIM)).astype(np.float16),
+            0.5,
+        ),
         Novelty("odd", floats(4, DIM), floats(4), floats(3), 2.5),
         Prototypes("near", ("fan", "disk"), floats(2, DIM), 0.5),
     )

@@ -5,10 +5,12 @@
     head, report = fit_classifier("fraud", embed(encoder, texts, [("spam",), ("ham",), ...]))
     save_model(replace(model, heads=(*model.heads, head)), "./with-head")
 
-`classifier`, `prototypes` and `novelty` fit the three kinds of heads to `examples`, `calibration` calibrates
-probabilities, and `evaluation` measures a head. `encoder.heads` computes scores, without scikit-learn.
+`classifier`, `prototypes`, `novelty` and `cases` fit the four kinds of heads to `examples`, `calibration`
+calibrates probabilities, and `evaluation` measures a head. `encoder.heads` computes scores, without
+scikit-learn.
 """
 
+from distill.heads.cases import CasesReport, fit_cases, with_cases, without_cases
 from distill.heads.classifier import ClassifierReport, ClassWeight, fit_classifier
 from distill.heads.examples import Examples, embed
 from distill.heads.novelty import AXES, fit_novelty
@@ -16,11 +18,15 @@ from distill.heads.prototypes import fit_prototypes
 
 __all__ = [
     "AXES",
+    "CasesReport",
     "ClassWeight",
     "ClassifierReport",
     "Examples",
     "embed",
+    "fit_cases",
     "fit_classifier",
     "fit_novelty",
     "fit_prototypes",
+    "with_cases",
+    "without_cases",
 ]

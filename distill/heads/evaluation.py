@@ -13,6 +13,7 @@ from distill.evaluation.figures import json_values
 from distill.heads.calibration import ece
 from distill.heads.examples import Examples
 from encoder.errors import InputError
+from encoder.heads.cases import Cases, Known
 from encoder.heads.scoring import (
     DECISION_THRESHOLD,
     Classifier,
@@ -84,6 +85,9 @@ def evaluate_head(head: Head, examples: Examples, *, novel: Sequence[str] | None
     if isinstance(head, Novelty):
         assert isinstance(outcome, Novel)
         return _novelty(outcome, examples, novel)
+    if isinstance(head, Cases):
+        assert isinstance(outcome, Known)
+        return _cases(head, outcome, examples)
     if isinstance(head, Prototypes):
         assert isinstance(outcome, Nearest)
         return _prototypes(head, outcome, examples)
@@ -139,6 +143,21 @@ def _prototypes(head: Prototypes, outcome: Nearest, examples: Examples) -> HeadQ
     }
     labels = [_label(*one) for one in zip(names, predicted.T, targets.T, scores.T, strict=True)]
     return HeadQuality(n, figures, labels, _confusions(names, predicted.argmax(1), targets.argmax(1)))
+
+
+def _cases(head: Cases, outcome: Known, examples: Examples) -> HeadQuality:
+    """The nearest case is right if it has the record's label; records with other labels should have none."""
+    names = (*head.labels, NONE)
+    targets = examples.targets(names)
+    targets[~targets.any(axis=1), -1] = True
+    near = outcome.case[:, 0] >= 0
+    predicted = np.where(near, head.label[outcome.case[:, 0]], len(head.labels))
+    right = targets[np.arange(len(targets)), predicted]
+    figures = {"recall": bootstrap_mean((right & near)[~targets[:, -1]])} if not targets[:, -1].all() else {}
+    if near.any():
+        figures["precision"] = bootstrap_mean(right[near])
+    figures["matched"] = bootstrap_mean(near)
+    return HeadQuality(len(targets), figures, [], _confusions(names, predicted, targets.argmax(1)))
 
 
 def _novelty(outcome: Novel, examples: Examples, novel: Sequence[str] | None) -> HeadQuality:

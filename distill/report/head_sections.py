@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from jinja2 import Environment, StrictUndefined
 
 from distill.report.markdown import markdown_table
+from encoder.heads.cases import Cases
 from encoder.heads.scoring import Classifier, Head, Prototypes
 
 __all__ = ["card_with_heads", "page_with_heads"]
@@ -66,6 +67,9 @@ def _rows(heads: Iterable[Head]) -> list[list[str]]:
 def _output(head: Head) -> str:
     if isinstance(head, Classifier):
         return f"{'any' if head.multi_label else 'one'} of {_listed(head.labels)}"
+    if isinstance(head, Cases):
+        some = "" if head.nearest == 1 else f"the nearest {head.nearest}, and "
+        return f"{some}the nearest of {len(head.ids):,} cases; a match from a cosine of {head.threshold:.3f}"
     if isinstance(head, Prototypes):
         return f"the nearest of {_listed(head.names)}; a match from a cosine of {head.threshold:.3f}"
     return f"the distance from normal records; novel above {head.threshold:.3f}"
@@ -79,6 +83,11 @@ def _listed(names: Sequence[str]) -> str:
 def _fitted(head: Head) -> tuple[str, str]:
     """Return the records that a head was fitted to, and its held-out figures."""
     known = head.metadata
+    if isinstance(head, Cases):
+        labelled = f"{len(head.ids):,} cases with {_listed(head.labels)}"
+        if "recall" not in known:
+            return labelled, "-"
+        return labelled, "precision {precision:.3f}, recall {recall:.3f}".format(**known)
     if isinstance(head, Prototypes):
         return f"{sum(known.get('examples', {}).values()):,} examples", "-"
     records = f"{known['records']:,} records" if "records" in known else "-"

@@ -114,7 +114,7 @@ class Cases:
     @property
     def dim(self) -> int:
         """The number of dimensions of vectors."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     @cached_property
     def table(self) -> Floats:

@@ -107,7 +107,7 @@ class Classifier:
     @property
     def dim(self) -> int:
         """The number of dimensions of vectors."""
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     @property
     def offsets(self) -> Floats:
@@ -165,7 +165,7 @@ class Prototypes:
     @property
     def dim(self) -> int:
         """The number of dimensions of vectors."""
-        return self.directions.shape[1]
+        return int(self.directions.shape[1])
 
     @cached_property
     def offsets(self) -> Floats:
@@ -209,7 +209,7 @@ class Novelty:
     @property
     def dim(self) -> int:
         """The number of dimensions of vectors."""
-        return self.directions.shape[1]
+        return int(self.directions.shape[1])
 
     def outcome(self, along: Floats) -> Novel:
         """The distances of texts with these products, `(n_axes + 1, n)`."""

@@ -4,7 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
 import msgspec
@@ -100,6 +100,10 @@ def _score_values(column: pa.Array, kind: RecordFormat) -> Sequence[Any]:
         names = [field.name for field in column.type]
         parts = (_score_values(part, kind) for part in column.flatten())
         return [dict(zip(names, values, strict=True)) for values in zip(*parts, strict=True)]
+    if pa.types.is_list(column.type):
+        inner, lengths = _score_values(column.flatten(), kind), pc.list_value_length(column)
+        ends = np.cumsum([0, *lengths.to_pylist()]).tolist()
+        return [inner[first:stop] for first, stop in pairwise(ends)]
     if pa.types.is_floating(column.type) and kind == "json":
         return [msgspec.Raw(text.encode()) for text in column.cast(pa.string()).to_pylist()]
     values: list[Any] = column.to_pylist()

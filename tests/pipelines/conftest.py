@@ -17,6 +17,7 @@ from patience import PATIENCE
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder import Encoder
+from encoder.heads.cases import Cases, Strings
 from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
 from encoder.model import StaticModel, load_model, save_model
 from pipelines.cli.app import main
@@ -80,6 +81,14 @@ def model(tiny_model, tmp_path_factory):
     return tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
+def cases(name, vectors, nearest=3, threshold=0.3):
+    """Known cases with these vectors, and labels of letters and signs."""
+    ids = Strings.of([f"case/{k}" for k in range(len(vectors))])
+    label = np.arange(len(vectors), dtype=np.int32) % 3
+    vectors = unit_vectors(vectors).astype(np.float16)
+    return Cases(name, ids, ("a", "b.c", "ü"), label, vectors, threshold, nearest)
+
+
 def heads(seed=0):
     """A head of each kind for vectors of a tiny model."""
     random = np.random.default_rng(seed)
@@ -90,12 +99,14 @@ def heads(seed=0):
     return (
         Classifier("fraud", ("ham", "spam"), 5 * floats(2, DIM), floats(2)),
         Prototypes("incident", ("fan", "disk"), unit_vectors(floats(2, DIM)), 0.2),
+        cases("known", floats(30, DIM)),
         Novelty("odd", floats(4, DIM), floats(4) + 9, np.abs(floats(3)), 3.1),
         Classifier("tags", ("a", "b.c", "ü"), 5 * floats(3, DIM), floats(3), "sigmoid", True),
     )
 
 
 SCORES = ("fraud_label", "fraud_score", "incident_nearest", "incident_similarity")
+SCORES += ("known_id", "known_label", "known_similarity", "known_nearest", "known_vote", "known_share")
 SCORES += ("odd_distance", "odd_novel", "tags_labels", "tags_scores")
 
 

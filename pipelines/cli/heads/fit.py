@@ -1,16 +1,16 @@
 """`millstream head fit`: heads from labelled records, into a new version of the model or a new folder."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from encoder.errors import ConfigurationError
-from pipelines.cli.command import Group, with_old_flags
+from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.console import ErrorConsole, Stages
+from pipelines.cli.heads.fit_cases import cases
+from pipelines.cli.heads.fit_options import DestinationOptions, Seed, Text, fitted_to, print_outcome
 from pipelines.cli.heads.labelled_records import (
     MAX_RECORDS,
     LabelledRecords,
@@ -19,10 +19,8 @@ from pipelines.cli.heads.labelled_records import (
 )
 from pipelines.cli.heads.publish import HeadTarget
 from pipelines.cli.option_groups import expand_options
-from pipelines.cli.options import AsJson, InputOptions, Mask, Model, fit_option, input_option, output_option
-from pipelines.cli.signing import SigningOptions
+from pipelines.cli.options import AsJson, InputOptions, fit_option, input_option
 from pipelines.cli.trust import verifying
-from pipelines.sources.files.filesystem import last_part
 
 if TYPE_CHECKING:
     from distill.heads.examples import Examples
@@ -36,49 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Text = Annotated[
-    str,
-    input_option(
-        metavar="TEMPLATE", help="Text of a record: a column, or a template such as '{merchant} in {city}'."
-    ),
-]
-Seed = Annotated[int, fit_option(metavar="N", help="Random seed for the held-out records.")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DestinationOptions:
-    """The model that a head is fitted to, and where the model goes with the head."""
-
-    model: Model
-    name: Annotated[
-        str, fit_option(metavar="NAME", help="Name of the head. The names of its columns start with it.")
-    ]
-    publish: Annotated[
-        bool, output_option("--publish", help="Publish the model with the head as its next version.")
-    ] = False
-    output: Annotated[
-        Path | None,
-        output_option(
-            metavar="FOLDER", help="New folder for the model with the head, instead of publishing it."
-        ),
-    ] = None
-    replace: Annotated[bool, output_option("--replace", help="Replace a head of the same name.")] = False
-    mask: Mask = None
-    signing: SigningOptions
-
-    def find(self) -> HeadTarget:
-        """Check the destination before the work begins, as `HeadTarget.find` does."""
-        from encoder.masks import Masks
-
-        return HeadTarget.find(
-            self.model,
-            self.name,
-            publish=self.publish,
-            output=self.output,
-            replaces=self.replace,
-            signing=self.signing.open(),
-            masks=None if self.mask is None else Masks.parse(self.mask),
-        )
+app.command(cls=Command)(cases)
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
@@ -125,7 +81,7 @@ def classifier(
             class_weight=class_weight,
             calibration=None if calibration == "auto" else calibration,
             seed=seed,
-            metadata=_metadata(records),
+            metadata=fitted_to(records),
             progress=partial(stages.tell, "fits"),
         )
     quality = {
@@ -139,7 +95,7 @@ def classifier(
         f"  held out: accuracy {report.accuracy:.3f}, log loss {report.log_loss:.3f}, calibration error "
         f"{report.ece:.3f} (calibration: {report.calibration})"
     )
-    _print(outcome, summary, as_json=as_json)
+    print_outcome(outcome, summary, as_json=as_json)
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
@@ -175,12 +131,12 @@ def prototypes(
 
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, MAX_RECORDS)
-    head = fit_prototypes(target.name, examples, threshold=threshold, metadata=_metadata(records))
+    head = fit_prototypes(target.name, examples, threshold=threshold, metadata=fitted_to(records))
     outcome = {**target.deliver(head, {}), "names": list(head.names), "threshold": head.threshold}
     summary = (
         f"  {len(head.names)} names, {len(examples)} examples; a match from a cosine of {head.threshold:.3f}"
     )
-    _print(outcome, summary, as_json=as_json)
+    print_outcome(outcome, summary, as_json=as_json)
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
@@ -216,11 +172,11 @@ def novelty(
     with Stages(ErrorConsole()) as stages:
         examples = _embedded(target, records, stages, sample)
     head = fit_novelty(
-        target.name, examples, alert_rate=rate, axes=axes, seed=seed, metadata=_metadata(records)
+        target.name, examples, alert_rate=rate, axes=axes, seed=seed, metadata=fitted_to(records)
     )
     outcome = {**target.deliver(head, {}), "records": len(examples), "threshold": head.threshold}
     summary = f"  {len(examples):,} normal records; novel above a distance of {head.threshold:.3f}"
-    _print(outcome, summary, as_json=as_json)
+    print_outcome(outcome, summary, as_json=as_json)
 
 
 def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most: int) -> "Examples":
@@ -229,12 +185,6 @@ def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most
 
     texts, labels = records.read(stages, most)
     return embed(Encoder(target.model), texts, labels)
-
-
-def _metadata(records: LabelledRecords) -> dict[str, Any]:
-    """Describe the records that a head is fitted to, without their path, since the head is published."""
-    found = {"input": last_part(records.pattern), "text": records.template.source}
-    return found if records.label.name is None else {**found, "label": records.label.name}
 
 
 def _share(text: str) -> float:
@@ -249,14 +199,3 @@ def _share(text: str) -> float:
     is_percent = not percent and 0 < number / 100.0 < 1
     way_out = f"write {text}% for percent" if is_percent else "give a share, such as 0.1% or 0.001"
     raise ConfigurationError(f"--alert-rate is {text!r}, which is not between 0 and 1: {way_out}")
-
-
-def _print(outcome: dict[str, Any], summary: str, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(outcome))
-        return
-    done = f"wrote {outcome['ref']}"
-    if "version" in outcome:
-        name = outcome["name"]
-        done = f"published {name}@{outcome['version']}: {name}@{outcome['based_on']} with this head"
-    typer.echo(f"{done}\n{summary}\n  use it as {outcome['ref']}")

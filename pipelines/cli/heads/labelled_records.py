@@ -44,6 +44,7 @@ class LabelledRecords:
         pattern: the pattern of the files.
         template: the text of a record.
         label: the field of the labels.
+        identity: the id of a record, or None for its number.
         multi_label: whether a record may have any number of labels.
     """
 
@@ -53,6 +54,7 @@ class LabelledRecords:
     multi_label: bool
     files: list[InputFile]
     schema: pa.Schema
+    identity: TextTemplate | None = None
 
     @classmethod
     def find(
@@ -61,6 +63,7 @@ class LabelledRecords:
         text: str,
         label: str | None,
         separator: str | None = None,
+        identity: str | None = None,
     ) -> Self:
         """Find the files, and check the fields.
 
@@ -72,8 +75,9 @@ class LabelledRecords:
         found = find_with_dialects(
             files.inputs, files.input_format, files.dialect.parse(), ErrorConsole().print
         )
-        schema = labelled_schema(found, template, field)
-        return cls(files.inputs, template, field, is_multi_label(schema, field), found, schema)
+        ids = None if identity is None else TextTemplate.parse(identity)
+        schema = labelled_schema(found, template, field, ids)
+        return cls(files.inputs, template, field, is_multi_label(schema, field), found, schema, ids)
 
     def read(self, stages: Stages, max_records: int) -> tuple[list[str], list[tuple[str, ...]]]:
         """Read the texts and labels of the records that have both.
@@ -85,25 +89,31 @@ class LabelledRecords:
         Raises:
             InputError: no record has a text and a label.
         """
-        texts: list[str] = []
-        labels: list[tuple[str, ...]] = []
+        records = self.read_with_ids(stages, max_records)
+        return [one.text for one in records], [one.labels or () for one in records]
+
+    def read_with_ids(self, stages: Stages, max_records: int) -> list[LabelledText]:
+        """Read the records that have a text, a label and an id; arguments and errors are those of `read`."""
+        found: list[LabelledText] = []
         n_without = 0
-        for one in self._iterate(stages):
-            if self.label.name is not None and one.labels is None:
+        for number, one in enumerate(self._iterate(stages), 1):
+            known = one if self.identity is not None else one._replace(id=str(number))
+            if (self.label.name is not None and one.labels is None) or known.id is None:
                 n_without += 1
                 continue
-            if len(texts) == max_records:
+            if len(found) == max_records:
                 stages.print(f"using the first {max_records:,} records: raise --sample to use more")
                 break
-            texts.append(one.text)
-            labels.append(one.labels or ())
+            found.append(known)
         if n_without:
-            stages.print(f"skipped {n_without:,} records without {self.label.name!r}")
-        if not texts:
+            missing = "" if self.identity is None else f" or {self.identity.source!r}"
+            stages.print(f"skipped {n_without:,} records without {self.label.name!r}{missing}")
+        if not found:
             what = "a text" if self.label.name is None else f"a text and the label {self.label.name!r}"
             raise InputError(f"no record of {self.pattern} has {what}: check --text and --label")
-        return texts, labels
+        return found
 
     def _iterate(self, stages: Stages) -> Iterator[LabelledText]:
+        parts = self.files, self.schema, self.template, self.label
         with stages.reading(sum(file.size for file in self.files)) as on_chunk:
-            yield from iterate_labelled(self.files, self.schema, self.template, self.label, on_chunk)
+            yield from iterate_labelled(*parts, on_chunk, self.identity)

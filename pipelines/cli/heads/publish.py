@@ -88,6 +88,7 @@ class HeadTarget:
         follows: whether to publish on top of the latest version, which may be newer than `base` by then.
         signing: how the new version is signed.
         masks: what the model masks in texts from now on; None leaves that.
+        changes: whether the head is made from the one of this name, which nobody else may change meanwhile.
     """
 
     name: str
@@ -97,6 +98,7 @@ class HeadTarget:
     follows: bool
     signing: Signing
     masks: Masks | None = None
+    changes: bool = False
 
     @classmethod
     def find(
@@ -109,12 +111,13 @@ class HeadTarget:
         replaces: bool,
         signing: Signing | None = None,
         masks: Masks | None = None,
+        changes: bool = False,
     ) -> Self:
         """Check the destination before the work begins.
 
         Raises:
-            ConfigurationError: the name is invalid or taken, no destination is given, or the model has other
-                heads, which were fitted to texts with other masks.
+            ConfigurationError: the name is invalid or taken, or is not there to be changed, no destination is
+                given, or the model has other heads, which were fitted to texts with other masks.
             OutputConflict: the output folder exists.
             UnsafeStore: the store does not protect versions from being overwritten.
             MillstreamError: the model cannot be loaded.
@@ -135,7 +138,7 @@ class HeadTarget:
             check_new_folder(output)
         base = _Base.open(reference, masks, name if replaces else "")
         follows = reference.selector == "latest"
-        target = cls(name, base, output, replaces, follows, signing or Signing(), masks)
+        target = cls(name, base, output, replaces or changes, follows, signing or Signing(), masks, changes)
         target._check_name(target.base)
         if publish:
             from encoder.store.store import ModelStore
@@ -148,6 +151,11 @@ class HeadTarget:
     def model(self) -> StaticModel:
         """The model that the head is fitted to."""
         return self.base.model
+
+    @property
+    def head(self) -> "Head | None":
+        """The head of this name that the model has."""
+        return _head_of(self.base.model, self.name)
 
     def deliver(self, head: "Head", quality: dict[str, Any]) -> dict[str, Any]:
         """Publish the version or write the folder, and return the outcome as JSON.
@@ -169,7 +177,12 @@ class HeadTarget:
         return {"ref": str(self.output)}
 
     def _check_name(self, base: _Base) -> None:
-        if not self.replaces and self.name in (head.name for head in base.model.heads):
+        there = _head_of(base.model, self.name) is not None
+        if self.changes and self.masks is not None:
+            raise ConfigurationError("`mask` changes all vectors: fit the head again, without `add`")
+        if self.changes and not there:
+            raise ConfigurationError(f"{base.reference} has no head {self.name!r} to change: fit it first")
+        if not self.replaces and there:
             raise ConfigurationError(
                 f"{base.reference} already has a head {self.name!r}: give another `name`, or `replace`"
             )
@@ -196,7 +209,17 @@ class HeadTarget:
                 f"to the new version, or with --model {self.base.reference} to return to the old one"
             )
         self._check_name(latest)
+        if self.changes and self._packed(latest) != self._packed(self.base):
+            raise PublishedMeanwhile(
+                f"{latest.reference} was published in the meantime with other cases of {self.name!r}, so "
+                "nothing was published: run the same command again"
+            )
         return latest
+
+    def _packed(self, base: _Base) -> bytes:
+        head = _head_of(base.model, self.name)
+        assert head is not None
+        return pack_head(head, "")
 
     def _extend(
         self, base: _Base, head: "Head", quality: dict[str, Any], *, next_only: bool
@@ -226,6 +249,10 @@ class HeadTarget:
             "based_on": before.version,
             "ref": str(Reference("store", base.reference.location, manifest.version)),
         }
+
+
+def _head_of(model: StaticModel, name: str) -> "Head | None":
+    return next((head for head in model.heads if head.name == name), None)
 
 
 def _files(base: _Base, head: "Head") -> dict[str, bytes]:

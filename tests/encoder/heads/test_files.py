@@ -15,6 +15,7 @@ from tiny_tokenizers import named
 
 from encoder import Encoder
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
+from encoder.heads.cases import Cases, Strings
 from encoder.heads.files import check_head_name, head_path, pack_head
 from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
 from encoder.model import StaticModel, load_model, save_model
@@ -32,6 +33,16 @@ HEADS = (
     Classifier("fraud", ("ham", "spam"), floats(2, DIM), floats(2), metadata={"records": 10}),
     Prototypes("incident", ("fan", "disk", "çelik"), unit_vectors(floats(3, DIM)), 0.5),
     Classifier("isotonic", ("x", "y"), floats(2, DIM), floats(2), "isotonic", False, (CURVE, CURVE)),
+    Cases(
+        "known",
+        Strings.of(["1", "é", "x/3"]),
+        ("fan", "disk"),
+        np.array([0, 1, 1], np.int32),
+        unit_vectors(floats(3, DIM)).astype(np.float16),
+        0.5,
+        2,
+        {"cases": 3},
+    ),
     Novelty("odd", floats(4, DIM), floats(4), floats(3), 2.5),
     Classifier("tags", ("a", "b", "c"), floats(3, DIM), floats(3), "sigmoid", True),
 )

@@ -130,7 +130,7 @@ def write_bases(folder):
         elif place % 4 == 3:
             weights, mapping = np.abs(floats(n_tokens)), rng.integers(0, n_tokens, n_tokens)
         config = {"normalize": place % 3 > 0, "max_length": None if place % 5 == 0 else 512}
-        model = StaticModel(table, tokenizer.to_str(), config, weights, mapping, heads=heads[: place % 5])
+        model = StaticModel(table, tokenizer.to_str(), config, weights, mapping, heads=heads[: place % 6])
         save_model(model, folder / f"{place:02d}")
 
 

@@ -25,7 +25,8 @@ def case_arrays(head: Cases) -> dict[str, NDArray[Any]]:
     labels = Strings.of(head.labels)
     arrays = (head.vectors, head.label, head.ids.data, labels.data, head.ids.ends, labels.ends)
     pairs = zip(_TYPES.items(), arrays, strict=True)
-    return {name: np.ascontiguousarray(array, np.dtype(kind)) for (name, kind), array in pairs}
+    with np.errstate(over="ignore"):  # whoever saves them looks for infinity
+        return {name: np.ascontiguousarray(array, np.dtype(kind)) for (name, kind), array in pairs}
 
 
 def unpack_cases(

@@ -132,8 +132,7 @@ def pack_head(head: Head, vectors: str) -> bytes:
     about = _About(format=FORMAT, kind=head.kind, name=head.name, vectors=vectors, metadata=head.metadata)
     if isinstance(head, Cases):
         about.threshold, about.nearest = head.threshold, head.nearest
-        check_cases(head, head.dim)
-        return save(case_arrays(head), {_KEY: msgspec.json.encode(about).decode()})
+        return _saved(about, case_arrays(head))
     tensors: dict[str, NDArray[Any]] = {"directions": head.directions}
     if isinstance(head, Classifier):
         about.labels, about.link, about.multi_label = head.labels, head.link, head.multi_label
@@ -147,9 +146,13 @@ def pack_head(head: Head, vectors: str) -> bytes:
         tensors |= {"offsets": head.offsets, "squares": head.squares}
     with np.errstate(over="ignore"):
         tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in tensors.items()}
+    return _saved(about, tensors)
+
+
+def _saved(about: _About, tensors: dict[str, NDArray[Any]]) -> bytes:
     numbers = [*tensors.items(), ("threshold", np.asarray(about.threshold or 0.0))]
     if bad := next((name for name, array in numbers if not np.isfinite(array).all()), None):
-        raise InputError(f"the head {head.name!r} has {bad} that is not finite in float32: fit it again")
+        raise InputError(f"the head {about.name!r} has {bad} that is not finite in float32: fit it again")
     return save(tensors, {_KEY: msgspec.json.encode(about).decode()})
 
 
@@ -210,7 +213,13 @@ def _head(about: _About, tensors: Mapping[str, NDArray[Any]]) -> Head:
     if about.kind == "cases":
         if about.threshold is None:
             raise ValueError("it has no threshold")
-        return unpack_cases(about.name, about.threshold, about.nearest or 1, about.metadata, tensors)
+        return unpack_cases(
+            about.name,
+            about.threshold,
+            1 if about.nearest is None else about.nearest,
+            about.metadata,
+            tensors,
+        )
     tensors = {name: np.array(array) for name, array in tensors.items()}
     for name, array in tensors.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():

@@ -69,7 +69,7 @@ def cases(
     files: CaseOptions,
     nearest: Annotated[
         int,
-        fit_option(min=1, max=MOST_NEAREST, metavar="K", help="Number of nearest cases to add to a record."),
+        fit_option(min=1, max=MOST_NEAREST, metavar="K", help="Nearest cases to add to a record."),
     ] = 1,
     precision: Annotated[
         float,
@@ -77,7 +77,7 @@ def cases(
             min=0,
             max=1,
             metavar="SHARE",
-            help="Share of nearest cases whose label is to be right, as in 0.95.",
+            help="Share of nearest cases whose label should be right.",
         ),
     ] = 0.95,
     threshold: Annotated[
@@ -95,9 +95,7 @@ def cases(
     ] = False,
     remove: Annotated[
         str | None,
-        fit_option(
-            metavar="IDS", help="IDs of cases to remove, separated by commas, or @FILE with one a line."
-        ),
+        fit_option(metavar="IDS", help="IDs of cases to remove: ID,ID or @FILE with one a line."),
     ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -145,9 +143,7 @@ def _cases_of(target: HeadTarget) -> Cases:
     head = target.head
     if not isinstance(head, Cases):
         kind = "" if head is None else head.kind
-        raise ConfigurationError(
-            f"the head {target.name!r} is of the kind {kind}, not cases: give another name"
-        )
+        raise ConfigurationError(f"the head {target.name!r} is a {kind}, not cases: give another `name`")
     return head
 
 
@@ -184,7 +180,8 @@ def _deliver(target: HeadTarget, head: Cases, report: "CasesReport | None", *, a
     quality = {} if report is None else {"precision": report.precision.value, "recall": report.recall.value}
     outcome = {**target.deliver(head, quality), "cases": len(head.ids), "labels": len(head.labels)}
     outcome |= {"threshold": head.threshold, "report": None if report is None else asdict(report)}
-    summary = f"  {len(head.ids):,} cases, {len(head.labels):,} labels; a match from a cosine of {head.threshold:.3f}"
+    numbers = f"  {len(head.ids):,} cases, {len(head.labels):,} labels"
+    summary = f"{numbers}; a match from a cosine of {head.threshold:.3f}"
     if report is not None:
         precision, recall = report.precision, report.recall
         summary += (

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.cases import Cases, Strings
 from encoder.heads.files import check_head_name, head_path, pack_head
 from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
+from encoder.mmap_arrays import map_tensors
 from encoder.model import StaticModel, load_model, save_model
 
 DIM = 8
@@ -67,6 +69,8 @@ def test_heads_are_read_as_they_were_written(model, folder):
         for key, value in vars(wanted).items():
             if isinstance(value, np.ndarray):
                 assert np.array_equal(getattr(head, key), value), key
+            elif isinstance(value, Strings):
+                assert getattr(head, key).tolist() == value.tolist()
             elif key != "curves":
                 assert getattr(head, key) == value, key
     np.testing.assert_array_equal(found[2].curves, HEADS[2].curves)
@@ -199,23 +203,27 @@ print(encoder.heads.names, [len(outcome) for outcome in encoder.heads(encoder.en
         [sys.executable, "-c", program, folder], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "('fraud', 'incident', 'isotonic', 'odd', 'tags') [2, 2, 2, 2, 1]"
+    assert (
+        done.stdout.strip() == "('fraud', 'incident', 'isotonic', 'known', 'odd', 'tags') [2, 2, 2, 2, 2, 1]"
+    )
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 @pytest.mark.parametrize("number", range(len(HEADS)))
 def test_a_head_with_numbers_that_are_not_finite_is_not_written(number, value, model, tmp_path):
     head = HEADS[number]
-    array = "weights" if isinstance(head, Classifier) else "directions"
+    array = {"classifier": "weights", "cases": "vectors"}.get(head.kind, "directions")
     numbers = getattr(head, array).astype(np.float64)
     numbers[-1, 2] = value
     head = replace(head, **{array: numbers})
-    with pytest.raises(InputError, match=f"the head {head.name!r} has directions that is not finite"):
+    with pytest.raises(
+        InputError, match=f"the head {head.name!r} has (directions|vectors) that is not finite"
+    ):
         save_model(replace(model, heads=(head,)), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("head", [HEADS[1], HEADS[3]])
+@pytest.mark.parametrize("head", [HEADS[1], HEADS[3], HEADS[4]])
 def test_a_threshold_that_is_not_finite_is_not_written(head):
     with pytest.raises(InputError, match="has threshold that is not finite"):
         pack_head(replace(head, threshold=float("nan")), "sha256:0")
@@ -232,3 +240,53 @@ def test_metadata_that_is_no_json_is_not_written(value, model, tmp_path):
 def test_a_head_is_packed_into_the_same_bytes_each_time():
     digest = f"sha256:{'0' * 64}"
     assert pack_head(HEADS[0], digest) == pack_head(HEADS[0], digest)
+
+
+KNOWN = next(head for head in HEADS if isinstance(head, Cases))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"vectors": np.ones((3, DIM), np.float16)}, "its vectors do not have length 1"),
+        ({"vectors": KNOWN.vectors[:, 1:]}, "its vectors have shape"),
+        ({"vectors": KNOWN.vectors[:0]}, "its vectors have shape"),
+        ({"vectors": KNOWN.vectors.astype(np.float32)}, "'vectors' is float32, not float16"),
+        ({"case_labels": np.array([0, 1, 2], np.int32)}, "one of its labels each"),
+        ({"case_labels": np.array([0, -1, 1], np.int32)}, "one of its labels each"),
+        ({"case_labels": np.array([0, 1], np.int32)}, "one of its labels each"),
+        ({"id_ends": np.array([0, 1, 3, 2], np.int64)}, "do not have a place each"),
+        ({"id_ends": np.array([0, 1, 3, 1 << 40], np.int64)}, "do not have a place each"),
+        ({"id_ends": np.array([-1, 1, 3, 6], np.int64)}, "do not have a place each"),
+        ({"id_ends": np.zeros(0, np.int64)}, "do not have a place each"),
+        ({"id_ends": np.array([0, 1, 2, 6], np.int64)}, "codec can't decode"),
+        (
+            {"id_bytes": np.frombuffer(b"11", np.uint8), "id_ends": np.array([0, 1, 2, 2])},
+            "an id of their own",
+        ),
+        ({"id_ends": np.array([0, 6], np.int64)}, "an id of their own"),
+        ({"label_ends": np.array([0, 9, 7], np.int64)}, "do not have a place each"),
+    ],
+)
+def test_known_cases_that_do_not_fit_together_are_refused(changed, reason, folder):
+    path = folder / head_path("known")
+    tensors, metadata = map_tensors(path)
+    tensors = {name: np.array(array) for name, array in tensors.items()} | changed
+    path.unlink()
+    path.write_bytes(save(tensors, metadata))
+    with pytest.raises(ModelFormatError, match=f"known.safetensors is not a head: .*{re.escape(reason)}"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("nearest", [0, -1, 101, 1 << 60])
+def test_a_number_of_cases_that_no_head_gives_is_refused(nearest, folder):
+    path = folder / head_path("known")
+    tensors, metadata = map_tensors(path)
+    about = json.loads(metadata["millstream.head"]) | {"nearest": nearest}
+    data = save(
+        {name: np.array(array) for name, array in tensors.items()}, {"millstream.head": json.dumps(about)}
+    )
+    path.unlink()
+    path.write_bytes(data)
+    with pytest.raises(ModelFormatError, match="1 to 100 can be had"):
+        load_model(folder)

@@ -69,9 +69,24 @@ def test_each_kind_has_its_columns(encoder, score_names):
     text = pa.dictionary(pa.int32(), pa.string())
     scores = pa.struct([pa.field(label, pa.float32(), nullable=False) for label in ("a", "b.c", "ü")])
     labels = pa.list_(pa.field("element", pa.string(), nullable=False))
-    kinds = [text, pa.float32(), text, pa.float32(), pa.float32(), pa.bool_(), labels, scores]
+    named = [pa.field(name, pa.string(), nullable=False) for name in ("id", "label")]
+    case = pa.struct([*named, pa.field("similarity", pa.float32(), nullable=False)])
+    cases = [pa.string(), text, pa.float32(), pa.list_(pa.field("element", case, nullable=False)), text]
+    kinds = [
+        text,
+        pa.float32(),
+        text,
+        pa.float32(),
+        *cases,
+        pa.float32(),
+        pa.float32(),
+        pa.bool_(),
+        labels,
+        scores,
+    ]
     assert [field.type for field in fields] == kinds
-    assert [field.name for field in fields if field.nullable] == ["incident_nearest"]
+    nullable = [field.name for field in fields if field.nullable]
+    assert nullable == ["incident_nearest", "known_id", "known_label", "known_vote"]
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
@@ -80,13 +95,20 @@ def test_columns_say_what_the_heads_say(n, encoder):
     columns = score_columns(encoder.heads, vectors)
     batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema(score_fields(encoder.heads)))
     batch.validate(full=True)
-    fraud, incident, odd, tags = encoder.heads(vectors)
+    fraud, incident, known, odd, tags = encoder.heads(vectors)
     assert batch["fraud_label"].to_pylist() == [("ham", "spam")[k] for k in fraud.label]
     assert np.array_equal(batch["fraud_score"].to_numpy(), fraud.score)
     assert batch["incident_nearest"].to_pylist() == [
         None if k < 0 else ("fan", "disk")[k] for k in incident.nearest
     ]
     assert np.array_equal(batch["incident_similarity"].to_numpy(), incident.similarity)
+    rows = [[f"case/{k}" for k in row if k >= 0] for row in known.case]
+    assert [[one["id"] for one in some] for some in batch["known_nearest"].to_pylist()] == rows
+    assert batch["known_id"].to_pylist() == [row[0] if row else None for row in rows]
+    assert batch["known_label"].to_pylist() == [
+        None if row[0] < 0 else ("a", "b.c", "ü")[row[0] % 3] for row in known.case
+    ]
+    assert np.array_equal(batch["known_similarity"].to_numpy(), known.similarity[:, 0])
     assert np.array_equal(batch["odd_distance"].to_numpy(), odd.distance)
     assert batch["odd_novel"].to_pylist() == odd.novel.tolist()
     for row, (labels, scores) in enumerate(

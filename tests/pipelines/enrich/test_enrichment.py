@@ -121,7 +121,7 @@ def test_heads_add_their_columns_whatever_the_vectors_are_written_as(
 def test_heads_are_chosen(headed_encoder):
     made = enrichment(heads=("odd",))(batch(TEXTS), headed_encoder, LABEL).batch
     assert made.schema.names[-3:] == ["model_version", "odd_distance", "odd_novel"]
-    with pytest.raises(ConfigurationError, match="no head 'nope': it has fraud, incident, odd, tags"):
+    with pytest.raises(ConfigurationError, match="no head 'nope': it has fraud, incident, known, odd, tags"):
         enrichment(heads=("nope",))(batch(TEXTS), headed_encoder, LABEL)
 
 

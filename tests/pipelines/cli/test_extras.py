@@ -30,6 +30,7 @@ COMMANDS = {
     "encode": ("--model {}/model {}/in.jsonl --output {}/out.npy", None),
     "evaluate": ("{}/model --classification {}/in.jsonl", "distill"),
     "head evaluate": (f"{{}}/model --name kind {RECORDS} --label label", "distill"),
+    "head fit cases": (f"{FIT} --label label --threshold 0.5", "distill"),
     "head fit classifier": (f"{FIT} --label label", "distill"),
     "head fit novelty": (FIT, "distill"),
     "head fit prototypes": (f"{FIT} --label label", "distill"),

@@ -26,6 +26,7 @@ COMMANDS = {  # each command that reads a store, with a version that is not sign
     "encode": "--model {}/store/m {}/records/in.jsonl --output {}/out.npy",
     "evaluate": "{}/store/m --classification {}/records/in.jsonl",
     "head evaluate": f"{{}}/store/m --name kind {RECORDS} --label label",
+    "head fit cases": f"{FIT} --label label --publish",
     "head fit classifier": f"{FIT} --label label --publish",
     "head fit novelty": f"{FIT} --output {{}}/new",
     "head fit prototypes": f"{FIT} --label label --publish",

@@ -5,7 +5,6 @@ they depend on, and loading fails if the model's differs. model2vec and sentence
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.case_files import case_arrays, check_cases, unpack_cases
 from encoder.heads.cases import Cases
 from encoder.heads.scoring import Classifier, Head, Novelty, Prototypes
+from encoder.json_values import check_json
 from encoder.mmap_arrays import map_tensors
 from encoder.model_files import plain_file
 
@@ -128,7 +128,7 @@ def pack_head(head: Head, vectors: str) -> bytes:
     Raises:
         InputError: a number is not finite in float32, or the metadata is not JSON.
     """
-    _check_metadata(head)
+    check_json(head.metadata, f"`metadata` of the head {head.name!r}", InputError)
     about = _About(format=FORMAT, kind=head.kind, name=head.name, vectors=vectors, metadata=head.metadata)
     if isinstance(head, Cases):
         about.threshold, about.nearest = head.threshold, head.nearest
@@ -154,14 +154,6 @@ def _saved(about: _About, tensors: dict[str, NDArray[Any]]) -> bytes:
     if bad := next((name for name, array in numbers if not np.isfinite(array).all()), None):
         raise InputError(f"the head {about.name!r} has {bad} that is not finite in float32: fit it again")
     return save(tensors, {_KEY: msgspec.json.encode(about).decode()})
-
-
-def _check_metadata(head: Head) -> None:
-    """Check that a head's metadata is JSON, which has no NaN and no infinity."""
-    try:
-        json.dumps(msgspec.to_builtins(head.metadata), allow_nan=False)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"`metadata` of the head {head.name!r} must be JSON: {error}") from error
 
 
 def read_heads(folder: Path, vectors: Callable[[], str], dim: int) -> tuple[Head, ...]:

@@ -1,34 +1,29 @@
 """`ModelStore` reads and publishes the versions of one model."""
 
-import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version as installed_version
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import to_builtins
-from msgspec.structs import replace
-
 from encoder.atomic_files import new_folder
-from encoder.errors import ConfigurationError, CorruptVersion, NotInStore, PublishedMeanwhile
+from encoder.errors import CorruptVersion, NotInStore
 from encoder.masks import Masks
 from encoder.model import config_with_masks, load_model, packed_tables
 from encoder.reference import Selector
 from encoder.store.blobs import check_blob, claim_blob, read_blob
-from encoder.store.manifest import File, Manifest, check_name, digest_of
+from encoder.store.manifest import File, Manifest, check_name
 from encoder.store.objects import Objects, open_objects
 from encoder.store.prune import Pruned, prune
-from encoder.store.publish import commit, prove_create_only, signed, store_bytes, upload
+from encoder.store.publish import store_bytes, upload
+from encoder.store.publisher import Publisher
 from encoder.store.signing.folder import check_folder_signature, file_signatures, folder_signature
 from encoder.store.signing.trust import Trust, Trusted
 from encoder.store.versions import Versions
 
 if TYPE_CHECKING:
-    from encoder.store.signing.port import Signer
+    from encoder.store.publisher import Signers
 
 __all__ = ["DEFAULT_GRACE", "ModelStore", "list_models"]
 
@@ -40,33 +35,6 @@ DEFAULT_GRACE = timedelta(days=7)
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _check_json(**about: Any) -> None:
-    """Check what a manifest says of a model: JSON has no NaN and no infinity.
-
-    Raises:
-        ConfigurationError: a value is not JSON.
-    """
-    for name, value in about.items():
-        try:
-            json.dumps(to_builtins(value), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(f"`{name}` of a version must be JSON: {error}") from error
-
-
-def _expiry(created_at: datetime, expires: timedelta) -> datetime:
-    try:
-        expires_at = created_at + expires
-    except OverflowError:
-        expires_at = created_at
-    if expires_at <= created_at:
-        raise ConfigurationError(f"`expires` must be positive and end before the year 10000: {expires}")
-    return expires_at
-
-
-def _signers(signer: "Signer | Sequence[Signer] | None") -> "Sequence[Signer]":
-    return signer if isinstance(signer, Sequence) else [signer] if signer else []
 
 
 def _new_id() -> str:
@@ -97,7 +65,7 @@ class ModelStore:
         self._objects = objects
         self._versions = Versions(objects, trust)
         self._clock = clock
-        self._new_id = new_id
+        self._publisher = Publisher(objects, self._versions, clock, new_id)
 
     @classmethod
     def open(cls, uri: str, *, trust: Trusted = None) -> "ModelStore":
@@ -176,7 +144,7 @@ class ModelStore:
         parameters: dict[str, Any] | None = None,
         quality: dict[str, Any] | None = None,
         masks: Masks | None = None,
-        signer: "Signer | Sequence[Signer] | None" = None,
+        signer: "Signers" = None,
         expires: timedelta | None = None,
     ) -> Manifest:
         """Publish a model folder as the next version; readers see all of it or nothing.
@@ -203,14 +171,13 @@ class ModelStore:
         made = config_with_masks(model, masks)
         model = model if masks is None else model.with_masks(masks)
         name = check_name(name or self.uri.rpartition("/")[2])
-        _check_json(teacher=teacher, parameters=parameters, quality=quality)
-        self.check_signer(signer)
-        prove_create_only(self._objects)
+        self._publisher.check(signer, teacher=teacher, parameters=parameters, quality=quality)
         kept = folder_signature(Path(folder))
         files = upload(self._objects, Path(folder), made if kept else packed_tables(model) | made)
         if kept:
             check_folder_signature(Path(folder), kept, files)
-        draft = self._draft(
+        return self._publisher.publish(
+            signer,
             name=name,
             files=files,
             masks=model.masks.to_json(),
@@ -220,7 +187,6 @@ class ModelStore:
             expires=expires,
             signatures=(kept,) if kept else (),
         )
-        return self._commit(draft, signer)
 
     def extend(
         self,
@@ -231,7 +197,7 @@ class ModelStore:
         quality: dict[str, Any] | None = None,
         masks: Masks | None = None,
         next_only: bool = False,
-        signer: "Signer | Sequence[Signer] | None" = None,
+        signer: "Signers" = None,
         expires: timedelta | None = None,
     ) -> Manifest:
         """Publish a version's files with additional files, as the next version.
@@ -252,14 +218,14 @@ class ModelStore:
             UnsafeStore: the storage has no create-only writes, so a version could be overwritten.
             ConfigurationError: the store is read with trust, and no trusted key signs the version.
         """
-        _check_json(parameters=parameters, quality=quality)
-        self.check_signer(signer)
-        prove_create_only(self._objects)
+        self._publisher.check(signer, parameters=parameters, quality=quality)
         kept = [file for file in base.files if file.path not in files]
         for file in kept:
             claim_blob(self._objects, file, self._bytes)
         made = [store_bytes(self._objects, data, path) for path, data in files.items()]
-        draft = self._draft(
+        return self._publisher.publish(
+            signer,
+            only_after=base.version if next_only else None,
             name=base.name,
             files=sorted([*kept, *made], key=lambda file: file.path),
             masks=base.masks if masks is None else masks.to_json(),
@@ -269,13 +235,12 @@ class ModelStore:
             expires=expires,
             signatures=() if files else file_signatures(base),
         )
-        return self._commit(draft, signer, only_after=base.version if next_only else None)
 
     def rollback(
         self,
         version: int,
         *,
-        signer: "Signer | Sequence[Signer] | None" = None,
+        signer: "Signers" = None,
         expires: timedelta | None = None,
     ) -> Manifest:
         """Publish an old version's files again, as the next version.
@@ -290,91 +255,22 @@ class ModelStore:
             CorruptVersion: its manifest or one of its blobs is damaged or missing; nothing is published.
         """
         old = self.manifest(version)
-        self.check_signer(signer)
-        prove_create_only(self._objects)
+        self._publisher.check(signer)
         for file in old.files:
             claim_blob(self._objects, file, self._bytes)
         kept = {name: getattr(old, name) for name in _KEPT}
-        draft = self._draft(**kept, rolls_back_to=version, expires=expires, signatures=file_signatures(old))
-        return self._commit(draft, signer)
-
-    def _draft(
-        self,
-        *,
-        files: Sequence[File],
-        masks: tuple[str, ...] = (),
-        expires: timedelta | None = None,
-        rolls_back_to: int | None = None,
-        **fields: Any,
-    ) -> Manifest:
-        created_at = self._clock().astimezone(UTC)
-        draft = Manifest(
-            format=3 if masks else 1 if expires is None else 2,
-            version=1,
-            digest=digest_of(files),
-            files=tuple(files),
-            masks=masks,
-            created_at=created_at,
-            expires_at=None if expires is None else _expiry(created_at, expires),
-            write_id=self._new_id(),
-            rolls_back_to=rolls_back_to,
-            created_by=f"millstream {installed_version('millstream')}",
-            **fields,
-        )
-        _check_json(teacher=draft.teacher, parameters=draft.parameters, quality=draft.quality)
-        return draft
-
-    def _commit(
-        self, draft: Manifest, signer: "Signer | Sequence[Signer] | None", only_after: int | None = None
-    ) -> Manifest:
-        """Publish a draft under the next number, which its signature binds."""
-        signers = _signers(signer)
-
-        def complete(manifest: Manifest) -> Manifest:
-            if not signers and not manifest.signatures and manifest.expires_at is None:
-                return manifest  # without masks of format 1, which older readers know
-            # A publisher may not know the key that signed what is there.
-            known = (self._versions, Versions(self._objects))
-            lower = (next(versions.newest_first(below=manifest.version), None) for versions in known)
-            previous = next((digest for _, digest in filter(None, lower)), None)
-            return signed(replace(manifest, format=max(manifest.format, 2), previous=previous), signers)
-
-        highest = self._highest()
-        if only_after is not None and highest != only_after:
-            raise PublishedMeanwhile(
-                f"version {highest} of {self.uri} was published after {only_after}: nothing was published, "
-                "try again"
-            )
-        return commit(
-            self._objects,
-            draft,
-            highest,
-            next_only=only_after is not None,
-            taken=frozenset(self._versions.numbers(highest)),
-            complete=complete,
+        signatures = file_signatures(old)
+        return self._publisher.publish(
+            signer, **kept, rolls_back_to=version, expires=expires, signatures=signatures
         )
 
-    def check_signer(self, signer: "Signer | Sequence[Signer] | None") -> None:
+    def check_signer(self, signer: "Signers") -> None:
         """Check that this store's trust would accept a version that is signed so.
 
         Raises:
             ConfigurationError: it would not.
         """
-        trust = self._versions.trust
-        if trust is None or trust.policy == "warn":
-            return
-        if not any(each.public_key() in trust.keys for each in _signers(signer)):
-            raise ConfigurationError(
-                f"no reader with the trusted keys would accept a version of {self.uri} that is "
-                f"{'signed by another key' if signer else 'not signed'}: sign it with a key whose public key "
-                "is trusted"
-            )
-
-    def _highest(self) -> int:
-        """The number that the next version comes after; with trust, what is no version has none."""
-        if self._versions.trust is None:
-            return max(self._versions.numbers(), default=0)
-        return max((found.version for found, _ in islice(self._versions.newest_first(), 1)), default=0)
+        self._publisher.check_signer(signer)
 
     def fetch(self, manifest: Manifest, folder: str | PathLike[str]) -> Path:
         """Download a version into a new folder and verify it; the folder appears whole or not at all.

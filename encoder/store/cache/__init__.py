@@ -9,7 +9,7 @@ The highest manifest in `stores/<store>/v/` is the highest version that this mac
 goes below it: a store that offers less has lost versions, or was replaced.
 """
 
-from encoder.store.cache.fetch import cached_model
+from encoder.store.cache.fetch import cached_model, model_folder
 from encoder.store.cache.used import UsedVersions
 
-__all__ = ["UsedVersions", "cached_model"]
+__all__ = ["UsedVersions", "cached_model", "model_folder"]

@@ -19,7 +19,7 @@ from encoder.store.signing.trust import Trust, Trusted
 from encoder.store.store import ModelStore
 from encoder.user_cache import cache_folder, cache_size, check_private, create_private
 
-__all__ = ["cached_model"]
+__all__ = ["cached_model", "model_folder"]
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +77,15 @@ def cached_model(
     used.remember(manifest)
     touch(folder)
     return folder, manifest
+
+
+def model_folder(ref: Reference) -> tuple[Path, Manifest | None]:
+    """The folder of a model that a reference names, fetched if it is a version, and the version's manifest.
+
+    Raises:
+        MillstreamError: as `cached_model`; whether a folder holds a model is not checked.
+    """
+    return (Path(ref.location), None) if ref.kind == "folder" else cached_model(ref)
 
 
 def _folder(root: Path, manifest: Manifest) -> Path:

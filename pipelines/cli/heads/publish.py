@@ -51,13 +51,12 @@ class _Base:
             masks: what the model masks in texts from now on; None leaves that.
             replaced: the name of a head that may go.
         """
-        if reference.kind == "folder":
-            return cls._of(reference, Path(reference.location).absolute(), None, masks, replaced)
-        from encoder.store.cache import cached_model
+        from encoder.store.cache import model_folder
 
-        folder, manifest = cached_model(reference)
-        pinned = Reference("store", reference.location, manifest.version)
-        return cls._of(pinned, folder, manifest, masks, replaced)
+        folder, manifest = model_folder(reference)
+        if manifest is not None:
+            reference = Reference("store", reference.location, manifest.version)
+        return cls._of(reference, folder.absolute(), manifest, masks, replaced)
 
     @classmethod
     def _of(

@@ -1,14 +1,14 @@
-"""The folder of the model that a REF names, fetched and checked."""
+"""The folder of the model that a REF names, and what to call it."""
 
 from pathlib import Path
 
 from encoder.reference import parse
 
-__all__ = ["model_folder"]
+__all__ = ["named_folder"]
 
 
-def model_folder(ref: str) -> tuple[Path, str]:
-    """The folder of a REF, and what to call it.
+def named_folder(ref: str) -> tuple[Path, str]:
+    """The folder of a REF, fetched and checked, and what to call it.
 
     Raises:
         ModelFormatError: the folder is not a static model.
@@ -16,13 +16,10 @@ def model_folder(ref: str) -> tuple[Path, str]:
         CorruptVersion: the store's bytes do not match the manifest.
     """
     from encoder.model import load_model
+    from encoder.store.cache import model_folder
 
-    reference = parse(ref)
-    if reference.kind == "folder":
-        folder = Path(reference.location)
-        load_model(folder)
-        return folder, folder.absolute().name
-    from encoder.store.cache import cached_model
-
-    folder, manifest = cached_model(reference)
-    return folder, f"{manifest.name} version {manifest.version} ({manifest.digest})"
+    folder, manifest = model_folder(parse(ref))
+    if manifest is not None:
+        return folder, f"{manifest.name} version {manifest.version} ({manifest.digest})"
+    load_model(folder)
+    return folder, folder.absolute().name

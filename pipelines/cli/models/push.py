@@ -10,7 +10,7 @@ import typer
 from encoder.errors import ConfigurationError, ModelFormatError, StoreUnavailable
 from pipelines.cli.console import print_table, size_text
 from pipelines.cli.evaluation.quality_gate import REPORT_FILE
-from pipelines.cli.models.folder import model_folder
+from pipelines.cli.models.folder import named_folder
 from pipelines.cli.options import RefArgument, operations_option, output_option
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def push(
         raise ConfigurationError(
             f"{repo_id!r} is not a repository: write OWNER/NAME, such as org/minilm-fraud"
         )
-    folder, name = model_folder(ref)
+    folder, name = named_folder(ref)
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and _is_pushed(path, folder, with_report)
     )

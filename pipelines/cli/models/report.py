@@ -80,12 +80,11 @@ def _write(output: Path, page: str) -> None:
 
 
 def _open(ref: str) -> _Version:
-    reference = parse(ref)
-    if reference.kind == "folder":
-        return _Version(Path(reference.location), {}, {})
-    from encoder.store.cache import cached_model
+    from encoder.store.cache import model_folder
 
-    folder, manifest = cached_model(reference)
+    folder, manifest = model_folder(parse(ref))
+    if manifest is None:
+        return _Version(folder, {}, {})
     metadata = {
         "teacher": manifest.teacher or "-",
         "version": f"{manifest.name}@{manifest.version}",

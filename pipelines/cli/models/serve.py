@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from encoder.errors import ConfigurationError
-from pipelines.cli.models.folder import model_folder
+from pipelines.cli.models.folder import named_folder
 from pipelines.cli.options import RefArgument, operations_option
 
 __all__ = ["page_server", "serve"]
@@ -38,7 +38,7 @@ def serve(
 
     The model runs in the browser, and your files stay there. Only this machine can open the page.
     """
-    folder, name = model_folder(ref)
+    folder, name = named_folder(ref)
     with page_server(folder, name, port) as server:
         typer.echo(f"{name}: http://127.0.0.1:{server.server_port}/ (stop with Ctrl-C)")
         server.serve_forever()

@@ -61,7 +61,9 @@ class StoreMachine(RuleBasedStateMachine):
     def finish_to_publish(self):
         files, content, began = self.pending.pop(0)
         if self.clock.now - began < DEFAULT_GRACE:  # else it was killed on the way
-            draft = self.store._draft(name="minilm", files=files, teacher=None, parameters={}, quality={})
+            draft = self.store._publisher._draft(
+                name="minilm", files=files, teacher=None, parameters={}, quality={}
+            )
             self.committed(commit(self.objects, draft, max(self.store.versions(), default=0)), content)
 
     @precondition(lambda self: self.expected)

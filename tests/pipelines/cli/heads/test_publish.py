@@ -7,7 +7,7 @@ from encoder import Encoder
 from encoder.errors import ConfigurationError, PublishedMeanwhile, UnsafeStore
 from encoder.heads.scoring import Prototypes
 from encoder.masks import Masks
-from encoder.store import publish, store
+from encoder.store import publish, publisher
 from encoder.store.signing.bundle import check_signature
 from encoder.store.signing.keys import new_key
 from encoder.store.signing.public_keys import read_public_key
@@ -71,14 +71,14 @@ def test_a_version_with_a_head_is_signed_if_a_key_is_given(tiny, tmp_path):
 
 def test_a_head_that_comes_between_the_look_and_the_commit_stays(tiny, monkeypatch):
     one, two = find(tiny.uri, "one"), find(tiny.uri, "two")
-    commit = store.commit
+    commit = publisher.commit
 
     def late(*arguments, **options):
-        monkeypatch.setattr(store, "commit", commit)
+        monkeypatch.setattr(publisher, "commit", commit)
         one.deliver(head("one"), {})
         return commit(*arguments, **options)
 
-    monkeypatch.setattr(store, "commit", late)
+    monkeypatch.setattr(publisher, "commit", late)
     assert two.deliver(head("two"), {})["version"] == 3
     assert names_of(tiny.uri) == ["one", "two"]
 

@@ -48,12 +48,14 @@ def test_similarities_of_other_texts_come_nearer():
     assert off(refined.table) < 0.8 * off(START)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits():
     first, second, other = (refine_table(START, TRAIN, HELD_OUT, seed=s).table for s in (1, 1, 2))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_an_interrupted_refinement_goes_on_to_the_same_bits(tmp_path):
     def interrupt(done, _total):
         if done == 75:
@@ -70,6 +72,7 @@ def test_an_interrupted_refinement_goes_on_to_the_same_bits(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_damaged_state_and_that_of_other_texts_are_passed_over(tmp_path):
     def interrupt(done, _total):
         if done == 25:
@@ -87,6 +90,7 @@ def test_a_damaged_state_and_that_of_other_texts_are_passed_over(tmp_path):
     assert np.array_equal(found.table, expected.table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [OSError("no space"), RuntimeError("PytorchStreamWriter failed")])
 def test_a_state_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, caplog, error):
     def fail(_state, path):

@@ -142,7 +142,7 @@ def commit(
     if number == highest:
         raise ConfigurationError(
             f"{objects.uri} has no number above {highest} left: remove {key_of(highest)}, which no publisher "
-            "wrote, or publish with the trusted keys"
+            "wrote, or give the keys that you trust with `trust`, so that it does not count"
         )
     if next_only:
         raise PublishedMeanwhile(

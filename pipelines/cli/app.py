@@ -67,6 +67,13 @@ def options(
         os.environ["MILLSTREAM_DEBUG"] = "1"
 
 
+class _Line(logging.Formatter):
+    """Log lines as the command line says errors: `warning: …`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{record.levelname.lower()}: {super().format(record)}"
+
+
 def main() -> None:
     """Run the command line; the entry point of `pip install millstream`."""
     own = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
@@ -74,7 +81,12 @@ def main() -> None:
         sys.argv.remove("--debug")
         os.environ["MILLSTREAM_DEBUG"] = "1"
     # Libraries log warnings while they are imported that are not for users.
-    logging.basicConfig(level=logging.INFO if os.environ.get("MILLSTREAM_DEBUG") else logging.ERROR)
+    if os.environ.get("MILLSTREAM_DEBUG"):
+        logging.basicConfig(level=logging.INFO)
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Line())
+        logging.basicConfig(level=logging.ERROR, handlers=[handler])
     for package in ("encoder", "distill"):  # these are for users
         logging.getLogger(package).setLevel(logging.WARNING)
     try:

@@ -73,7 +73,7 @@ class LocalSigner:
         path = Path(path)
         text = read_text(path)
         exposed = path.stat().st_mode & _EXPOSED
-        if exposed:
+        if exposed and "PRIVATE KEY-----" in text:
             raise ConfigurationError(
                 f"others may read or change the private key {path} (mode {path.stat().st_mode & 0o777:o}): "
                 f"chmod 600 {path}, and make a new key if somebody may have read it"

@@ -1,6 +1,9 @@
 """`millstream models`: look at, publish, fetch, check and clean up the versions in a store."""
 
 import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,7 +66,8 @@ def list_(store: Store, as_json: AsJson = False) -> None:
     """List the models of a store and their latest versions."""
     from encoder.store.store import list_models
 
-    rows = [_row(name, model) for name, model in list_models(store).items()]
+    with _quiet("encoder.store.versions"):  # the lines below say it
+        rows = [_row(name, model) for name, model in list_models(store).items()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     elif rows:
@@ -326,6 +330,18 @@ def _signatures(manifest: "Manifest") -> dict[str, str]:
     return rows
 
 
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Leave out the warnings of a logger."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _verify_cache() -> None:
     from encoder.store.cache.check import check_cache
     from encoder.user_cache import cache_folder
@@ -335,8 +351,9 @@ def _verify_cache() -> None:
     for problem in found.problems:
         typer.echo(problem, err=True)
     if found.problems:
-        raise CorruptVersion(f"the cache {root} has {len(found.problems)} problems, named above")
-    typer.echo(f"{root}: {found.versions} versions, {size_text(found.size)}, verified")
+        raise CorruptVersion(f"the cache {root} is damaged or exposed: see the lines above")
+    versions = "1 version" if found.versions == 1 else f"{found.versions} versions"
+    typer.echo(f"{root}: {versions}, {size_text(found.size)}, verified")
 
 
 def _quality(quality: dict[str, Any]) -> dict[str, Any]:

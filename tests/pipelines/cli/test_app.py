@@ -95,3 +95,14 @@ def test_an_error_is_one_line_and_an_exit_code(error, code, line, millstream, mo
     assert (ended.code, ended.err, ended.out) == (code, line, "")
     with pytest.raises(type(error)):
         millstream("--debug")
+
+
+def test_a_warning_of_ours_is_one_line_like_an_error(tmp_path):
+    """In a process of its own, since pytest has taken the log."""
+    (tmp_path / "store/m/v").mkdir(parents=True)
+    (tmp_path / "store/m/v/00000001.json").write_text("{}")
+    command = [sys.executable, "-m", "pipelines", "models", "verify", str(tmp_path / "store/m")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    warning, error = done.stderr.splitlines()
+    assert (done.returncode, warning.startswith("warning: skipped, it is no version: ")) == (1, True)
+    assert error.startswith("error: ")

@@ -46,10 +46,11 @@ def records(tmp_path):
 
 
 @pytest.mark.parametrize("store", ["folder", S3], indirect=True)
-def test_commands_publish_sign_and_read_signed_versions(store, signed, millstream, records, tmp_path):
+def test_commands_publish_sign_and_read_signed_versions(store, signed, millstream, records, tmp_path, caplog):
     [row] = json.loads(millstream("models", "list", "--store", store, "--json").out)
     assert (row["version"], sorted(row["refused"])) == (1, ["2", "99999999"])
     assert "it is not signed" in row["refused"]["2"]
+    assert "it is not signed" not in caplog.text  # the list says it
     assert "it is not signed" in millstream("models", "verify", f"{signed}@2").error
     done = millstream("models", "sign", f"{signed}@2")
     assert done.out.startswith(f"{signed}@3 (sha256:"), done.err

@@ -172,3 +172,10 @@ def test_without_cryptography_the_extra_is_named():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip().endswith("is not installed: pip install 'millstream[signing]'")
     assert issubclass(MissingExtra, ConfigurationError)
+
+
+def test_a_public_key_is_no_private_key_whatever_its_mode(tmp_path):
+    _, public = new_key(tmp_path / "release")
+    public.chmod(0o644)
+    with pytest.raises(ConfigurationError, match=r"release.pub is a public key: sign with the private one"):
+        LocalSigner.read(public)

@@ -100,7 +100,7 @@ def test_verify_checks_the_cache(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path / "cache"))
     run("publish", str(folder), "--store", str(store), "--name", "minilm")
     path, _ = cached_model(parse(f"{store}/minilm@1"))
-    assert run("verify", "--cache").startswith(f"{tmp_path}/cache: 1 versions, ")
+    assert run("verify", "--cache").startswith(f"{tmp_path}/cache: 1 version, ")
     (path / "config.json").unlink()
     result = CliRunner().invoke(app, ["verify", "--cache"])
     assert isinstance(result.exception, CorruptVersion)

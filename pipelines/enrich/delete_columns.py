@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from encoder import Encoder
 from encoder.errors import ConfigurationError
 from pipelines.enrich.enrichment import Enriched, Enrichment
+from pipelines.records.bad_rows import good_rows
 
 __all__ = [
     "DELETED",
@@ -101,6 +102,6 @@ def enriched_with_deletes(
     mask = live.to_numpy(zero_copy_only=False)
     rows = np.flatnonzero(mask)
     bad = {int(rows[row]): reason for row, reason in found.bad.items()}
-    kept = np.setdiff1d(np.arange(len(mask)), list(bad))
+    kept = good_rows(len(mask), bad)
     keys = batch[MESSAGE_KEY].take(pa.array(kept))
     return Enriched(with_deletes(found.batch, mask[kept], keys), bad)

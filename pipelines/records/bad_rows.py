@@ -3,15 +3,29 @@
 `pipelines.sinks.dead_letters` writes them to files, `pipelines.sinks.dead_letter_messages` to topics.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipelines.records.python_values import python_value
 
-__all__ = ["ID", "BadRow", "DeadLetter", "Envelope", "Headers", "Stage", "fields_of", "one_line", "record_of"]
+__all__ = [
+    "ID",
+    "BadRow",
+    "DeadLetter",
+    "Envelope",
+    "Headers",
+    "Stage",
+    "fields_of",
+    "good_rows",
+    "one_line",
+    "record_of",
+]
 
 ID = "millstream_id"
 """The header or attribute with a record's id."""
@@ -66,6 +80,15 @@ class BadRow:
     record: bytes | None
     envelope: Envelope | None = None
     rest: bool = False
+
+
+def good_rows(n_rows: int, bad: Collection[int]) -> NDArray[np.int64]:
+    """`(n_good,)` int64, ascending: which of the first `n_rows` rows are not bad."""
+    if not bad:
+        return np.arange(n_rows)
+    is_good = np.ones(n_rows, np.bool_)
+    is_good[list(bad)] = False
+    return np.flatnonzero(is_good)
 
 
 def record_of(batch: pa.RecordBatch, row: int) -> bytes:

@@ -23,7 +23,7 @@ from pipelines.formats.messages import (
     text_columns,
 )
 from pipelines.formats.schema_registry import FramedDecoder
-from pipelines.records.bad_rows import DeadLetter
+from pipelines.records.bad_rows import DeadLetter, good_rows
 from pipelines.records.fields import field_path
 from pipelines.records.isolation import step
 from pipelines.worker.configuration.columns import kept_columns
@@ -210,7 +210,7 @@ class RecordDecoder:
             batch, bad = self._enrichment(texts, model.encoder, model.label)
         if bad:
             letters += [DeadLetter(int(rows[i]), "TRANSFORMATION", reason) for i, reason in bad.items()]
-            kept = np.setdiff1d(np.arange(len(rows)), list(bad))
+            kept = good_rows(len(rows), bad)
             rows = rows[kept]
             records = None if records is None else [records[i] for i in kept.tolist()]
             columns = None if columns is None else columns.take(pa.array(kept))

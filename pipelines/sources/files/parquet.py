@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from encoder.errors import UnreadableFile
 from pipelines.formats.int96 import int96_columns, misfits, with_mark, without_mark
-from pipelines.records.bad_rows import BadRow, record_of
+from pipelines.records.bad_rows import BadRow, good_rows, record_of
 from pipelines.records.fields import conform
 from pipelines.sources.files.chunks import CHUNK_BYTES, ChunkPart, Decoded, decode_rows
 from pipelines.sources.files.discovery import InputFile
@@ -133,7 +133,7 @@ def _checked(
 
 def _fit(part: pa.RecordBatch, *, schema: pa.Schema, path: str) -> Decoded:
     bad = misfits(part)
-    good = np.setdiff1d(np.arange(part.num_rows), list(bad))
+    good = good_rows(part.num_rows, bad)
     fit = part.take(pa.array(good)) if bad else part
     columns = dict(zip(fit.schema.names, fit.columns, strict=True))
     return conform(columns, schema, fit.num_rows, path), good, bad

@@ -26,7 +26,7 @@ from pipelines.enrich.enrichment import ADDED, Enrichment
 from pipelines.formats import MessageFormat
 from pipelines.formats.json_numbers import not_finite
 from pipelines.kafka.messages import NO_TIMESTAMP
-from pipelines.records.bad_rows import BadRow, Envelope, Headers
+from pipelines.records.bad_rows import BadRow, Envelope, Headers, good_rows
 from pipelines.records.isolation import fault_of, isolate
 from pipelines.records.python_values import python_values
 from pipelines.records.template import TextTemplate
@@ -103,12 +103,12 @@ class MessageEncoder:
             enriched = enriched_with_deletes(self.enrichment, batch.records, encoder, label)
         else:
             enriched = self.enrichment(batch.records, encoder, label)
-        good = np.setdiff1d(np.arange(batch.records.num_rows), list(enriched.bad))
+        good = good_rows(batch.records.num_rows, enriched.bad)
         bad = [*batch.bad, *(batch.bad_row(row, reason) for row, reason in enriched.bad.items())]
         records = enriched.batch
         if self.format == "json" and (unknown := _not_json(records)):
             bad += [batch.bad_row(int(good[row]), reason) for row, reason in unknown.items()]
-            fit = np.setdiff1d(np.arange(len(good)), list(unknown))
+            fit = good_rows(len(good), unknown)
             records, good = records.take(pa.array(fit)), good[fit]
 
         def encoded(first: int, stop: int) -> tuple[list[Message], list[tuple[int, int]]]:

@@ -22,7 +22,7 @@ from encoder.store.store import ModelStore
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "deploy/image/Dockerfile"
-PACKAGES = "confluent_kafka prometheus_client pip torch transformers apache_beam"
+PACKAGES = "confluent_kafka cryptography prometheus_client pip torch transformers apache_beam"
 N = 500
 MIB = 1 << 20
 # Everything is asked in one process: what can be found, what can be written, what encoding compiles.
@@ -104,7 +104,7 @@ def test_it_holds_what_a_worker_needs_and_nothing_is_compiled(image, store):
     assert done.stderr == ""
     assert json.loads(done.stdout) == {
         "user": [10001, 10001, []],
-        "packages": ["confluent_kafka", "prometheus_client"],
+        "packages": ["confluent_kafka", "cryptography", "prometheus_client"],
         "writable": ["/var/cache/millstream"],
         "compilations": 0,
         "processor": image.environment["NUMBA_CPU_NAME"],

@@ -2,12 +2,14 @@
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 import yaml
 
+from encoder.store.signing.public_keys import normal_key
 from encoder.user_cache import cache_size
 
 pytestmark = pytest.mark.slow
@@ -63,14 +65,16 @@ def container(pod):
 @pytest.fixture
 def plan(objects, pod, container, started_plan, tmp_path):
     """What the pod millstream-worker-1 is started with: arguments, environment and mounted files."""
-    text = of_kind(objects, "ConfigMap")["data"]["worker.toml"]
+    data = of_kind(objects, "ConfigMap")["data"]
+    text = data["worker.toml"].replace("/etc/millstream", str(tmp_path))
     for name in ("username", "password"):
         (tmp_path / name).write_text(f"the {name}\n")
     for mount in container["volumeMounts"]:
         volume = next(volume for volume in pod["spec"]["volumes"] if volume["name"] == mount["name"])
         if "secret" in volume:
             text = text.replace(mount["mountPath"], str(tmp_path))
-    (tmp_path / "worker.toml").write_text(text)
+    for name, content in {**data, "worker.toml": text}.items():
+        (tmp_path / name).write_text(content)
     arguments = [word.replace("/etc/millstream/", f"{tmp_path}/") for word in container["args"]]
     fields = {"metadata.name": "millstream-worker-1"}
     environment = {
@@ -111,6 +115,14 @@ def test_the_worker_reads_its_options(plan, container):
     assert plan.settings.instance == "millstream-worker-1"
     assert plan.settings.delivery == "exactly-once"
     assert plan.properties["session.timeout.ms"] == "20000"
+
+
+def test_the_example_trusts_the_key_that_it_mounts(kustomize):
+    [container] = of_kind(kustomize("example"), "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    data = of_kind(kustomize("example"), "ConfigMap")["data"]
+    [key] = tomllib.loads(data["worker.toml"])["trust"]
+    [folder] = [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "config"]
+    assert normal_key(data[Path(key).relative_to(folder).as_posix()], key)
 
 
 def test_secrets_come_from_files_and_are_in_no_manifest(objects, plan):

@@ -229,13 +229,29 @@ class EnrichmentOptions:
             show_default="all",
         ),
     ] = None
+    mask: Annotated[
+        list[str] | None,
+        model_option(
+            metavar="MASKS",
+            help="Masks that the model must have, such as ip,number; else nothing is done. Repeatable.",
+            show_default="any",
+        ),
+    ] = None
+    mask_fields: Annotated[
+        str | None,
+        output_option(
+            metavar="FIELDS",
+            help="Kept fields to mask as the model masks texts; also all of a dead letter.",
+            show_default="none",
+        ),
+    ] = None
 
     def parse(self) -> "Enrichment":
         """Parse them.
 
         Raises:
             TemplateError: the template cannot be parsed.
-            ConfigurationError: `heads` names no head.
+            ConfigurationError: `heads` names no head, or `mask` something else than masks.
         """
         from pipelines.enrich.columns import parse_heads
         from pipelines.enrich.enrichment import Enrichment
@@ -246,6 +262,8 @@ class EnrichmentOptions:
             vectors=self.vectors,
             dtype=self.dtype,
             heads=parse_heads(self.heads),
+            mask_fields=split_names(self.mask_fields) or (),
+            masks=self.mask,
         )
 
 

@@ -3,8 +3,8 @@
 This is the one place where the encoder meets records. It knows nothing of Beam, Kafka or files.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ from encoder import Encoder
 from encoder.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.heads.scoring import Heads
+from encoder.masks import Masks
 from encoder.vectors import converted, vectors_for
 from pipelines.enrich import Layout
 from pipelines.enrich.columns import VectorFormat, repeated, score_columns, score_fields
@@ -23,6 +24,7 @@ from pipelines.formats.messages import Value
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.fields import join_batches
 from pipelines.records.isolation import fault_of, isolate
+from pipelines.records.masked_fields import MaskedFields
 from pipelines.records.template import TextTemplate
 from pipelines.records.utf8 import not_utf8
 
@@ -56,12 +58,16 @@ class Enrichment:
         keep: columns of the records to keep, or None for all.
         vectors: how vectors are written.
         heads: the heads whose scores are added, or None for all of the model.
+        mask_fields: fields of the records that are masked in the output.
+        masks: the masks that a model must have, or None for any.
     """
 
     template: TextTemplate
     keep: tuple[str, ...] | None = None
     vectors: VectorFormat = field(default_factory=VectorFormat)
     heads: tuple[str, ...] | None = None
+    mask_fields: tuple[str, ...] = ()
+    masks: Masks | None = None
 
     @classmethod
     def parse(
@@ -72,6 +78,8 @@ class Enrichment:
         vectors: Layout = "list",
         dtype: Dtype = "float32",
         heads: Sequence[str] | None = None,
+        mask_fields: Sequence[str] = (),
+        masks: str | Iterable[str] | None = None,
     ) -> Self:
         """Make one of plain values.
 
@@ -81,15 +89,20 @@ class Enrichment:
             vectors: the layout of vectors.
             dtype: the type of their elements.
             heads: names of heads, or None for all.
+            mask_fields: names of fields to mask in the output.
+            masks: the masks that the model must have, as for `Masks.parse`, or None for any.
 
         Raises:
             TemplateError: the template cannot be parsed.
+            ConfigurationError: a mask cannot be used.
         """
         return cls(
             TextTemplate.parse(text),
             None if keep is None else tuple(dict.fromkeys(keep)),
             VectorFormat(vectors, dtype),
             None if heads is None else tuple(sorted(set(heads))),
+            tuple(dict.fromkeys(mask_fields)),
+            None if masks is None else Masks.parse(masks),
         )
 
     def schema(self, records: pa.Schema, encoder: Encoder) -> pa.Schema:
@@ -100,9 +113,12 @@ class Enrichment:
             encoder: the model.
 
         Raises:
-            ConfigurationError: a kept column is missing, or has the name of an added one, or the model lacks
-                a head.
+            ConfigurationError: a kept column is missing, or has the name of an added one; the model lacks a
+                head, or has other masks; or a field to mask is missing or holds no text.
         """
+        self._check_masks(encoder)
+        if masked := self.masked(encoder):
+            masked.check(records)
         scores = score_fields(self._heads(encoder))
         kept = [records.field(name) for name in self._kept(records, scores)]
         label = pa.field("model_version", _LABEL, nullable=False)
@@ -112,10 +128,44 @@ class Enrichment:
         """Check that a model can replace the current one.
 
         Raises:
-            ConfigurationError: it lacks a head, or adds a column that is kept.
+            ConfigurationError: it lacks a head, adds a column that is kept, or has other masks.
         """
+        self._check_masks(encoder)
         scores = score_fields(self._heads(encoder))
         self._kept(pa.schema([pa.field(name, pa.null()) for name in self.keep or ()]), scores)
+
+    def settled(self, encoder: Encoder) -> Self:
+        """The same, for models that have this one's masks; any masks if nothing is said of them.
+
+        Raises:
+            ConfigurationError: it has other masks than it must have.
+        """
+        if self.masks is None and not self.mask_fields:
+            return self
+        self._check_masks(encoder)
+        return replace(self, masks=encoder.masks)
+
+    def masked(self, encoder: Encoder | None = None) -> MaskedFields | None:
+        """What masks fields and dead letters; None if no field is masked.
+
+        Args:
+            encoder: the model; needed unless this is `settled`.
+        """
+        if not self.mask_fields:
+            return None
+        masks = self.masks if encoder is None else encoder.masks
+        return None if masks is None else MaskedFields(self.mask_fields, masks)
+
+    def _check_masks(self, encoder: Encoder) -> None:
+        if self.masks is not None and encoder.masks != self.masks:
+            raise ConfigurationError(
+                f"the model masks {encoder.masks} in texts, and this job {self.masks}: publish a version "
+                "with `mask`, or leave `mask` out here"
+            )
+        if self.mask_fields and not encoder.masks:
+            raise ConfigurationError(
+                "`mask_fields` masks with the model's masks, and it has none: publish a version with `mask`"
+            )
 
     def _heads(self, encoder: Encoder) -> Heads:
         return encoder.heads if self.heads is None else encoder.heads.only(self.heads)
@@ -169,6 +219,8 @@ class Enrichment:
             good = np.ones(len(texts), bool)
             good[list(bad)] = False
             batch, texts = batch.filter(pa.array(good)), texts.filter(pa.array(good))
+        if masked := self.masked(encoder):
+            batch = masked.batch(batch)
         schema = self.schema(batch.schema, encoder)
         vectors, scores = self._scored(texts, encoder, room)
         added = [self.vectors.column(vectors), repeated(label, len(texts)), *scores]

@@ -4,7 +4,7 @@ A message keeps the record's key, value and headers, and gets headers `__connect
 record came from and what is wrong. Parquet files have the same in columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEAD_LETTER_SCHEMA",
+    "MaskValue",
     "bad_row_message",
     "dead_letter_batch",
     "dead_letter_headers",
     "dead_letter_message",
 ]
+
+MaskValue = Callable[[bytes | None], bytes | None]
+"""Masks the value of a message."""
 
 _PREFIX = "__connect.errors."
 _CLASS = "pipelines.kafka.worker.Worker"  # on the wire since the first version: it does not follow the code
@@ -62,8 +66,17 @@ DEAD_LETTER_SCHEMA = pa.schema(
 """The columns of dead letters in Parquet."""
 
 
-def dead_letter_message(message: "Message", letter: DeadLetter, sink: TopicSink) -> Outgoing:
-    """A dead letter as a message, without what the topic does not take; a header names what was left out."""
+def dead_letter_message(
+    message: "Message", letter: DeadLetter, sink: TopicSink, mask: MaskValue | None = None
+) -> Outgoing:
+    """A dead letter as a message, without what the topic does not take; a header names what was left out.
+
+    Args:
+        message: the message that failed.
+        letter: what is wrong with it.
+        sink: the topic.
+        mask: masks the value, or None.
+    """
     about = {
         "topic": str(message.topic()),
         "partition": str(message.partition()),
@@ -78,7 +91,7 @@ def dead_letter_message(message: "Message", letter: DeadLetter, sink: TopicSink)
     }
     headers, hindrance = readable_headers(message)
     explained = _prefixed(about | ({"headers.omitted": hindrance} if hindrance else {}))
-    original = Outgoing(message.value(), message.key(), [*headers], message.timestamp()[1])
+    original = Outgoing(_value(message, mask), message.key(), [*headers], message.timestamp()[1])
     return _fitting(original, explained, sink)
 
 
@@ -108,8 +121,15 @@ def _fitting(original: Outgoing, explained: list[tuple[str, bytes | None]], sink
     return made
 
 
-def dead_letter_batch(messages: Sequence["Message"], letters: Sequence[DeadLetter]) -> pa.RecordBatch:
-    """Dead letters as `(n,)` rows of `DEAD_LETTER_SCHEMA`."""
+def _value(message: "Message", mask: MaskValue | None) -> bytes | None:
+    value: bytes | None = message.value()
+    return value if mask is None else mask(value)
+
+
+def dead_letter_batch(
+    messages: Sequence["Message"], letters: Sequence[DeadLetter], mask: MaskValue | None = None
+) -> pa.RecordBatch:
+    """Dead letters as `(n,)` rows of `DEAD_LETTER_SCHEMA`; `mask` masks their values."""
     rows = []
     for letter in letters:
         message = messages[letter.row]
@@ -120,7 +140,7 @@ def dead_letter_batch(messages: Sequence["Message"], letters: Sequence[DeadLette
                 "offset": message.offset(),
                 "timestamp": None if (time := message.timestamp()[1]) == NO_TIMESTAMP else time,
                 "key": message.key(),
-                "value": message.value(),
+                "value": _value(message, mask),
                 "headers": [{"name": name, "value": value} for name, value in readable_headers(message)[0]],
                 "stage": letter.stage,
                 "reason": letter.reason,

@@ -22,7 +22,7 @@ from encoder.store.objects import Objects
 from pipelines.enrich.columns import VectorFormat
 from pipelines.kafka.config import matches
 
-__all__ = ["DELETES", "MARKERS", "OutputClaim", "claim", "claimed_schema"]
+__all__ = ["DELETES", "MARKERS", "MASKED", "OutputClaim", "claim", "claimed_schema"]
 
 Writer = Literal["backfill", "stream", "worker"]
 
@@ -35,6 +35,9 @@ MARKERS: Mapping[Writer, str] = {
 
 DELETES = "delete columns"
 """The option that says whether rows have the columns of deletes."""
+
+MASKED = "mask fields"
+"""The option that says which fields are masked."""
 
 _LONG = 200  # characters: an error does not show the values of such a difference
 
@@ -166,6 +169,10 @@ class WorkerSettings(Protocol):
         """The fields that are kept; None for all."""
 
     @property
+    def mask_fields(self) -> tuple[str, ...]:
+        """The fields that are masked."""
+
+    @property
     def types(self) -> Mapping[str, pa.DataType]:
         """Types of fields."""
 
@@ -222,8 +229,9 @@ def _worker_claim(
         "heads": settings.heads,
         "dimensions": dim,
         DELETES: settings.delete_columns,
+        MASKED: settings.mask_fields,
     }
-    return OutputClaim("worker", options, details or {}, unsaid={DELETES: False})
+    return OutputClaim("worker", options, details or {}, unsaid={DELETES: False, MASKED: []})
 
 
 def _schema(

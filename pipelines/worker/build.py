@@ -75,7 +75,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
             cluster.reads,
             shown(plan.properties),
         )
-        spans = open_spans(settings.group)
+        spans = open_spans(settings.group, exceptions=prepared.masked is None)
         stack.callback(spans.close)
         metrics = WorkerMetrics()
         metrics.follow(follower)
@@ -194,6 +194,8 @@ def _outputs(
         letters_files=files(plan.dead_letters),
         tombstones=settings.tombstones,
         delete_columns=plan.delete_columns,
+        masked=prepared.masked,
+        values_are_text=not plan.uses_registry,
         refusals=Refusals(producer, sinks, commits.on_delivery, idle) if sinks else None,
     )
 

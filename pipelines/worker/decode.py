@@ -26,6 +26,7 @@ from pipelines.formats.schema_registry import FramedDecoder
 from pipelines.records.bad_rows import DeadLetter, good_rows
 from pipelines.records.fields import field_path
 from pipelines.records.isolation import step
+from pipelines.records.masked_fields import MaskedFields
 from pipelines.worker.configuration.columns import kept_columns
 from pipelines.worker.configuration.plan import Plan
 from pipelines.worker.telemetry.tracing import OFF, Spans
@@ -165,20 +166,29 @@ class RecordDecoder:
         schema: the columns of the records, or None if no output needs columns.
         decode: decodes the values.
         spans: for tracing.
+        masked: masks fields of the records; None if none is masked.
 
     Attributes:
-        accept: raises ConfigurationError for a model that lacks a head or adds a column that records have.
+        accept: raises ConfigurationError for a model that lacks a head, adds a column that records have, or
+            has other masks than it must have.
     """
 
     def __init__(
-        self, plan: Plan, schema: pa.Schema | None, decode: ValueDecoder, spans: Spans = OFF
+        self,
+        plan: Plan,
+        schema: pa.Schema | None,
+        decode: ValueDecoder,
+        spans: Spans = OFF,
+        masked: MaskedFields | None = None,
     ) -> None:
         self._decode = decode
         self._spans = spans
         self._keeps_values = plan.uses_registry
         self._enrichment = Enrichment(plan.template, (), plan.vectors, plan.heads)
+        self._masked = masked
         kept = () if schema is None else kept_columns(plan, schema)
-        self.accept = replace(self._enrichment, keep=kept).accept
+        masks = plan.masks if masked is None else masked.masks
+        self.accept = replace(self._enrichment, keep=kept, masks=masks).accept
 
     @property
     def n_left_out(self) -> int:
@@ -214,6 +224,12 @@ class RecordDecoder:
             rows = rows[kept]
             records = None if records is None else [records[i] for i in kept.tolist()]
             columns = None if columns is None else columns.take(pa.array(kept))
+        if self._masked is not None:
+            with step("TRANSFORMATION"):
+                if records is not None:
+                    self._masked.records(records)
+                if columns is not None:
+                    columns = self._masked.batch(columns)
         if columns is not None:
             schema = pa.schema([*columns.schema, *batch.schema])
             batch = pa.RecordBatch.from_arrays([*columns.columns, *batch.columns], schema=schema)

@@ -216,6 +216,7 @@ class Worker:
         letters = [letter_of(row, error) for row, error in failed.items()]
         for first, part in done:
             letters += [one._replace(row=first + one.row) for one in (*part.enriched.letters, *part.letters)]
+        letters = self._outputs.masked(letters)
         if self._outputs.has_topics:
             self._commits.begin()
         with self._spans.step("send"):

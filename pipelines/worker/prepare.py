@@ -17,6 +17,7 @@ from encoder.store.objects import Objects, open_objects
 from encoder.store.publish import prove_create_only
 from pipelines.enrich.columns import score_fields
 from pipelines.enrich.delete_columns import check_names
+from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.kafka.admin import (
     check_group,
@@ -29,6 +30,7 @@ from pipelines.kafka.admin import (
 from pipelines.kafka.config import consumer_properties, shown
 from pipelines.kafka.messages import TimeLimits
 from pipelines.kafka.sample import sample_values
+from pipelines.records.masked_fields import MaskedFields
 from pipelines.sinks.kafka import record_encoder
 from pipelines.sinks.output_claim import claim, claimed_schema
 from pipelines.worker.configuration.columns import fields_seen, kept_columns, output_schema
@@ -114,6 +116,7 @@ class Prepared:
         known: the schemas of the input that are known already.
         columns: the columns of records, if an output needs columns.
         messages: makes Avro messages, if an output needs them.
+        masked: masks fields and dead letters; None if no field is masked.
     """
 
     plan: Plan
@@ -125,6 +128,7 @@ class Prepared:
     known: list[Known]
     columns: pa.Schema | None
     messages: "AvroFromAvro | AvroFromColumns | None"
+    masked: MaskedFields | None = None
 
     def decoder(self, spans: Spans = OFF) -> RecordDecoder:
         """A decoder of the input."""
@@ -133,7 +137,7 @@ class Prepared:
             decode = RegistryValues(self.plan, self.columns, self.schemas.decoder(self.columns))
         else:
             decode = PlainValues(self.plan, self.columns)
-        return RecordDecoder(self.plan, self.columns, decode, spans)
+        return RecordDecoder(self.plan, self.columns, decode, spans, self.masked)
 
     def encode(self) -> Encode | None:
         """Register the schemas of the output; what makes records into messages, or None for Arrow batches."""
@@ -166,7 +170,7 @@ def prepare(plan: Plan, *, check_only: bool = False) -> Prepared:
             settings.model, pin=settings.pin or check_only, every=settings.model_seconds, threads=1
         )
         stack.callback(follower.close)
-        heads = _heads(plan, follower)
+        heads, masked = _heads(plan, follower), _masked(plan, follower)
         cluster = Cluster.look_at(plan)
         folders = {
             output.target: _open_folder(output.target, check_only=check_only)
@@ -178,11 +182,13 @@ def prepare(plan: Plan, *, check_only: bool = False) -> Prepared:
         known = schemas.known(list(cluster.reads)) if schemas else []
         dim = follower.current().encoder.dim
         columns = _columns(plan, cluster, schemas, folders, dim, check_only=check_only)
+        if masked and columns is not None:
+            masked.check(pa.schema([columns.field(name) for name in kept_columns(plan, columns)]))
         messages = schemas.messages(columns, score_fields(heads)) if schemas and plan.avro_messages else None
         if schemas and messages and plan.uses_registry and not known:
             known = schemas.of_sample(cluster.sample())
         stack.pop_all()
-    return Prepared(plan, follower, cluster, folders, inputs, schemas, known, columns, messages)
+    return Prepared(plan, follower, cluster, folders, inputs, schemas, known, columns, messages, masked)
 
 
 def _open_folder(uri: str, *, check_only: bool) -> Objects:
@@ -212,6 +218,12 @@ def _inputs(plan: Plan, cluster: Cluster, folders: dict[str, Objects]) -> Inputs
 def _heads(plan: Plan, follower: ModelFollower) -> Heads:
     heads = follower.current().encoder.heads
     return heads if plan.heads is None else heads.only(plan.heads)
+
+
+def _masked(plan: Plan, follower: ModelFollower) -> MaskedFields | None:
+    """What masks fields, if the model has the masks that it must have."""
+    enrichment = Enrichment(plan.template, mask_fields=plan.mask_fields, masks=plan.masks)
+    return enrichment.settled(follower.current().encoder).masked()
 
 
 def _columns(
@@ -292,6 +304,9 @@ def check(plan: Plan) -> list[tuple[str, str]]:
     if prepared.columns is not None:
         found.append(("columns", ", ".join(f"{field.name}: {field.type}" for field in prepared.columns)))
     found.append(("dead letters", f"{plan.dead_letters.kind} {plan.dead_letters.target}"))
+    found.append(("masks", str(follower.current().encoder.masks)))
+    if prepared.masked is not None:
+        found.append(("masked fields", ", ".join(prepared.masked.names)))
     found.append(("delivery", settings.delivery))
     found.append(("tombstones", _deletes(plan)))
     found += [(f"property {key}", value) for key, value in sorted(shown(plan.properties).items())]

@@ -14,7 +14,8 @@ from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.kafka.headers import all_headers, of_each
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.isolation import step
-from pipelines.sinks.dead_letter_messages import dead_letter_batch, dead_letter_message
+from pipelines.records.masked_fields import MaskedFields
+from pipelines.sinks.dead_letter_messages import MaskValue, dead_letter_batch, dead_letter_message
 from pipelines.sinks.kafka import Headers, Outgoing, TopicSink, arrow_messages
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.refusals import Refusals
@@ -68,6 +69,8 @@ class Outputs:
         letters_files: where dead letters are written.
         tombstones: what becomes of deletes.
         delete_columns: whether files and Arrow batches have the columns of deletes.
+        masked: masks dead letters; None if no field is masked.
+        values_are_text: whether values of messages are text, so that a mask finds what is in them.
         refusals: of all these topics; None if there is none.
     """
 
@@ -81,6 +84,8 @@ class Outputs:
         letters_files: OffsetFiles | None = None,
         tombstones: Tombstones = "pass",
         delete_columns: bool = False,
+        masked: MaskedFields | None = None,
+        values_are_text: bool = True,
         refusals: Refusals | None = None,
     ) -> None:
         self._topics = tuple(topics)
@@ -89,6 +94,10 @@ class Outputs:
         self._letters_topic = letters_topic
         self._letters_files = letters_files
         self._refusals = refusals
+        self._masked = masked
+        self._mask_value: MaskValue | None = None
+        if masked is not None:
+            self._mask_value = masked.value if values_are_text else _withheld
         self._delete_columns = delete_columns
         self.tombstones: Tombstones = tombstones
         if tombstones == "pass" and not delete_columns and (encode is None or not topics):
@@ -239,6 +248,10 @@ class Outputs:
         if self._refusals is not None:
             self._refusals.committed()
 
+    def masked(self, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+        """Dead letters whose reasons may be told."""
+        return list(letters if self._masked is None else map(self._masked.letter, letters))
+
     def send_letters(self, messages: MessageBatch, letters: Sequence[DeadLetter], fresh: Mask) -> None:
         """Send or write dead letters.
 
@@ -247,17 +260,24 @@ class Outputs:
             letters: what is wrong with which messages.
             fresh: `(n,)` bool, which messages have not been sent to topics yet; None for all.
         """
-        sources = messages.messages
+        sources, mask = messages.messages, self._mask_value
         if (sink := self._letters_topic) is not None:
             wanted = [one for one in letters if fresh is None or fresh[one.row]]
             if wanted:
-                made = [dead_letter_message(sources[one.row], one, sink) for one in wanted]
+                made = [dead_letter_message(sources[one.row], one, sink, mask) for one in wanted]
                 sink.send(*zip(*made, strict=True))
         if (files := self._letters_files) is not None:
             letters = sorted(letters)
             _add_by_partition(
-                files, messages, np.array([one.row for one in letters]), dead_letter_batch(sources, letters)
+                files,
+                messages,
+                np.array([one.row for one in letters]),
+                dead_letter_batch(sources, letters, mask),
             )
+
+
+def _withheld(_value: bytes | None) -> None:
+    """No value: a mask cannot look into bytes that are no text."""
 
 
 def _delete_letter(row: int) -> DeadLetter:

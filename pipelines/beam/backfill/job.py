@@ -13,7 +13,7 @@ from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.formats.json_left_out import merged
-from pipelines.sinks.output_claim import OutputClaim
+from pipelines.sinks.output_claim import MASKED, OutputClaim
 from pipelines.sinks.parquet import ParquetParts
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.splits import TARGET_BYTES
@@ -60,6 +60,7 @@ class BackfillJob:
             "keep": self.enrichment.keep,
             "vectors": asdict(self.enrichment.vectors),
             "heads": self.enrichment.heads,
+            MASKED: self.enrichment.mask_fields,
             "chunk_rows": self.chunk_rows,
             "split_bytes": TARGET_BYTES,
             "dialect": asdict(self.dialect),
@@ -163,7 +164,7 @@ def claim_output(job: BackfillJob) -> Counts | None:
         OutputConflict: the folder holds something else, or another backfill.
     """
     objects = open_objects(job.output)
-    OutputClaim("backfill", job.description(), files=_PART).take(objects)
+    OutputClaim("backfill", job.description(), files=_PART, unsaid={MASKED: []}).take(objects)
     if objects.stat(SUMMARY_FILE) is None:
         return None
     counts = Counts.of_summary(msgspec.json.decode(objects.read(SUMMARY_FILE)))

@@ -149,6 +149,7 @@ class EmbedPart(beam.DoFn):
         encoder, bad, seconds = version.load(), list(part.bad), 0.0
         if self._room is None:
             self._room = np.empty((_SLICE_ROWS, encoder.dim), self._job.enrichment.vectors.dtype)
+        masked = self._job.enrichment.masked()
         with self._parts.new(part.name, self._job.enrichment.schema(batch.schema, encoder)) as file:
             for first in range(0, batch.num_rows, _SLICE_ROWS):
                 rows = batch.slice(first, _SLICE_ROWS)
@@ -160,6 +161,7 @@ class EmbedPart(beam.DoFn):
                     BadRow(part.source, int(part.rows[first + row]), reason, record_of(rows, row))
                     for row, reason in enriched.bad.items()
                 ]
+            bad = bad if masked is None else list(map(masked.bad_row, bad))
             self._dead.write(part.name, bad)
             damaged = tuple((one.file, one.reason) for one in bad if one.rest)
             n_rows = part.n_records - len(bad)

@@ -61,6 +61,7 @@ def plan_backfill(
         files, enrichment.template.fields, enrichment.keep, strict=strict, may_be_empty=True
     )
     version = ModelVersion.resolve(model)
+    enrichment = enrichment.settled(version.load())
     enrichment.schema(schema, version.load())  # refuses columns that cannot be kept
     return BackfillJob(version, tuple(files), schema, enrichment, target, chunk_rows, dialect, strict)
 

@@ -19,7 +19,7 @@ from pipelines.beam.streaming.source_options import SourceOptions, Timing
 from pipelines.enrich.delete_columns import check_names
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
-from pipelines.sinks.output_claim import DELETES, OutputClaim
+from pipelines.sinks.output_claim import DELETES, MASKED, OutputClaim
 
 __all__ = ["claim_stream", "plan_stream"]
 
@@ -58,6 +58,8 @@ def plan_stream(
     if enrichment.keep is None:
         enrichment = replace(enrichment, keep=tuple(records.schema.names))
     version = ModelVersion.resolve(model)
+    enrichment = enrichment.settled(version.load())
+    _check_keys(sink, enrichment)
     enrichment.schema(records.schema, version.load())  # refuses columns that cannot be kept
     if sink.delete_columns:
         if not source.uri.startswith("kafka:"):
@@ -67,6 +69,16 @@ def plan_stream(
         check_names(enrichment.keep or (), "--keep")
     followed = _model(model, version, follow, enrichment)
     return StreamJob(records, sink.sink(followed, enrichment, timing.windows()), version.dim)
+
+
+def _check_keys(sink: SinkOptions, enrichment: Enrichment) -> None:
+    """Refuse keys that are made of what is masked."""
+    for name in sink.key_fields:
+        for masked in enrichment.mask_fields:
+            if name == masked or name.startswith(f"{masked}.") or masked.startswith(f"{name}."):
+                raise ConfigurationError(
+                    f"--key is made of {name!r}, which --mask-fields masks: make it of other fields"
+                )
 
 
 def _model(ref: str, version: ModelVersion, follow: float | None, enrichment: Enrichment) -> StreamModel:
@@ -98,7 +110,9 @@ def claim_stream(job: StreamJob, *, accept_new_input: bool = False) -> StreamJob
         return replace(job, source=_claim_topic(job, accept=accept_new_input))
     objects = open_objects(job.sink.file.output)
     options = {**_options(job.source.uri, job.sink), "dimensions": job.dim}
-    OutputClaim("stream", options, files=re.compile(FILE_NAME), unsaid={DELETES: False}).take(objects)
+    OutputClaim("stream", options, files=re.compile(FILE_NAME), unsaid={DELETES: False, MASKED: []}).take(
+        objects
+    )
     source, metadata = job.source.claim(objects, accept=accept_new_input)
     return replace(job, source=source, sink=replace(job.sink, file=replace(job.sink.file, metadata=metadata)))
 
@@ -127,4 +141,5 @@ def _options(source: str, sink: ParquetSink) -> dict[str, Any]:
         "event_time": sink.windows.field,
         "shards": sink.shards,
         DELETES: sink.file.delete_columns,
+        MASKED: enrichment.mask_fields,
     }

@@ -51,6 +51,8 @@ class EmbedBatches(ErrorHandling):
         vectors: `list` (fixed-size lists) or `binary` (fixed-size bytes, faster to write).
         dtype: the type of the vectors' elements.
         heads: names of the heads whose scores are added, or None for all that the model has.
+        mask_fields: columns that are masked in the output as the model masks texts, also those of bad rows.
+        masks: the masks that the model must have, as for `Masks.parse`, or None for any.
         tables: return `pa.Table` elements, such as `WriteToParquetBatched` takes.
         trust: the public keys that may sign the version of a REF, as files or PEM texts; by default those of
             `MILLSTREAM_TRUST`. They travel with the pipeline, so workers need no file.
@@ -58,6 +60,7 @@ class EmbedBatches(ErrorHandling):
     Raises:
         TemplateError: the template cannot be parsed.
         MillstreamError: the model does not exist or cannot be loaded.
+        ConfigurationError: the model has other masks than `masks`, or none for `mask_fields`.
     """
 
     def __init__(
@@ -69,13 +72,25 @@ class EmbedBatches(ErrorHandling):
         vectors: Layout = "list",
         dtype: Dtype = "float32",
         heads: Sequence[str] | None = None,
+        mask_fields: Sequence[str] = (),
+        masks: str | Sequence[str] | None = None,
         tables: bool = False,
         trust: Trusted = None,
     ) -> None:
         super().__init__()
         self._tables = tables
-        self._enrichment = Enrichment.parse(text, keep=keep, vectors=vectors, dtype=dtype, heads=heads)
+        self._enrichment = Enrichment.parse(
+            text,
+            keep=keep,
+            vectors=vectors,
+            dtype=dtype,
+            heads=heads,
+            mask_fields=mask_fields,
+            masks=masks,
+        )
         self._model = resolve_model(model, trust)
+        if isinstance(self._model, ModelVersion):
+            self._enrichment = self._enrichment.settled(self._model.load())
 
     def schema(self, records: pa.Schema) -> pa.Schema:
         """The schema of what it makes of batches of `records`; `WriteToParquetBatched` needs it.
@@ -112,8 +127,11 @@ class _EmbedBatches(beam.DoFn):
                 raise next(iter(bad.values()))
             if good is not None:
                 yield pa.Table.from_batches([good]) if self._tables else good
+            failed = batch
+            if bad and (masked := self._enrichment.masked(encoder)):
+                failed = masked.batch(batch)
             for row, error in bad.items():
-                yield TaggedOutput(self._bad_tag, failed_row(fields_of(batch, row), error))
+                yield TaggedOutput(self._bad_tag, failed_row(fields_of(failed, row), error))
             self._metrics.report(model.label, batch.num_rows, len(bad), batch.nbytes, seconds)
 
     def _embed(
@@ -124,5 +142,9 @@ class _EmbedBatches(beam.DoFn):
             enriched = self._enrichment(batch, encoder, label)
         except INPUT_ERRORS as error:  # a column is missing or has the wrong type
             return None, dict.fromkeys(range(batch.num_rows), error)
-        bad: dict[int, Exception] = {row: InputError(reason) for row, reason in enriched.bad.items()}
+        masked = self._enrichment.masked(encoder)
+        reasons = (
+            enriched.bad if masked is None else {r: masked.masks.text(t) for r, t in enriched.bad.items()}
+        )
+        bad: dict[int, Exception] = {row: InputError(reason) for row, reason in reasons.items()}
         return enriched.batch if enriched.batch.num_rows else None, bad

@@ -9,6 +9,7 @@ from typing import Literal, Self
 import pyarrow as pa
 
 from encoder.errors import ConfigurationError
+from encoder.masks import Masks
 from pipelines.enrich.columns import VectorFormat, parse_heads
 from pipelines.formats import PlainFormat
 from pipelines.kafka.config import matches, parse_properties, transaction_timeout_ms
@@ -59,6 +60,8 @@ class Plan:
         types: types of fields, for outputs with columns.
         vectors: how vectors are written.
         heads: the heads whose scores are added, or None for all.
+        mask_fields: the fields that are masked.
+        masks: the masks that a model must have, or None for any.
         max_dead_letters: the share of failed records that is tolerated, from 0 to 1.
         properties: of librdkafka, and of the schema registry's client if they begin with `schema.registry.`.
         embedded: whether the cluster is the one inside librdkafka, which has no transactions or permissions.
@@ -72,6 +75,8 @@ class Plan:
     types: Mapping[str, pa.DataType]
     vectors: VectorFormat
     heads: tuple[str, ...] | None
+    mask_fields: tuple[str, ...]
+    masks: Masks | None
     max_dead_letters: float
     properties: Mapping[str, str] = field(repr=False)
     embedded: bool = False
@@ -94,6 +99,8 @@ class Plan:
             types=types,
             vectors=VectorFormat(settings.vectors, settings.dtype),
             heads=parse_heads(settings.heads),
+            mask_fields=tuple(filter(None, map(str.strip, (settings.mask_fields or "").split(",")))),
+            masks=None if settings.mask is None else Masks.parse(settings.mask),
             max_dead_letters=parse_budget(settings.max_dead_letters),
             properties=parse_properties(settings.properties or (), settings.property_files or ()),
             embedded=embedded,
@@ -102,6 +109,7 @@ class Plan:
         plan._check_folders()
         plan._check_formats()
         plan._check_deletes()
+        plan._check_masked()
         plan._check_times()
         return plan
 
@@ -138,6 +146,19 @@ class Plan:
                 else "--output-format avro"
             )
             raise ConfigurationError(f"{needs} needs a schema registry: set --schema-registry URL")
+
+    def _check_masked(self) -> None:
+        if self.mask_fields and self.uses_registry and self.avro_messages:
+            raise ConfigurationError(
+                "--mask-fields cannot mask Avro messages that are copied as they came: use "
+                "--output-format json"
+            )
+        for name in self.mask_fields:
+            if self.fields is not None and not any(f"{name}.".startswith(f"{kept}.") for kept in self.fields):
+                raise ConfigurationError(
+                    f"--mask-fields names {name!r}, which is no kept field: --fields keeps "
+                    f"{', '.join(self.fields)}"
+                )
 
     def _check_times(self) -> None:
         longest, seconds = _OPEN_SHARE * self.transaction_seconds, self.settings.commit_seconds

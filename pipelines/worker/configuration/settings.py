@@ -91,6 +91,14 @@ class WorkerSettings:
             show_default="all",
         ),
     ] = None
+    mask: Annotated[
+        list[str] | None,
+        _model(
+            metavar="MASKS",
+            help="Masks that a model must have, such as ip,number; others are refused. Repeatable.",
+            show_default="any",
+        ),
+    ] = None
     pin: Annotated[bool, _model(help="Keep the model version found at start-up.")] = False
     model_seconds: Annotated[
         float, _model(min=0.1, metavar="SECONDS", help="How often to check for a newer model version.")
@@ -121,6 +129,14 @@ class WorkerSettings:
             metavar="FIELDS",
             help="Fields to keep, with types if needed: 'id:int64,merchant'.",
             show_default="all",
+        ),
+    ] = None
+    mask_fields: Annotated[
+        str | None,
+        _output(
+            metavar="FIELDS",
+            help="Kept fields to mask as the model masks texts; also all of a dead letter's value.",
+            show_default="none",
         ),
     ] = None
     vectors: Annotated[

@@ -78,9 +78,10 @@ class _On:
     Args:
         provider: gives tracers.
         group: the consumer group.
+        exceptions: whether spans hold the messages of errors.
     """
 
-    def __init__(self, provider: Any, group: str) -> None:
+    def __init__(self, provider: Any, group: str, *, exceptions: bool) -> None:
         from opentelemetry import trace
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -88,6 +89,7 @@ class _On:
         self._provider = provider
         self._tracer = provider.get_tracer("millstream")
         self._extract = TraceContextTextMapPropagator().extract
+        self._errors = {"record_exception": exceptions, "set_status_on_exception": exceptions}
         self._about = {"messaging.system": "kafka", "messaging.consumer.group.name": group}
 
     @contextmanager
@@ -103,6 +105,7 @@ class _On:
                 "messaging.operation.type": "process",
                 "messaging.batch.message_count": len(messages),
             },
+            **self._errors,
         ):
             self.passed("receive", began)
             yield
@@ -128,7 +131,7 @@ class _On:
                     return
 
     def step(self, name: str) -> AbstractContextManager[Any]:
-        step: AbstractContextManager[Any] = self._tracer.start_as_current_span(name)
+        step: AbstractContextManager[Any] = self._tracer.start_as_current_span(name, **self._errors)
         return step
 
     def passed(self, name: str, began: int) -> None:
@@ -153,12 +156,13 @@ class _On:
         ending.join(_CLOSE_SECONDS)
 
 
-def open_spans(group: str, environment: Mapping[str, str] = os.environ) -> Spans:
+def open_spans(group: str, environment: Mapping[str, str] = os.environ, *, exceptions: bool = True) -> Spans:
     """Spans if the environment names a collector; without the extra `otel`, a warning and no spans.
 
     Args:
         group: the consumer group.
         environment: OpenTelemetry's variables.
+        exceptions: whether spans hold the messages of errors, which may quote records.
     """
     off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
     if off or environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
@@ -183,4 +187,4 @@ def open_spans(group: str, environment: Mapping[str, str] = os.environ) -> Spans
     resource = Resource.create({} if named else {"service.name": _SERVICE})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)  # `close` does it, within limits
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return _On(provider, group)
+    return _On(provider, group, exceptions=exceptions)

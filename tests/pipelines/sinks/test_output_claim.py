@@ -31,6 +31,7 @@ class Settings:
     vectors: VectorFormat = field(default_factory=VectorFormat)
     heads: tuple[str, ...] | None = None
     delete_columns: bool = False
+    mask_fields: tuple[str, ...] = ()
     fields: tuple[str, ...] | None = None
     types: dict[str, str] = field(default_factory=dict)
 

@@ -50,6 +50,9 @@ class FakeOutputs:
         wanted = np.ones(len(made.rows), bool) if fresh is None else fresh
         return Encoded(messages, made, made.rows, made.batch, messages.offsets[wanted].tolist())
 
+    def masked(self, letters):
+        return letters
+
     def send(self, encoded):
         self.sent += encoded.values
         return 0

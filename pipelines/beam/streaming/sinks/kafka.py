@@ -129,6 +129,7 @@ class _Send(beam.DoFn):
         )
 
     def _send_dead_letters(self, bad: Sequence[BadRow]) -> None:
+        bad = self._sink.messages.masked(bad)
         if self._dead is None:
             write_dead_letters(str(self._sink.dead_letters), bad)
         elif bad:

@@ -126,6 +126,11 @@ class MessageEncoder:
         metrics.report(label, n_records, len(bad), batch.records.nbytes, time.perf_counter() - begin)
         return _in_order(messages, deletes), bad + letters
 
+    def masked(self, bad: Sequence[BadRow]) -> Sequence[BadRow]:
+        """Bad rows as they may leave."""
+        masked = self.enrichment.masked()
+        return bad if masked is None else list(map(masked.bad_row, bad))
+
     def numbers(self, message: Message) -> list[int]:
         """The row numbers of the records in one of its messages."""
         if self.format == "arrow":

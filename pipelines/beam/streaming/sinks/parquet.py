@@ -198,7 +198,7 @@ class _Write(beam.DoFn):
             return
         name = window_name(float(window.start), float(window.end - window.start), shard)
         rows = _sorted([good for good, _ in slices])
-        bad = bad_rows(bad for _, bad in slices)
+        bad = self._masked(bad_rows(bad for _, bad in slices))
         # Runners fire once more when a window closes, without new rows.
         again, done = pane.index == 0, False
         while not done:
@@ -213,6 +213,10 @@ class _Write(beam.DoFn):
                 again = False
         self._dead.add(name, bad)
 
+    def _masked(self, bad: list[BadRow]) -> list[BadRow]:
+        masked = self._file.enrichment.masked()
+        return bad if masked is None else list(map(masked.bad_row, bad))
+
     def _write(self, name: str, file: FileRows, rows: pa.Table, bad: list[BadRow]) -> None:
         encoder, label = self._file.model.current()  # once for the file: all its rows are of one version
         begin = time.perf_counter()
@@ -224,7 +228,7 @@ class _Write(beam.DoFn):
                 textless += [_bad(batch, row, reason) for row, reason in enriched.bad.items()]
             if self._files.metadata(file.name) != file.before:
                 raise _Changed(file.name)
-            self._dead.add(name, [*bad, *textless])
+            self._dead.add(name, [*bad, *self._masked(textless)])
             positions = Positions.of(rows).encode()
             part.describe({**self._file.metadata, "millstream.model": label, POSITIONS: positions})
         n_bad = len(bad) + len(textless)

@@ -119,6 +119,7 @@ class _Publish(beam.DoFn):
         return [one.batch.bad_number(number, reason) for number in self._sink.messages.numbers(one.message)]
 
     def _send_dead_letters(self, bad: Sequence[BadRow]) -> None:
+        bad = self._sink.messages.masked(bad)
         if "://" in self._sink.dead_letters:
             write_dead_letters(self._sink.dead_letters, bad)
             return

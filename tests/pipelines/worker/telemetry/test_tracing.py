@@ -155,3 +155,13 @@ def test_a_collector_that_is_away_holds_nothing_up(monkeypatch):
     wait_for(
         threads, "the exporter's end", lambda names: not names & {"spans", "OtelBatchSpanRecordProcessor"}
     )
+
+
+@pytest.mark.parametrize("exceptions", [True, False])
+def test_the_messages_of_errors_can_be_left_out(exceptions, collector):
+    spans = open_spans("g", exceptions=exceptions)
+    with pytest.raises(ValueError, match="secret"), spans.batch("t", [], 1), spans.step("encode"):
+        raise ValueError("secret")
+    spans.close()
+    assert len(spans_of(collector)) == 3
+    assert ("secret" in str(collector)) == exceptions

@@ -199,3 +199,21 @@ def test_every_program_says_what_it_measures():
     assert done.returncode == 0, done.stderr
     for program in programs:
         assert f"usage: {program.name} " in done.stdout
+
+
+def test_the_benchmark_of_masks_runs(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            ROOT / "tests/benchmarks/masks.py",
+            "--rounds=1",
+            f"--json={tmp_path / 'found.json'}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert done.returncode == (found["share"] < 0.5)
+    assert found["nanoseconds"].keys() > {"encode", "encode with all masks", "Arrow's RE2 alone"}
+    assert "with all masks the encoder has" in done.stdout

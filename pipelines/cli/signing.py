@@ -55,6 +55,18 @@ class SigningOptions:
         ),
     ] = None
 
+    def check_unused(self) -> None:
+        """Refuse options about a signature where no version is published.
+
+        Raises:
+            ConfigurationError: there are some.
+        """
+        if self.sign or self.expires is not None:
+            raise ConfigurationError(
+                "--sign and --expires are of versions in a store, and this writes a folder: publish it, or "
+                "sign it when you run `millstream models publish`"
+            )
+
     def open(self) -> Signing:
         """Open the keys, before there is work to lose; without one, that of `MILLSTREAM_SIGNING_KEY`.
 

@@ -132,6 +132,7 @@ class TargetOptions:
                 raise ConfigurationError("give --output, or --store and --name to publish: not both")
             from encoder.atomic_files import check_new_folder
 
+            self.signing.check_unused()
             check_new_folder(output)
             return Target(output.absolute().name, output=output)
         if store is None or name is None:

@@ -53,6 +53,8 @@ class DestinationOptions:
         """
         from encoder.masks import Masks
 
+        if self.output is not None:
+            self.signing.check_unused()
         return HeadTarget.find(
             self.model,
             self.name,

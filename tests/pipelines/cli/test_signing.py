@@ -49,3 +49,10 @@ def test_an_expiry_is_a_duration():
     for wrong in ("soon", "0d", "-1d"):
         with pytest.raises(ConfigurationError, match="--expires"):
             SigningOptions(sign=None, expires=wrong).open()
+
+
+def test_a_head_in_a_folder_has_no_signature(model, tmp_path, millstream):
+    (tmp_path / "in.jsonl").write_text('{"text": "card"}\n')
+    fit = ("head", "fit", "novelty", "--model", model, "--name", "odd", "--input", tmp_path / "in.jsonl")
+    ended = millstream(*fit, "--output", tmp_path / "new", "--sign", "release.key")
+    assert (ended.code, "--sign and --expires are of versions in a store" in ended.error) == (2, True)

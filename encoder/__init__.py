@@ -21,13 +21,15 @@ from encoder import errors
 
 if TYPE_CHECKING:
     from encoder.encoder import Encoder
+    from encoder.masks import Masks
     from encoder.model import StaticModel, load_model, save_model
     from encoder.store.store import ModelStore
 
-__all__ = ["Encoder", "ModelStore", "StaticModel", "errors", "load_model", "save_model"]
+__all__ = ["Encoder", "Masks", "ModelStore", "StaticModel", "errors", "load_model", "save_model"]
 
 _MODULES = {
     "Encoder": "encoder.encoder",
+    "Masks": "encoder.masks",
     "ModelStore": "encoder.store.store",
     "StaticModel": "encoder.model",
     "load_model": "encoder.model",

@@ -1,6 +1,6 @@
 """Masks replace what identifies a record but does not tell what kind it is, with one token a kind.
 
->>> from encoder.masks import Masks
+>>> from encoder import Masks
 >>> masks = Masks.parse(["ip,card", "order=ORD-[0-9]+"])
 >>> masks(["10.0.0.7:443 paid ORD-77 with 4111 1111 1111 1111", None]).to_pylist()
 ['<ip> paid <order> with <card>', None]

@@ -19,7 +19,7 @@ from distill.teacher.loading import Teacher, load_teacher
 from distill.teacher.sentences import load_sentence_teacher
 from distill.teacher.vector_cache import check_cache
 from distill.vocabulary import build_vocabulary
-from encoder.dtypes import Dtype
+from encoder.arrays.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.masks import Masks
 from encoder.model import StaticModel

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from encoder.dtypes import Dtype
+from encoder.arrays.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.masks import Masks
 

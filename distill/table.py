@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder.dtypes import LARGEST, Dtype, largest, unusable
+from encoder.arrays.dtypes import LARGEST, Dtype, largest, unusable
 from encoder.errors import ConfigurationError
 
 __all__ = ["as_dtype", "check_numbers", "cluster", "principal_components", "sif_weights"]

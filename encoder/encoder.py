@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder import aligned
-from encoder.dtypes import VectorType
+from encoder.arrays import aligned
+from encoder.arrays.dtypes import VectorType
+from encoder.arrays.texts import Block, TextBuffers, in_blocks, read_texts
+from encoder.arrays.vectors import past_caches, vectors_for
 from encoder.errors import ConfigurationError, CorruptVersion, ModelFormatError
 from encoder.heads.scoring import Heads
 from encoder.kernels.pool import pool_texts
 from encoder.model import StaticModel, load_model
 from encoder.reference import Reference, parse
-from encoder.texts import Block, TextBuffers, in_blocks, read_texts
 from encoder.threads import default_threads, share_out
 from encoder.tokenizer.ids import BlockTokenizer, Ids
 from encoder.tokens import TokenIds, TokenVectors
-from encoder.vectors import past_caches, vectors_for
 
 if TYPE_CHECKING:
     from encoder.store.manifest import Manifest

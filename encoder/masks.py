@@ -21,10 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from encoder.arrays.texts import TextBuffers, read_texts
 from encoder.errors import ConfigurationError
 from encoder.kernels.masks.scan import KINDS, find, replace
 from encoder.kernels.wordpiece.pieces import ROOM
-from encoder.texts import TextBuffers, read_texts
 
 __all__ = ["KINDS", "Masks"]
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.arrays.dtypes import LARGEST, largest, unusable
+from encoder.arrays.mmap_arrays import map_tensors, write_tensors
 from encoder.atomic_files import new_folder
-from encoder.dtypes import LARGEST, largest, unusable
 from encoder.errors import ConfigurationError, ModelFormatError
 from encoder.heads.files import head_path, pack_head, read_heads, vectors_digest
 from encoder.heads.scoring import Head
 from encoder.masks import Masks
-from encoder.mmap_arrays import map_tensors, write_tensors
 from encoder.model_files import plain_file, read_json, read_text
 from encoder.tokenizer.spec import LARGEST_FILE
 from encoder.tokenizer.tables import (

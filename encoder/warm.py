@@ -9,7 +9,8 @@ from typing import get_args
 import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from encoder.dtypes import VectorType
+from encoder.arrays.dtypes import VectorType
+from encoder.arrays.vectors import converted
 from encoder.encoder import Encoder
 from encoder.heads.cases import Cases, Strings
 from encoder.heads.scoring import Prototypes
@@ -17,7 +18,6 @@ from encoder.kernels.compiled import compilations, folders_used, processor
 from encoder.kernels.json_lines import scan_lines
 from encoder.masks import KINDS, Masks
 from encoder.model import StaticModel
-from encoder.vectors import converted
 
 __all__ = ["Warmed", "warm_kernels"]
 

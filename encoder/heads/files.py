@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from encoder.arrays.mmap_arrays import map_tensors
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.case_files import case_arrays, check_cases, unpack_cases
 from encoder.heads.cases import Cases
 from encoder.heads.scoring import Classifier, Head, Novelty, Prototypes
 from encoder.json_values import check_json
-from encoder.mmap_arrays import map_tensors
 from encoder.model_files import plain_file
 
 __all__ = [

@@ -8,7 +8,7 @@ from numba.core import cgutils
 from numba.cpython.unsafe import numbers
 from numba.extending import intrinsic
 
-from encoder.aligned import LINE
+from encoder.arrays.aligned import LINE
 
 __all__ = [
     "WINDOW",

@@ -8,7 +8,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from encoder.aligned import LINE
+from encoder.arrays.aligned import LINE
 
 __all__ = ["add_rows"]
 

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.arrays.texts import TextBuffers, strings
 from encoder.errors import InputError, ModelFormatError
 from encoder.kernels.wordpiece.tokenise import DONE, NEEDS_PAGE, tokenise
-from encoder.texts import TextBuffers, strings
 from encoder.tokenizer.fallback import LibraryTokenizer
 from encoder.tokenizer.pretokens import pretoken_tokenizer
 from encoder.tokenizer.spec import library_errors, read_spec

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from encoder.arrays.texts import TextBuffers, strings
 from encoder.kernels.subwords.boundaries import DOUBT
 from encoder.kernels.subwords.piece_table import remember_pieces
 from encoder.kernels.subwords.tables import DONE, FALLBACK, MISSES, NEEDS_PAGE, UNSURE, PieceTables
 from encoder.kernels.subwords.tokenise import gather, tokenise_pieces
 from encoder.kernels.subwords.unigram import best_path
-from encoder.texts import TextBuffers, strings
 from encoder.tokenizer.characters import page_of_characters
 from encoder.tokenizer.fallback import LibraryTokenizer, unknown_id
 from encoder.tokenizer.recipes import Recipe, recipe

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from tokenizers import Tokenizer
 
-from encoder import aligned
+from encoder.arrays import aligned
+from encoder.arrays.mmap_arrays import map_tensors
 from encoder.errors import ModelFormatError
-from encoder.mmap_arrays import map_tensors
 from encoder.model_files import plain_file
 from encoder.tokenizer.check import vocabulary_fits
 from encoder.tokenizer.fallback import median_token_length

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from encoder import aligned
+from encoder.arrays import aligned
 from encoder.kernels.wordpiece.words import LONG_SLOT, SHORT_SLOT, Words, is_full
 
 __all__ = ["WordCaches", "new_words"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from encoder import dtypes
+from encoder.arrays import dtypes
 from pipelines import enrich
 from pipelines.formats import FileFormat
 from pipelines.formats.dialect import Dialect

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from encoder.dtypes import Dtype
+from encoder.arrays.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.heads.cases import Cases, Known
 from encoder.heads.scoring import (

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from encoder import Encoder
-from encoder.dtypes import Dtype
+from encoder.arrays.dtypes import Dtype
+from encoder.arrays.vectors import converted, vectors_for
 from encoder.errors import ConfigurationError
 from encoder.heads.scoring import Heads
 from encoder.masks import Masks
-from encoder.vectors import converted, vectors_for
 from pipelines.enrich import Layout
 from pipelines.enrich.columns import VectorFormat, repeated, score_columns, score_fields
 from pipelines.formats.messages import Value

@@ -18,8 +18,8 @@ from local_http import LocalServer
 from unicode_texts import LONG_PARTS, many
 
 from encoder import Encoder
+from encoder.arrays.mmap_arrays import write_tensors
 from encoder.heads.scoring import Classifier, Novelty, Prototypes
-from encoder.mmap_arrays import write_tensors
 from encoder.model import StaticModel, save_model
 from encoder.store.store import ModelStore
 

@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 import tiny_tokenizers
 from encoder import Encoder
-from encoder.dtypes import VectorType
+from encoder.arrays.dtypes import VectorType
 from encoder.heads.scoring import Classifier, Heads
 from encoder.kernels.compiled import compilations
 from encoder.model import StaticModel, load_model, save_model
-from encoder.vectors import converted
+from encoder.arrays.vectors import converted
 head = Classifier("a", ("b", "c"), np.ones((2, 40), np.float32), np.ones(2, np.float32))
 for name in ("uncased", "cased", "Unigram", "byte-level BPE", "BPE with Metaspace", "WordLevel"):
     tokenizer = tiny_tokenizers.named(name)

@@ -1,7 +1,7 @@
 """What lies in the cache: whether a version's files are whole, and which versions leave when it is full.
 
-A process holds a shared lock on each file that it has mapped (`encoder.mmap_arrays`). A version with a locked
-file is in use, by whatever process, and stays.
+A process holds a shared lock on each file that it has mapped (`encoder.arrays.mmap_arrays`). A version with
+a locked file is in use, by whatever process, and stays.
 """
 
 import fcntl

@@ -11,7 +11,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 from apache_beam.ml.transforms.base import EmbeddingsManager
 
 from encoder import Encoder
-from encoder.dtypes import Dtype
+from encoder.arrays.dtypes import Dtype
 from encoder.errors import InputError
 from encoder.store.signing.trust import Trust, Trusted
 from pipelines.beam.transforms import coder

@@ -9,7 +9,7 @@ import pyarrow as pa
 from apache_beam.pvalue import AsSideInput, TaggedOutput
 
 from encoder import Encoder
-from encoder.dtypes import Dtype
+from encoder.arrays.dtypes import Dtype
 from encoder.errors import ConfigurationError, InputError
 from encoder.store.signing.trust import Trusted
 from pipelines.beam.transforms import coder

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from encoder.dtypes import Dtype
+from encoder.arrays.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from pipelines.cli.console import ErrorConsole, Stages
 from pipelines.cli.evaluation.options import Input, Label, ReportRecords, SetOptions, StandardSets

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 
-from encoder.dtypes import Dtype
+from encoder.arrays.dtypes import Dtype
 from encoder.errors import ConfigurationError, InputError
 from pipelines.cli.console import ErrorConsole, size_text
 from pipelines.cli.encode.lines import LineReader, LineSource, find_sources

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from typer import Option
 
-from encoder.dtypes import Dtype
+from encoder.arrays.dtypes import Dtype
 from pipelines.enrich import Layout, Tombstones
 from pipelines.formats import InputFormat, OutputFormat
 

@@ -15,11 +15,11 @@ from safetensors.numpy import load, save
 from tiny_tokenizers import named
 
 from encoder import Encoder
+from encoder.arrays.mmap_arrays import map_tensors
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.cases import Cases, Strings
 from encoder.heads.files import check_head_name, head_path, pack_head
 from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
-from encoder.mmap_arrays import map_tensors
 from encoder.model import StaticModel, load_model, save_model
 
 DIM = 8

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoder import aligned
+from encoder.arrays import aligned
 from encoder.kernels.pool import pool_texts
 
 

@@ -19,9 +19,9 @@ from tokenizers import Regex, pre_tokenizers
 from unicode_texts import many, mutate, texts
 
 from encoder import Encoder
+from encoder.arrays.texts import read_texts
 from encoder.errors import InputError
 from encoder.model import StaticModel, save_model
-from encoder.texts import read_texts
 from encoder.tokenizer.fallback import LibraryTokenizer
 from encoder.tokenizer.pretokens import PretokenTokenizer, pretoken_tokenizer
 from encoder.tokenizer.recipes import recipe

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder import Encoder
+from encoder.arrays.mmap_arrays import map_tensors
 from encoder.errors import ModelFormatError
-from encoder.mmap_arrays import map_tensors
 from encoder.model import StaticModel, load_model, save_model
 from encoder.store.store import ModelStore
 from encoder.tokenizer import tables as tables_module

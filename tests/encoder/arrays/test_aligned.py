@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from encoder import aligned
+from encoder.arrays import aligned
 
 
 @pytest.mark.parametrize("shape", [(0,), (1,), (3, 5), (2, 0), (1000, 64)])

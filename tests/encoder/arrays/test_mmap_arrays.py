@@ -9,8 +9,8 @@ import pytest
 import tiny_tokenizers
 from safetensors.numpy import load_file, save_file
 
+from encoder.arrays.mmap_arrays import map_tensors, write_tensors
 from encoder.errors import ModelFormatError
-from encoder.mmap_arrays import map_tensors, write_tensors
 from encoder.model import StaticModel, save_model
 
 ARRAYS = {

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from encoder.aligned import LINE
+from encoder.arrays.aligned import LINE
 from encoder.errors import ModelFormatError
 
 __all__ = ["map_tensors", "write_tensors"]

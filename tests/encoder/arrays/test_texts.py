@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoder.arrays.texts import in_blocks, read_texts, strings
 from encoder.errors import InputError
 from encoder.kernels.wordpiece.pieces import ROOM
-from encoder.texts import in_blocks, read_texts, strings
 
 VALUES = ["card", None, "", "é中𝔸", "gate", None, "x" * 40]
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoder import aligned
-from encoder.aligned import LINE
-from encoder.dtypes import VectorType
+from encoder.arrays import aligned
+from encoder.arrays.aligned import LINE
+from encoder.arrays.dtypes import VectorType
 from encoder.errors import ConfigurationError, InputError
 from encoder.kernels.output import convert
 

@@ -7,10 +7,10 @@ import pytest
 from tiny_tokenizers import SAMPLE, named
 
 from encoder import Encoder
-from encoder.dtypes import VectorType
+from encoder.arrays.dtypes import VectorType
+from encoder.arrays.vectors import converted, past_caches
 from encoder.errors import ConfigurationError, InputError
 from encoder.model import StaticModel
-from encoder.vectors import converted, past_caches
 
 
 @pytest.mark.parametrize("normalize", [True, False])

@@ -77,13 +77,14 @@ def scan_lines(text: Any) -> tuple[int, int, int, bool]:
         runs &= runs >> np.uint64(1)
         runs &= runs >> np.uint64(2)
         runs &= runs >> np.uint64(4)
-        places = runs | exponents
-        while places and not is_long:
-            place = trailing_zeros(places)
-            has_fraction, size, end = _number(text, at + place)
-            is_long = has_fraction and (size >= _DIGITS or bool(exponents >> place & np.uint64(1)))
+        while exponents and not is_long:  # first: those behind a run of 8 belong to its number
+            is_long = _number(text, at + trailing_zeros(exponents))[0]
+            exponents &= exponents - np.uint64(1)
+        while runs and not is_long:
+            has_fraction, size, end = _number(text, at + trailing_zeros(runs))
+            is_long = has_fraction and size >= _DIGITS
             done = np.uint64(end - at)
-            places = places & _ALL << done if done < WINDOW else np.uint64(0)
+            runs = runs & _ALL << done if done < WINDOW else np.uint64(0)
         at += WINDOW
     tail = _scan(text, min(at, n), n)
     return n_keys + tail[0], n_breaks + tail[1], n_between + tail[2], is_long or tail[3]

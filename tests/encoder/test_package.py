@@ -15,7 +15,16 @@ from encoder import StaticModel, save_model
 
 MODULES = ["encoder", *(module.name for module in pkgutil.walk_packages(encoder.__path__, "encoder."))]
 # Nothing but their modules.
-_ROOMS = ("arrays", "heads", "kernels", "kernels.masks", "kernels.subwords", "kernels.wordpiece", "store", "tokenizer")
+_ROOMS = (
+    "arrays",
+    "heads",
+    "kernels",
+    "kernels.masks",
+    "kernels.subwords",
+    "kernels.wordpiece",
+    "store",
+    "tokenizer",
+)
 PACKAGES = {f"encoder.{name}" for name in _ROOMS}
 
 

@@ -84,7 +84,7 @@ def run_tests(*arguments):
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", "-m", "", *arguments]
         command += ["-o", "junit_family=xunit1"]  # the other one has no properties
-        environment = {**os.environ, "MILLSTREAM_SOAK": "1"}
+        environment = {**os.environ, "MILLSTREAM_SOAK": "1", "PYTEST_ADDOPTS": ""}
         subprocess.run(command, cwd=ROOT, env=environment, check=False)
         if not report.exists():
             return Counter(crashed=1), 0.0, []

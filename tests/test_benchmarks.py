@@ -201,6 +201,7 @@ def test_every_program_says_what_it_measures():
         assert f"usage: {program.name} " in done.stdout
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_masks_runs(tmp_path):
     done = subprocess.run(
         [

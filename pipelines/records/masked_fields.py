@@ -87,13 +87,13 @@ class MaskedFields:
             items = self._column(values.values, ())
             mask = values.is_null() if values.null_count else None
             return type(values).from_arrays(values.offsets, items, type=kind, mask=mask)
-        return self.masks(values).cast(kind) if _is_text(kind) else values
+        return self.masks.thoroughly(values).cast(kind) if _is_text(kind) else values
 
     def records(self, records: Sequence[dict[str, Any]]) -> None:
         """Mask these fields of records in place; a number that matches becomes text."""
         leaves = [leaf for record in records for name in self.names for leaf in _field(record, name)]
         if leaves:
-            found = self.masks([leaf.text for leaf in leaves]).to_pylist()
+            found = self.masks.thoroughly([leaf.text for leaf in leaves]).to_pylist()
             for leaf, text in zip(leaves, found, strict=True):
                 if text != leaf.text:
                     leaf.holder[leaf.place] = text
@@ -105,16 +105,20 @@ class MaskedFields:
         plain = _ESCAPED.sub(_plain, value)
         offsets: pa.Buffer = pa.array([0, len(plain)], pa.int64()).buffers()[1]
         text = pa.Array.from_buffers(pa.large_string(), 1, [None, offsets, pa.py_buffer(plain)])
-        masked: bytes = self.masks(text).cast(pa.large_binary())[0].as_py()
+        masked: bytes = self.masks.thoroughly(text).cast(pa.large_binary())[0].as_py()
         return masked if masked != plain else value
 
     def bad_row(self, bad: BadRow) -> BadRow:
         """A bad row with its record and its reason masked."""
-        return replace(bad, record=self.value(bad.record), reason=self.masks.text(bad.reason))
+        return replace(bad, record=self.value(bad.record), reason=self._text(bad.reason))
 
     def letter(self, letter: DeadLetter) -> DeadLetter:
         """A dead letter with its reason masked."""
-        return letter._replace(reason=self.masks.text(letter.reason))
+        return letter._replace(reason=self._text(letter.reason))
+
+    def _text(self, text: str) -> str:
+        masked: str = self.masks.thoroughly([text.encode(errors="replace").decode()])[0].as_py()
+        return masked
 
 
 def _plain(escape: re.Match[bytes]) -> bytes:

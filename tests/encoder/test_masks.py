@@ -209,15 +209,27 @@ def test_the_leftmost_match_wins_and_at_one_place_the_first_kind(text, expected)
     assert masked(text) == expected
 
 
-@given(TEXTS, KIND_SETS)
-@example("_5://x", ALL)
-@example("a@b.c5.1", ALL)
-@example("a1b2c3d4.1.2.3.4", Masks.parse("hex,ip"))
-@example("10:30:0x5", Masks.parse("hex,time"))
-@example("1.2.3.4.10:30", Masks.parse("ip,time"))
-def test_masking_twice_is_masking_once(text, masks):
+@pytest.mark.parametrize(
+    ("text", "masks"),
+    [
+        ("_5://x", ALL),
+        ("a@b.c5.1", ALL),
+        ("a1b2c3d4.1.2.3.4", Masks.parse("hex,ip")),
+        ("10:30:0x5", Masks.parse("hex,time")),
+        ("1.2.3.4.10:30", Masks.parse("ip,time")),
+        ("1111fe80::1", Masks.parse("ip,hex")),
+    ],
+)
+def test_what_stands_behind_a_match_is_matched_as_behind_its_token(text, masks):
     once = masks.text(text)
     assert masks.text(once) == once
+
+
+@given(st.lists(TEXTS, max_size=3), KIND_SETS)
+@example(["10.0.0.11111fe80", "4111::4111111111111111T"], ALL)
+def test_thoroughly_masked_texts_have_nothing_that_matches(texts, masks):
+    masked = masks.thoroughly(texts)
+    assert masks(masked).equals(masked)
 
 
 @given(TEXTS, KIND_SETS)

@@ -100,13 +100,14 @@ def iban_end(data: Any, i: int, e: int) -> int:
 
 
 @njit(nogil=True, cache=True, inner=True)
-def card_end(data: Any, s: int, i: int, e: int) -> int:
+def card_end(data: Any, s: int, begin: int, i: int, e: int) -> int:
     """13 to 19 digits by Luhn, from 2 to 9 on, together or in groups that spaces or dashes join.
 
     The first group has four digits or more, those in between three or more. Digits before or behind it, also
-    as the whole part of a decimal, mean that it is no card; letters do not.
+    as the whole part of a decimal, mean that it is no card; letters do not, and neither does what was matched
+    up to `begin`.
     """
-    if not 50 <= data[i] <= 57 or (i > s and classes[data[i - 1]] & DIGIT):
+    if not 50 <= data[i] <= 57 or (i > begin and classes[data[i - 1]] & DIGIT):
         return -1
     decimal = i > s + 1 and data[i - 1] in (_DOT, _COMMA)
     if decimal and (classes[data[i - 2]] & DIGIT or ends_token(data, s, i - 1)):

@@ -101,10 +101,13 @@ def _parts_end(data: Any, i: int, e: int, windows: bool) -> int:
 
 
 @njit(nogil=True, cache=True, inner=True)
-def path_end(data: Any, s: int, i: int, e: int) -> int:
-    """The end of a Unix or Windows path from its root or from `~/`, `./` or `../`."""
+def path_end(data: Any, s: int, begin: int, i: int, e: int) -> int:
+    """The end of a Unix or Windows path from its root or from `~/`, `./` or `../`.
+
+    `begin` is where the last match ended: a drive behind it would be found behind its token.
+    """
     if not _may_begin(data, s, i):
-        windows = i > s and classes[data[i]] & LETTER and not classes[data[i - 1]] & WORD
+        windows = classes[data[i]] & LETTER and (i == begin or not classes[data[i - 1]] & WORD)
         if not windows:
             return -1
     char = data[i]

@@ -32,14 +32,17 @@ _AT, _SLASH, _BACKSLASH, _COLON, _DOT, _PLUS, _MINUS, _TILDE, _OPEN = 64, 47, 92
 
 
 @njit(nogil=True, cache=True, inner=True)
-def _of_word(data: Any, s: int, i: int, stop: int, e: int, seen: int, wanted: int) -> tuple[int, int]:
+def _of_word(
+    data: Any, s: int, begin: int, i: int, stop: int, e: int, seen: int, wanted: int
+) -> tuple[int, int]:
     """The end of what a mask matches at the start of the word i to `stop`, and which mask; or -1.
 
+    `begin` is where the last match ended, or the text's start s: what stands before it becomes a token.
     `seen` is LETTER, DIGIT or both: what the word has.
     """
     digit = classes[data[i]] & DIGIT
     if wanted >> _PATH & 1 and not digit and stop == i + 1:
-        end = path_end(data, s, i, e)
+        end = path_end(data, s, begin, i, e)
         if end > 0:
             return end, _PATH
     if seen & DIGIT:
@@ -56,7 +59,7 @@ def _of_word(data: Any, s: int, i: int, stop: int, e: int, seen: int, wanted: in
         if end > 0:
             return end, _UUID
     if wanted >> _CARD & 1 and digit:
-        end = card_end(data, s, i, e)
+        end = card_end(data, s, begin, i, e)
         if end > 0:
             return end, _CARD
     if wanted >> _IP & 1 and stop < e:
@@ -88,18 +91,18 @@ def _of_word(data: Any, s: int, i: int, stop: int, e: int, seen: int, wanted: in
 
 
 @njit(nogil=True, cache=True, inner=True)
-def _of_sign(data: Any, s: int, i: int, e: int, wanted: int) -> tuple[int, int]:
+def _of_sign(data: Any, s: int, begin: int, i: int, e: int, wanted: int) -> tuple[int, int]:
     """The end of what a mask matches from the punctuation at byte i on, and which mask; or -1."""
     char = data[i]
     if wanted >> _PATH & 1 and (char in (_SLASH, _BACKSLASH) or char in (_DOT, _TILDE)):
-        end = path_end(data, s, i, e)
+        end = path_end(data, s, begin, i, e)
         if end > 0:
             return end, _PATH
     if wanted >> _IP & 1 and i + 2 < e and char in (_COLON, _OPEN):
         begins = (
             data[i + 1] == _COLON if char == _COLON else classes[data[i + 1]] & HEX or data[i + 1] == _COLON
         )
-        before = i > s and (classes[data[i - 1]] & WORD or data[i - 1] == _COLON)
+        before = i > begin and (classes[data[i - 1]] & WORD or data[i - 1] == _COLON)
         if begins and not (char == _COLON and before):
             end = ipv6_end(data, i, e)
             if end > 0:
@@ -156,15 +159,15 @@ def find(data: Any, offsets: Any, wanted: int, first: Any, last: Any, kinds: Any
                 # A word of letters alone may begin a drive, an address, a UUID, pairs or a time.
                 joined = stop < e and data[stop] in (_COLON, _MINUS)
                 if seen != LETTER or joined or (stop == i + 3 and has & TIME == TIME):
-                    end, kind = _of_word(data, s, i, stop, e, seen, wanted)
+                    end, kind = _of_word(data, s, begin, i, stop, e, seen, wanted)
                 if end < 0 and wanted >> _CARD & 1 and seen == WORD and stop >= i + 13:
                     for k in range(i + 1, stop):  # letters do not protect a card
-                        end = card_end(data, s, k, e)
+                        end = card_end(data, s, begin, k, e)
                         if end > 0:
                             i, kind = k, _CARD
                             break
             elif end < 0:
-                end, kind = _of_sign(data, s, i, e, wanted)
+                end, kind = _of_sign(data, s, begin, i, e, wanted)
             if end < 0:
                 i = stop
                 continue

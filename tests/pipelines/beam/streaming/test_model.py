@@ -14,6 +14,8 @@ from pipelines.beam.streaming import model as models
 from pipelines.beam.streaming.model import LatestModel, PinnedModel
 from pipelines.enrich.model_version import ModelVersion
 
+pytestmark = pytest.mark.slow  # each version is tried in a process of its own
+
 
 @pytest.fixture
 def store(model, tmp_path):

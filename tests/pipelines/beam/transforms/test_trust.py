@@ -12,6 +12,8 @@ from encoder.store.signing.public_keys import read_public_key
 from encoder.store.store import ModelStore
 from pipelines import BatchModelHandler, Embed, EmbedBatches, MillstreamEmbeddings, TextModelHandler
 
+pytestmark = pytest.mark.slow  # each version is tried in a process of its own
+
 TRANSFORMS = {
     "EmbedBatches": (EmbedBatches, lambda transform: transform._model),
     "Embed": (Embed, lambda transform: transform._model),

@@ -454,7 +454,7 @@ async function fetched(url, cacheName, span) {
     const { readFile } = await import("node:fs/promises");
     return new Uint8Array(await readFile(url));
   }
-  const key = `${url}#${span ?? ""}`;
+  const key = `${url}?${span ?? ""}`;
   const cache = cacheName && (await globalThis.caches?.open(cacheName).catch(() => null)); // none if insecure
   const range = span && { headers: { Range: `bytes=${span[0]}-${span[1] - 1}` } };
   const failed = async ({ message }) => (await cache?.match(key)) ?? { status: message, statusText: "" }; // offline

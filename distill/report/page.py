@@ -17,6 +17,7 @@ from distill.evaluation.sets import Records
 from distill.report.charts import HEIGHT, WIDTH, band, curve, quality_rows
 from distill.report.groups import Groups, by_cluster, by_label
 from distill.report.histogram import component_shares, dimension_shares, length_classes, token_lengths
+from distill.report.live import program, runs_in_browser
 from distill.report.neighbours import examples
 from distill.report.projection import project
 from encoder.encoder import Encoder
@@ -67,12 +68,13 @@ def render_report(
         metadata=metadata or {},
         parameters={key: json.dumps(value, ensure_ascii=False) for key, value in (parameters or {}).items()},
         picture=_map(records, own, reference, shown, model.masks) if records is not None else {},
+        live=Markup(program()) if runs_in_browser(model) else "",  # noqa: S704 - our own files
         subject=subject,
     )
 
 
 def _render(**values: Any) -> str:
-    """Fill the template; the page's security policy allows only its own script, by digest."""
+    """Fill the template; the page's security policy allows only its own scripts, by digest."""
     style, script = _file("style.css"), _file("script.js")
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -80,12 +82,17 @@ def _render(**values: Any) -> str:
     page: str = environment.from_string(_file("template.html")).render(
         style=Markup(style),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_hash=_digest(script),
+        live_hash=_digest(values["live"]),
         width=WIDTH,
         height=HEIGHT,
         **values,
     )
     return page
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _file(name: str) -> str:

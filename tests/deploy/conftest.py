@@ -4,7 +4,9 @@ import functools
 import os
 import subprocess
 import sys
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import tiny_tokenizers
 import yaml
 from downloads import kustomize as fetched_kustomize
 from downloads import needed
+from local_http import LocalServer
 from prometheus import ADVICE
 
 from encoder.model import StaticModel, save_model
@@ -70,6 +73,44 @@ def started_plan(monkeypatch):
         return plan
 
     return read
+
+
+class Ranges(SimpleHTTPRequestHandler):
+    """Serves a folder, and parts of files."""
+
+    parts: list[str]
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        path = Path(self.translate_path(self.path))
+        wanted = self.headers["Range"]
+        if not wanted or not path.is_file():
+            super().do_GET()
+            return
+        first, last = (int(end) for end in wanted.removeprefix("bytes=").split("-"))
+        data = path.read_bytes()[first : last + 1]
+        self.parts.append(f"{path.name} {first}-{first + len(data)}")
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Range", f"bytes {first}-{first + len(data) - 1}/{path.stat().st_size}")
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """The address of a server of `tmp_path`, and the parts of files that it sent."""
+    parts = []
+    handler = type("Handler", (Ranges,), {"parts": parts})
+    server = LocalServer(lambda *args: handler(*args, directory=tmp_path))
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", parts
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
-from http.server import SimpleHTTPRequestHandler
-from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
 import tiny_tokenizers
 from amounts import amount
 from javascript import BROWSER, DENO, MODULE, TEXTS, check, in_node, model, needs_node, saved
-from local_http import LocalServer
 from unicode_texts import LONG_PARTS, many
 
 from encoder import Encoder
@@ -147,43 +143,6 @@ def test_other_tokenizers_are_refused_by_name(name, tmp_path):
     [found] = in_node(tmp_path, {"source": saved(tmp_path / "model", model(name))})
     assert re.fullmatch("ModelError: the tokenizer is .*: only BERT's WordPiece works here", found["error"])
     assert json.loads(model(name).tokenizer_json)["model"]["type"] in found["error"]
-
-
-class Ranges(SimpleHTTPRequestHandler):
-    """Serves a folder, and parts of files."""
-
-    parts: list[str]
-
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        path = Path(self.translate_path(self.path))
-        wanted = self.headers["Range"]
-        if not wanted or not path.is_file():
-            super().do_GET()
-            return
-        first, last = (int(end) for end in wanted.removeprefix("bytes=").split("-"))
-        data = path.read_bytes()[first : last + 1]
-        self.parts.append(f"{path.name} {first}-{first + len(data)}")
-        self.send_response(206)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
-@pytest.fixture
-def site(tmp_path):
-    """The address of a server of `tmp_path`, and the parts of files that it sent."""
-    parts = []
-    handler = type("Handler", (Ranges,), {"parts": parts})
-    server = LocalServer(lambda *args: handler(*args, directory=tmp_path))
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", parts
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_a_model_is_read_by_range_over_http(site, tmp_path):

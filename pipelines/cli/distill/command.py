@@ -10,7 +10,7 @@ import typer
 from pipelines.cli.console import ErrorConsole, Stages
 from pipelines.cli.distill.options import CorpusOptions, EvaluationOptions, TableOptions, TeacherOptions
 from pipelines.cli.distill.target import TargetOptions, summary
-from pipelines.cli.evaluation.quality_gate import Plan, previous_version, unmeasured
+from pipelines.cli.evaluation.quality_gate import Plan, previous_version, unmeasured, with_model
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import AsJson
 
@@ -89,6 +89,8 @@ def distill(
         )
     else:
         measured = unmeasured(result.model, target.name, **lineage)
+    if evaluation.report_model:
+        measured = with_model(measured, result.model)
     outcome = target.deliver(result, teacher, recorded, measured)
     outcome["seconds"] = round(time.monotonic() - begin, 1)
     typer.echo(json.dumps(outcome) if as_json else summary(outcome))

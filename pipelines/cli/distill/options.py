@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from encoder.arrays.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from pipelines.cli.console import ErrorConsole, Stages
-from pipelines.cli.evaluation.options import Input, Label, ReportRecords, SetOptions, StandardSets
+from pipelines.cli.evaluation.options import (
+    Input,
+    Label,
+    ReportModel,
+    ReportRecords,
+    SetOptions,
+    StandardSets,
+)
 from pipelines.cli.options import (
     DialectOptions,
     LoadingOptions,
@@ -243,6 +250,7 @@ class EvaluationOptions:
         ),
     ] = None
     report_records: ReportRecords = 0
+    report_model: ReportModel = False
 
     def sets(self, corpus: CorpusOptions) -> SetOptions:
         """The sets, whose records are read as those of the corpus are."""

@@ -13,7 +13,16 @@ from pipelines.formats import FileFormat
 if TYPE_CHECKING:
     from distill.evaluation import Records, Sets
 
-__all__ = ["RECORDS", "Against", "Input", "Label", "ReportRecords", "SetOptions", "StandardSets"]
+__all__ = [
+    "RECORDS",
+    "Against",
+    "Input",
+    "Label",
+    "ReportModel",
+    "ReportRecords",
+    "SetOptions",
+    "StandardSets",
+]
 
 RECORDS = "records"
 """The name of the set of the user's own records."""
@@ -45,6 +54,14 @@ ReportRecords = Annotated[
         min=0,
         metavar="N",
         help="Records to show in the report, as plain text for all who can read the model.",
+    ),
+]
+
+ReportModel = Annotated[
+    bool,
+    evaluation_option(
+        "--report-model",
+        help="Put the model into the report, to try texts in it. The page is a third larger than the model.",
     ),
 ]
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from encoder.errors import NotInStore, QualityTooLow
+from encoder.errors import ConfigurationError, NotInStore, QualityTooLow
 from pipelines.cli.console import ErrorConsole
 from pipelines.cli.evaluation.options import SetOptions
 
@@ -12,7 +14,15 @@ if TYPE_CHECKING:
     from distill.evaluation import EmbeddingModel, Evaluation, Requirement, Sets
     from encoder.model import StaticModel
 
-__all__ = ["REPORT_FILE", "Measured", "Plan", "measure_models", "previous_version", "unmeasured"]
+__all__ = [
+    "REPORT_FILE",
+    "Measured",
+    "Plan",
+    "measure_models",
+    "previous_version",
+    "unmeasured",
+    "with_model",
+]
 
 REPORT_FILE = "report.html"
 """The report's name among the files of a version."""
@@ -133,6 +143,20 @@ def unmeasured(
     from distill.report import render_word_report
 
     return Measured(render_word_report(model, name, metadata=metadata, parameters=parameters))
+
+
+def with_model(measured: Measured, model: "StaticModel") -> Measured:
+    """Put the model into its report; say so if that does not work, since the model is worth more."""
+    from distill.report import model_files, page_with_model
+    from encoder.model import save_model
+
+    with TemporaryDirectory(prefix="millstream-") as work:
+        try:
+            page = page_with_model(measured.report, model_files(save_model(model, Path(work) / "model")))
+        except ConfigurationError as error:
+            ErrorConsole().print(f"--report-model: {error}")
+            return measured
+    return replace(measured, report=page)
 
 
 def measure_models(models: "Sequence[EmbeddingModel]", sets: "Sets") -> "tuple[Evaluation, ...]":

@@ -257,6 +257,7 @@ def _head_of(model: StaticModel, name: str) -> "Head | None":
 def _files(base: _Base, head: "Head") -> dict[str, bytes]:
     """Return the head's file, and the model's report and card with all heads, if the model has them."""
     from distill.report.head_sections import card_with_heads, page_with_heads
+    from distill.report.live import has_model, page_with_model
 
     files = dict(base.files)
     files |= {head_path(head.name): pack_head(head, base.model.vectors_digest())}
@@ -264,6 +265,9 @@ def _files(base: _Base, head: "Head") -> dict[str, bytes]:
     for path, written in ((REPORT_FILE, page_with_heads), ("README.md", card_with_heads)):
         if (base.folder / path).is_file():
             files[path] = written((base.folder / path).read_text("utf-8"), heads).encode()
+    if REPORT_FILE in files and has_model(page := files[REPORT_FILE].decode()):
+        path = head_path(head.name)
+        files[REPORT_FILE] = page_with_model(page, {path: files[path]}).encode()
     return files
 
 

@@ -11,7 +11,7 @@ import typer
 from encoder.errors import ConfigurationError, OutputConflict
 from encoder.reference import parse
 from pipelines.cli.console import ErrorConsole
-from pipelines.cli.evaluation.options import Against, ReportRecords, SetOptions
+from pipelines.cli.evaluation.options import Against, ReportModel, ReportRecords, SetOptions
 from pipelines.cli.evaluation.quality_gate import REPORT_FILE, measure_models
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import RefArgument, output_option
@@ -41,6 +41,7 @@ def report(
     against: Against = None,
     sets: SetOptions,
     report_records: ReportRecords = 0,
+    report_model: ReportModel = False,
 ) -> None:
     """Write the report of a version, as one HTML page.
 
@@ -57,6 +58,10 @@ def report(
         page = (version.folder / REPORT_FILE).read_text(encoding="utf-8")
     else:
         page = _render(ref, version, sets, against or [], report_records)
+    if report_model:
+        from distill.report import model_files, page_with_model
+
+        page = page_with_model(page, model_files(version.folder))
     _write(output, page)
     typer.echo(str(output))
 

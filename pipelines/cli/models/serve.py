@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
+from encoder.browser_files import browser_folder
 from encoder.errors import ConfigurationError
 from pipelines.cli.models.folder import named_folder
 from pipelines.cli.options import RefArgument, operations_option
@@ -55,7 +56,7 @@ def page_server(folder: Path, name: str, port: int) -> ThreadingHTTPServer:
     Raises:
         ConfigurationError: the port is taken.
     """
-    page = _page_folder()
+    page = browser_folder()
     heads = sorted(path.stem for path in folder.glob("heads/*.safetensors"))
     about = json.dumps({"name": name, "heads": heads}).encode()
 
@@ -71,13 +72,6 @@ def page_server(folder: Path, name: str, port: int) -> ThreadingHTTPServer:
         raise ConfigurationError(
             f"cannot listen on port {port}: {error.strerror}; use another `port`"
         ) from error
-
-
-def _page_folder() -> Path:
-    """The page's files: in an installed package, or in the repository."""
-    package = Path(__file__).parents[2]
-    installed = package / "browser"
-    return installed if installed.is_dir() else package.parent / "deploy" / "browser"
 
 
 def _handler(file_of: Callable[[str], Path | None], about: bytes) -> type[BaseHTTPRequestHandler]:

@@ -1,5 +1,7 @@
 """The page: what it holds, and what it must not."""
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -48,8 +50,11 @@ def test_it_fetches_nothing_and_runs_nothing_but_its_own_script(pages):
         elements = Elements(page)
         assert elements.addresses == []
         assert elements.handlers == []
-        assert elements.found.count("script") == 2  # the data and the program
+        assert elements.found.count("script") == 3  # the data, the program of the map, and that of the model
         assert "default-src 'none'" in page
+        for script in re.findall(r"<script(?: type=\"module\")?>(.*?)</script>", page, re.DOTALL):
+            digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in page
         assert not re.search(r"@import|url\(", page)
 
 
@@ -63,7 +68,7 @@ def test_no_text_of_a_user_becomes_markup(pages):
 
 
 def test_records_are_in_it_only_when_they_are_asked_for(pages):
-    anonymous = pages["anonymous"]
+    anonymous = pages["anonymous"].partition('<script type="module">')[0]  # behind it, only the program
     for words in ("refused", "terminal", "restarted", "payment", "disk"):
         assert words not in anonymous
     points = data_of(anonymous)["points"]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from distill_report import small_model
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from typer.testing import CliRunner
 
@@ -26,6 +27,7 @@ from encoder.model import load_model
 from encoder.store.store import ModelStore
 from pipelines.cli.app import app
 from pipelines.cli.distill.command import distill as distill_command
+from pipelines.cli.evaluation.quality_gate import unmeasured, with_model
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the Hub; it is read when transformers is imported
 
@@ -34,6 +36,7 @@ import transformers
 
 from distill import distill
 from distill.corpus_fit import fit as corpus_fit
+from distill.report.live import has_model
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +284,18 @@ def test_what_cannot_be_measured_is_refused_before_the_teacher_is_loaded(
     with pytest.raises((ConfigurationError, InputError)) as caught:
         run("no/such-teacher", "--output", "x", *arguments)
     assert message in str(caught.value)
+
+
+def test_a_model_that_no_report_can_hold_is_written_all_the_same(teacher, tmp_path):
+    result = run(teacher, "--output", tmp_path / "tiny", "--dims", 8, "--report-model")
+    assert "--report-model: the report cannot hold its model" in " ".join(result.stderr.split())
+    assert not has_model((tmp_path / "tiny/report.html").read_text())
+
+
+def test_the_report_holds_the_model_if_it_is_asked_for():
+    model = small_model(np.random.default_rng(0))
+    measured = with_model(unmeasured(model, "tiny", metadata={}, parameters={}), model)
+    assert has_model(measured.report)
 
 
 def test_own_words_are_added(teacher, tmp_path):

@@ -89,6 +89,41 @@ def test_a_page_made_anew_has_the_heads(store, tmp_path):
         assert f"<h2>Map of {n_points} {name}" in page
 
 
+def test_the_model_is_in_a_page_that_asks_for_it(store, tmp_path):
+    run(f"{store}@1", "--output", tmp_path / "page.html", "--report-model")
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('class="model"') == 3
+    assert "connect-src" not in page
+
+
+def test_a_published_page_takes_the_model_and_an_older_one_does_not(store, tmp_path):
+    run(f"{store}@1", "--output", tmp_path / "page.html")
+    model = load_model(tmp_path / "bare")
+    save_model(model, tmp_path / "newer", more={"report.html": (tmp_path / "page.html").read_text()})
+    ModelStore.open(str(store)).publish(tmp_path / "newer")
+    run(f"{store}@3", "--output", tmp_path / "live.html", "--report-model")
+    assert (tmp_path / "live.html").read_text().count('class="model"') == 3
+    with pytest.raises(ConfigurationError, match="an older release made the report"):
+        run(f"{store}@2", "--output", tmp_path / "none.html", "--report-model")
+    assert not (tmp_path / "none.html").exists()
+
+
+def test_a_head_that_is_fitted_joins_the_model_in_the_page(store, tmp_path):
+    run(f"{store}@1", "--output", tmp_path / "page.html", "--report-model")
+    model = load_model(tmp_path / "bare")
+    save_model(model, tmp_path / "live", more={"report.html": (tmp_path / "page.html").read_text()})
+    ModelStore.open(str(store)).publish(tmp_path / "live")
+    rows = [{"text": f"disk server {i}", "kind": "disk"} for i in range(5)]
+    (tmp_path / "records.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    head = ("--input", str(tmp_path / "records.jsonl"), "--label", "kind", "--name", "near", "--publish")
+    fitted = CliRunner().invoke(app, ["head", "fit", "prototypes", "--model", f"{store}@3", *head])
+    assert fitted.exit_code == 0, fitted.output
+    run(f"{store}@4", "--output", tmp_path / "heads.html")
+    page = (tmp_path / "heads.html").read_text()
+    assert 'data-path="heads/near.safetensors"' in page
+    assert page.count('class="model"') == 4
+
+
 def test_a_new_page_needs_sets(store, tmp_path):
     with pytest.raises(ConfigurationError, match="a new report needs evaluation sets"):
         run(f"{store}@1", "--output", tmp_path / "page.html", "--report-records", 5)

@@ -1,5 +1,6 @@
 """Settings that all tests share, and what a failed test prints."""
 
+import logging
 import signal
 
 import pytest
@@ -28,6 +29,16 @@ def pytest_runtest_makereport(item):
             if callable(words := getattr(used, "last_words", None)):
                 report.sections.append((name, words()))
     return report
+
+
+@pytest.fixture(autouse=True)
+def _handlers_of_logs_stay():
+    """A command in this process logs to a standard error that is closed when its test ends."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    yield
+    for handler in set(root.handlers).difference(before):
+        root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

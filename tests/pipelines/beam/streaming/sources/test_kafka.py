@@ -174,9 +174,15 @@ def test_whoever_goes_on_takes_over_the_consumer(source, kafka, topic):
     assert first._consumer is not consumer
     assert first.get_current().rows[0] == again[0]
     first.close()
-    while again[-1] < N + 49:  # to the end
-        assert _first(second)
-        again = second.get_current().rows.tolist()
+
+    def at_end():
+        nonlocal again
+        if second.advance():
+            again = second.get_current().rows.tolist()
+            return False
+        return second._consumer.partitions[part.partitions[0]].at_end
+
+    wait_for(at_end, "the end of the partition", pause=0)
     mark = second.get_checkpoint_mark()
     assert mark.partitions[0].offset == again[-1] + 1
     second.close()

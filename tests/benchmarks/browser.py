@@ -1,9 +1,14 @@
-"""How many texts a second millstream.js encodes in Node, beside the encoder in Python and model2vec.
+"""How many texts a second millstream.js encodes in Node and Chromium, beside Python and transformers.js.
 
     python tests/benchmarks/browser.py [--turns 5] [--seconds 2] [--most 20000] [--core N] [--json FILE]
+        [--transformers FOLDER]
 
-All run by turns, each on one pinned core, with the same int8 table of 256 dimensions; medians are shown. The
-goal is 100,000 texts of 10 tokens a second in Node; exit code 1 says that it was missed.
+All run by turns, each on one pinned core and with one thread, with the same int8 table of 256 dimensions;
+medians are shown. The goal is 100,000 texts of 10 tokens a second in Node; exit code 1 says that it was
+missed.
+
+transformers.js runs the teacher itself, as ONNX of float32. It takes part if it is there: FOLDER is one in
+which `npm install @huggingface/transformers` ran, and `pip install onnx` gives what writes the ONNX.
 """
 
 import argparse
@@ -12,7 +17,11 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +29,15 @@ ROOT = Path(__file__).parents[2]
 sys.path = [str(ROOT), *(p for p in sys.path if Path(p) != Path(__file__).parent), str(ROOT / "tests")]
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+from benchmarks.speed.onnx_teacher import onnx_teacher
 from benchmarks.speed.tables import distilled, other_table
 from benchmarks.speed.texts import load_texts
+from browser import CHROMIUM, open_page
 
 KINDS = ("10 tokens", "log lines")
 GOAL = 100_000  # texts of 10 tokens a second, in Node
+FEW = 64  # texts for the teacher, which is slow
+PACKAGE = "node_modules/@huggingface/transformers/dist"
 
 
 def rate(run, texts, seconds):
@@ -37,15 +50,76 @@ def rate(run, texts, seconds):
     return n / spent
 
 
-def in_node(folder, texts, seconds):
-    """Texts a second in a process of Node."""
-    module = ROOT / "deploy/browser/millstream.js"
-    program = Path(__file__).with_suffix(".mjs")
-    url = f"{Path(folder).absolute().as_uri()}/"
-    shown = subprocess.run(
-        ["node", program, module, url, texts, str(seconds)], check=True, capture_output=True, text=True
+def expression(encoder, texts, seconds, address):
+    """JavaScript that measures an encoder: the same in Node and in a page, with other addresses."""
+    return (
+        f"(async () => {{ const program = await import('{address}/program/browser.mjs');"
+        f"return program.rate(await program.{encoder}, '{address}/work/{texts}', {seconds}); }})()"
     )
-    return float(shown.stdout)
+
+
+def in_node(code):
+    """The value of JavaScript, in a process of Node."""
+    command = ["node", "--no-warnings", "--input-type=module", "-e", f"console.log(await {code})"]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves the folder with what a page needs, quietly."""
+
+    def log_message(self, *_):
+        pass
+
+
+def served(folder, stack):
+    """The address of a server of the folder, and a page of it in Chromium."""
+    server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    stack.callback(server.shutdown)
+    page = stack.enter_context(open_page())
+    address = f"http://127.0.0.1:{server.server_port}"
+    page.go(f"{address}/work/empty.html")
+    return address, page
+
+
+def linked(folder, **targets):
+    """A folder with links to others, which Node and the page read under the same names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, target in targets.items():
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(Path(target).absolute())
+    return folder
+
+
+def javascript(options, work, model, stack):
+    """Functions that measure by the name of what they measure, each given the file of texts and seconds."""
+    peers = {}
+    if options.transformers:
+        peers = {"models": onnx_teacher(work / "onnx"), "npm": options.transformers}
+    program = Path(__file__).parent
+    site = linked(
+        work / "site", work=work, program=program, module=ROOT / "deploy/browser", model=model, **peers
+    )
+    (work / "empty.html").write_text('<!doctype html><link rel="icon" href="data:,">', "utf-8")
+    places = {"Node": (site.as_uri(), in_node)}
+    if CHROMIUM:
+        address, page = served(site, stack)
+        places["Chromium"] = (address, page.evaluate)
+    found = {}
+    for place, (address, run) in places.items():
+        encoders = {place: f"millstream('{address}/module/millstream.js', '{address}/model/')"}
+        if peers and place == "Node":
+            package = f"{address}/npm/{PACKAGE}/transformers.node.mjs"
+            encoders["transformers.js, Node"] = f"transformers('{package}', '{site}/models/')"
+        elif peers:
+            package = f"{address}/npm/{PACKAGE}/transformers.min.js"
+            wasm = f"{address}/npm/node_modules/onnxruntime-web/dist/"
+            encoders[f"transformers.js, {place}"] = f"transformers('{package}', '/models/', '{wasm}')"
+        for name, encoder in encoders.items():
+            found[name] = lambda texts, seconds, encoder=encoder, address=address, run=run: run(
+                expression(encoder, texts, seconds, address)
+            )
+    return found
 
 
 def measure(options):
@@ -54,25 +128,32 @@ def measure(options):
 
     from encoder import Encoder
 
-    folder = ROOT / "build/bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    model = str(other_table(distilled(folder), folder, "int8", 256))
-    os.sched_setaffinity(0, {options.core})  # Node's processes inherit it
+    work = ROOT / "build/bench"
+    work.mkdir(parents=True, exist_ok=True)
+    model = str(other_table(distilled(work), work, "int8", 256))
+    os.sched_setaffinity(0, {options.core})  # Node's and Chromium's processes inherit it
     texts_of = load_texts({}, Tokenizer.from_file(f"{model}/tokenizer.json"), options.most)
-    encode, peer = Encoder.load(model, threads=1).encode, StaticModel.from_pretrained(model).encode
+    python = {
+        "Python": Encoder.load(model, threads=1).encode,
+        "model2vec": StaticModel.from_pretrained(model).encode,
+    }
     results = {}
-    for kind in KINDS:
-        texts = texts_of[kind]
-        file = folder / "browser.json"
-        file.write_text(json.dumps(texts), "utf-8")
-        rates = {"Node": [], "Python": [], "model2vec": []}
-        for _ in range(options.turns):
-            rates["Node"].append(in_node(model, file, options.seconds))
-            rates["Python"].append(rate(encode, texts, options.seconds))
-            rates["model2vec"].append(rate(peer, texts, options.seconds))
-        results[kind] = {name: statistics.median(found) for name, found in rates.items()}
-        for name, found in results[kind].items():
-            print(f"{kind:10} {name:10} {found:12,.0f} texts/s", flush=True)
+    with ExitStack() as stack:
+        programs = javascript(options, work, model, stack)
+        for kind in KINDS:
+            texts = texts_of[kind]
+            (work / f"{kind[:2]}-all.json").write_text(json.dumps(texts), "utf-8")
+            (work / f"{kind[:2]}-few.json").write_text(json.dumps(texts[:FEW]), "utf-8")
+            rates = {name: [] for name in (*programs, *python)}
+            for _ in range(options.turns):
+                for name, run in programs.items():
+                    file = "few.json" if name.startswith("transformers.js") else "all.json"
+                    rates[name].append(run(f"{kind[:2]}-{file}", options.seconds))
+                for name, encode in python.items():
+                    rates[name].append(rate(encode, texts, options.seconds))
+            results[kind] = {name: statistics.median(found) for name, found in rates.items()}
+            for name, found in results[kind].items():
+                print(f"{kind:10} {name:26} {found:12,.0f} texts/s", flush=True)
     return results
 
 
@@ -83,6 +164,7 @@ def main():
     parser.add_argument("--most", type=int, default=20_000, help="texts of a kind")
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--transformers", type=Path, help="folder with @huggingface/transformers from npm")
     options = parser.parse_args()
     results = measure(options)
     if options.json:

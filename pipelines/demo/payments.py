@@ -67,6 +67,6 @@ class PaymentWriter:
             payment["reason"] = None
         value = msgspec.json.encode(payment)
         if n % (2 * _SPOILT) == _SPOILT:
-            value = value[: len(value) // 2]
+            value = value[: len(value) // 2].decode(errors="ignore").encode()  # all of it UTF-8
         self.spoilt += n % _SPOILT == 0
         self._producer.produce(self._topic, value, payment["card"]["last4"])

@@ -92,13 +92,14 @@ def with_cases(head: Cases, examples: Examples, ids: Sequence[str]) -> Cases:
         InputError: there are no cases, or too many.
     """
     examples, ids = _usable(examples, ids)
-    kept = [row for row, one in enumerate(head.ids.tolist()) if one not in set(ids)]
+    there, kept = _all_but(head, set(ids))
     labels = tuple(sorted({*head.labels, *examples.counts()}))
     label, vectors = _rows(examples, labels)
-    numbers = np.array([labels.index(one) for one in head.labels], np.int32)
+    places = {one: k for k, one in enumerate(labels)}
+    numbers = np.array([places[one] for one in head.labels], np.int32)
     return _changed(
         head,
-        [*map(head.ids.tolist().__getitem__, kept), *ids],
+        [*(there[row] for row in kept), *ids],
         labels,
         np.concatenate([numbers[head.label[kept]], label]),
         np.concatenate([head.vectors[kept], vectors]),
@@ -111,11 +112,16 @@ def without_cases(head: Cases, ids: Collection[str]) -> Cases:
     Raises:
         InputError: it has no such case, or would have none left.
     """
-    there = head.ids.tolist()
+    there, kept = _all_but(head, set(ids))
     if missing := set(ids).difference(there):
         raise InputError(f"the head {head.name!r} has no case {min(missing)!r}: are the ids right?")
-    kept = [row for row, one in enumerate(there) if one not in set(ids)]
     return _changed(head, [there[row] for row in kept], head.labels, head.label[kept], head.vectors[kept])
+
+
+def _all_but(head: Cases, ids: set[str]) -> tuple[list[str], list[int]]:
+    """The ids of all cases, and the rows of those without these ids."""
+    there = head.ids.tolist()
+    return there, [row for row, one in enumerate(there) if one not in ids]
 
 
 def _changed(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipelines.enrich.enrichment import Enrichment
 
 __all__ = [
+    "INPUTS",
     "OPERATIONS",
     "AsJson",
     "BeamOptions",
@@ -156,18 +157,18 @@ class DialectOptions:
         return Dialect.parse(self.delimiter, self.quote, self.escape, self.encoding)
 
 
+INPUTS = input_option(
+    "--input",
+    metavar="FILES",
+    help="File, folder or glob of Parquet, JSON lines, CSV or text; also .gz and .zst.",
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
     """The files of records that a command reads."""
 
-    inputs: Annotated[
-        str,
-        input_option(
-            "--input",
-            metavar="FILES",
-            help="File, folder or glob of Parquet, JSON lines, CSV or text; also .gz and .zst.",
-        ),
-    ]
+    inputs: Annotated[str, INPUTS]
     input_format: Annotated[
         FileFormat | None,
         input_option(

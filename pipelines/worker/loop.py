@@ -115,7 +115,7 @@ class Worker:
             while not self._stopping.is_set():
                 self._turn()
         except InputError:  # the error budget; the cluster works, so close the transaction
-            with suppress(MillstreamError):  # the broker may not have heard of the transaction yet
+            with suppress(MillstreamError):  # why the worker ends is said, whatever becomes of the abort
                 self._commits.abort()
             raise
         for files in self._outputs.files:

@@ -17,7 +17,7 @@ from pipelines.cli.heads.labelled_records import (
     Separator,
 )
 from pipelines.cli.option_groups import expand_options
-from pipelines.cli.options import AsJson, InputOptions, RefArgument, input_option, model_option
+from pipelines.cli.options import AsJson, InputOptions, RefArgument, input_option, model_option, split_names
 from pipelines.cli.trust import verifying
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def evaluate(
 
     encoder = Encoder.load(ref)
     (head,) = encoder.heads.only([name]).heads
-    novel_labels = None if novel is None else [part.strip() for part in novel.split(",") if part.strip()]
+    novel_labels = split_names(novel)
     if label is None and (novel_labels or head.kind != "novelty"):
         raise ConfigurationError("which field holds the label? Give --label FIELD")
     template = text or head.metadata.get("text", "text")

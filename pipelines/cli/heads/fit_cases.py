@@ -11,7 +11,7 @@ from pipelines.cli.heads.fit_options import DestinationOptions, Seed, Text, fitt
 from pipelines.cli.heads.labelled_records import LabelledRecords
 from pipelines.cli.heads.publish import HeadTarget
 from pipelines.cli.option_groups import expand_options
-from pipelines.cli.options import AsJson, InputOptions, fit_option, input_option
+from pipelines.cli.options import INPUTS, AsJson, InputOptions, fit_option, input_option, split_names
 from pipelines.cli.trust import verifying
 
 if TYPE_CHECKING:
@@ -25,14 +25,7 @@ __all__ = ["cases"]
 class CaseOptions(InputOptions):
     """The records that are known cases; only `--remove` needs none."""
 
-    inputs: Annotated[
-        str | None,
-        input_option(
-            "--input",
-            metavar="FILES",
-            help="File, folder or glob of Parquet, JSON lines, CSV or text; also .gz and .zst.",
-        ),
-    ] = None  # type: ignore[assignment] # without files there is only something to remove
+    inputs: Annotated[str | None, INPUTS] = None  # type: ignore[assignment] # without files there is only something to remove
     label: Annotated[str | None, input_option(metavar="FIELD", help="Field that holds the label.")] = None
     case_id: Annotated[
         str | None,
@@ -154,7 +147,7 @@ def _ids(text: str) -> set[str]:
         ConfigurationError: the file cannot be read, or there are none.
     """
     if not text.startswith("@"):
-        found = {one for part in text.split(",") if (one := part.strip())}
+        found = set(split_names(text) or ())
     else:
         try:
             lines = Path(text[1:]).read_text("utf-8").splitlines()

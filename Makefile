@@ -4,6 +4,8 @@ OTHER := $(filter-out python3,$(notdir $(PYTHON)))
 VENV := .venv$(if $(OTHER),-$(OTHER))
 BIN := $(VENV)/bin
 DEMO_RECORDS ?= 200000
+# Tests start hundreds of processes, and without bytecode on the disk each compiles Beam or torch again.
+export PYTHONDONTWRITEBYTECODE :=
 # Test processes share the cores: OpenMP's threads that spin while they wait would take them from each other.
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 COMPILE := $(BIN)/uv pip compile --quiet --constraint constraints.txt --python-version 3.11 --universal --no-annotate \

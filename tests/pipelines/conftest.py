@@ -133,11 +133,6 @@ def encoder(model):
     return Encoder.load(model, threads=1)
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MILLSTREAM_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
 @pytest.fixture
 def millstream(monkeypatch):
     """Run `millstream …` in this process, through its way in."""

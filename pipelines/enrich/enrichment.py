@@ -20,6 +20,7 @@ from encoder.heads.scoring import Heads
 from encoder.masks import Masks
 from pipelines.enrich import Layout
 from pipelines.enrich.columns import VectorFormat, repeated, score_columns, score_fields
+from pipelines.enrich.condition import Condition
 from pipelines.formats.messages import Value
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.fields import join_batches
@@ -34,6 +35,7 @@ ADDED = ("embedding", "model_version")
 """The columns that every model adds; the columns of heads (`columns.py`) follow them."""
 
 
+_VERSION = pa.field("model_version", pa.dictionary(pa.int32(), pa.string()), nullable=False)
 _SCORED = 1024  # texts whose float32 vectors stay in the CPU's cache until they are scored and converted
 
 
@@ -60,6 +62,7 @@ class Enrichment:
         heads: the heads whose scores are added, or None for all of the model.
         mask_fields: fields of the records that are masked in the output.
         masks: the masks that a model must have, or None for any.
+        conditions: on the columns that a model adds, which must have them.
     """
 
     template: TextTemplate
@@ -68,6 +71,7 @@ class Enrichment:
     heads: tuple[str, ...] | None = None
     mask_fields: tuple[str, ...] = ()
     masks: Masks | None = None
+    conditions: tuple[Condition, ...] = ()
 
     @classmethod
     def parse(
@@ -121,17 +125,19 @@ class Enrichment:
             masked.check(records)
         scores = score_fields(self._heads(encoder))
         kept = [records.field(name) for name in self._kept(records, scores)]
-        label = pa.field("model_version", _LABEL, nullable=False)
-        return pa.schema([*kept, self.vectors.field(encoder.dim), label, *scores])
+        return pa.schema([*kept, self.vectors.field(encoder.dim), _VERSION, *scores])
 
     def accept(self, encoder: Encoder) -> None:
         """Check that a model can replace the current one.
 
         Raises:
-            ConfigurationError: it lacks a head, adds a column that is kept, or has other masks.
+            ConfigurationError: it lacks a head, adds a column that is kept, has other masks, or does not add
+                what a condition asks for.
         """
         self._check_masks(encoder)
         scores = score_fields(self._heads(encoder))
+        for condition in self.conditions:
+            condition.check(pa.schema([_VERSION, *scores]))
         self._kept(pa.schema([pa.field(name, pa.null()) for name in self.keep or ()]), scores)
 
     def settled(self, encoder: Encoder) -> Self:
@@ -258,9 +264,6 @@ def _bad_texts(texts: pa.Array, source: str) -> dict[int, str]:
     return dict(sorted(bad.items()))
 
 
-_LABEL = pa.dictionary(pa.int32(), pa.string())
-
-
 class EnrichedBatch(NamedTuple):
     """A batch of message values, enriched.
 
@@ -282,6 +285,16 @@ class EnrichedBatch(NamedTuple):
     letters: list[DeadLetter]
     values: Sequence[Value] = ()
     deletes: Sequence[int] = ()
+
+    def take(self, kept: NDArray[np.int64]) -> Self:
+        """The values at positions among the good ones, without the deletes."""
+        places = kept.tolist()
+        return self._replace(
+            rows=self.rows[kept],
+            records=None if self.records is None else [self.records[i] for i in places],
+            batch=self.batch.take(pa.array(kept)),
+            values=[self.values[i] for i in places] if self.values else (),
+        )
 
     @property
     def scores(self) -> list[tuple[str, pa.Array]]:

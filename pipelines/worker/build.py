@@ -188,6 +188,7 @@ def _outputs(
     }
     return Outputs(
         topics=[sinks[topic] for topic in plan.topics],
+        conditions=plan.conditions,
         encode=prepared.encode(),
         files=files(plan.parquet_output),
         letters_topic=None if plan.dead_letter_topic is None else sinks[plan.dead_letter_topic],

@@ -169,8 +169,8 @@ class RecordDecoder:
         masked: masks fields of the records; None if none is masked.
 
     Attributes:
-        accept: raises ConfigurationError for a model that lacks a head, adds a column that records have, or
-            has other masks than it must have.
+        accept: raises ConfigurationError for a model that lacks a head, adds a column that records have, has
+            other masks than it must have, or does not add what a condition of an output asks for.
     """
 
     def __init__(
@@ -188,7 +188,8 @@ class RecordDecoder:
         self._masked = masked
         kept = () if schema is None else kept_columns(plan, schema)
         masks = plan.masks if masked is None else masked.masks
-        self.accept = replace(self._enrichment, keep=kept, masks=masks).accept
+        conditions = tuple(plan.conditions.values())
+        self.accept = replace(self._enrichment, keep=kept, masks=masks, conditions=conditions).accept
 
     @property
     def n_left_out(self) -> int:

@@ -1,7 +1,9 @@
 """The worker's outputs: topics, through one producer, and Parquet files."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.enrich import Tombstones
+from pipelines.enrich.condition import Condition
 from pipelines.enrich.delete_columns import with_deletes
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.kafka.headers import all_headers, of_each
@@ -28,6 +31,8 @@ Encode = Callable[[EnrichedBatch], list[bytes]]
 
 _LEAST_RUN = 16
 Mask = NDArray[np.bool_] | None
+Taken = Mapping[str, NDArray[np.bool_]]
+"""Which messages of a batch each topic with a condition takes."""
 
 
 class Encoded(NamedTuple):
@@ -43,6 +48,7 @@ class Encoded(NamedTuple):
         headers: of the messages to send, or None if they have none.
         times: timestamps of the messages to send.
         n_bytes: how many bytes the values have.
+        chosen: which of the messages to send each topic with a condition gets.
         letters: dead letters for records that are too large for the topics, and for deletes.
     """
 
@@ -55,6 +61,7 @@ class Encoded(NamedTuple):
     headers: Sequence[Headers] | None = None
     times: Sequence[int] = ()
     n_bytes: int = 0
+    chosen: Mapping[str, Sequence[int]] = MappingProxyType({})
     letters: Sequence[DeadLetter] = ()
 
 
@@ -63,6 +70,7 @@ class Outputs:
 
     Args:
         topics: where records are sent.
+        conditions: which records the topics with these names get; all others get every record.
         encode: encodes records as messages; None sends them as Arrow batches.
         files: where records are written.
         letters_topic: where dead letters are sent.
@@ -78,6 +86,7 @@ class Outputs:
         self,
         *,
         topics: Sequence[TopicSink] = (),
+        conditions: Mapping[str, Condition] = MappingProxyType({}),
         encode: Encode | None = None,
         files: OffsetFiles | None = None,
         letters_topic: TopicSink | None = None,
@@ -89,6 +98,7 @@ class Outputs:
         refusals: Refusals | None = None,
     ) -> None:
         self._topics = tuple(topics)
+        self._conditions = dict(conditions)
         self._encode = encode
         self._files = files
         self._letters_topic = letters_topic
@@ -100,18 +110,16 @@ class Outputs:
             self._mask_value = masked.value if values_are_text else _withheld
         self._delete_columns = delete_columns
         self.tombstones: Tombstones = tombstones
-        if tombstones == "pass" and not delete_columns and (encode is None or not topics):
+        get_all = [sink for sink in self._topics if sink.topic not in self._conditions]
+        self._some_get_all = bool(get_all)
+        self._least_bytes = min((sink.max_bytes for sink in self._topics), default=0)
+        if tombstones == "pass" and not delete_columns and (encode is None or not get_all):
             self.tombstones = "dead-letter"
 
     @property
     def files(self) -> list[OffsetFiles]:
         """The outputs that are files."""
         return [files for files in (self._files, self._letters_files) if files is not None]
-
-    @property
-    def _smallest(self) -> TopicSink:
-        """The topic that takes the smallest messages."""
-        return min(self._topics, key=lambda sink: sink.max_bytes)
 
     @property
     def has_topics(self) -> bool:
@@ -137,7 +145,7 @@ class Outputs:
                 return made
             if self._encode is None:
                 return self._batches(made, fresh)
-            return self._messages(self._encode(enriched), made, fresh)
+            return self._messages(self._encode, made, fresh)
 
     def _rows(self, messages: MessageBatch, enriched: EnrichedBatch) -> tuple[Any, pa.RecordBatch]:
         """The rows for files and Arrow batches, with deletes among them where there are columns for these."""
@@ -147,14 +155,16 @@ class Outputs:
         keys = pa.array([messages.messages[row].key() for row in rows.tolist()], pa.binary())
         return rows, with_deletes(enriched.batch, np.isin(rows, enriched.rows), keys)
 
-    def _messages(self, encoded: list[bytes], made: Encoded, fresh: Mask) -> Encoded:
-        """A message for each record, and one without a value for each delete."""
+    def _messages(self, encode: Encode, made: Encoded, fresh: Mask) -> Encoded:
+        """A message for each record that a topic takes, and one without a value for each delete."""
+        enriched, taken = self._chosen(made.enriched, len(made.messages))
+        encoded = encode(enriched)
         rows: Sequence[int] = range(len(made.messages))
         if len(encoded) < len(rows):
-            rows = made.enriched.rows.tolist()
+            rows = enriched.rows.tolist()
         values: Sequence[bytes | None] = encoded
         sizes = list(map(len, encoded))
-        may_be_large = bool(self._refusals) or max(sizes, default=0) > self._smallest.max_bytes // 2
+        may_be_large = bool(self._refusals) or max(sizes, default=0) > self._least_bytes // 2
         if made.enriched.deletes and self.tombstones == "pass":
             known = dict(zip(rows, encoded, strict=True))
             rows = sorted([*rows, *made.enriched.deletes])
@@ -172,47 +182,66 @@ class Outputs:
             wanted = np.flatnonzero(fresh[list(rows)]).tolist()
         if may_be_large:
             every = range(len(rows)) if wanted is None else wanted
-            wanted, letters = self._that_fit(every, rows, map(Outgoing, values, keys, headers))
+            wanted, letters = self._that_fit(every, rows, map(Outgoing, values, keys, headers), taken)
         if wanted is not None:
             values, keys, headers, times = (
                 [column[i] for i in wanted] for column in (values, keys, headers, times)
             )
             sizes = list(map(len, filter(None, values)))
+            rows = [rows[i] for i in wanted]
         return made._replace(
             values=values,
             keys=keys,
             headers=headers,
             times=times,
             n_bytes=sum(sizes),
+            chosen={topic: np.flatnonzero(mask[list(rows)]).tolist() for topic, mask in taken.items()},
             letters=[*made.letters, *letters],
         )
+
+    def _chosen(self, enriched: EnrichedBatch, n: int) -> tuple[EnrichedBatch, Taken]:
+        """The records that a topic takes, and which of `n` messages each topic with a condition takes."""
+        taken: dict[str, NDArray[np.bool_]] = {}
+        for topic, condition in self._conditions.items():
+            taken[topic] = np.zeros(n, bool)
+            taken[topic][enriched.rows] = condition(enriched.batch)
+        if not taken or self._some_get_all:
+            return enriched, taken
+        return enriched.take(
+            np.flatnonzero(np.any([mask[enriched.rows] for mask in taken.values()], 0))
+        ), taken
 
     def send(self, encoded: Encoded) -> None:
         """Send records to the topics and add them to the files."""
         if self._files is not None:
             _add_by_partition(self._files, encoded.messages, encoded.rows, encoded.batch)
+        columns = encoded.values, encoded.keys, encoded.headers, encoded.times
         for sink in self._topics:
-            sink.send(encoded.values, encoded.keys, encoded.headers, encoded.times)
+            if (chosen := encoded.chosen.get(sink.topic)) is None:
+                sink.send(*columns)
+            elif chosen:
+                sink.send(*(column and [column[i] for i in chosen] for column in columns))  # type: ignore[arg-type] # as above
 
     def _that_fit(
-        self, wanted: Sequence[int], rows: Sequence[int], messages: Iterable[Outgoing]
+        self, wanted: Sequence[int], rows: Sequence[int], messages: Iterable[Outgoing], taken: Taken
     ) -> tuple[list[int], list[DeadLetter]]:
-        """The wanted messages that every topic takes, and dead letters for the others."""
+        """The wanted messages that fit into their topics, and dead letters for the others."""
         fit, letters, every = [], [], list(messages)
         for i in wanted:
-            if any(sink.too_large(every[i]) for sink in self._topics):
-                letters.append(self._too_large(rows[i], every[i].n_bytes))
-            elif reason := self._refused(every[i]):
+            sinks = [one for one in self._topics if one.topic not in taken or taken[one.topic][rows[i]]]
+            if any(sink.too_large(every[i]) for sink in sinks):
+                letters.append(_too_large(rows[i], every[i].n_bytes, sinks))
+            elif reason := self._refused(every[i], sinks):
                 letters.append(DeadLetter(rows[i], "TASK_PUT", reason))
             else:
                 fit.append(i)
         return fit, letters
 
-    def _refused(self, message: Outgoing) -> str | None:
-        """Why a topic refused the message when it was sent before."""
+    def _refused(self, message: Outgoing, sinks: Sequence[TopicSink]) -> str | None:
+        """Why one of its topics refused the message when it was sent before."""
         if not self._refusals:
             return None
-        reasons = (self._refusals.of(sink.topic, message) for sink in self._topics)
+        reasons = (self._refusals.of(sink.topic, message) for sink in sinks)
         return next(filter(None, reasons), None)
 
     def _batches(self, made: Encoded, fresh: Mask) -> Encoded:
@@ -221,8 +250,8 @@ class Outputs:
         if fresh is not None:
             kept = np.flatnonzero(fresh[rows])
             batch, rows = batch.take(pa.array(kept)), rows[kept]
-        values, large = arrow_messages(batch, min(sink.max_bytes for sink in self._topics))
-        letters = [self._too_large(int(rows[i]), batch.slice(i, 1).nbytes) for i in large]
+        values, large = arrow_messages(batch, self._least_bytes)
+        letters = [_too_large(int(rows[i]), batch.slice(i, 1).nbytes, self._topics) for i in large]
         times = _latest(values, [made.messages.messages[row] for row in np.delete(rows, large).tolist()])
         return made._replace(
             values=values,
@@ -230,12 +259,6 @@ class Outputs:
             times=times,
             n_bytes=sum(map(len, values)),
             letters=[*made.letters, *letters],
-        )
-
-    def _too_large(self, row: int, size: int) -> DeadLetter:
-        topic, limit = self._smallest.topic, self._smallest.max_bytes
-        return DeadLetter(
-            row, "TASK_PUT", f"the message has {size:,} bytes, and topic {topic!r} takes {limit:,}"
         )
 
     def aborted(self, code: int | None) -> None:
@@ -274,6 +297,11 @@ class Outputs:
                 np.array([one.row for one in letters]),
                 dead_letter_batch(sources, letters, mask),
             )
+
+
+def _too_large(row: int, size: int, sinks: Sequence[TopicSink]) -> DeadLetter:
+    topic, limit = min(((one.topic, one.max_bytes) for one in sinks), key=itemgetter(1))
+    return DeadLetter(row, "TASK_PUT", f"the message has {size:,} bytes, and topic {topic!r} takes {limit:,}")
 
 
 def _withheld(_value: bytes | None) -> None:

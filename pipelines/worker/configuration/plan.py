@@ -11,6 +11,7 @@ import pyarrow as pa
 from encoder.errors import ConfigurationError
 from encoder.masks import Masks
 from pipelines.enrich.columns import VectorFormat, parse_heads
+from pipelines.enrich.condition import Condition
 from pipelines.formats import PlainFormat
 from pipelines.kafka.config import matches, parse_properties, transaction_timeout_ms
 from pipelines.records.bad_rows import one_line
@@ -29,22 +30,31 @@ _COMMA = re.compile(r",(?![^(\[]*[)\]])")  # those inside of a type's brackets a
 
 @dataclass(frozen=True)
 class Output:
-    """Where records go: `topic:NAME` or `parquet:URI`."""
+    """Where records go: `topic:NAME`, `topic:NAME where CONDITION` or `parquet:URI`.
+
+    Attributes:
+        where: which records go there, or None for all.
+    """
 
     kind: Literal["topic", "parquet"]
     target: str
+    where: Condition | None = None
 
     @classmethod
     def parse(cls, text: str, flag: str) -> Self:
         """Parse an output.
 
         Raises:
-            ConfigurationError: it is neither a topic nor a folder; the message names the flag.
+            ConfigurationError: it is neither a topic nor a folder, or the condition cannot be read; the
+                message names the flag.
         """
         kind, colon, target = text.partition(":")
         if kind not in _KINDS or not colon or not target:
             raise ConfigurationError(f"cannot read {flag} {text!r}: write topic:NAME or parquet:URI")
-        return cls("topic" if kind == "topic" else "parquet", target)
+        if kind == "parquet":
+            return cls("parquet", target)
+        topic, where, condition = target.partition(" where ")
+        return cls("topic", topic.strip(), Condition.parse(condition) if where else None)
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ class Plan:
         )
         plan._check_topics()
         plan._check_folders()
+        plan._check_conditions()
         plan._check_formats()
         plan._check_deletes()
         plan._check_masked()
@@ -132,6 +143,15 @@ class Plan:
         if self.dead_letters == self.parquet_output:
             raise ConfigurationError(
                 "--output and --dead-letters name the same folder: choose another one for dead letters"
+            )
+
+    def _check_conditions(self) -> None:
+        if self.dead_letters.where is not None:
+            raise ConfigurationError("--dead-letters takes all dead letters: leave out the condition")
+        if self.conditions and self.settings.format == "arrow":
+            raise ConfigurationError(
+                "a condition chooses messages of one record, and --output-format arrow writes many in each: "
+                "use json, msgpack or avro"
             )
 
     def _check_formats(self) -> None:
@@ -214,6 +234,11 @@ class Plan:
         return tuple(output.target for output in self.outputs if output.kind == "topic")
 
     @property
+    def conditions(self) -> dict[str, Condition]:
+        """Which records go to the topics that do not get all."""
+        return {output.target: output.where for output in self.outputs if output.where is not None}
+
+    @property
     def dead_letter_topic(self) -> str | None:
         """The topic of dead letters, if they go to one."""
         return self.dead_letters.target if self.dead_letters.kind == "topic" else None
@@ -250,7 +275,7 @@ class Plan:
     @property
     def passes_deletes(self) -> bool:
         """Whether an output gets the deletes; if none can hold them, they are dead letters."""
-        has_records = bool(self.topics) and self.settings.format != "arrow"
+        has_records = len(self.topics) > len(self.conditions) and self.settings.format != "arrow"
         return self.settings.tombstones == "pass" and (has_records or self.delete_columns)
 
     @property

@@ -109,7 +109,8 @@ class WorkerSettings:
         _output(
             "--output",
             metavar="OUTPUT",
-            help="topic:NAME or parquet:URI. Repeatable.",
+            help="topic:NAME or parquet:URI. Repeatable. 'topic:NAME where fraud_score >= 0.9' gets the "
+            "records with such a score.",
         ),
     ]
     dead_letters: Annotated[

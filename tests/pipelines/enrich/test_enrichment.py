@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from encoder import Encoder
 from encoder.errors import ConfigurationError
 from pipelines.enrich.columns import VectorFormat, score_columns
+from pipelines.enrich.condition import Condition
 from pipelines.enrich.enrichment import Enriched, Enrichment
 from pipelines.records.template import TextTemplate
 
@@ -141,6 +144,14 @@ def test_a_model_is_accepted_if_it_has_the_heads_and_adds_nothing_that_is_kept(h
         enrichment(heads=("odd",)).accept(encoder)
     with pytest.raises(ConfigurationError, match="'tags_scores', and Millstream adds one"):
         enrichment(keep=("id", "tags_scores")).accept(headed_encoder)
+
+
+def test_a_model_is_accepted_if_it_adds_what_conditions_ask_for(headed_encoder, encoder):
+    odd = enrichment(conditions=(Condition.parse("odd_novel and odd_distance > 0.5"),))
+    odd.accept(headed_encoder)
+    for without in (odd, replace(odd, heads=("fraud",))):
+        with pytest.raises(ConfigurationError, match=r"condition 'odd_novel and .*no column 'odd_novel'"):
+            without.accept(encoder if without is odd else headed_encoder)
 
 
 class PanicException(BaseException):

@@ -7,6 +7,7 @@ import pytest
 from faults.doubles import Clock, DictObjects
 from faults.messages import FakeMessage, batch_of
 
+from pipelines.enrich.condition import Condition
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.records.bad_rows import DeadLetter
 from pipelines.sinks.kafka import TopicSink, record_encoder
@@ -66,6 +67,47 @@ def test_records_go_to_every_topic(producer):
     letters, n_bytes = sent(outputs, messages(4), made_of([1, 1], [1, 3]), None)
     assert (keys(producer), keys(producer, "two"), list(letters)) == ([1, 3], [1, 3], [])
     assert n_bytes == sum(len(value) for name, value, _ in producer.sent if name == "out")
+
+
+WHERE = {"alerts": Condition.parse("id > 1")}
+
+
+@pytest.mark.parametrize("names", [["out", "alerts"], ["alerts"]])
+@pytest.mark.parametrize("fresh", [None, np.array([True, True, True, False])])
+def test_a_topic_with_a_condition_gets_the_records_for_which_it_holds(fresh, names, producer):
+    sinks = topics(producer, **dict.fromkeys(names, 10_000))
+    encoded = []
+
+    def encode(made):
+        encoded.extend(record["id"] for record in made.records)
+        return as_json(made)
+
+    outputs = Outputs(topics=sinks, conditions=WHERE, encode=encode)
+    sent(outputs, messages(4), made_of([1] * 3, [1, 2, 3]), fresh)
+    every = [1, 2, 3] if fresh is None else [1, 2]
+    assert keys(producer, "alerts") == every[1:]
+    assert keys(producer) == (every if "out" in names else [])
+    assert encoded == ([1, 2, 3] if "out" in names else [2, 3])  # what no topic takes is not encoded
+    sent(outputs, messages(4), made_of([1], [0]), None)
+    assert keys(producer, "alerts") == every[1:]
+
+
+def test_a_record_is_too_large_only_for_a_topic_that_takes_it(producer):
+    outputs = Outputs(topics=topics(producer, out=9000, alerts=2000), conditions=WHERE, encode=as_json)
+    letters, _ = sent(outputs, messages(4), made_of([5000] * 3, [0, 1, 3]), None)
+    assert [(letter.row, "topic 'alerts' takes" in letter.reason) for letter in letters] == [(3, True)]
+    assert (keys(producer), keys(producer, "alerts")) == ([0, 1], [])
+
+
+def test_deletes_go_to_topics_that_get_all_records(producer):
+    made = made_of([1], [2])._replace(deletes=[0, 3])
+    outputs = Outputs(topics=topics(producer, out=9000, alerts=9000), conditions=WHERE, encode=as_json)
+    sent(outputs, messages(4), made, None)
+    assert (keys(producer), keys(producer, "alerts")) == ([0, 2, 3], [2])
+    alone = Outputs(topics=topics(producer, alerts=9000), conditions=WHERE, encode=as_json)
+    assert alone.tombstones == "dead-letter"
+    letters, _ = sent(alone, messages(4), made, None)
+    assert [(letter.row, letter.is_delete) for letter in letters] == [(0, True), (3, True)]
 
 
 def test_topics_do_not_get_twice_what_is_read_again_for_files(producer):

@@ -20,6 +20,17 @@ def test_outputs():
     assert plain.written_topics == ("a", "dead")
 
 
+def test_an_output_may_get_some_records_alone():
+    plan = plan_of("topic:a", "topic:alerts where fraud_score >= 0.9 and x == ' where '")
+    assert plan.topics == ("a", "alerts")
+    assert {topic: one.source for topic, one in plan.conditions.items()} == {
+        "alerts": "fraud_score >= 0.9 and x == ' where '"
+    }
+    assert plan.passes_deletes
+    assert not plan_of("topic:alerts where fraud_score >= 0.9").passes_deletes
+    assert plan_of("parquet:a where b").parquet_output == Output("parquet", "a where b")
+
+
 def test_a_regular_expression_must_not_match_an_output():
     assert plan_of("topic:out", inputs=["^in-", "other"]).input_names == "^in-, other"
     with pytest.raises(ConfigurationError, match="'out' is both input and output"):
@@ -51,11 +62,20 @@ def test_outputs_that_cannot_be_read(text):
         ([], "topic:dead", "no output"),
         (["parquet:a", "parquet:b"], "topic:dead", "only one"),
         (["parquet:a"], "parquet:a", "the same folder"),
+        (["topic:out where a > 1", "topic:out where a < 1"], "topic:dead", "the same topic"),
+        (["topic:in where a > 1"], "topic:dead", "both input and output"),
+        (["topic:out"], "topic:dead where a > 1", "takes all dead letters"),
+        (["topic:out where a >"], "topic:dead", "cannot read the condition 'a >'"),
     ],
 )
 def test_outputs_that_contradict_each_other(outputs, dead_letters, says):
     with pytest.raises(ConfigurationError, match=says):
         plan_of(*outputs, dead_letters=dead_letters)
+
+
+def test_arrow_messages_cannot_be_chosen_by_record():
+    with pytest.raises(ConfigurationError, match="--output-format arrow writes many in each"):
+        plan_of("topic:out where a > 1", format="arrow")
 
 
 def test_fields():

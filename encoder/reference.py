@@ -51,13 +51,19 @@ def parse(ref: str) -> Reference:
         )
     match = _SELECTOR.search(text)
     location, selector = (text[: match.start()], match[1]) if match else (text, "latest")
-    if scheme_of(location) is None and match is None and not (Path(location) / "v").is_dir():
+    invalid = match is None and "@" in text.rsplit("/", 1)[-1]
+    mistaken = invalid and _is_store(text.rpartition("@")[0]) and not Path(text).exists()
+    if scheme_of(location) is None and not (match or mistaken or _is_store(location)):
         return Reference("folder", text)
-    if match is None and "@" in text.rsplit("/", 1)[-1]:
+    if invalid:
         raise InvalidReference(
             f"the selector of {text!r} is invalid: use @latest, @7, or @sha256: and at least 12 digits"
         )
     return Reference("store", store_uri(location), int(selector) if selector.isdecimal() else selector)
+
+
+def _is_store(folder: str) -> bool:
+    return (Path(folder) / "v").is_dir()
 
 
 def store_uri(location: str) -> str:

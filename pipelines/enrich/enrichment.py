@@ -165,8 +165,8 @@ class Enrichment:
     def _check_masks(self, encoder: Encoder) -> None:
         if self.masks is not None and encoder.masks != self.masks:
             raise ConfigurationError(
-                f"the model masks {encoder.masks} in texts, and this job {self.masks}: publish a version "
-                "with `mask`, or leave `mask` out here"
+                f"the model's masks are {encoder.masks}, and this job asks for {self.masks}: publish "
+                "a version with these masks, or leave `mask` out here"
             )
         if self.mask_fields and not encoder.masks:
             raise ConfigurationError(

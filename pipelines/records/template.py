@@ -57,7 +57,8 @@ class TextTemplate:
                 slots.append(token[1])
                 literals.append("")
             elif token[0] in ("{", "}"):
-                what = f"unmatched {token[0]!r}: write {token[0] * 2} for a brace in the text"
+                close = "close it with '}', or " if token[0] == "{" else ""
+                what = f"unmatched {token[0]!r}: {close}write {token[0] * 2} for a brace in the text"
                 raise TemplateError(_at(text, token, what))
             else:
                 literals[-1] += token[0][:1] if token[0] in ("{{", "}}") else token[0]

@@ -60,6 +60,14 @@ def test_what_cannot_be_read_is_refused_in_one_line(ref, part):
     assert "\n" not in str(caught.value)
 
 
+def test_a_mistaken_selector_of_a_store_in_a_folder_is_no_name_of_a_folder(tmp_path):
+    (tmp_path / "minilm/v").mkdir(parents=True)
+    with pytest.raises(InvalidReference, match=r"minilm@newest' is invalid: use @latest, @7"):
+        parse(f"{tmp_path}/minilm@newest")
+    (tmp_path / "minilm@work").mkdir()
+    assert parse(f"{tmp_path}/minilm@work") == Reference("folder", f"{tmp_path}/minilm@work")
+
+
 def test_a_folder_that_holds_versions_is_a_store(tmp_path):
     (tmp_path / "my store" / "v").mkdir(parents=True)
     assert parse(str(tmp_path / "my store")) == Reference("store", (tmp_path / "my store").as_uri(), "latest")

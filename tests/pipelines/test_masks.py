@@ -83,8 +83,8 @@ def test_the_masked_fields_are_part_of_what_an_output_is(backfill, masking, inpu
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--mask", "ip"), "the model masks email, card in texts, and this job ip"),
-        (("--mask", "none"), "the model masks email, card in texts, and this job none"),
+        (("--mask", "ip"), "the model's masks are email, card, and this job asks for ip"),
+        (("--mask", "none"), "the model's masks are email, card, and this job asks for none"),
         (("--mask", "ips"), "there is no mask 'ips'"),
         (("--mask-fields", "nota"), "--mask-fields names 'nota', which is no kept field"),
         (("--mask-fields", "id"), "--mask-fields names 'id', which holds int64"),
@@ -117,7 +117,7 @@ def test_a_stream_lets_nothing_out_that_is_masked(millstream, masking, inputs, t
     assert sorted(filter(None, table["note"].to_pylist())) == ["by <card>"]
     assert len(letters(out)) == 4
     refused = millstream("stream", *own, *times, "--mask", "ip")
-    assert "the model masks email, card in texts, and this job ip" in refused.error
+    assert "the model's masks are email, card, and this job asks for ip" in refused.error
 
 
 def test_batches_leave_a_pipeline_with_masked_fields(masking, model):
@@ -133,7 +133,7 @@ def test_batches_leave_a_pipeline_with_masked_fields(masking, model):
         texts = good | beam.Map(lambda one: one.select(["id", "note", "text"]).to_pylist())
         assert_that(texts, check, label="good")
         assert_that(bad | beam.Map(str), check, label="bad")
-    with pytest.raises(ConfigurationError, match="this job ip"):
+    with pytest.raises(ConfigurationError, match="this job asks for ip"):
         EmbedBatches(str(masking), masks="ip")
     with pytest.raises(ConfigurationError, match="it has none"):
         EmbedBatches(str(model), mask_fields=["note"])

@@ -74,7 +74,7 @@ def test_a_template_can_be_pickled_and_not_changed():
     [
         ("", "is empty: name a column"),
         ("  ", "is empty: name a column"),
-        ("a {", r"character 3: unmatched '\{': write \{\{"),
+        ("a {", r"character 3: unmatched '\{': close it with '\}', or write \{\{"),
         ("{a} }", r"character 5: unmatched '\}': write \}\}"),
         ("{a{b}}", r"character 1: unmatched '\{'"),
         ("x {}", r"character 3: '\{\}' names no field"),

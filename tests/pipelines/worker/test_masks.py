@@ -109,7 +109,7 @@ def test_an_error_that_ends_the_worker_holds_nothing_that_is_masked(topics, work
 @pytest.mark.server
 def test_other_masks_are_refused_at_the_start_and_later(topics, worker, masking, tmp_path):
     for options, reason in (
-        ({"mask": ["ip"]}, "the model masks email, card in texts, and this job ip"),
+        ({"mask": ["ip"]}, "the model's masks are email, card, and this job asks for ip"),
         (
             {"mask_fields": "id", "fields": "id:int64,text:string", "outputs": [f"parquet:{tmp_path}/out"]},
             "holds int64",

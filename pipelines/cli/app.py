@@ -30,6 +30,7 @@ from pipelines.cli.worker import command as worker
 __all__ = ["app", "main"]
 
 FAILED, WRONG_USE = 1, 2
+_MAKE, _EMBED, _TRY = "Make models", "Embed records", "Try it"
 
 app = typer.Typer(
     name="millstream",
@@ -41,19 +42,23 @@ app = typer.Typer(
 )
 _old_format = with_old_flags({"--format": "--input-format"})
 
-app.command("distill", cls=_old_format)(verifying(distill.distill))
-app.command("evaluate", cls=_old_format)(verifying(evaluation.evaluate))
-app.add_typer(models.app, name="models")
-app.add_typer(keys.app, name="keys")
-app.add_typer(head.app, name="head")
-app.command("encode", cls=Command)(verifying(encode.encode))
-app.command("backfill", cls=_old_format)(caching(verifying(backfill.backfill)))
-app.command("stream", cls=with_old_flags({"--format": "--input-format", "--disorder": "--out-of-orderness"}))(
-    caching(verifying(stream.stream))
+app.command("distill", cls=_old_format, rich_help_panel=_MAKE)(verifying(distill.distill))
+app.command("evaluate", cls=_old_format, rich_help_panel=_MAKE)(verifying(evaluation.evaluate))
+app.add_typer(head.app, name="head", rich_help_panel=_MAKE)
+app.add_typer(models.app, name="models", rich_help_panel=_MAKE)
+app.add_typer(keys.app, name="keys", rich_help_panel=_MAKE)
+app.command("encode", cls=Command, rich_help_panel=_EMBED)(verifying(encode.encode))
+app.command("backfill", cls=_old_format, rich_help_panel=_EMBED)(caching(verifying(backfill.backfill)))
+app.command(
+    "stream",
+    cls=with_old_flags({"--format": "--input-format", "--disorder": "--out-of-orderness"}),
+    rich_help_panel=_EMBED,
+)(caching(verifying(stream.stream)))
+app.command("worker", cls=with_old_flags({"--format": "--output-format"}), rich_help_panel=_EMBED)(
+    caching(verifying(worker.worker))
 )
-app.command("warm", cls=Command)(verifying(warm.warm))
-app.command("worker", cls=with_old_flags({"--format": "--output-format"}))(caching(verifying(worker.worker)))
-app.command("demo", cls=Command)(demo.demo)
+app.command("warm", cls=Command, rich_help_panel=_EMBED)(verifying(warm.warm))
+app.command("demo", cls=Command, rich_help_panel=_TRY)(demo.demo)
 
 
 @app.callback()

@@ -15,7 +15,7 @@ _CacheSize = Annotated[
         "--cache-size",
         envvar=SIZE_VARIABLE,
         metavar="SIZE",
-        help="What model versions may take in the cache of a machine, such as 500MB.",
+        help="Maximum size of the model versions in a machine's cache, such as 500MB.",
         show_default="2GB",
     ),
 ]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from encoder.errors import MillstreamError, MissingExtra
-from pipelines.cli.options import OPERATIONS
+from pipelines.cli.options import OPERATIONS, SIGNATURES, TEXT_FILES
 
 __all__ = ["Command", "Group", "by_flag", "with_old_flags"]
 
@@ -44,6 +44,9 @@ _EXTRAS = {
 }
 """The packages of each extra that commands import."""
 
+_LAST_GROUPS = (TEXT_FILES, SIGNATURES, OPERATIONS)
+"""What few readers of a command's help look for comes last, in every command."""
+
 
 class Command(TyperCommand):
     """A command whose options have groups, environment variables by their flags, and perhaps old names.
@@ -63,11 +66,20 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Replace old flags by new ones; what stands behind `--` is for others."""
         own = args.index("--") if "--" in args else len(args)
-        return super().parse_args(ctx, [*map(self._renamed, args[:own]), *args[own:]])
+        try:
+            return super().parse_args(ctx, [*map(self._renamed, args[:own]), *args[own:]])
+        except Exception as error:
+            unknown = getattr(error, "possibilities", True) in (
+                None,
+                [],
+            )  # an option that is like none of ours
+            if unknown and any(str(one.metavar).startswith("-- ") for one in self.params):
+                vars(error)["message"] = f"{error}: write Beam's options after --"
+            raise
 
     def get_params(self, ctx: Any) -> Any:
         """Name variables by flags: `--rows-per-file` is `MILLSTREAM_BACKFILL_ROWS_PER_FILE`."""
-        found = super().get_params(ctx)
+        found = sorted(super().get_params(ctx), key=_place)
         for option in found if ctx.auto_envvar_prefix else ():
             if not isinstance(option, TyperOption) or not option.allow_from_autoenv:
                 continue
@@ -143,6 +155,12 @@ def by_flag(command: Any) -> dict[str, Any]:
     found = {flag: option for option in command.params for flag in option.opts if flag.startswith("--")}
     old = getattr(command, "old_flags", {})
     return found | {flag: found[new] for flag, new in old.items()}
+
+
+def _place(parameter: Any) -> int:
+    """Where help shows a parameter's group: 0 for one whose place is that of its first option."""
+    group = getattr(parameter, "rich_help_panel", None)
+    return _LAST_GROUPS.index(group) + 1 if group in _LAST_GROUPS else 0
 
 
 def _tidy(parameter: Any) -> None:

@@ -10,7 +10,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     cls=Group,
-    help="Keys that sign model versions.",
+    help="Make keys that sign versions.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -18,7 +18,7 @@ app = typer.Typer(
 
 @app.callback()
 def _group() -> None:
-    """Keys that sign model versions."""
+    """Make keys that sign versions."""
 
 
 @app.command(cls=Command)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = [
     "INPUTS",
     "OPERATIONS",
+    "SIGNATURES",
+    "TEXT_FILES",
     "AsJson",
     "BeamOptions",
     "Detach",
@@ -45,11 +47,11 @@ __all__ = [
     "windows_option",
 ]
 
-OPERATIONS = "Operations"
-"""The group of options that every command has, such as `--help`."""
+TEXT_FILES, SIGNATURES, OPERATIONS = "Text files", "Signatures", "Operations"
+"""The groups that help shows last, in this order; every command has operations, such as `--help`."""
 
 input_option = partial(typer.Option, rich_help_panel="Input")
-_text_files_option = partial(typer.Option, rich_help_panel="Files of text")
+_text_files_option = partial(typer.Option, rich_help_panel=TEXT_FILES)
 model_option = partial(typer.Option, rich_help_panel="Text and model")
 teacher_option = partial(typer.Option, rich_help_panel="Teacher")
 table_option = partial(typer.Option, rich_help_panel="Vocabulary and token vectors")
@@ -60,7 +62,7 @@ windows_option = partial(typer.Option, rich_help_panel="Windows")
 output_option = partial(typer.Option, rich_help_panel="Output")
 neighbours_option = partial(typer.Option, rich_help_panel="Neighbours")
 delivery_option = partial(typer.Option, rich_help_panel="Delivery")
-signature_option = partial(typer.Option, rich_help_panel="Signatures")
+signature_option = partial(typer.Option, rich_help_panel=SIGNATURES)
 operations_option = partial(typer.Option, rich_help_panel=OPERATIONS)
 """Make an option of a group in the help of commands."""
 
@@ -79,7 +81,7 @@ Encoding = Annotated[
     _text_files_option(
         "--encoding",
         metavar="NAME",
-        help="Encoding of CSV, JSON lines and text: utf-8, cp1252, utf-16 or another.",
+        help="Encoding of text files: utf-8, cp1252, utf-16 or another.",
         show_default="guessed",
     ),
 ]
@@ -88,8 +90,8 @@ Mask = Annotated[
     model_option(
         "--mask",
         metavar="MASKS",
-        help="Mask these in texts, such as ip,number,card; NAME=REGEX for your own; or none. Repeatable.",
-        show_default="as the model does",
+        help="Masks for the texts, such as ip,number,card, or NAME=REGEX for your own; or none. Repeatable.",
+        show_default="those of the model",
     ),
 ]
 AsJson = Annotated[bool, operations_option("--json", help="Print the result as one JSON object.")]
@@ -116,14 +118,14 @@ Properties = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class DialectOptions:
-    """What a user says about files of text."""
+    """How text files are written."""
 
     delimiter: Annotated[
         str | None,
         _text_files_option(
             "--delimiter",
             metavar="CHARACTER",
-            help="Character between the fields of CSV: ';', tab or \\x01.",
+            help="Character between the fields of CSV, such as ';', tab or \\x01.",
             show_default="guessed from each file",
         ),
     ] = None
@@ -132,7 +134,7 @@ class DialectOptions:
         _text_files_option(
             "--quote",
             metavar="CHARACTER",
-            help="Character around fields of CSV, or none.",
+            help="Character around quoted fields of CSV, or none.",
             show_default="guessed",
         ),
     ] = None
@@ -141,7 +143,7 @@ class DialectOptions:
         _text_files_option(
             "--escape",
             metavar="CHARACTER",
-            help="Character before a quote inside quotes of CSV, or none: it is doubled.",
+            help="Character that escapes a quote in a quoted field, or none if quotes are doubled.",
             show_default="guessed",
         ),
     ] = None
@@ -234,7 +236,7 @@ class EnrichmentOptions:
         list[str] | None,
         model_option(
             metavar="MASKS",
-            help="Masks that the model must have, such as ip,number; else nothing is done. Repeatable.",
+            help="Masks that the model must have, such as ip,number; another model is refused. Repeatable.",
             show_default="any",
         ),
     ] = None
@@ -242,7 +244,7 @@ class EnrichmentOptions:
         str | None,
         output_option(
             metavar="FIELDS",
-            help="Kept fields to mask as the model masks texts; also all of a dead letter.",
+            help="Kept fields to mask with the model's masks, separated by commas. Masks dead letters too.",
             show_default="none",
         ),
     ] = None

@@ -17,7 +17,7 @@ _Trust = Annotated[
         "--trust",
         envvar=KEYS_VARIABLE,
         metavar="FILE",
-        help="Public key that may sign versions, NAME.pub: others are no versions. Repeatable.",
+        help="Public key, NAME.pub. Only versions that one of these keys signed are used. Repeatable.",
         show_default="versions need no signature",
     ),
 ]
@@ -27,7 +27,7 @@ _TrustPolicy = Annotated[
         "--trust-policy",
         envvar=POLICY_VARIABLE,
         metavar="POLICY",
-        help="What becomes of other versions: require refuses them, warn uses them and says so.",
+        help="For versions that no trusted key signed: require refuses them, warn uses them with a warning.",
         show_default="require",
     ),
 ]

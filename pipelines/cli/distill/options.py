@@ -19,7 +19,6 @@ from pipelines.cli.evaluation.options import (
 from pipelines.cli.options import (
     DialectOptions,
     LoadingOptions,
-    Mask,
     corpus_option,
     evaluation_option,
     table_option,
@@ -108,7 +107,14 @@ class TableOptions:
         ),
     ] = None
 
-    mask: Mask = None
+    mask: Annotated[
+        list[str] | None,
+        table_option(
+            metavar="MASKS",
+            help="Masks for the texts, such as ip,number,card, or NAME=REGEX for your own. Repeatable.",
+            show_default="none",
+        ),
+    ] = None
 
     def parse(self) -> dict[str, Any]:
         """The parameters of `distill` but the words.

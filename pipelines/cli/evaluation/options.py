@@ -53,7 +53,7 @@ ReportRecords = Annotated[
         "--report-records",
         min=0,
         metavar="N",
-        help="Records to show in the report, as plain text for all who can read the model.",
+        help="Number of records to show in the report. All who can read the model can read them.",
     ),
 ]
 
@@ -61,7 +61,7 @@ ReportModel = Annotated[
     bool,
     evaluation_option(
         "--report-model",
-        help="Put the model into the report, to try texts in it. The page is a third larger than the model.",
+        help="Put the model into the report, so that you can try texts there. Adds 4/3 of its size.",
     ),
 ]
 

@@ -29,7 +29,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     cls=Group,
-    help="Heads: small models that predict labels, similarity or novelty from vectors.",
+    help="Fit, list and measure heads: small models that predict labels or scores from vectors.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

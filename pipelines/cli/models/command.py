@@ -18,7 +18,7 @@ from pipelines.cli.models import push as model_push
 from pipelines.cli.models import report as model_report
 from pipelines.cli.models import serve as model_serve
 from pipelines.cli.option_groups import expand_options
-from pipelines.cli.options import Mask, operations_option, output_option
+from pipelines.cli.options import Mask, input_option, operations_option, output_option
 from pipelines.cli.signing import SigningOptions
 from pipelines.cli.trust import verifying
 
@@ -31,7 +31,7 @@ __all__ = ["app"]
 
 app = typer.Typer(
     cls=Group,
-    help="Model versions in a store: list, publish, sign, pull, verify, roll back, prune.",
+    help="List, publish, sign, pull, verify, roll back and prune versions in a store.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -43,26 +43,17 @@ Ref = Annotated[
         help="Version in a store, such as s3://bucket/models/minilm@7, @latest or @sha256:DIGEST.",
     ),
 ]
-Store = Annotated[
-    str,
-    operations_option(
-        "--store",
-        envvar="MILLSTREAM_STORE",
-        metavar="URI",
-        help="Folder that holds the models: s3://bucket/models, gs://, az:// or ./store.",
-    ),
-]
+_STORE: Any = {
+    "envvar": "MILLSTREAM_STORE",
+    "metavar": "URI",
+    "help": "Store, the folder that holds the models: s3://bucket/models, gs://, az:// or ./store.",
+}
 AsJson = Annotated[bool, operations_option("--json", help="Print JSON instead of a table.")]
-
-
-app.command("report", cls=with_old_flags({"--format": "--input-format"}))(verifying(model_report.report))
-app.command("push", cls=Command)(verifying(model_push.push))
-app.command("serve", cls=Command)(verifying(model_serve.serve))
 
 
 @app.command("list", cls=Command)
 @verifying
-def list_(store: Store, as_json: AsJson = False) -> None:
+def list_(store: Annotated[str, input_option("--store", **_STORE)], as_json: AsJson = False) -> None:
     """List the models of a store and their latest versions."""
     from encoder.store.store import list_models
 
@@ -120,7 +111,7 @@ def publish(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Model folder, as millstream distill writes it.")
     ],
-    store: Store,
+    store: Annotated[str, output_option("--store", **_STORE)],
     signing: SigningOptions,
     name: Annotated[
         str,
@@ -159,8 +150,8 @@ def pull(
 ) -> None:
     """Download a version into a new model folder and verify every byte.
 
-    The signature of a signed version is in the file model.sig, as the tool model_signing reads it. Of several
-    ones, it is that of a key of --trust.
+    The signature of a signed version is written to model.sig, which the tool model_signing reads. Of several
+    signatures, it is the one of a key in --trust.
     """
     from encoder.atomic_files import new_file
     from encoder.store.signing.bundle import SIGNATURE_FILE
@@ -229,12 +220,12 @@ def verify(
         ),
     ] = None,
     cache: Annotated[
-        bool, operations_option("--cache", help="Check what lies in this machine's cache, without a REF.")
+        bool, operations_option("--cache", help="Check this machine's cache instead of a REF.")
     ] = False,
 ) -> None:
     """Check the size and SHA-256 of every file of a version; exit with 1 if one is wrong.
 
-    With --cache: of every version in the cache, and that nobody else can change them.
+    --cache checks every version in this machine's cache instead, and that nobody else can change it.
     """
     if cache == (ref is not None):
         raise ConfigurationError("name a REF to check a version in a store, or --cache to check the cache")
@@ -300,6 +291,11 @@ def prune(
         todo = store.prune(keep=keep, grace=days)
     verb = "would delete" if dry_run else "deleted"
     typer.echo(f"{verb} {_summary(todo)}; newly marked as unused: {len(todo.marked)} files")
+
+
+app.command("report", cls=with_old_flags({"--format": "--input-format"}))(verifying(model_report.report))
+app.command("serve", cls=Command)(verifying(model_serve.serve))
+app.command("push", cls=Command)(verifying(model_push.push))
 
 
 def _chosen_signature(manifest: "Manifest") -> dict[str, Any]:

@@ -45,7 +45,7 @@ def stream(
         bool,
         delivery_option(
             "--accept-new-input",
-            help="Add to the output a topic that was created again, or that is another cluster's.",
+            help="Add to the same output when the topic was created again, or is on another cluster.",
         ),
     ] = False,
     follow: Annotated[

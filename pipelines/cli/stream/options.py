@@ -47,9 +47,7 @@ class InputOptions:
     ] = None
     sample: Annotated[
         str | None,
-        input_option(
-            metavar="FILE", help="JSON lines whose columns are those of the input. Needed for Pub/Sub."
-        ),
+        input_option(metavar="FILE", help="JSON lines with the columns of the input. Needed for Pub/Sub."),
     ] = None
     attributes: Annotated[
         str | None,
@@ -65,7 +63,7 @@ class InputOptions:
         str | None,
         input_option(
             metavar="NAME",
-            help="Pub/Sub attribute that holds an ID; a message that is published twice has the same.",
+            help="Pub/Sub attribute with an ID that stays the same when a message is published again.",
         ),
     ] = None
 
@@ -123,7 +121,7 @@ class WindowOptions:
         str,
         windows_option(
             metavar="TIME",
-            help="How far ahead of the clock the time of a record may be; one beyond is a dead letter.",
+            help="How far ahead of the clock a record's time may be; beyond that, it is a dead letter.",
         ),
     ] = "5m"
     idle: Annotated[
@@ -181,7 +179,7 @@ class OutputOptions:
         bool,
         output_option(
             "--delete-columns",
-            help="Parquet, Arrow: add message_key, and deleted, true in the rows of tombstones.",
+            help="Write tombstones to Parquet and Arrow as rows, with the columns message_key and deleted.",
         ),
     ] = False
     dead_letters: Annotated[
@@ -194,7 +192,7 @@ class OutputOptions:
     tombstones: Annotated[
         Tombstones,
         delivery_option(
-            help="Kafka messages with a key and no value: to the output, nowhere, or dead letters."
+            help="Kafka messages with a key and no value: pass them on, drop them, or make them dead letters."
         ),
     ] = "pass"
 

@@ -25,7 +25,7 @@ def worker(
             callback=from_file,
             is_eager=True,
             metavar="FILE",
-            help="TOML file with these options, under their names here without the dashes.",
+            help="TOML file of options. Its keys are their names without the dashes.",
         ),
     ] = None,
     ui: Annotated[bool, operations_option("--ui", help="Show a live dashboard on this terminal.")] = False,

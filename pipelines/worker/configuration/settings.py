@@ -95,7 +95,7 @@ class WorkerSettings:
         list[str] | None,
         _model(
             metavar="MASKS",
-            help="Masks that a model must have, such as ip,number; others are refused. Repeatable.",
+            help="Masks that the model must have, such as ip,number; another model is refused. Repeatable.",
             show_default="any",
         ),
     ] = None
@@ -136,7 +136,7 @@ class WorkerSettings:
         str | None,
         _output(
             metavar="FIELDS",
-            help="Kept fields to mask as the model masks texts; also all of a dead letter's value.",
+            help="Kept fields to mask with the model's masks, separated by commas. Masks dead letters too.",
             show_default="none",
         ),
     ] = None
@@ -150,7 +150,7 @@ class WorkerSettings:
         bool,
         _output(
             "--delete-columns",
-            help="Parquet, Arrow: add message_key, and deleted, true in the rows of tombstones.",
+            help="Write tombstones to Parquet and Arrow as rows, with the columns message_key and deleted.",
         ),
     ] = False
     rows_per_file: Annotated[int, _output(min=1, metavar="N", help="Offsets in one Parquet file.")] = 65_536
@@ -159,9 +159,7 @@ class WorkerSettings:
     ] = 256
     seconds_per_file: Annotated[
         float,
-        _output(
-            min=0.1, metavar="SECONDS", help="Age of its oldest record at which a Parquet file is written."
-        ),
+        _output(min=0.1, metavar="SECONDS", help="Write a Parquet file when its oldest record is this old."),
     ] = 60.0
 
     delivery: Annotated[
@@ -175,8 +173,8 @@ class WorkerSettings:
         str | None,
         _delivery(
             metavar="NAME",
-            help="Name of this replica that survives restarts. Gives static membership, and a restart "
-            "does not wait for the open transaction of a killed process.",
+            help="Name of this replica, the same after a restart. It keeps its partitions, and ends the "
+            "transaction that a killed process left open.",
         ),
     ] = None
     commit_seconds: Annotated[
@@ -192,7 +190,7 @@ class WorkerSettings:
         str,
         _delivery(
             metavar="SHARE",
-            help="Share of a partition's last 10,000 records that may fail before it stops.",
+            help="Share of a partition's last 10,000 records that may fail before the worker stops.",
         ),
     ] = "10%"
 
@@ -200,13 +198,13 @@ class WorkerSettings:
         bool,
         _delivery(
             "--accept-new-input",
-            help="Read a topic that was created again, or that is another cluster's, from its beginning.",
+            help="Read a topic that was created again, or that is on another cluster, from its beginning.",
         ),
     ] = False
     tombstones: Annotated[
         Tombstones,
         _delivery(
-            help="Messages with a key and no value: to the outputs, nowhere, or to the dead letters.",
+            help="Messages with a key and no value: pass them on, drop them, or make them dead letters.",
         ),
     ] = "pass"
 
@@ -214,7 +212,7 @@ class WorkerSettings:
         int, _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs.")
     ] = 1024
     listen: Annotated[
-        str | None, _operations(metavar="HOST:PORT", help="Serve /healthz, /readyz and /metrics here.")
+        str | None, _operations(metavar="HOST:PORT", help="Address for /healthz, /readyz and /metrics.")
     ] = None
     stuck_seconds: Annotated[
         float, _operations(min=1, metavar="SECONDS", help="End the process when a call blocks for this long.")

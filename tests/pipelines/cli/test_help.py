@@ -76,6 +76,20 @@ def test_required_options_stand_first(path):
 
 
 @pytest.mark.parametrize("path", LEAVES)
+def test_what_few_look_for_stands_last(path, help_of, millstream, monkeypatch):
+    shown_groups = re.findall(r"^╭─ (.+?) ─", "\n".join(help_of(path, millstream, monkeypatch)), re.MULTILINE)
+    last = [group for group in ("Text files", "Signatures", "Operations") if group in shown_groups]
+    assert shown_groups[-len(last) :] == last
+
+
+@pytest.mark.parametrize("command", ["backfill", "stream"])
+def test_a_beam_option_in_the_wrong_place_is_told_its_place(command, millstream):
+    ended = millstream(command, "--runner=FlinkRunner")
+    assert ended.code == 2
+    assert "No such option: --runner: write Beam's options after --" in ended.err
+
+
+@pytest.mark.parametrize("path", LEAVES)
 def test_help_says_how_the_environment_sets_options(path, help_of, millstream, monkeypatch):
     text = " ".join(help_of(path, millstream, monkeypatch))
     has_options = any(isinstance(one, TyperOption) for one in LEAVES[path].params)

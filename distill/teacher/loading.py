@@ -201,6 +201,12 @@ def cannot_load(teacher: str, error: Exception) -> str:
     text = str(error)
     if "trust_remote_code" in text:
         return f"the teacher {teacher} runs code of its own: set `trust_remote_code` if you trust it"
+    folder = Path(teacher)
+    if folder.is_dir() and not any((folder / name).is_file() for name in ("config.json", "modules.json")):
+        return (
+            f"cannot load the teacher {teacher}: the folder has no config.json. Give the folder of a "
+            "sentence transformer, or a Hugging Face id"
+        )
     reason = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0") else ""
     return (

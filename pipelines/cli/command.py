@@ -69,11 +69,10 @@ class Command(TyperCommand):
         try:
             return super().parse_args(ctx, [*map(self._renamed, args[:own]), *args[own:]])
         except Exception as error:
-            unknown = getattr(error, "possibilities", True) in (
-                None,
-                [],
-            )  # an option that is like none of ours
-            if unknown and any(str(one.metavar).startswith("-- ") for one in self.params):
+            if hasattr(error, "message"):
+                error.message = error.message.removeprefix("Value error, ")  # a word of Typer's
+            unlike_ours = getattr(error, "possibilities", True) in (None, [])
+            if unlike_ours and any(str(one.metavar).startswith("-- ") for one in self.params):
                 vars(error)["message"] = f"{error}: write Beam's options after --"
             raise
 

@@ -368,10 +368,16 @@ def _open(ref: str) -> "tuple[ModelStore, Reference]":
 
     reference = parse(ref)
     if reference.kind != "store":
-        raise InvalidReference(
-            f"{ref} is not a model in a store: give its URI, or a local folder that holds v/ and blobs/"
-        )
+        raise InvalidReference(f"{ref} is not a model in a store: {_inside(ref)}")
     return ModelStore.open(reference.location), reference
+
+
+def _inside(folder: str) -> str:
+    """What to name instead of a folder that is no model of a store."""
+    names = sorted(each.parent.name for each in Path(folder).glob("*/v"))
+    if names:
+        return f"it is a store, so name one of its models, such as {folder.rstrip('/')}/{names[0]}"
+    return "give its URI, or a local folder that holds v/ and blobs/"
 
 
 def _row(name: str, store: "ModelStore") -> dict[str, Any]:

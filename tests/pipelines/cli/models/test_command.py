@@ -175,6 +175,13 @@ def test_a_folder_is_no_version(folder):
     assert isinstance(fail("show", folder), InvalidReference)
 
 
+def test_who_names_a_whole_store_is_told_to_name_a_model(folder, tmp_path):
+    publish(folder, tmp_path / "store")
+    assert str(fail("show", tmp_path / "store")).endswith(
+        f"one of its models, such as {tmp_path}/store/minilm"
+    )
+
+
 def test_a_bad_name_is_refused(folder, store):
     assert isinstance(fail("publish", folder, "--store", store, "--name", "a/b"), InvalidReference)
 

@@ -60,7 +60,7 @@ class Encoder:
             )
         self.manifest = manifest
         self.dim = model.dim
-        self.heads = Heads(model.heads, unit=model.normalize)
+        self.heads = Heads(model.heads, unit=model.normalize, masks=self.masks)
         self._normalize = model.normalize
         self._table, self._weights = _token_table(model)
         try:
@@ -120,6 +120,7 @@ class Encoder:
         dtype: VectorType = "float32",
         dims: int | None = None,
         out: NDArray[Any] | None = None,
+        masked: bool = False,
     ) -> NDArray[Any]:
         """Embed texts.
 
@@ -133,6 +134,7 @@ class Encoder:
                 dimensions of a distilled model are sorted by variance, so the first ones matter most.
             out: a C-contiguous array to write to, of the shape and dtype of the result or with more rows. A
                 loop that passes the same array each time saves the system the work of allocating pages.
+            masked: whether the texts are masked already, by `masks`.
 
         Returns:
             `(n_texts, dims)` of the dtype, or `(n_texts, ceil(dims / 8))` uint8 for `binary`; without the
@@ -150,7 +152,7 @@ class Encoder:
         streamed = past_caches(written)
 
         def encode(block: Block) -> None:
-            ids, ends = self._tokenise(block.texts)
+            ids, ends = (self._tokenizer.tokenise if masked else self._tokenise)(block.texts)
             rows = written[block.first : block.first + len(ends)]
             pool_texts(ids, ends, self._table, self._weights, self._normalize, dims, rows, streamed)
 

@@ -124,7 +124,7 @@ def _use(folder: Path) -> None:
 
     encoder = Encoder.load(folder, threads=1)
     numbers: list[Any] = [encoder.encode(_TEXTS, dtype="float16"), vectors := encoder.encode(_TEXTS)]
-    numbers += [part for outcome in encoder.heads(vectors) for part in outcome]
+    numbers += [part for outcome in encoder.heads(vectors, _TEXTS) for part in outcome]
     _check_finite(numbers)
 
 

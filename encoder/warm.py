@@ -13,6 +13,7 @@ from encoder.arrays.dtypes import VectorType
 from encoder.arrays.vectors import converted
 from encoder.encoder import Encoder
 from encoder.heads.cases import Cases, Strings
+from encoder.heads.groups import Groups
 from encoder.heads.scoring import Prototypes
 from encoder.kernels.compiled import compilations, folders_used, processor
 from encoder.kernels.json_lines import scan_lines
@@ -23,9 +24,11 @@ __all__ = ["Warmed", "warm_kernels"]
 
 _WORDS = ["card", "declined", "a", "c", "r", "d"]
 _DIM = 8
+_ANY, _NONE, _ROW = Strings.of(["any"]), Strings.of([""]), np.zeros(1, np.int32)
 _HEADS = (
     Prototypes("any", ("any",), np.ones((1, _DIM), np.float32), 0.0),
-    Cases("known", Strings.of(["any"]), ("any",), np.zeros(1, np.int32), np.ones((1, _DIM), np.float16), 0.0),
+    Cases("known", _ANY, ("any",), _ROW, np.ones((1, _DIM), np.float16), 0.0),
+    Groups("event", _ANY, _ANY, np.ones(1, np.int64), _NONE, _NONE, _ANY, _ROW, _ANY, _ROW, _DIM),
 )
 _TEXTS = ["card declined, twice", "Card é ☃ 中文 e\u0301", "[UNK] card", "declined" * 9, "", None]
 
@@ -59,7 +62,7 @@ def warm_kernels() -> Warmed:
             model = StaticModel(table, tokenizer.to_str(), {"normalize": True}, weights, heads=_HEADS)
             encoder = Encoder(model, threads=1)
             vectors = encoder.encode(_TEXTS)
-            encoder.heads(vectors)
+            encoder.heads(vectors, _TEXTS)
             for dtype in get_args(VectorType):
                 encoder.encode(_TEXTS, dtype=dtype)
                 converted(vectors, dtype)

@@ -81,6 +81,7 @@ def write_bases(folder):
     import tiny_tokenizers
 
     from encoder.heads.cases import Cases, Strings
+    from encoder.heads.groups import Groups
     from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
     from encoder.model import StaticModel, save_model
 
@@ -100,7 +101,10 @@ def write_bases(folder):
         return rng.normal(size=shape).astype(np.float32)
 
     curve = np.array([-1, 1], np.float32), np.array([0.1, 0.9], np.float32)
+    two, own = Strings.of(["disk full", "user <*>"]), np.arange(2, dtype=np.int32)
+    near = unit_vectors(floats(2, DIM)).astype(np.float16)
     heads = (
+        Groups("event", two, two, own.astype(np.int64), two, two, two, own, two, own, DIM, near, 0.5),
         Classifier("fraud", ("ham", "spam"), floats(2, DIM), floats(2)),
         Classifier("iso", ("x", "y"), floats(2, DIM), floats(2), "isotonic", False, (curve, curve)),
         Cases(
@@ -130,7 +134,7 @@ def write_bases(folder):
         elif place % 4 == 3:
             weights, mapping = np.abs(floats(n_tokens)), rng.integers(0, n_tokens, n_tokens)
         config = {"normalize": place % 3 > 0, "max_length": None if place % 5 == 0 else 512}
-        model = StaticModel(table, tokenizer.to_str(), config, weights, mapping, heads=heads[: place % 6])
+        model = StaticModel(table, tokenizer.to_str(), config, weights, mapping, heads=heads[: place % 7])
         save_model(model, folder / f"{place:02d}")
 
 
@@ -376,7 +380,7 @@ def try_one(folder):
             for dtype in ("float16", "int8", "binary"):
                 assert np.isfinite(encoder.encode(texts, dtype=dtype)).all(), f"{dtype} is not finite"
             assert np.isfinite(vectors).all(), "vectors are not finite"
-            for outcome in encoder.heads(vectors):
+            for outcome in encoder.heads(vectors, texts):
                 assert all(np.isfinite(part).all() for part in outcome), "scores are not finite"
         except MillstreamError as error:
             found = f"{type(error).__name__}: {str(error)[:160]}"

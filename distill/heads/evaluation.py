@@ -12,8 +12,9 @@ from distill.evaluation.bootstrap import Estimate, bootstrap, bootstrap_error, b
 from distill.evaluation.figures import json_values
 from distill.heads.calibration import ece
 from distill.heads.examples import Examples
-from encoder.errors import InputError
+from encoder.errors import ConfigurationError, InputError
 from encoder.heads.cases import Cases, Known
+from encoder.heads.groups import Groups
 from encoder.heads.scoring import (
     DECISION_THRESHOLD,
     Classifier,
@@ -80,7 +81,10 @@ def evaluate_head(head: Head, examples: Examples, *, novel: Sequence[str] | None
 
     Raises:
         InputError: no record has a label that the head knows, or one of `novel`.
+        ConfigurationError: it is a head of groups.
     """
+    if isinstance(head, Groups):
+        raise ConfigurationError("groups are measured with their texts, by `evaluate_groups`")
     outcome = Heads([head])(examples.vectors)[0]
     if isinstance(head, Novelty):
         assert isinstance(outcome, Novel)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from encoder.heads.cases import MOST_NEAREST, Cases, Strings
 
-__all__ = ["case_arrays", "check_cases", "unpack_cases"]
+__all__ = ["case_arrays", "check_cases", "check_strings", "unpack_cases"]
 
 _TYPES = {
     "vectors": "<f2",
@@ -42,16 +42,21 @@ def unpack_cases(
             raise ValueError(f"{one!r} is {arrays[one].dtype}, not {np.dtype(kind)}")
     vectors, label, id_bytes, label_bytes, id_ends, label_ends = (arrays[one] for one in _TYPES)
     ids, labels = Strings(id_bytes, id_ends), Strings(label_bytes, label_ends)
-    _check_strings(ids)
-    _check_strings(labels)
+    check_strings(ids)
+    check_strings(labels)
     return Cases(name, ids, tuple(labels.tolist()), label, vectors, threshold, nearest, metadata)
 
 
-def _check_strings(strings: Strings) -> None:
+def check_strings(strings: Strings) -> None:
+    """Check that each of the strings of a file has a place.
+
+    Raises:
+        ValueError: one has none.
+    """
     ends = strings.ends
     ordered = ends.ndim == 1 and ends.size and ends[0] == 0 and (np.diff(ends) >= 0).all()
     if not ordered or strings.data.shape != (ends[-1],):
-        raise ValueError("its ids or labels do not have a place each")
+        raise ValueError("its texts do not have a place each")
 
 
 def check_cases(head: Cases, dim: int) -> None:

@@ -19,6 +19,8 @@ from encoder.arrays.mmap_arrays import map_tensors
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.case_files import case_arrays, check_cases, unpack_cases
 from encoder.heads.cases import Cases
+from encoder.heads.group_files import check_groups, group_arrays, unpack_groups
+from encoder.heads.groups import Groups
 from encoder.heads.scoring import Classifier, Head, Novelty, Prototypes
 from encoder.json_values import check_json
 from encoder.model_files import plain_file
@@ -57,7 +59,7 @@ class _About(
     """The JSON text of a file; fields that a kind of head does not have are None."""
 
     format: int
-    kind: Literal["classifier", "prototypes", "novelty", "cases"]
+    kind: Literal["classifier", "prototypes", "novelty", "cases", "groups"]
     name: str
     vectors: _Vectors
     labels: _Texts | None = None
@@ -133,6 +135,9 @@ def pack_head(head: Head, vectors: str) -> bytes:
     if isinstance(head, Cases):
         about.threshold, about.nearest = head.threshold, head.nearest
         return _saved(about, case_arrays(head))
+    if isinstance(head, Groups):
+        about.threshold = None if head.vectors is None else head.threshold
+        return _saved(about, group_arrays(head))
     tensors: dict[str, NDArray[Any]] = {"directions": head.directions}
     if isinstance(head, Classifier):
         about.labels, about.link, about.multi_label = head.labels, head.link, head.multi_label
@@ -212,6 +217,8 @@ def _head(about: _About, tensors: Mapping[str, NDArray[Any]]) -> Head:
             about.metadata,
             tensors,
         )
+    if about.kind == "groups":
+        return unpack_groups(about.name, about.threshold, about.metadata, tensors)
     tensors = {name: np.array(array) for name, array in tensors.items()}
     for name, array in tensors.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
@@ -250,6 +257,8 @@ def _check(head: Head, name: str, dim: int) -> None:
         raise ValueError(f"it holds a head {head.name!r}")
     if isinstance(head, Cases):
         check_cases(head, dim)
+    elif isinstance(head, Groups):
+        check_groups(head, dim)
     else:
         _check_linear(head, dim)
 

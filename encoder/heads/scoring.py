@@ -2,7 +2,7 @@
 
 `distill.heads` fits heads; this module scores them. Most heads need the scalar products of a vector with a
 few directions, and one kernel computes the products of all of them in one pass over the vectors; known cases
-are searched. Vectors are float32, have all dimensions and length 1.
+are searched. Groups are found by the texts themselves. Vectors are float32, have all dimensions and length 1.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,9 +13,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from encoder.arrays.texts import TextBuffers, read_texts
 from encoder.errors import ConfigurationError, InputError
 from encoder.heads.cases import Cases, Known
+from encoder.heads.groups import Grouped, Groups
 from encoder.kernels.products import products
+from encoder.masks import Masks
 
 __all__ = [
     "DECISION_THRESHOLD",
@@ -66,7 +69,7 @@ class Novel(NamedTuple):
     novel: NDArray[np.bool_]
 
 
-Outcome = Labelled | Tagged | Nearest | Novel | Known
+Outcome = Labelled | Tagged | Nearest | Novel | Known | Grouped
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +221,7 @@ class Novelty:
         return Novel(distance, distance > self.threshold)
 
 
-Head = Classifier | Prototypes | Novelty | Cases
+Head = Classifier | Prototypes | Novelty | Cases | Groups
 
 
 class Heads:
@@ -228,19 +231,20 @@ class Heads:
         heads: the heads, sorted by name.
     """
 
-    def __init__(self, heads: Iterable[Head] = (), *, unit: bool = True) -> None:
+    def __init__(self, heads: Iterable[Head] = (), *, unit: bool = True, masks: Masks | None = None) -> None:
         """Combine heads.
 
         Args:
             heads: heads for vectors of the same number of dimensions.
             unit: whether the vectors already have length 1.
+            masks: what the model masks in texts.
         """
         self.heads = tuple(sorted(heads, key=lambda head: head.name))
-        self._unit = unit
+        self._unit, self._masks = unit, masks or Masks()
         if not self.heads:
             return
         self._dim = self.heads[0].dim
-        linear = [head for head in self.heads if not isinstance(head, Cases)]
+        linear = [head for head in self.heads if not isinstance(head, Cases | Groups)]
         self._ends = np.cumsum([len(head.directions) for head in linear])
         none = np.empty((0, self._dim), np.float32)
         self._directions = np.concatenate([none, *(head.directions for head in linear)])
@@ -264,19 +268,27 @@ class Heads:
             if name not in self.names:
                 there = ", ".join(self.names) or "none"
                 raise ConfigurationError(f"the model has no head {name!r}: it has {there}")
-        return Heads((head for head in self.heads if head.name in names), unit=self._unit)
+        some = (head for head in self.heads if head.name in names)
+        return Heads(some, unit=self._unit, masks=self._masks)
 
-    def __call__(self, vectors: NDArray[Any]) -> list[Outcome]:
+    @property
+    def read_texts(self) -> bool:
+        """Whether a head reads the texts, so that they must be given."""
+        return any(isinstance(head, Groups) for head in self.heads)
+
+    def __call__(self, vectors: NDArray[Any], texts: Any = None, *, masked: bool = False) -> list[Outcome]:
         """Score vectors.
 
         Args:
             vectors: `(n, dim)` float32, of all dimensions, as `Encoder.encode` returns them.
+            texts: the texts of the vectors, as for `Encoder.encode`; groups need them.
+            masked: whether the texts are masked already.
 
         Returns:
             The outcome of each head, in the order of `heads`. A vector gives the same bits in any batch.
 
         Raises:
-            InputError: the vectors have another shape or type.
+            InputError: the vectors have another shape or type, or the texts are missing or of another number.
         """
         if not self.heads:
             return []
@@ -291,7 +303,22 @@ class Heads:
         found = np.empty((len(self._directions), len(vectors)), np.float32)
         products(vectors, self._directions, self._offsets, found)
         parts = iter(np.split(found, self._ends))
-        return [head.outcome(vectors if isinstance(head, Cases) else next(parts)) for head in self.heads]
+        read = self._texts(texts, len(vectors), masked=masked) if self.read_texts else []
+        return [
+            head.outcome(vectors, read)
+            if isinstance(head, Groups)
+            else head.outcome(vectors if isinstance(head, Cases) else next(parts))
+            for head in self.heads
+        ]
+
+    def _texts(self, texts: Any, n: int, *, masked: bool) -> list[TextBuffers]:
+        """The masked texts of n vectors."""
+        if texts is None:
+            raise InputError("groups are found by texts: give the texts of the vectors too")
+        parts = read_texts(texts)
+        if sum(len(part.offsets) - 1 for part in parts) != n:
+            raise InputError(f"there are {n} vectors: give as many texts")
+        return parts if masked or not self._masks else [self._masks.buffers(part) for part in parts]
 
 
 def unit_vectors(vectors: NDArray[Any]) -> Floats:

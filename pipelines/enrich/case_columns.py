@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from encoder.heads.cases import Cases, Known, Strings
 
-__all__ = ["case_columns", "case_fields"]
+__all__ = ["arrow_strings", "case_columns", "case_fields"]
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _CASE = pa.struct(
@@ -44,7 +44,7 @@ def case_fields(head: Cases) -> list[pa.Field]:
 
 def case_columns(head: Cases, outcome: Known) -> Iterator[pa.Array]:
     """The columns of `case_fields` for texts with these nearest cases."""
-    ids, names, labels = _arrow(head.ids), pa.array(head.labels, pa.string()), pa.array(head.label)
+    ids, names, labels = arrow_strings(head.ids), pa.array(head.labels, pa.string()), pa.array(head.label)
     nearest, near = outcome.case[:, 0], outcome.case >= 0
     first = pa.array(nearest, mask=nearest < 0)
     yield ids.take(first).cast(pa.string())
@@ -63,7 +63,7 @@ def case_columns(head: Cases, outcome: Known) -> Iterator[pa.Array]:
     yield pa.array(share)
 
 
-def _arrow(texts: Strings) -> pa.Array:
+def arrow_strings(texts: Strings) -> pa.Array:
     """Strings as an Arrow array, without a copy."""
     return pa.Array.from_buffers(
         pa.large_string(), len(texts), [None, pa.py_buffer(texts.ends), pa.py_buffer(texts.data)]

@@ -7,6 +7,7 @@ A head's columns begin with its name:
     incident_nearest, incident_similarity  prototypes: a name or null, and a cosine
     odd_distance, odd_novel                novelty
     known_id, known_label, known_similarity  known cases (`case_columns.py`)
+    event_group, event_template, event_similarity  groups: an id and a template, or nulls for a new kind
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from encoder.arrays.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.heads.cases import Cases, Known
+from encoder.heads.groups import Grouped, Groups
 from encoder.heads.scoring import (
     DECISION_THRESHOLD,
     Classifier,
@@ -33,7 +35,7 @@ from encoder.heads.scoring import (
     Prototypes,
 )
 from pipelines.enrich import Layout
-from pipelines.enrich.case_columns import case_columns, case_fields
+from pipelines.enrich.case_columns import arrow_strings, case_columns, case_fields
 
 __all__ = ["VectorFormat", "parse_heads", "repeated", "score_columns", "score_fields"]
 
@@ -123,6 +125,9 @@ def _fields(head: Head) -> list[pa.Field]:
         return [nearest, _field(head, "similarity", pa.float32())]
     if isinstance(head, Cases):
         return case_fields(head)
+    if isinstance(head, Groups):
+        names = [pa.field(f"{head.name}_{what}", pa.string()) for what in ("group", "template")]
+        return [*names, _field(head, "similarity", pa.float32())]
     return [_field(head, "distance", pa.float32()), _field(head, "novel", pa.bool_())]
 
 
@@ -130,9 +135,9 @@ def _field(head: Head, what: str, kind: pa.DataType) -> pa.Field:
     return pa.field(f"{head.name}_{what}", kind, nullable=False)
 
 
-def score_columns(heads: Heads, vectors: NDArray[np.float32]) -> list[pa.Array]:
-    """The columns of `score_fields` for `(n, dim)` vectors."""
-    outcomes = zip(heads.heads, heads(vectors), strict=True)
+def score_columns(heads: Heads, vectors: NDArray[np.float32], texts: Any) -> list[pa.Array]:
+    """The columns of `score_fields` for `(n, dim)` vectors and their texts, masked."""
+    outcomes = zip(heads.heads, heads(vectors, texts, masked=True), strict=True)
     return [column for head, outcome in outcomes for column in _columns(head, outcome)]
 
 
@@ -152,6 +157,11 @@ def _columns(head: Head, outcome: Outcome) -> Iterator[pa.Array]:
     elif isinstance(outcome, Known):
         assert isinstance(head, Cases)
         yield from case_columns(head, outcome)
+    elif isinstance(outcome, Grouped):
+        assert isinstance(head, Groups)
+        for texts, numbers in ((head.ids, outcome.group), (head.templates, outcome.template)):
+            yield arrow_strings(texts).take(pa.array(numbers, mask=numbers < 0)).cast(pa.string())
+        yield pa.array(outcome.similarity)
     else:
         labels, scores = _fields(head)
         assert isinstance(head, Classifier)

@@ -238,14 +238,18 @@ class Enrichment:
     ) -> tuple[NDArray[Any], list[pa.Array]]:
         """The vectors as they are written, and the columns of heads, which are made from float32 vectors."""
         heads, dtype = self._heads(encoder), self.vectors.dtype
+        masked = heads.read_texts
+        if masked:  # once for the encoder and the heads
+            texts = encoder.masks(texts)
         if not len(heads) or dtype == "float32":
-            vectors = encoder.encode(texts, dtype=dtype, out=room)
-            return vectors, score_columns(heads, vectors)
+            vectors = encoder.encode(texts, dtype=dtype, out=room, masked=masked)
+            return vectors, score_columns(heads, vectors, texts)
         found, parts = vectors_for(len(texts), encoder.dim, dtype, room), []
         for first in range(0, max(len(texts), 1), _SCORED):
-            vectors = encoder.encode(texts.slice(first, _SCORED))
+            some = texts.slice(first, _SCORED)
+            vectors = encoder.encode(some, masked=masked)
             converted(vectors, dtype, found[first : first + _SCORED])
-            parts.append(score_columns(heads, vectors))
+            parts.append(score_columns(heads, vectors, some))
         return found, [pa.concat_arrays(columns) for columns in zip(*parts, strict=True)]
 
 

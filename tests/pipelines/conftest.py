@@ -18,6 +18,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from encoder import Encoder
 from encoder.heads.cases import Cases, Strings
+from encoder.heads.groups import Groups
 from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
 from encoder.model import StaticModel, load_model, save_model
 from pipelines.cli.app import main
@@ -89,6 +90,14 @@ def cases(name, vectors, nearest=3, threshold=0.3):
     return Cases(name, ids, ("a", "b.c", "ü"), label, vectors, threshold, nearest)
 
 
+def groups(name, templates):
+    """Groups with one template each, ascending by their number of words."""
+    ids, none = [f"g{k}" for k in range(len(templates))], Strings.of([""] * len(templates))
+    own, sizes = np.arange(len(ids), dtype=np.int32), np.ones(len(ids), np.int64)
+    texts = Strings.of(templates)
+    return Groups(name, Strings.of(ids), texts, sizes, none, none, texts, own, texts, own, DIM)
+
+
 def heads(seed=0):
     """A head of each kind for vectors of a tiny model."""
     random = np.random.default_rng(seed)
@@ -97,6 +106,7 @@ def heads(seed=0):
         return random.normal(size=shape).astype(np.float32)
 
     return (
+        groups("event", ["disk full", "login failed", "login failed <*>"]),
         Classifier("fraud", ("ham", "spam"), 5 * floats(2, DIM), floats(2)),
         Prototypes("incident", ("fan", "disk"), unit_vectors(floats(2, DIM)), 0.2),
         cases("known", floats(30, DIM)),
@@ -105,7 +115,8 @@ def heads(seed=0):
     )
 
 
-SCORES = ("fraud_label", "fraud_score", "incident_nearest", "incident_similarity")
+SCORES = ("event_group", "event_template", "event_similarity")
+SCORES += ("fraud_label", "fraud_score", "incident_nearest", "incident_similarity")
 SCORES += ("known_id", "known_label", "known_similarity", "known_nearest", "known_vote", "known_share")
 SCORES += ("odd_distance", "odd_novel", "tags_labels", "tags_scores")
 

@@ -19,6 +19,7 @@ from encoder.arrays.mmap_arrays import map_tensors
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.cases import Cases, Strings
 from encoder.heads.files import check_head_name, head_path, pack_head
+from encoder.heads.groups import Groups
 from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
 from encoder.model import StaticModel, load_model, save_model
 
@@ -31,7 +32,24 @@ def floats(*shape, seed=0):
 
 
 CURVE = (np.array([-1, 1], np.float32), np.array([0.1, 0.9], np.float32))
+TEMPLATES = Strings.of(["disk <*> full", "é"])
 HEADS = (
+    Groups(
+        "event",
+        Strings.of(["a", "é"]),
+        Strings.of(["disk full", "é"]),
+        np.array([3, 2]),
+        Strings.of(["2026-01-31T12:00:00Z", ""]),
+        Strings.of(["disk 7 full", ""]),
+        TEMPLATES,
+        np.array([1, 0], np.int32),
+        Strings.of(["é", "disk <*> full"]),
+        np.array([1, 0], np.int32),
+        DIM,
+        unit_vectors(floats(2, DIM)).astype(np.float16),
+        0.5,
+        {"records": 5},
+    ),
     Classifier("fraud", ("ham", "spam"), floats(2, DIM), floats(2), metadata={"records": 10}),
     Prototypes("incident", ("fan", "disk", "çelik"), unit_vectors(floats(3, DIM)), 0.5),
     Classifier("isotonic", ("x", "y"), floats(2, DIM), floats(2), "isotonic", False, (CURVE, CURVE)),
@@ -73,9 +91,10 @@ def test_heads_are_read_as_they_were_written(model, folder):
                 assert getattr(head, key).tolist() == value.tolist()
             elif key != "curves":
                 assert getattr(head, key) == value, key
-    np.testing.assert_array_equal(found[2].curves, HEADS[2].curves)
+    np.testing.assert_array_equal(found[3].curves, HEADS[3].curves)
     vectors = Encoder(model).encode(TEXTS)
-    for before, after in zip(Encoder(model).heads(vectors), Encoder.load(folder).heads(vectors), strict=True):
+    outcomes = [one.heads(vectors, TEXTS) for one in (Encoder(model), Encoder.load(folder))]
+    for before, after in zip(*outcomes, strict=True):
         assert all(np.array_equal(x, y) for x, y in zip(before, after, strict=True))
 
 
@@ -197,14 +216,15 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 from encoder import Encoder
 encoder = Encoder.load(sys.argv[1])
-print(encoder.heads.names, [len(outcome) for outcome in encoder.heads(encoder.encode(["card declined"]))])
+print(encoder.heads.names, [len(outcome) for outcome in encoder.heads(encoder.encode(["x"]), ["x"])])
 """
     done = subprocess.run(
         [sys.executable, "-c", program, folder], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert (
-        done.stdout.strip() == "('fraud', 'incident', 'isotonic', 'known', 'odd', 'tags') [2, 2, 2, 2, 2, 1]"
+        done.stdout.strip()
+        == "('event', 'fraud', 'incident', 'isotonic', 'known', 'odd', 'tags') [3, 2, 2, 2, 2, 2, 1]"
     )
 
 
@@ -212,7 +232,7 @@ print(encoder.heads.names, [len(outcome) for outcome in encoder.heads(encoder.en
 @pytest.mark.parametrize("number", range(len(HEADS)))
 def test_a_head_with_numbers_that_are_not_finite_is_not_written(number, value, model, tmp_path):
     head = HEADS[number]
-    array = {"classifier": "weights", "cases": "vectors"}.get(head.kind, "directions")
+    array = {"classifier": "weights", "cases": "vectors", "groups": "vectors"}.get(head.kind, "directions")
     numbers = getattr(head, array).astype(np.float64)
     numbers[-1, 2] = value
     head = replace(head, **{array: numbers})
@@ -223,7 +243,7 @@ def test_a_head_with_numbers_that_are_not_finite_is_not_written(number, value, m
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("head", [HEADS[1], HEADS[3], HEADS[4]])
+@pytest.mark.parametrize("head", [HEADS[0], HEADS[2], HEADS[4], HEADS[5]])
 def test_a_threshold_that_is_not_finite_is_not_written(head):
     with pytest.raises(InputError, match="has threshold that is not finite"):
         pack_head(replace(head, threshold=float("nan")), "sha256:0")
@@ -231,7 +251,7 @@ def test_a_threshold_that_is_not_finite_is_not_written(head):
 
 @pytest.mark.parametrize("value", [object(), float("nan"), [1, {"a": float("-inf")}]])
 def test_metadata_that_is_no_json_is_not_written(value, model, tmp_path):
-    head = replace(HEADS[0], metadata={"records": 10, "x": value})
+    head = replace(HEADS[1], metadata={"records": 10, "x": value})
     with pytest.raises(InputError, match="`metadata` of the head 'fraud' must be JSON"):
         save_model(replace(model, heads=(head,)), tmp_path / "other")
     assert not (tmp_path / "other").exists()
@@ -239,7 +259,7 @@ def test_metadata_that_is_no_json_is_not_written(value, model, tmp_path):
 
 def test_a_head_is_packed_into_the_same_bytes_each_time():
     digest = f"sha256:{'0' * 64}"
-    assert pack_head(HEADS[0], digest) == pack_head(HEADS[0], digest)
+    assert [pack_head(head, digest) for head in HEADS] == [pack_head(head, digest) for head in HEADS]
 
 
 KNOWN = next(head for head in HEADS if isinstance(head, Cases))
@@ -275,6 +295,53 @@ def test_known_cases_that_do_not_fit_together_are_refused(changed, reason, folde
     path.unlink()
     path.write_bytes(save(tensors, metadata))
     with pytest.raises(ModelFormatError, match=f"known.safetensors is not a head: .*{re.escape(reason)}"):
+        load_model(folder)
+
+
+def strings(name, *texts):
+    """The arrays of other strings in a file."""
+    packed = Strings.of(texts)
+    return {f"{name}_bytes": packed.data, f"{name}_ends": packed.ends}
+
+
+LONG = Strings.of(["é", " ".join("a" * 65)])
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"vectors": np.ones((2, DIM), np.float16)}, "its vectors do not have length 1"),
+        ({"vectors": np.ones((2, DIM + 1), np.float16)}, "a model of 9 dimensions, not 8"),
+        ({"vectors": np.zeros((0, DIM), np.float16)}, "its vectors do not have a threshold"),
+        ({"vectors": np.zeros((3, DIM), np.float16)}, "its vectors have shape"),
+        ({"vectors": np.zeros(DIM, np.float16)}, "its vectors do not have a threshold"),
+        ({"sizes": np.array([1.0, 2.0])}, "'sizes' is float64, not int64"),
+        ({"sizes": np.array([1, -1])}, "a size"),
+        ({"sizes": np.array([1])}, "a size"),
+        ({"sizes": np.array([[1, 2]])}, "a size"),
+        ({"group": np.array([0, 2], np.int32)}, "a group and a template each"),
+        ({"group": np.array([0, -1], np.int32)}, "a group and a template each"),
+        ({"template": np.array([0], np.int32)}, "a group and a template each"),
+        ({"template": np.array([[0, 1]], np.int32)}, "a group and a template each"),
+        ({"ids_ends": np.array([0, 1, 1 << 40])}, "do not have a place each"),
+        ({"ids_ends": np.array([0, 2, 3])}, "codec can't decode"),
+        ({"templates_bytes": np.full(13, 0xFF, np.uint8)}, "a place each"),
+        (strings("ids", "a", "a"), "an id of their own each"),
+        (strings("ids"), "an id of their own each"),
+        (strings("titles", "a"), "a title"),
+        (strings("examples", "a", "b", "c"), "an example each"),
+        (strings("rows", "disk <*> full", "é"), "ascending"),
+        (strings("rows", "", "é"), "1 to 64 words"),
+        ({"rows_bytes": LONG.data, "rows_ends": LONG.ends}, "1 to 64 words"),
+    ],
+)
+def test_groups_that_do_not_fit_together_are_refused(changed, reason, folder):
+    path = folder / head_path("event")
+    tensors, metadata = map_tensors(path)
+    tensors = {name: np.array(array) for name, array in tensors.items()} | changed
+    path.unlink()
+    path.write_bytes(save(tensors, metadata))
+    with pytest.raises(ModelFormatError, match=f"event.safetensors is not a head: .*{re.escape(reason)}"):
         load_model(folder)
 
 

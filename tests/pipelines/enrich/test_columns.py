@@ -73,6 +73,9 @@ def test_each_kind_has_its_columns(encoder, score_names):
     case = pa.struct([*named, pa.field("similarity", pa.float32(), nullable=False)])
     cases = [pa.string(), text, pa.float32(), pa.list_(pa.field("element", case, nullable=False)), text]
     kinds = [
+        pa.string(),
+        pa.string(),
+        pa.float32(),
         text,
         pa.float32(),
         text,
@@ -86,16 +89,27 @@ def test_each_kind_has_its_columns(encoder, score_names):
     ]
     assert [field.type for field in fields] == kinds
     nullable = [field.name for field in fields if field.nullable]
-    assert nullable == ["incident_nearest", "known_id", "known_label", "known_vote"]
+    assert nullable == [
+        "event_group",
+        "event_template",
+        "incident_nearest",
+        "known_id",
+        "known_label",
+        "known_vote",
+    ]
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_columns_say_what_the_heads_say(n, encoder):
     vectors = encoder.encode(TEXTS)[:n]
-    columns = score_columns(encoder.heads, vectors)
+    columns = score_columns(encoder.heads, vectors, pa.array(TEXTS[:n], pa.string()))
     batch = pa.RecordBatch.from_arrays(columns, schema=pa.schema(score_fields(encoder.heads)))
     batch.validate(full=True)
-    fraud, incident, known, odd, tags = encoder.heads(vectors)
+    event, fraud, incident, known, odd, tags = encoder.heads(vectors, TEXTS[:n])
+    assert event.group.tolist() == [1, -1, 0, -1, -1][:n]
+    assert batch["event_group"].to_pylist() == ["g1", None, "g0", None, None][:n]
+    assert batch["event_template"].to_pylist() == ["login failed", None, "disk full", None, None][:n]
+    assert np.array_equal(batch["event_similarity"].to_numpy(), event.similarity)
     assert batch["fraud_label"].to_pylist() == [("ham", "spam")[k] for k in fraud.label]
     assert np.array_equal(batch["fraud_score"].to_numpy(), fraud.score)
     assert batch["incident_nearest"].to_pylist() == [
@@ -120,7 +134,7 @@ def test_columns_say_what_the_heads_say(n, encoder):
 
 
 def test_some_rows_are_near_a_name_and_some_are_not(encoder):
-    nearest = encoder.heads(encoder.encode(TEXTS))[1].nearest
+    nearest = encoder.heads(encoder.encode(TEXTS), TEXTS)[2].nearest
     assert -1 in nearest
     assert nearest.max() >= 0
 

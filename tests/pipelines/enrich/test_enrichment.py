@@ -117,14 +117,16 @@ def test_heads_add_their_columns_whatever_the_vectors_are_written_as(
         vectors(Enriched(made, {})).astype(float) - vectors(Enriched(plain, {})).astype(float)
     ).max()
     assert largest <= (1 if dtype == "int8" else 0)
-    expected = score_columns(headed_encoder.heads, headed_encoder.encode(TEXTS))
+    expected = score_columns(headed_encoder.heads, headed_encoder.encode(TEXTS), TEXTS)
     assert [made[name].to_pylist() for name in score_names] == [column.to_pylist() for column in expected]
 
 
 def test_heads_are_chosen(headed_encoder):
     made = enrichment(heads=("odd",))(batch(TEXTS), headed_encoder, LABEL).batch
     assert made.schema.names[-3:] == ["model_version", "odd_distance", "odd_novel"]
-    with pytest.raises(ConfigurationError, match="no head 'nope': it has fraud, incident, known, odd, tags"):
+    with pytest.raises(
+        ConfigurationError, match="no head 'nope': it has event, fraud, incident, known, odd, tags"
+    ):
         enrichment(heads=("nope",))(batch(TEXTS), headed_encoder, LABEL)
 
 

@@ -385,7 +385,8 @@ def test_scores_of_heads_stand_in_messages_and_files(kind, topics, worker, heade
     encoder = Encoder.load(model)
     table = pq.read_table(tmp_path / "out").sort_by("id")
     assert table.column_names == ["id", "text", "more", "embedding", "model_version", *score_names]
-    expected = score_columns(encoder.heads, encoder.encode(table["text"].to_pylist()))
+    texts = table["text"].to_pylist()
+    expected = score_columns(encoder.heads, encoder.encode(texts), texts)
     for name, column in zip(score_names, expected, strict=True):
         assert table[name].to_pylist() == column.to_pylist(), name
     if kind == "arrow":

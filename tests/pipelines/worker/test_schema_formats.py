@@ -364,7 +364,8 @@ def test_scores_of_heads_stand_in_avro_messages(kind, topics, worker, registry, 
     encoder = Encoder.load(model)
     found.sort(key=lambda record: record["id"])
     assert [record["id"] for record in found] == list(range(N))
-    expected = score_columns(encoder.heads, encoder.encode([f"login failed {i}" for i in range(N)]))
+    texts = [f"login failed {i}" for i in range(N)]
+    expected = score_columns(encoder.heads, encoder.encode(texts), texts)
     for name, column in zip(score_names, expected, strict=True):
         assert [record[name] for record in found] == column.to_pylist(), name
     assert registry.count(f"/subjects/{topics.output}-value/versions") == 1  # with the scores from the start

@@ -76,7 +76,8 @@ def test_vectors_without_numbers():
 def test_scores_are_read_as_the_heads_gave_them(n, headed):
     encoder = Encoder.load(headed(), threads=1)
     fields = score_fields(encoder.heads)
-    columns = score_columns(encoder.heads, encoder.encode(["login failed", "disk full", "", "x", "y"])[:n])
+    texts = ["login failed", "disk full", "", "x", "y"][:n]
+    columns = score_columns(encoder.heads, encoder.encode(texts), texts)
     batch = score_batch(list(zip([field.name for field in fields], columns, strict=True)))
     assert batch.schema == score_schema(fields)
     batch.validate(full=True)

@@ -82,7 +82,7 @@ def test_arrow_messages_say_where_each_row_comes_from(make, encoder):
     assert table["_millstream_row"].to_pylist() == list(range(100, 150))
     assert [one.id for one in made] == [f"events/0:{one['_millstream_row'][0].as_py()}" for one in tables]
     vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(50, -1)
-    assert np.array_equal(vectors, encoder.encode(texts))
+    assert np.array_equal(vectors, encoder.encode(texts), texts)
     assert [one.row for one in bad] == [150]
 
 
@@ -117,7 +117,7 @@ def test_messages_carry_the_scores_of_heads(kind, headed, score_names):
     else:
         decode = json.loads if kind == "json" else msgspec.msgpack.decode
         found = [decode(one.value) for one in made]
-    columns = score_columns(encoder.heads, encoder.encode(texts))
+    columns = score_columns(encoder.heads, encoder.encode(texts), texts)
     for name, column in zip(score_names, columns, strict=True):
         values = [row[name] for row in found]
         if kind == "json" and pa.types.is_floating(column.type):

@@ -10,13 +10,14 @@ from sklearn.metrics import adjusted_rand_score
 from distill.evaluation.bootstrap import bootstrap, bootstrap_mean
 from distill.heads.evaluation import HeadQuality
 from encoder.heads.groups import Grouped
+from encoder.heads.scoring import Outcome
 
 __all__ = ["evaluate_groups"]
 
 _ROUNDS = 200
 
 
-def evaluate_groups(outcome: Grouped, kinds: Sequence[str]) -> HeadQuality:
+def evaluate_groups(outcome: Outcome, kinds: Sequence[str]) -> HeadQuality:
     """Measure how well groups are the kinds that records are known to have.
 
     A record is grouped right if its group's records are exactly those of its kind (grouping accuracy: Zhu et
@@ -26,6 +27,7 @@ def evaluate_groups(outcome: Grouped, kinds: Sequence[str]) -> HeadQuality:
         outcome: the groups of records.
         kinds: the kind of each record.
     """
+    assert isinstance(outcome, Grouped)
     kind = np.unique(np.asarray(kinds), return_inverse=True)[1]
     pairs = Counter(zip(kind.tolist(), outcome.group.tolist(), strict=True))
     of_kind, of_group = Counter(kind.tolist()), Counter(outcome.group.tolist())

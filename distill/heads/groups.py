@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from distill.heads.kinds import chance_cosine, leaders
 from distill.heads.sequences import NEVER, Sequence, Sequences
 from encoder.arrays.texts import read_texts
 from encoder.errors import InputError
@@ -111,9 +113,11 @@ def fit_groups(
     *,
     earlier: Groups | None = None,
     examples: bool = False,
+    vectors: NDArray[np.float32] | None = None,
+    threshold: float | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Groups:
-    """Make a head of templates; each is a group.
+    """Make a head of templates; each is a group, or those are that are near each other.
 
     Args:
         name: the name of the head.
@@ -121,6 +125,9 @@ def fit_groups(
         dim: the number of dimensions of the model.
         earlier: the head of the version before, whose ids are kept.
         examples: whether the head holds a typical record of each group.
+        vectors: `(n_templates, dim)` of the templates' examples, of length 1; None leaves each template to
+            itself.
+        threshold: the least cosine of a group; None measures it (`distill.heads.kinds`).
         metadata: what the head stores besides; any JSON.
 
     Raises:
@@ -128,24 +135,29 @@ def fit_groups(
     """
     if not templates:
         raise InputError("no record has a text with a word, so there are no groups: is the text right?")
-    groups = [[one] for one in templates]
-    return _head(name, groups, dim, earlier, metadata or {}, examples=examples)
+    groups, metadata = [[one] for one in templates], metadata or {}
+    if vectors is not None:
+        threshold = chance_cosine(vectors) if threshold is None else threshold
+        metadata = {**metadata, "threshold": threshold}
+        leader = leaders(vectors, threshold)
+        members: dict[int, list[Template]] = {}
+        for one, k in zip(templates, leader.tolist(), strict=True):
+            members.setdefault(k, []).append(one)
+        groups, vectors = list(members.values()), vectors[list(members)]
+    head = _head(name, groups, dim, metadata, examples=examples)
+    if vectors is not None and threshold is not None:
+        head = replace(head, vectors=vectors.astype(np.float16), threshold=threshold)
+    return head if earlier is None else _as_before(head, earlier)
 
 
 def _head(
-    name: str,
-    groups: list[list[Template]],
-    dim: int,
-    earlier: Groups | None,
-    metadata: dict[str, Any],
-    *,
-    examples: bool,
+    name: str, groups: list[list[Template]], dim: int, metadata: dict[str, Any], *, examples: bool
 ) -> Groups:
     templates = [one for some in groups for one in some]
     rows = [(row.count(" "), row, k) for k, one in enumerate(templates) for row in one.rows]
     rows.sort(key=lambda row: row[0])  # as they come, among equals
     sizes = [sum(one.size for one in some) for some in groups]
-    head = Groups(
+    return Groups(
         name,
         ids=Strings.of([some[0].id for some in groups]),
         titles=Strings.of(_titles(groups)),
@@ -159,7 +171,6 @@ def _head(
         dim=dim,
         metadata={**metadata, "groups": len(groups), "templates": len(templates), "records": sum(sizes)},
     )
-    return head if earlier is None else _as_before(head, earlier)
 
 
 def _titles(groups: list[list[Template]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`millstream head`: classifiers, prototypes and novelty of a model: fit, list, evaluate."""
+"""`millstream head`: the heads of a model: fit, list, evaluate."""
 
 import json
 import math
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from encoder.errors import ConfigurationError
+from encoder.heads.groups import Groups
 from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.console import ErrorConsole, Stages, print_table
 from pipelines.cli.heads import fit as head_fit
@@ -99,12 +100,17 @@ def evaluate(
     records = LabelledRecords.find(files, template, label, separator)
     from distill.heads import embed
     from distill.heads.evaluation import evaluate_head
+    from distill.heads.group_evaluation import evaluate_groups
 
     console = ErrorConsole()
     with Stages(console) as stages:
         texts, labels = records.read(stages, sample)
     with console.status("measuring"):
-        quality = evaluate_head(head, embed(encoder, texts, labels), novel=novel_labels)
+        if isinstance(head, Groups):
+            (outcome,) = encoder.heads.only([name])(encoder.encode(texts), texts)
+            quality = evaluate_groups(outcome, [" ".join(some) for some in labels])
+        else:
+            quality = evaluate_head(head, embed(encoder, texts, labels), novel=novel_labels)
     if as_json:
         typer.echo(json.dumps({"head": name, "kind": head.kind, **quality.to_json()}))
     else:

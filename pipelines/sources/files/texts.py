@@ -20,6 +20,7 @@ __all__ = [
     "LabelledText",
     "OnChunk",
     "is_multi_label",
+    "iterate_batches",
     "iterate_labelled",
     "iterate_rows",
     "iterate_texts",
@@ -58,12 +59,13 @@ def iterate_rows(
         UnreadableFile: no file can be read to its end.
         StoreUnavailable: the object store does not answer.
     """
-    for batch in _batches(files, schema, on_chunk):
+    for batch in iterate_batches(files, schema, on_chunk):
         columns = [template.apply(batch).to_pylist() for template in templates]
         yield from zip(*columns, strict=True)
 
 
-def _batches(files: list[InputFile], schema: pa.Schema, on_chunk: OnChunk) -> Iterator[pa.RecordBatch]:
+def iterate_batches(files: list[InputFile], schema: pa.Schema, on_chunk: OnChunk) -> Iterator[pa.RecordBatch]:
+    """The records as batches, in the files' order; arguments and errors are those of `iterate_rows`."""
     damaged = set()
     for file in files:
         for split in split_file(file):
@@ -160,7 +162,7 @@ def iterate_labelled(
         UnreadableFile: no file can be read to its end.
         StoreUnavailable: the object store does not answer.
     """
-    for batch in _batches(files, schema, on_chunk):
+    for batch in iterate_batches(files, schema, on_chunk):
         ids = [None] * batch.num_rows if identity is None else identity.apply(batch).to_pylist()
         rows = zip(template.apply(batch).to_pylist(), _labels(batch, label), ids, strict=True)
         yield from (LabelledText(*row) for row in rows if row[0] is not None)

@@ -52,18 +52,15 @@ class JsonDecoder:
         path: of the file, or the name of the topic.
         schema: the columns.
         all_fields: whether the columns were meant to hold all fields: those that they lack are counted.
-        replaced: fields that are not counted, because the output has other columns of these names.
 
     Attributes:
         left_out: counts the values of fields that no column holds; None without `all_fields`.
     """
 
-    def __init__(
-        self, path: str, schema: pa.Schema, *, all_fields: bool = False, replaced: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, path: str, schema: pa.Schema, *, all_fields: bool = False) -> None:
         self._path, self._schema = path, schema
         folder = path.rpartition("/")[0]  # one line of the log for all files in it
-        self.left_out = LeftOut(schema, folder or path, replaced) if all_fields else None
+        self.left_out = LeftOut(schema, folder or path) if all_fields else None
         try:
             self._table(b"{}\n")
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

@@ -47,11 +47,10 @@ class LeftOut:
     Args:
         schema: the columns.
         name: of the input, for the log.
-        replaced: fields that are left out because the output has other columns of these names; not counted.
     """
 
-    def __init__(self, schema: pa.Schema, name: str, replaced: Iterable[str] = ()) -> None:
-        self._schema, self._name, self._replaced = schema, name, frozenset(replaced)
+    def __init__(self, schema: pa.Schema, name: str) -> None:
+        self._schema, self._name = schema, name
         self._block: Counter[str] = Counter()
         self._untaken: Counter[str] = Counter()
         self._wanted = _fields(schema)
@@ -86,8 +85,6 @@ class LeftOut:
 
     def add(self, counts: Counter[str]) -> None:
         """Count values by their fields, and log names that are new."""
-        for name in self._replaced.intersection(counts):
-            del counts[name]
         self._untaken.update(counts)
         known = _known.setdefault(self._name, set())
         n_before = len(known)
@@ -103,7 +100,7 @@ class LeftOut:
 
     def of_records(self, records: Sequence[Mapping[str, Any]]) -> int:
         """Count what records leave out at their top level; returns the number of values."""
-        names = set().union(*records).difference(self._wanted, self._replaced)
+        names = set().union(*records).difference(self._wanted)
         counts = Counter(name for one in records for name in names if one.get(name) is not None)
         if counts:
             self.add(counts)

@@ -42,6 +42,7 @@ _TEXT_TYPES = {str, type(None)}
 _EXACT_INTEGERS = 2.0**53
 _BLANKS = b" \t\r\n"
 _NUL = b"\0"
+_BEYOND = "out of range"  # msgspec, of a number beyond a double
 
 
 class Objects(NamedTuple):
@@ -97,6 +98,7 @@ def decode_objects(values: Sequence[Value], kind: PlainFormat, *, as_written: bo
     if kind == "text":
         return _texts_of(values)
     found, taken = _objects(values)
+    beyond = [row for row, reason in found.bad.items() if _BEYOND in reason]
     changed = {
         row: careful_decode(taken.values[row], as_written=as_written)
         for row in taken.suspicious(found.records)
@@ -107,10 +109,18 @@ def decode_objects(values: Sequence[Value], kind: PlainFormat, *, as_written: bo
         else:
             found.bad[found.rows[row]] = record
     bad = {row for row, record in changed.items() if isinstance(record, str)}
-    if not bad:
+    if not bad and not beyond:
         return found
-    good = [row for row in range(len(found.rows)) if row not in bad]
-    return Objects([found.records[row] for row in good], [found.rows[row] for row in good], found.bad)
+    good = {row: found.records[i] for i, row in enumerate(found.rows) if i not in bad}
+    for row in beyond:
+        record = careful_decode(values[row] or b"", as_written=as_written)
+        if isinstance(record, dict):
+            good[row] = record
+            del found.bad[row]
+        else:
+            found.bad[row] = record
+    rows = sorted(good)
+    return Objects([good[row] for row in rows], rows, found.bad)
 
 
 def _objects(values: Sequence[Value]) -> tuple[Objects, JsonValues]:

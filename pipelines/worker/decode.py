@@ -1,8 +1,11 @@
 """From message values to records with vectors, one batch at a time and without I/O of its own."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import repeat
+from operator import contains
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -32,6 +35,10 @@ from pipelines.worker.configuration.plan import Plan
 from pipelines.worker.telemetry.tracing import OFF, Spans
 
 __all__ = ["Decoded", "PlainValues", "RecordDecoder", "RegistryValues", "ValueDecoder"]
+
+
+_LABEL = re.compile(r".+@(\d+|sha256:[0-9a-f]{12})")
+"""What `model_version` holds: `minilm@7`, or `minilm@sha256:0123456789ab` of a model without versions."""
 
 
 class Decoded(NamedTuple):
@@ -95,7 +102,6 @@ class PlainValues:
                 f"topic {plan.input_names}",
                 json_columns(schema),
                 all_fields=plan.fields is None,
-                replaced=ADDED,
             )
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
@@ -138,7 +144,7 @@ class RegistryValues:
         if schema is not None and (kept := kept_columns(plan, schema)):
             self._columns = pa.schema([schema.field(name) for name in kept])
             if plan.fields is None:
-                self._left_out = LeftOut(self._columns, f"topic {plan.input_names}", ADDED)
+                self._left_out = LeftOut(self._columns, f"topic {plan.input_names}")
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
         records, good, reasons = self._decode(values)
@@ -156,6 +162,29 @@ class RegistryValues:
             if self._left_out is not None:
                 self.n_left_out += self._left_out.of_records(records)
         return Decoded(rows, text_columns(records, self._fields), records, columns, reasons)
+
+
+def _taken(
+    records: Sequence[dict[str, Any]], added: Sequence[str], kept: Sequence[str] | None
+) -> dict[int, str]:
+    """The records that would lose a field to a column that is added, and why, by their position.
+
+    A record that Millstream has embedded already is embedded again.
+    """
+    names = [name for name in added if kept is None or name in kept]
+    if not any(any(map(contains, records, repeat(name))) for name in names):  # the usual case, in C
+        return {}
+    return {
+        i: f"the record has a field {next(name for name in names if name in record)!r}, and Millstream adds "
+        "one of this name: leave it out with --fields"
+        for i, record in enumerate(records)
+        if not record.keys().isdisjoint(names) and not _is_embedded(record)
+    }
+
+
+def _is_embedded(record: dict[str, Any]) -> bool:
+    vector, label = ADDED
+    return vector in record and bool(_LABEL.fullmatch(str(record.get(label))))
 
 
 class RecordDecoder:
@@ -184,6 +213,7 @@ class RecordDecoder:
         self._decode = decode
         self._spans = spans
         self._keeps_values = plan.uses_registry
+        self._fields = plan.fields
         self._enrichment = Enrichment(plan.template, (), plan.vectors, plan.heads)
         self._masked = masked
         kept = () if schema is None else kept_columns(plan, schema)
@@ -225,6 +255,12 @@ class RecordDecoder:
             rows = rows[kept]
             records = None if records is None else [records[i] for i in kept.tolist()]
             columns = None if columns is None else columns.take(pa.array(kept))
+        if records is not None and (taken := _taken(records, batch.schema.names, self._fields)):
+            letters += [DeadLetter(int(rows[i]), "TRANSFORMATION", why) for i, why in taken.items()]
+            kept = good_rows(len(rows), taken)
+            rows, records = rows[kept], [records[i] for i in kept.tolist()]
+            columns = None if columns is None else columns.take(pa.array(kept))
+            batch = batch.take(pa.array(kept))
         if self._masked is not None:
             with step("TRANSFORMATION"):
                 if records is not None:

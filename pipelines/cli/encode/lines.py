@@ -16,6 +16,7 @@ import pyarrow as pa
 from encoder.errors import InputError
 from pipelines.formats.csv_guess import guess_newline
 from pipelines.formats.row_boundaries import Block, Lines, blocks
+from pipelines.formats.signatures import why_no_text
 from pipelines.formats.text import TEXT, TextDecoder
 from pipelines.records.encodings import UTF8, detect_encoding, to_utf8
 from pipelines.records.utf8 import BOM
@@ -50,6 +51,8 @@ class LineSource:
         """
         stored = self._stored()
         head = next(stored, b"")
+        if why := why_no_text(head):
+            raise InputError(f"cannot read {self.name}: {why}")
         encoding = detect_encoding(head, self.encoding or UTF8)
         newline = guess_newline(b"".join(to_utf8(iter([head]), encoding)))
         return to_utf8(chain([head], stored), encoding), Lines(newline), encoding

@@ -28,7 +28,11 @@ class FileColumns(NamedTuple):
 
 
 def plain_field(field: pa.Field) -> pa.Field:
-    """A nullable field without dictionaries and views."""
+    """A nullable field without dictionaries and views; lists of a fixed size are lists.
+
+    Parquet knows lists alone. Arrow remembers the size, and then cannot read lists that are null
+    (https://github.com/apache/arrow/issues/35692).
+    """
     return pa.field(field.name, _plain(field.type))
 
 
@@ -41,12 +45,12 @@ def _plain(kind: pa.DataType) -> pa.DataType:
         return pa.binary()
     if pt.is_struct(kind):
         return pa.struct([plain_field(field) for field in kind])
-    if pt.is_list(kind) or pt.is_list_view(kind):
+    if pt.is_map(kind):
+        return pa.map_(_plain(kind.key_type), _plain(kind.item_type))
+    if pt.is_list(kind) or pt.is_list_view(kind) or pt.is_fixed_size_list(kind):
         return pa.list_(_plain(kind.value_type))
     if pt.is_large_list(kind) or pt.is_large_list_view(kind):
         return pa.large_list(_plain(kind.value_type))
-    if pt.is_fixed_size_list(kind):
-        return pa.list_(_plain(kind.value_type), kind.list_size)
     return kind
 
 

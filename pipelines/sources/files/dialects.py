@@ -9,6 +9,7 @@ from pipelines.formats import FileFormat
 from pipelines.formats.csv_guess import guess_csv, guess_newline
 from pipelines.formats.dialect import GUESSED, Dialect, shown_character
 from pipelines.formats.row_boundaries import RETURN
+from pipelines.formats.signatures import why_no_text
 from pipelines.records.encodings import UTF8, detect_encoding, to_utf8
 from pipelines.records.utf8 import BOM
 from pipelines.sources.files.byte_stream import ByteRange
@@ -83,6 +84,9 @@ def with_dialect(file: InputFile) -> InputFile:
         return file
     with reading(file.path), ByteRange(replace(file, dialect=GUESSED), 0, file.size) as data:
         head = next(iter(data), b"")
+    if why := why_no_text(head):
+        inside = ", decompressed once" if file.compression else ""
+        raise UnreadableFile(f"cannot read {file.path}{inside}: {why}")
     encoding = detect_encoding(head, given.encoding or UTF8)
     text = b"".join(to_utf8(iter([head]), encoding)).removeprefix(BOM)
     newline = guess_newline(text) if given.newline is None else given.newline

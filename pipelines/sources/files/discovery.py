@@ -1,8 +1,11 @@
 """The input files of a job, with their formats and compressions."""
 
+import os
 import posixpath
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 from pyarrow import fs
@@ -57,8 +60,9 @@ def find_inputs(
     pattern: str,
     input_format: FileFormat | None = None,
     dialect: Dialect = GUESSED,
+    skip: Callable[[InputError], object] | None = None,
 ) -> list[InputFile]:
-    """The files that `pattern` names, sorted by path.
+    """The files that `pattern` names, sorted by path; a file to which links lead, too, is there once.
 
     Args:
         pattern: a local path or URI of a file, of a folder (which includes its subfolders), or a glob with
@@ -66,19 +70,29 @@ def find_inputs(
             unless the pattern spells them out.
         input_format: of all files; None goes by each file's extension.
         dialect: what the user says about files of text.
+        skip: called for each file whose name says no format or is no text; None raises the error.
 
     Raises:
-        InputError: there are no files, or an extension is unknown and `input_format` is None.
+        UnreadableFile: a folder cannot be read.
+        InputError: there are no files, or a name says no format and `input_format` is None.
         ConfigurationError: the format or the URI's scheme is unknown.
     """
     if input_format is not None and input_format not in FORMATS:
         raise ConfigurationError(f"unknown format {input_format!r}: use one of {', '.join(FORMATS)}")
-    found = sorted(_find(pattern))
+    found = sorted(_find(pattern, skip))
     if not found:
         raise InputError(
             f"no input files at {pattern!r}: name a file, a folder or a glob such as 'logs/**/*.jsonl'"
         )
-    return [_input_file(path, size, input_format, dialect) for path, size in found]
+    files = []
+    for path, size in found:
+        try:
+            files.append(_input_file(path, size, input_format, dialect))
+        except InputError as error:
+            if skip is None:
+                raise
+            skip(error)
+    return files
 
 
 def _input_file(path: str, size: int, wanted: FileFormat | None, dialect: Dialect) -> InputFile:
@@ -102,13 +116,15 @@ def _stem(path: str) -> tuple[str, str | None]:
     return (stem, compression) if compression else (stem + extension, None)
 
 
-def _find(pattern: str) -> list[tuple[str, int]]:
+def _find(pattern: str, skip: Callable[[InputError], object] | None) -> list[tuple[str, int]]:
     """The paths and sizes of the files that match a pattern."""
     filesystem, inside = locate(pattern)
     with reading(pattern):
         info = filesystem.get_file_info(inside)
         if info.type == fs.FileType.File:
             return [(_path(pattern, inside, inside), info.size)]
+        if info.type == fs.FileType.Unknown:
+            raise InputError(f"{pattern} is a pipe or a device: write its records to a file")
         if info.type == fs.FileType.Directory:
             base, matches = inside, re.compile(_glob_regex("**/*"))
         elif _WILDCARD.search(inside):
@@ -117,11 +133,46 @@ def _find(pattern: str) -> list[tuple[str, int]]:
         else:
             return []
         listing = filesystem.get_file_info(fs.FileSelector(base, recursive=True, allow_not_found=True))
-    return [
-        (_path(pattern, inside, entry.path), entry.size)
-        for entry in listing
-        if entry.type == fs.FileType.File and matches.fullmatch(entry.path[len(base) :].lstrip("/"))
-    ]
+    sizes = {}
+    for entry in listing:
+        path, problem = _name_of(entry)
+        if entry.type != fs.FileType.File or not matches.fullmatch(path[len(base) :].lstrip("/")):
+            continue
+        if problem is None:
+            sizes[path] = entry.size
+        elif skip is None:
+            raise problem
+        else:
+            skip(problem)
+    paths = _each_once(sizes) if isinstance(filesystem, fs.LocalFileSystem) else sizes
+    return [(_path(pattern, inside, path), sizes[path]) for path in paths]
+
+
+def _name_of(entry: fs.FileInfo) -> tuple[str, InputError | None]:
+    """The path of a file, and what is wrong with it."""
+    try:
+        return entry.path, None
+    except UnicodeDecodeError as error:
+        problem = InputError(f"the name of the file {error.object!r} is not UTF-8: rename it")
+        return os.fsdecode(error.object), problem
+
+
+def _each_once(paths: Iterable[str]) -> Iterator[str]:
+    """Local paths without those that lead over links to a file that another one leads to as well.
+
+    Folders may hold a link to their newest file, and links to folders above them.
+    """
+    links = {path: Path(path).is_symlink() for path in paths}
+    folders: dict[str, str] = {}
+    seen = set()
+    for path in sorted(links, key=lambda one: (links[one], one.count("/"), one)):
+        folder, name = posixpath.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        real = os.path.realpath(path) if links[path] else f"{folders[folder]}/{name}"
+        if real not in seen:
+            seen.add(real)
+            yield path
 
 
 def _path(pattern: str, inside: str, found: str) -> str:

@@ -17,30 +17,55 @@ from pipelines.sources.files.chunks import CHUNK_BYTES, ChunkPart, Decoded, deco
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import REMOTE_BUFFER, is_remote, open_file
 
-__all__ = ["bounds", "byte_edges", "open_parquet", "read_row_groups", "row_edges"]
+__all__ = ["bounds", "byte_edges", "has_fixed_lists", "open_parquet", "read_row_groups", "row_edges"]
 
 _STEP_ROWS = 8_192
 _STEP_BYTES = 16 << 20
 _LOCAL_BUFFER = 1 << 20
+_ARROW_TYPES, _NO_KEY = b"ARROW:schema", b"ARROW-schema"  # the key of the metadata, and another as long
 
 
 @contextmanager
-def open_parquet(file: InputFile, int96: str = "us") -> Iterator[pq.ParquetFile]:
+def open_parquet(
+    file: InputFile, int96: str = "us", *, with_arrow_types: bool = True
+) -> Iterator[pq.ParquetFile]:
     """Open a file so that its pages are streamed, instead of whole column chunks loaded.
 
     Args:
         file: to open.
         int96: the unit of timestamps of the type INT96.
+        with_arrow_types: whether columns have the Arrow types that the file remembers, or those that are
+            Parquet's own, among which are no lists of a fixed size.
     """
     buffer_size = REMOTE_BUFFER if is_remote(file.path) else _LOCAL_BUFFER
     with closing(open_file(file.path)) as source:
         yield pq.ParquetFile(
             source,
+            metadata=None if with_arrow_types else _own_types(source),
             buffer_size=buffer_size,
             pre_buffer=False,
             page_checksum_verification=True,
             coerce_int96_timestamp_unit=int96,
         )
+
+
+def _own_types(source: pa.NativeFile) -> pq.FileMetaData:
+    """The footer of a file without its Arrow types, which Arrow has no option to leave out."""
+    size = source.size()
+    length = int.from_bytes(source.read_at(8, size - 8)[:4], "little") + 8
+    footer: bytes = source.read_at(length, size - length)
+    return pq.read_metadata(pa.BufferReader(footer.replace(_ARROW_TYPES, _NO_KEY)))
+
+
+def has_fixed_lists(source: pq.ParquetFile, wanted: pa.Schema) -> bool:
+    """Whether a wanted column has lists of a fixed size, which Arrow cannot read where one is null."""
+    return any(field.name in wanted.names and _fixed_lists_in(field.type) for field in source.schema_arrow)
+
+
+def _fixed_lists_in(kind: pa.DataType) -> bool:
+    if pa.types.is_fixed_size_list(kind) and kind.list_size:  # empty ones are not what they were written as
+        return True
+    return any(_fixed_lists_in(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def row_edges(metadata: pq.FileMetaData) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ from pipelines.sources.files.csv_header import read_header
 from pipelines.sources.files.dialects import with_dialect
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.filesystem import reading
-from pipelines.sources.files.parquet import byte_edges, open_parquet, read_row_groups
+from pipelines.sources.files.parquet import byte_edges, has_fixed_lists, open_parquet, read_row_groups
 from pipelines.sources.files.partitions import add_partitions, partitions_of
 from pipelines.sources.files.splits import Split
 
@@ -65,6 +65,8 @@ def read_split(
             else:
                 with reading(file.path):
                     source = opened.enter_context(open_parquet(file))
+                    if has_fixed_lists(source, inside):
+                        source = opened.enter_context(open_parquet(file, with_arrow_types=False))
                 groups = range(split.start, min(split.end, source.metadata.num_row_groups))
                 sizes = byte_edges(source.metadata, file.size)
                 start, end = int(sizes[groups.start]), int(sizes[groups.stop])

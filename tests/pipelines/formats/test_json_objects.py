@@ -36,13 +36,17 @@ def test_a_key_that_appears_twice_is_refused(value):
 
 def test_a_number_that_a_double_does_not_hold_stays_as_written_or_is_refused():
     values = [b'{"n":[0.12345678901234567890]}', GOOD, b'{"n":1e-400,"m":123456789012345678901234567890}']
+    values += [b'{"n":-1e400}', b"oops", b'{"n":1e999,"a":{"b":1,"b":2}}']
     found = decode_objects(values, "json", as_written=True)
     assert [json.loads(line) for line in map(msgspec.json.encode, found.records)] == list(
-        map(json.loads, values)
+        map(json.loads, values[:4])
     )
+    assert (found.rows, list(found.bad)) == ([0, 1, 2, 3], [4, 5])
     assert b"0.12345678901234567890" in msgspec.json.encode(found.records[0])
     refused = decode_objects(values, "json")
     assert refused.rows == [1]
+    assert refused.bad[3] == "the number -1e400 has more digits than a double holds"
+    assert refused.bad[5] == "field 'b' appears twice"
     assert refused.bad[0] == "the number 0.12345678901234567890 has more digits than a double holds"
 
 

@@ -17,7 +17,7 @@ from pipelines.worker.decode import PlainValues, RecordDecoder
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 VALUES = [
-    b'{"id":0,"text":"paid","embedding":"old"}',
+    b'{"id":0,"text":"paid","embedding":"old","model_version":"tiny@3"}',
     b"oops",
     b'{"id":1,"text":null}',
     b'{"id":2,"text":"used"}',
@@ -54,6 +54,39 @@ def test_bad_values_leave_and_the_others_keep_their_vectors(outputs, followed, e
     if chosen.needs_columns:
         assert made.batch.schema.names == ["id", "text", "embedding", "model_version"]
         assert made.batch["id"].to_pylist() == [0, 2]
+
+
+@pytest.mark.parametrize("kind", ["json", "msgpack"])
+def test_a_field_with_the_name_of_an_added_column_is_not_replaced(kind, followed):
+    def made(**options):
+        return decoder_of(plan_of("topic:a", format=kind, **options), None)(values, followed)
+
+    ours = {"embedding": [1.0], "model_version": "minilm@sha256:0123456789ab"}
+    records = [
+        {"model_version": "fraud-v3"},
+        {"embedding": [1, 2]},
+        ours,
+        {"id": 1},
+        {**ours, "model_version": "fraud-v3@beta"},
+    ]
+    values = [msgspec.json.encode({"text": "paid", **record}) for record in records]
+    found = made()
+    assert found.rows.tolist() == [2, 3]  # what Millstream has embedded already is embedded again
+    assert len(found.batch) == len(found.records) == 2
+    assert {letter.row: letter.reason for letter in found.letters} == {
+        row: f"the record has a field {name!r}, and Millstream adds one of this name: leave it out with "
+        "--fields"
+        for row, name in ((0, "model_version"), (1, "embedding"), (4, "embedding"))
+    }
+    assert made(fields="id,text").rows.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_field_with_the_name_of_an_added_column_is_counted_where_columns_are_written(followed):
+    values = [b'{"text":"paid","model_version":"fraud-v3"}']
+    chosen = plan_of("parquet:x")
+    decoder = decoder_of(chosen, output_schema(chosen, fields_seen(chosen, values)))
+    assert decoder(values, followed).rows.tolist() == [0]
+    assert decoder.n_left_out == 1
 
 
 def test_what_does_not_fit_a_column_leaves_all_outputs(followed):
@@ -199,7 +232,7 @@ def test_json_numbers_stay_as_written_or_are_letters(kind, followed):
         assert msgspec.msgpack.decode(messages[0])["x"] == 0.5
 
 
-@pytest.mark.parametrize(("fields", "n_values"), [(None, 3), ("id,text", 0)])
+@pytest.mark.parametrize(("fields", "n_values"), [(None, 4), ("id,text", 0)])
 def test_values_of_fields_that_no_column_holds_are_counted(fields, n_values, followed):
     chosen = plan_of("parquet:x", fields=fields)
     decode = decoder_of(chosen, pa.schema([("id", pa.int64()), ("text", pa.string())]))

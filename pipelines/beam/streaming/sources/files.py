@@ -116,6 +116,7 @@ class _Reader(BatchReader):
         self._chunks: Iterator[Chunk] | None = None
         self._polled = 0.0
         self._guesses: set[str] = set()  # that were logged
+        self._warned: set[str] = set()
 
     @property
     def _watermark_micros(self) -> int:
@@ -149,8 +150,14 @@ class _Reader(BatchReader):
 
     def _poll(self) -> list[InputFile]:
         """The files that have not been read: first the one that was being read, then the oldest."""
+        about = self._source.pattern, self._source.format, self._source.dialect
         try:
-            found = find_inputs(self._source.pattern, self._source.format, self._source.dialect)
+            found = find_inputs(*about, skip=self._warn)
+        except UnreadableFile as error:  # a folder, which may be readable again later
+            if self._source.ends:
+                raise
+            self._warn(error)
+            return []
         except InputError:  # no file matches
             found = []
         parts = self._source.parts
@@ -159,6 +166,12 @@ class _Reader(BatchReader):
         new = [file for file in own if file.path not in self._done]
         ages = {file.path: (file.path != self._mark.path, _modified(file), file.path) for file in new}
         return sorted(new, key=lambda file: ages[file.path])
+
+    def _warn(self, error: InputError) -> None:
+        """Log once that something is not read."""
+        if str(error) not in self._warned:
+            self._warned.add(str(error))
+            _log.warning("not read: %s", error)
 
     def _chunks_of(self, file: InputFile, skip: int) -> Iterator[Chunk]:
         self._time = _modified(file)

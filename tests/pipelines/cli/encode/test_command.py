@@ -181,6 +181,12 @@ def test_a_line_that_is_not_utf8_is_named(encode, lines, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.npy"]
 
 
+def test_compressed_lines_are_named(encode, tmp_path):
+    (tmp_path / "a.log").write_bytes(gzip.compress(b"paid\n"))
+    said = encode(tmp_path / "a.log").error
+    assert said == f"error: cannot read {tmp_path}/a.log: it is gzip, not text: let its name end with .gz"
+
+
 def test_bytes_that_are_not_utf8_are_replaced_and_counted(encode, lines, tmp_path, encoder):
     lines.write_bytes(b"disk\ncaf\xe9\n\xff\xfe\r\nfull")
     output = tmp_path / "out.jsonl"

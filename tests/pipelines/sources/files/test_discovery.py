@@ -1,5 +1,6 @@
 """Which files a pattern names."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,37 @@ def test_unknown_formats_and_schemes_are_refused(folder):
     (folder / "x.parquet.gz").touch()
     with pytest.raises(InputError, match="compressed Parquet"):
         find_inputs(f"{folder}/x.parquet.gz")
+
+
+def test_a_file_to_which_links_lead_is_there_once(tmp_path):
+    (folder := tmp_path / "in").mkdir()
+    (folder / "b.log").write_bytes(b"x\n")
+    (folder / "again").symlink_to(folder)
+    (folder / "a.log").symlink_to("b.log")
+    (folder / "nowhere.log").symlink_to("gone.log")
+    (tmp_path / "c.log").write_bytes(b"y\n")
+    (folder / "other.log").symlink_to(tmp_path / "c.log")
+    (tmp_path / "way").symlink_to(folder)
+    assert found(folder, "") == ["b.log", "other.log"]
+    assert found(folder, "a*.log") == ["a.log"]
+    assert found(tmp_path, "way") == ["way/b.log", "way/other.log"]
+
+
+def test_a_name_that_is_no_text_is_named_and_may_be_passed_over(folder):
+    Path(os.fsdecode(os.fsencode(folder / "sub") + b"/\xff.log")).touch()
+    with pytest.raises(InputError, match=r"the name of the file b'.*\\xff\.log' is not UTF-8: rename it"):
+        find_inputs(f"{folder}/sub")
+    assert found(folder, "sub/*.parquet") == ["sub/f.parquet"]
+    (folder / "sub" / "x.dat").touch()
+    reasons = []
+    assert len(find_inputs(f"{folder}/sub", skip=reasons.append)) == 3
+    assert [str(reason).split(":")[0].rpartition("/")[2] for reason in reasons] == [
+        "\\xff.log' is not UTF-8",
+        "x.dat",
+    ]
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "a.log")
+    with pytest.raises(InputError, match=r"a\.log is a pipe or a device"):
+        find_inputs(f"{tmp_path}/a.log")

@@ -1,10 +1,12 @@
 """Whatever is written is read back: no row lost, none twice, rightly numbered, however the file is cut."""
 
+import bz2
 import csv
 import errno
 import gzip
 import io
 import json
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from encoder.errors import StoreUnavailable
+from pipelines.sinks.parquet import parquet_writer
 from pipelines.sources.files import chunks
 from pipelines.sources.files.discovery import find_inputs
 from pipelines.sources.files.reader import read_split
+from pipelines.sources.files.schema import infer_schema
 from pipelines.sources.files.splits import split_file
 
 UTF8 = st.characters(exclude_categories=["Cs"])
@@ -355,6 +359,36 @@ def test_a_file_that_is_no_archive_is_one_bad_row(tmp_path, compression):
     assert f"from row 1 and byte 0 on: {path} is damaged or truncated" in rest_of(records, bad).reason
 
 
+@pytest.mark.parametrize("name", ["a.log", "a.jsonl", "a.csv"])
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (gzip.compress(b"text\n" * 100), "gzip, not text: let its name end with .gz"),
+        (
+            pa.compress(b"text\n" * 100, "zstd", asbytes=True),
+            "Zstandard, not text: let its name end with .zst",
+        ),
+        (bz2.compress(b"text\n" * 100), "bzip2, not text: decompress it"),
+        (lzma.compress(b"text\n" * 100), "xz, not text: decompress it"),
+        (b"PAR1\x15\x04card\nused\n", "Parquet, not text: let its name end with .parquet"),
+    ],
+)
+def test_a_file_that_is_no_text_is_one_bad_row_whatever_its_name_says(tmp_path, name, data, what):
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / f"twice_{name}.gz").write_bytes(gzip.compress(data))
+    for file in find_inputs(str(tmp_path)):
+        records, bad = read(file)
+        assert not records
+        assert rest_of(records, bad).reason.endswith(f": it is {what}")
+
+
+def test_text_may_begin_as_archives_do(tmp_path):
+    lines = ["BZh9 is how bzip2 begins", "PAR1", "Obj", "ORC", "PK", "BZh91AY&S"]
+    for line in lines:
+        records, bad = read(write(tmp_path, "a.log", line.encode() + b"\n"))
+        assert (records, bad) == ({1: {"text": line}}, {})
+
+
 def test_a_checksum_that_does_not_match_makes_the_rows_before_it_doubtful(tmp_path):
     stored = bytearray(gzip_of(NUMBERED[:100]))
     stored[-6] ^= 1
@@ -455,6 +489,33 @@ def test_a_parquet_value_that_does_not_fit_is_a_bad_row(tmp_path):
     assert records == {1: {"text": 1}, 3: {"text": None}, 4: {"text": 4}}
     assert bad[2].record == b'{"text":"b"}'
     assert "a.parquet: column 'text' is string and does not fit int64" in bad[2].reason
+
+
+def test_lists_of_a_fixed_size_may_be_null(tmp_path):
+    """Arrow cannot read what it has written here."""
+    pairs = pa.array([[1.0, 2.0], None, [None, 3.0]], pa.list_(pa.float32(), 2))
+    made = {
+        "pair": pairs,
+        "inside": pa.StructArray.from_arrays([pairs, pa.array(["a", "b", None])], ["pair", "name"]),
+        "pairs": pa.array([[[1.0, 2.0], None], None, []], pa.list_(pa.list_(pa.float32(), 2))),
+        "by_name": pa.array([[("a", [1.0, 2.0])], None, [("b", None)]], pa.map_(pa.string(), pairs.type)),
+        "took": pa.array([1, None, 3], pa.duration("us")),  # a type of Arrow's that Parquet lacks
+        "zoned": pa.array([1, None, 3], pa.timestamp("us", "Europe/Paris")),
+        "sort": pa.array(["a", None, "b"]).dictionary_encode(),
+    }
+    pq.write_table(pa.table(made), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"sort": ["c"]}), tmp_path / "b.parquet")
+    one, other = files = find_inputs(str(tmp_path))
+    schema = infer_schema(files, ["sort"], None)
+    expected = pa.table({**made, "sort": ["a", None, "b"]}).to_pylist()
+    assert read(one, schema) == (dict(enumerate(expected, 1)), {})
+    with parquet_writer(sink := io.BytesIO(), schema) as writer:
+        for file in (one, other):
+            writer.write_batch(next(read_split(next(split_file(file)), schema)).batch)
+    assert pq.read_table(pa.BufferReader(sink.getvalue())).to_pylist() == [
+        *expected,
+        {**dict.fromkeys(made), "sort": "c"},
+    ]
 
 
 def test_whatever_a_decoder_raises_one_row_is_bad(tmp_path, monkeypatch):

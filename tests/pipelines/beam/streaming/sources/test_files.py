@@ -1,6 +1,7 @@
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -147,3 +148,33 @@ def test_files_of_any_encoding_are_read_and_what_was_guessed_is_logged_once(sour
     assert sorted(ids(read(source().create_reader(None, None)))) == [1, 2]
     [message] = caplog.messages
     assert message.endswith("guessed encoding utf-16-le; to change it, set --encoding")
+
+
+def test_names_that_say_nothing_keep_no_other_file_out(source, tmp_path, caplog):
+    reader = replace(source(), pattern=str(tmp_path)).create_reader(None, None)
+    write(tmp_path, "a.jsonl", [1])
+    assert ids(read(reader)) == [1]
+    write(tmp_path, "b.jsonl.tmp", [2])
+    odd = os.fsencode(tmp_path) + b"/\xff.jsonl"
+    Path(os.fsdecode(odd)).touch()
+    write(tmp_path, "c.jsonl", [3])
+    assert ids(read(reader)) == [3]
+    nameless, unknown = sorted(caplog.messages)
+    assert nameless == f"not read: the name of the file {odd!r} is not UTF-8: rename it"
+    assert unknown.startswith(f"not read: unknown extension of {tmp_path}/b.jsonl.tmp: set --input-format")
+
+
+def test_a_folder_that_cannot_be_read_is_no_end(source, tmp_path, monkeypatch, caplog):
+    write(tmp_path, "a.jsonl", [1])
+
+    def refused(*_arguments, **_options):
+        raise UnreadableFile("cannot read x: Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.beam.streaming.sources.files.find_inputs", refused)
+        with pytest.raises(UnreadableFile):
+            read(source(ends=True).create_reader(None, None))
+        reader = source().create_reader(None, None)
+        assert read(reader) == []
+        assert caplog.messages == ["not read: cannot read x: Permission denied"]
+    assert ids(read(reader)) == [1]

@@ -27,6 +27,7 @@ from pipelines.worker.progress import Progress
 from pipelines.worker.sinks import Encoded, Outputs
 from pipelines.worker.source import Source
 from pipelines.worker.telemetry.metrics import WorkerMetrics
+from pipelines.worker.telemetry.new_kinds import NewKinds
 from pipelines.worker.telemetry.tracing import OFF, Spans
 
 __all__ = ["Worker"]
@@ -96,6 +97,7 @@ class Worker:
         self._backlog_commit_seconds = max(backlog_commit_seconds, least)
         self._transaction_records = transaction_records
         self._spans = spans
+        self._new_kinds = NewKinds(metrics.ungrouped)
         self._progress = Progress(outputs, budget)
         self._last_commit = time.monotonic()
         self._n_records = self._n_bytes = 0
@@ -212,6 +214,8 @@ class Worker:
 
         done, failed = isolate(len(messages), encoded)
         self._metrics.encoded(len(messages), messages.n_bytes, seconds)
+        for first, part in done:
+            self._new_kinds.look(model.encoder.heads, messages, first, part.enriched)
         self._oldest = self._oldest or messages.messages[0].timestamp()[1] / 1000
         letters = [letter_of(row, error) for row, error in failed.items()]
         for first, part in done:

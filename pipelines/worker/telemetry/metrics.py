@@ -46,6 +46,9 @@ class WorkerMetrics:
             **about,
         )
         self._dead_letters = Counter("dead_letters", "Records that could not be enriched.", **about)
+        self._ungrouped = Counter(
+            "ungrouped_records", "Records whose kind a head of groups has not seen.", ["head"], **about
+        )
         self._tombstones = Counter(
             "tombstones", "Deletes (a key without a value) by what became of them.", ["outcome"], **about
         )
@@ -99,6 +102,10 @@ class WorkerMetrics:
         """Count dead letters; `reason` is that of the last one."""
         self._dead_letters.inc(n_letters)
         self.last_reason = reason
+
+    def ungrouped(self, head: str, n_records: int) -> None:
+        """Count records that are in no group of a head; none too, so that its rate begins at 0."""
+        self._ungrouped.labels(head).inc(n_records)
 
     def deleted(self, n_deletes: int, outcome: Tombstones) -> None:
         """Count deletes; they are not among the dead letters."""

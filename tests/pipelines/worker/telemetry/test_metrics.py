@@ -46,6 +46,8 @@ def test_a_batch_is_in_every_metric_that_it_concerns():
     metrics = WorkerMetrics()
     metrics.encoded(500, 90_000, 0.004)
     metrics.dead(3, "not JSON")
+    metrics.ungrouped("event", 0)
+    metrics.ungrouped("event", 4)
     metrics.waiting(2, 1000)
     metrics.committed(500, 0.02, time.time() - 1.5)
     value = metrics.registry.get_sample_value
@@ -56,6 +58,7 @@ def test_a_batch_is_in_every_metric_that_it_concerns():
     assert value("millstream_commit_seconds_sum") == pytest.approx(0.02)
     assert value("millstream_latency_seconds_sum") == pytest.approx(1.5, abs=0.5)
     assert value("millstream_dead_letters_total") == 3
+    assert value("millstream_ungrouped_records_total", {"head": "event"}) == 4
     assert (value("millstream_held_partitions"), value("millstream_waiting_bytes")) == (2, 1000)
     assert metrics.last_reason == "not JSON"
 

@@ -26,7 +26,7 @@ def test_ci_runs_what_this_test_leaves_out():
         else:
             extra = re.search(r"\[(\w+)\]", command)
             assert "--editable '.[dev]'" in makefile
-            assert extra is None or extra[1] in ("beam", "distill", "kafka")  # parts of dev
+            assert extra is None or extra[1] in ("beam", "demo", "kafka")  # parts of dev
 
 
 def test_every_command_of_the_command_line_is_in_the_readme():

@@ -51,7 +51,10 @@ def examples(text):
 
 def run_examples(found, folder, **variables):
     """Run examples in one shell, one after the other; what each printed."""
-    script = ["set -euo pipefail"]
+    script = [
+        "set -euo pipefail",
+        "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT",
+    ]  # they hold the output open
     for example in found:
         script.append(
             f"python - <<'END'\n{example.code}END" if example.language == "python" else example.code

@@ -116,7 +116,7 @@ def prune(
     todo = plan({sha: info.modified for sha, info in blobs.items()}, marks, used, now=now, grace=grace)
     litter = [
         info.key
-        for folder in ("probe", "_staging")
+        for folder in ("_probe", "probe", "_staging")  # an earlier release wrote to `probe`
         for info in objects.scan(folder)
         if info.modified <= now - grace
     ]

@@ -50,7 +50,7 @@ def prove_create_only(objects: Objects) -> None:
     with _proven_lock:
         if objects.uri in _proven:
             return
-    key = f"probe/{uuid.uuid4().hex}"
+    key = f"_probe/{uuid.uuid4().hex}"
     try:
         objects.create(key, b"1")
         overwritten = objects.create(key, b"2")

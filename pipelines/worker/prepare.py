@@ -292,7 +292,9 @@ def check(plan: Plan) -> list[tuple[str, str]]:
     ]
     for topic in plan.topics:
         n_partitions, max_bytes = cluster.writes[topic], cluster.max_bytes[topic]
-        found.append(("output", f"topic {topic}, {n_partitions} partitions, {max_bytes:,} bytes a message"))
+        about = f"topic {topic}, {n_partitions} partitions, {max_bytes:,} bytes a message"
+        where = f", where {plan.conditions[topic].source}" if topic in plan.conditions else ""
+        found.append(("output", about + where))
     if plan.parquet_output:
         found.append(("output", plan.parquet_output.target))
     if prepared.schemas is not None:

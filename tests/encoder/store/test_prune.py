@@ -128,7 +128,7 @@ def test_a_blob_claimed_between_the_look_and_the_delete_stays(
 
     def scan_then_publish(folder, after=""):
         found = scan(folder, after)
-        if folder == "probe":  # prune has seen everything by now
+        if folder == "_staging":  # prune has seen everything by now
             monkeypatch.setattr(objects, "scan", scan)
             published.append(versions.publish(make_model(1.0)))
         return found
@@ -186,12 +186,12 @@ def test_a_manifest_that_cannot_be_read_stops_the_prune(versions, objects, clock
 
 def test_leftovers_of_killed_processes_are_removed_after_the_grace(versions, objects, clock, make_model):
     versions.publish(make_model())
-    objects.create("probe/x", b"1")
+    objects.create("_probe/x", b"1")
     objects.create("_staging/y", b"1")
     objects.create(mark_key("00" * 32), clock.now.isoformat().encode())  # of a blob that is gone
     assert versions.prune().litter == []
     clock.advance(days=8)
-    assert sorted(versions.prune().litter) == ["_staging/y", "probe/x"]
+    assert sorted(versions.prune().litter) == ["_probe/x", "_staging/y"]
     assert not objects.scan("marks")
 
 

@@ -189,11 +189,18 @@ def test_a_root_that_is_no_name_is_refused(make_model):
 
 
 def test_a_store_whose_writes_overwrite_is_unsafe(make_model, monkeypatch):
-    objects = DictObjects(Clock(), "dict://careless/minilm")
-    monkeypatch.setattr(objects, "create", lambda key, data: objects.overwrite(key, data) or True)
+    objects, keys = DictObjects(Clock(), "dict://careless/minilm"), []
+
+    def create(key, data):
+        keys.append(key)
+        objects.overwrite(key, data)
+        return True
+
+    monkeypatch.setattr(objects, "create", create)
     with pytest.raises(UnsafeStore, match="dict://careless/minilm overwrites"):
         ModelStore(objects).publish(make_model())
     assert objects.content == {}
+    assert {key[0] for key in keys} == {"_"}  # what reads all Parquet files of an output ignores such names
 
 
 @pytest.mark.parametrize("fault", ["written, no reply", "written, then retry", "not written"])

@@ -14,6 +14,7 @@ from distill.heads.calibration import ece
 from distill.heads.examples import Examples
 from encoder.errors import ConfigurationError, InputError
 from encoder.heads.cases import Cases, Known
+from encoder.heads.drift import Drift
 from encoder.heads.groups import Groups
 from encoder.heads.scoring import (
     DECISION_THRESHOLD,
@@ -85,6 +86,11 @@ def evaluate_head(head: Head, examples: Examples, *, novel: Sequence[str] | None
     """
     if isinstance(head, Groups):
         raise ConfigurationError("groups are measured with their texts, by `evaluate_groups`")
+    if isinstance(head, Drift):
+        raise ConfigurationError(
+            f"{head.name!r} is a drift baseline, which is about sets of records: use `millstream evaluate "
+            "--drift`"
+        )
     outcome = Heads([head])(examples.vectors)[0]
     if isinstance(head, Novelty):
         assert isinstance(outcome, Novel)

@@ -7,6 +7,7 @@ from jinja2 import Environment, StrictUndefined
 
 from distill.report.markdown import markdown_table
 from encoder.heads.cases import Cases
+from encoder.heads.drift import Drift
 from encoder.heads.scoring import Classifier, Head, Prototypes
 
 __all__ = ["card_with_heads", "page_with_heads"]
@@ -70,6 +71,8 @@ def _output(head: Head) -> str:
     if isinstance(head, Cases):
         some = "" if head.nearest == 1 else f"the nearest {head.nearest}, and "
         return f"{some}the nearest of {len(head.ids):,} cases; a match from a cosine of {head.threshold:.3f}"
+    if isinstance(head, Drift):
+        return f"no column: windows of records are held against {len(head.centres)} groups of the baseline"
     if isinstance(head, Prototypes):
         return f"the nearest of {_listed(head.names)}; a match from a cosine of {head.threshold:.3f}"
     return f"the distance from normal records; novel above {head.threshold:.3f}"
@@ -94,6 +97,13 @@ def _fitted(head: Head) -> tuple[str, str]:
     if isinstance(head, Classifier) and {"accuracy", "log_loss", "ece"} <= set(known):
         figures = "accuracy {accuracy:.3f}, log loss {log_loss:.3f}, calibration error {ece:.3f}"
         return records, figures.format(**known)
+    if isinstance(head, Drift):
+        return (
+            records,
+            "held-out windows: up to {held_out_drift:.1f} times as far as independent records".format(
+                **known
+            ),
+        )
     if "alert_rate" in known:
         return f"{records}, with an alert rate of {known['alert_rate']:.3%}", "-"
     return records, "-"

@@ -19,6 +19,8 @@ from encoder.arrays.mmap_arrays import map_tensors
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.case_files import case_arrays, check_cases, unpack_cases
 from encoder.heads.cases import Cases
+from encoder.heads.drift import Drift
+from encoder.heads.drift_files import DRIFT_ARRAYS, check_drift, drift_arrays
 from encoder.heads.group_files import check_groups, group_arrays, unpack_groups
 from encoder.heads.groups import Groups
 from encoder.heads.scoring import Classifier, Head, Novelty, Prototypes
@@ -59,7 +61,7 @@ class _About(
     """The JSON text of a file; fields that a kind of head does not have are None."""
 
     format: int
-    kind: Literal["classifier", "prototypes", "novelty", "cases", "groups"]
+    kind: Literal["classifier", "prototypes", "novelty", "cases", "groups", "drift"]
     name: str
     vectors: _Vectors
     labels: _Texts | None = None
@@ -68,6 +70,7 @@ class _About(
     multi_label: bool = False
     threshold: float | None = None
     nearest: int | None = None
+    scored: dict[str, str] | None = None
     metadata: dict[str, Any] = {}
 
 
@@ -138,6 +141,9 @@ def pack_head(head: Head, vectors: str) -> bytes:
     if isinstance(head, Groups):
         about.threshold = None if head.vectors is None else head.threshold
         return _saved(about, group_arrays(head))
+    if isinstance(head, Drift):
+        about.names, about.scored, about.threshold = head.labels or None, head.scored, head.threshold
+        return _saved(about, drift_arrays(head))
     tensors: dict[str, NDArray[Any]] = {"directions": head.directions}
     if isinstance(head, Classifier):
         about.labels, about.link, about.multi_label = head.labels, head.link, head.multi_label
@@ -223,7 +229,16 @@ def _head(about: _About, tensors: Mapping[str, NDArray[Any]]) -> Head:
     for name, array in tensors.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
             raise ValueError(f"{name!r} must be finite float32 numbers")
-    directions = tensors["directions"]
+    if about.kind == "drift" and about.threshold is not None:
+        return Drift(
+            about.name,
+            threshold=about.threshold,
+            labels=about.names or (),
+            scored=about.scored or {},
+            metadata=about.metadata,
+            **{name: tensors[name] for name in DRIFT_ARRAYS},
+        )
+    directions = tensors.get("directions", np.empty((0, 0), np.float32))
     if about.kind == "classifier":
         curves = sorted((n for n in tensors if n.startswith("curve.")), key=lambda n: int(n[len("curve.") :]))
         return Classifier(
@@ -259,6 +274,8 @@ def _check(head: Head, name: str, dim: int) -> None:
         check_cases(head, dim)
     elif isinstance(head, Groups):
         check_groups(head, dim)
+    elif isinstance(head, Drift):
+        check_drift(head, dim)
     else:
         _check_linear(head, dim)
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from encoder.arrays.texts import TextBuffers, read_texts
 from encoder.errors import ConfigurationError, InputError
 from encoder.heads.cases import Cases, Known
+from encoder.heads.drift import Drift, Unscored
 from encoder.heads.groups import Grouped, Groups
 from encoder.kernels.products import products
 from encoder.masks import Masks
@@ -69,7 +70,7 @@ class Novel(NamedTuple):
     novel: NDArray[np.bool_]
 
 
-Outcome = Labelled | Tagged | Nearest | Novel | Known | Grouped
+Outcome = Labelled | Tagged | Nearest | Novel | Known | Grouped | Unscored
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +222,7 @@ class Novelty:
         return Novel(distance, distance > self.threshold)
 
 
-Head = Classifier | Prototypes | Novelty | Cases | Groups
+Head = Classifier | Prototypes | Novelty | Cases | Groups | Drift
 
 
 class Heads:
@@ -244,7 +245,7 @@ class Heads:
         if not self.heads:
             return
         self._dim = self.heads[0].dim
-        linear = [head for head in self.heads if not isinstance(head, Cases | Groups)]
+        linear = [head for head in self.heads if not isinstance(head, Cases | Groups | Drift)]
         self._ends = np.cumsum([len(head.directions) for head in linear])
         none = np.empty((0, self._dim), np.float32)
         self._directions = np.concatenate([none, *(head.directions for head in linear)])
@@ -307,7 +308,7 @@ class Heads:
         return [
             head.outcome(vectors, read)
             if isinstance(head, Groups)
-            else head.outcome(vectors if isinstance(head, Cases) else next(parts))
+            else head.outcome(vectors if isinstance(head, Cases | Drift) else next(parts))
             for head in self.heads
         ]
 

@@ -65,6 +65,14 @@ class LibraryTokenizer:
         ends = np.cumsum([len(row) for row in ids], dtype=np.int64)
         return self.checked([i for row in ids for i in row]), ends
 
+    def unknown_tokens(self, texts: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`(n_texts,)` each: how many tokens each text has, and how many of them are the unknown one."""
+        tokenizer, unknown = self._ready
+        cut = texts if self._max_chars is None else [text[: self._max_chars] for text in texts]
+        ids = [one.ids for one in tokenizer.encode_batch_fast(cut, add_special_tokens=False)]
+        missing = [0 if unknown is None else row.count(unknown) for row in ids]
+        return np.array(list(map(len, ids)), np.int64), np.array(missing, np.int64)
+
     def checked(self, ids: Sequence[int]) -> NDArray[np.int32]:
         """Ids of `tokenizers` as an array; they become places in memory, so they must be below `n_tokens`.
 

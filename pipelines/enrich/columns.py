@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from encoder.arrays.dtypes import Dtype
 from encoder.errors import ConfigurationError
 from encoder.heads.cases import Cases, Known
+from encoder.heads.drift import Drift, Unscored
 from encoder.heads.groups import Grouped, Groups
 from encoder.heads.scoring import (
     DECISION_THRESHOLD,
@@ -128,6 +129,8 @@ def _fields(head: Head) -> list[pa.Field]:
     if isinstance(head, Groups):
         names = [pa.field(f"{head.name}_{what}", pa.string()) for what in ("group", "template")]
         return [*names, _field(head, "similarity", pa.float32())]
+    if isinstance(head, Drift):  # it is about windows of records
+        return []
     return [_field(head, "distance", pa.float32()), _field(head, "novel", pa.bool_())]
 
 
@@ -162,7 +165,7 @@ def _columns(head: Head, outcome: Outcome) -> Iterator[pa.Array]:
         for texts, numbers in ((head.ids, outcome.group), (head.templates, outcome.template)):
             yield arrow_strings(texts).take(pa.array(numbers, mask=numbers < 0)).cast(pa.string())
         yield pa.array(outcome.similarity)
-    else:
+    elif not isinstance(outcome, Unscored):
         labels, scores = _fields(head)
         assert isinstance(head, Classifier)
         rows, chosen = np.nonzero(outcome.scores.T >= DECISION_THRESHOLD)

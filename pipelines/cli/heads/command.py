@@ -94,7 +94,7 @@ def evaluate(
     encoder = Encoder.load(ref)
     (head,) = encoder.heads.only([name]).heads
     novel_labels = split_names(novel)
-    if label is None and (novel_labels or head.kind != "novelty"):
+    if label is None and (novel_labels or head.kind not in ("novelty", "drift")):
         raise ConfigurationError("which field holds the label? Give --label FIELD")
     template = text or head.metadata.get("text", "text")
     records = LabelledRecords.find(files, template, label, separator)

@@ -10,6 +10,7 @@ from encoder.errors import ConfigurationError
 from pipelines.cli.command import Command, Group, with_old_flags
 from pipelines.cli.console import ErrorConsole, Stages
 from pipelines.cli.heads.fit_cases import cases
+from pipelines.cli.heads.fit_drift import drift
 from pipelines.cli.heads.fit_groups import groups
 from pipelines.cli.heads.fit_options import DestinationOptions, Seed, Text, fitted_to, print_outcome
 from pipelines.cli.heads.labelled_records import (
@@ -37,6 +38,7 @@ app = typer.Typer(
 
 app.command(cls=Command)(cases)
 app.command(cls=Command)(groups)
+app.command(cls=Command)(drift)
 
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))

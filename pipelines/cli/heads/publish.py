@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from encoder.errors import ConfigurationError, InvalidReference, PublishedMeanwhile
+from encoder.heads.drift import Drift
 from encoder.heads.files import check_head_name, head_path, pack_head
 from encoder.masks import Masks
 from encoder.model import StaticModel, config_with_masks, load_model
@@ -265,6 +266,8 @@ def _files(base: _Base, head: "Head") -> dict[str, bytes]:
     for path, written in ((REPORT_FILE, page_with_heads), ("README.md", card_with_heads)):
         if (base.folder / path).is_file():
             files[path] = written((base.folder / path).read_text("utf-8"), heads).encode()
+    if isinstance(head, Drift):  # it scores no text, so the page has no use for it
+        return files
     if REPORT_FILE in files and has_model(page := files[REPORT_FILE].decode()):
         path = head_path(head.name)
         files[REPORT_FILE] = page_with_model(page, {path: files[path]}).encode()

@@ -18,6 +18,7 @@ from encoder import Encoder
 from encoder.arrays.mmap_arrays import map_tensors
 from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.cases import Cases, Strings
+from encoder.heads.drift import Drift
 from encoder.heads.files import check_head_name, head_path, pack_head
 from encoder.heads.groups import Groups
 from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
@@ -65,6 +66,16 @@ HEADS = (
     ),
     Novelty("odd", floats(4, DIM), floats(4), floats(3), 2.5),
     Classifier("tags", ("a", "b", "c"), floats(3, DIM), floats(3), "sigmoid", True),
+    Drift(
+        "usual",
+        unit_vectors(floats(3, DIM)),
+        0.25,
+        ("fraud=ham", "fraud=spam"),
+        {"fraud": "0123"},
+        *(np.linspace(0.5, 1, 8, dtype=np.float32) for _ in range(2)),
+        np.full(8, 100, np.float32),
+        *(np.array([32, 64], np.float32) for _ in range(2)),
+    ),
 )
 
 
@@ -177,6 +188,26 @@ def test_a_measure_of_novelty_that_contradicts_itself_or_is_infinite_is_refused(
         load_model(folder)
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"centres": floats(3, DIM)}, "centres do not have length 1"),
+        ({"centres": unit_vectors(floats(3, DIM + 1))}, "its centres have shape (3, 9)"),
+        ({"means": floats(7)}, "its arrays do not have 8 measures"),
+        ({"variances": np.zeros(8, np.float32)}, "its variances or counts are not positive"),
+        ({"sizes": np.array([64, 32], np.float32)}, "its sizes of windows do not rise"),
+        ({"levels": np.ones(3, np.float32)}, "its levels do not match its sizes of windows"),
+        ({"threshold": None}, "it has no threshold"),
+    ],
+)
+def test_a_baseline_that_contradicts_itself_is_refused(changes, reason, folder):
+    path = folder / head_path("usual")
+    path.write_bytes(rewritten(path.read_bytes(), **changes))
+    with pytest.raises(ModelFormatError) as caught:
+        load_model(folder)
+    assert reason in str(caught.value)
+
+
 @pytest.mark.parametrize("kind", ["FIFO", "link"])
 def test_a_head_that_is_no_file_of_the_folder_is_refused(kind, folder, tmp_path):
     path = folder / head_path("odd")
@@ -222,22 +253,21 @@ print(encoder.heads.names, [len(outcome) for outcome in encoder.heads(encoder.en
         [sys.executable, "-c", program, folder], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert (
-        done.stdout.strip()
-        == "('event', 'fraud', 'incident', 'isotonic', 'known', 'odd', 'tags') [3, 2, 2, 2, 2, 2, 1]"
-    )
+    names = "('event', 'fraud', 'incident', 'isotonic', 'known', 'odd', 'tags', 'usual')"
+    assert done.stdout.strip() == f"{names} [3, 2, 2, 2, 2, 2, 1, 1]"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 @pytest.mark.parametrize("number", range(len(HEADS)))
 def test_a_head_with_numbers_that_are_not_finite_is_not_written(number, value, model, tmp_path):
     head = HEADS[number]
-    array = {"classifier": "weights", "cases": "vectors", "groups": "vectors"}.get(head.kind, "directions")
+    kinds = {"classifier": "weights", "cases": "vectors", "groups": "vectors", "drift": "centres"}
+    array = kinds.get(head.kind, "directions")
     numbers = getattr(head, array).astype(np.float64)
     numbers[-1, 2] = value
     head = replace(head, **{array: numbers})
     with pytest.raises(
-        InputError, match=f"the head {head.name!r} has (directions|vectors) that is not finite"
+        InputError, match=f"the head {head.name!r} has (directions|vectors|centres) that is not finite"
     ):
         save_model(replace(model, heads=(head,)), tmp_path / "other")
     assert not (tmp_path / "other").exists()

@@ -1,0 +1,64 @@
+"""`millstream head fit drift`: what records are like, so that other records can be held against it."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from pipelines.cli.console import ErrorConsole, Stages
+from pipelines.cli.heads.fit_options import DestinationOptions, Seed, Text, fitted_to, print_outcome
+from pipelines.cli.heads.labelled_records import MAX_RECORDS, LabelledRecords, Sample
+from pipelines.cli.option_groups import expand_options
+from pipelines.cli.options import AsJson, InputOptions
+from pipelines.cli.trust import verifying
+
+__all__ = ["drift"]
+
+_TOKENISED = 10_000  # records whose unknown tokens are counted
+_INDEPENDENT = 2.0  # a larger drift is no chance
+
+
+@verifying
+@expand_options
+def drift(
+    destination: DestinationOptions,
+    files: InputOptions,
+    text: Text = "text",
+    sample: Sample = MAX_RECORDS,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a drift baseline: what records are like, without labels.
+
+    It adds no column. Workers, streams and `millstream evaluate --drift` hold other records against it.
+    Give records in the order in which they came, of as many days as you have.
+    """
+    target = destination.find()
+    records = LabelledRecords.find(files, text, None)
+    from distill.heads import embed, fit_drift
+    from encoder.encoder import Encoder
+
+    with Stages(ErrorConsole()) as stages:
+        texts, labels = records.read(stages, sample)
+        encoder = Encoder(target.model)
+        examples = embed(encoder, texts, labels)
+    some = np.linspace(0, len(texts) - 1, min(len(texts), _TOKENISED)).astype(int)
+    head, report = fit_drift(
+        target.name,
+        examples.vectors,
+        np.array(list(map(len, texts))),
+        encoder.unknown_share([texts[row] for row in some]),
+        heads=target.model.heads,
+        seed=seed,
+        metadata=fitted_to(records),
+    )
+    outcome = {**target.deliver(head, {}), **asdict(report)}
+    summary = (
+        f"  {report.records:,} records in {report.groups} groups; held out, consecutive windows are up to "
+        f"{report.held_out:.1f} times as far as independent records would be"
+    )
+    if report.held_out > _INDEPENDENT:
+        summary += (
+            "\n  records that come together are alike, so the level was raised: records of a longer time "
+            "make it more exact"
+        )
+    print_outcome(outcome, summary, as_json=as_json)

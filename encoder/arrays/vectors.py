@@ -9,7 +9,7 @@ from encoder.arrays import aligned
 from encoder.arrays.aligned import LINE
 from encoder.arrays.dtypes import VectorType
 from encoder.errors import ConfigurationError, InputError
-from encoder.kernels.output import convert
+from encoder.kernels.conversion import convert
 
 __all__ = ["converted", "past_caches", "vectors_for"]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.kernels.compiled import njit
+from encoder.kernels.conversion import store
 from encoder.kernels.intrinsics import finish, stream
-from encoder.kernels.output import store
 from encoder.kernels.rows import add_rows
 
 __all__ = ["pool_texts"]
@@ -95,7 +95,7 @@ def pool_texts(
         weights: `(n_tokens,)` factors of the rows of an int8 table, or None.
         normalize: whether to scale vectors to length 1 instead of taking the mean.
         dims: the number of dimensions to use.
-        out: `(n_texts, columns)`, overwritten as by `encoder.kernels.output.store`; zeros for texts without
+        out: `(n_texts, columns)`, overwritten as by `kernels.conversion.store`; zeros for texts without
             tokens.
         past_caches: whether to write `out` with `stream`, whose conditions its rows must fulfil.
     """

@@ -18,7 +18,7 @@ from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.message_batch import MessageBatch
 from pipelines.worker.offsets import PartitionIndex, Positions
-from pipelines.worker.starts import Start, Starts, end_after_cut
+from pipelines.worker.start_offsets import Start, Starts, end_after_cut
 
 __all__ = ["Rebalanced", "Source"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.beam.streaming.event_time import EARLIEST, LATEST, NO_TIME, OPEN, event_times
+from pipelines.beam.streaming.event_time import EARLIEST, LATEST, NO_TIME, event_times
+from pipelines.beam.streaming.watermark import OPEN
 from pipelines.kafka.messages import NO_TIMESTAMP
 from pipelines.records.bad_rows import BadRow, Envelope, Headers, record_of
 from pipelines.records.fields import field_at, field_path

@@ -1,9 +1,6 @@
-"""Event time: when records happened, and how far event time has advanced in a source (the watermark)."""
+"""Event time: when records happened."""
 
 import re
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,18 +13,14 @@ from numpy.typing import NDArray
 
 from encoder.errors import InputError
 
-__all__ = ["EARLIEST", "LATEST", "NO_TIME", "OPEN", "Watermark", "WatermarkPolicy", "event_times"]
+__all__ = ["EARLIEST", "LATEST", "NO_TIME", "event_times"]
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for an event time that is missing or cannot be parsed."""
 
-OPEN = -(1 << 61)
-"""Microseconds: the watermark before the first record, earlier than any event time."""
-
 EARLIEST, LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Microseconds: the first and the last event time; Python has no dates beyond the years 1 and 9999."""
 
-_POLLS = 4  # without a record, at least, before a source counts as idle
 _MICROS = pa.timestamp("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _APACHE, _RFC_2822 = "%d/%b/%Y:%H:%M:%S %z", "%a, %d %b %Y %H:%M:%S %z"
@@ -141,61 +134,3 @@ def _of_epoch(text: str) -> int:
     if not _NUMBER.fullmatch(text):
         raise ValueError(text)
     return int(_of_numbers(pa.array([float(text)]))[0])
-
-
-@dataclass(frozen=True)
-class WatermarkPolicy:
-    """How a reader sets its watermark.
-
-    Attributes:
-        out_of_orderness: microseconds by which a record may be older than one before it.
-        idle: microseconds without a record after which the watermark follows the clock, so that an idle
-            source does not hold windows open.
-        max_ahead: microseconds by which an event time may be ahead of the clock. A record from further ahead
-            is a bad row: it would close the windows of all others.
-        clock: seconds since the epoch, now.
-    """
-
-    out_of_orderness: int
-    idle: int
-    max_ahead: int = 300 * 10**6
-    clock: Callable[[], float] = time.time
-
-    def latest(self) -> int:
-        """The latest event time that is taken now, microseconds since the epoch."""
-        return min(round(self.clock() * 1e6) + self.max_ahead, LATEST)
-
-
-class Watermark:
-    """Stays `out_of_orderness` behind the latest event time, and never goes back.
-
-    Args:
-        policy: how to set it.
-        micros: where it starts, microseconds since the epoch.
-    """
-
-    def __init__(self, policy: WatermarkPolicy, micros: int = OPEN) -> None:
-        self._policy = policy
-        self.micros = micros
-        self._now = policy.clock
-        self._polled = self._now()
-        self._silence = 0.0  # seconds
-
-    def observe(self, latest: int) -> None:
-        """Records arrived; `latest` is their latest event time, in microseconds since the epoch."""
-        self._polled, self._silence = self._now(), 0.0
-        if latest > OPEN:  # else none of them has an event time
-            self.micros = max(self.micros, latest - self._policy.out_of_orderness)
-
-    def observe_nothing(self) -> None:
-        """The source was polled and had no record.
-
-        A process that was suspended has not polled, and records may be waiting. So one poll counts for at
-        most a part of the time that makes a source idle.
-        """
-        polled, self._polled = self._polled, self._now()
-        idle = self._policy.idle / 1e6
-        self._silence += min(max(self._polled - polled, 0.0), idle / _POLLS)  # a clock may be set back
-        if self._silence > idle:
-            behind = self._policy.idle + self._policy.out_of_orderness
-            self.micros = max(self.micros, round(self._polled * 1e6) - behind)

@@ -11,9 +11,9 @@ import pyarrow as pa
 from encoder.errors import ConfigurationError, MissingExtra, TemplateError
 from pipelines.beam.backfill.plan import check_apart
 from pipelines.beam.streaming.batch import Windows
-from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import Source
 from pipelines.beam.streaming.sources.files import FileSource
+from pipelines.beam.streaming.watermark import WatermarkPolicy
 from pipelines.formats import FileFormat, PlainFormat
 from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.formats.messages import columns_seen

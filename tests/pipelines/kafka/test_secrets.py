@@ -13,12 +13,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from encoder.errors import ConfigurationError
 from pipelines.beam.streaming.batch import Windows
-from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import StreamJob, stream
 from pipelines.beam.streaming.model import PinnedModel
 from pipelines.beam.streaming.sinks.kafka import KafkaSink, KafkaTopic
 from pipelines.beam.streaming.sinks.messages import MessageEncoder
 from pipelines.beam.streaming.sources.kafka import KafkaSource
+from pipelines.beam.streaming.watermark import WatermarkPolicy
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.kafka.config import consumer_properties, parse_properties, producer_properties

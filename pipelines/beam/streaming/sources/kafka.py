@@ -12,13 +12,13 @@ from apache_beam.io.unbounded_source import CheckpointMark
 
 from encoder.store.objects import Objects
 from pipelines.beam.streaming.batch import Windows
-from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
 from pipelines.beam.streaming.sources.idle_consumers import IdleConsumers, Position
 from pipelines.beam.streaming.sources.kafka_batch import BatchDecoder
 from pipelines.beam.streaming.sources.kafka_consumer import PartitionConsumer, PartitionRead
 from pipelines.beam.streaming.sources.kafka_topic import topic_guard
 from pipelines.beam.streaming.sources.topic_claim import TopicClaim
+from pipelines.beam.streaming.watermark import WatermarkPolicy
 from pipelines.formats import PlainFormat
 from pipelines.kafka.topic_ids import TopicId
 from pipelines.sinks.input_claim import InputClaim

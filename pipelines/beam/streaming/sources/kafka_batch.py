@@ -9,7 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.beam.streaming.batch import SourceBatch, Windows
-from pipelines.beam.streaming.event_time import EARLIEST, LATEST, WatermarkPolicy
+from pipelines.beam.streaming.event_time import EARLIEST, LATEST
+from pipelines.beam.streaming.watermark import WatermarkPolicy
 from pipelines.beam.transforms.metrics import report_left_out
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder

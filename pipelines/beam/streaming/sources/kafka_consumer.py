@@ -10,8 +10,8 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
 from encoder.errors import ConfigurationError, TransientError
-from pipelines.beam.streaming.event_time import OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.streaming.sources.kafka_topic import TopicGuard
+from pipelines.beam.streaming.watermark import OPEN, Watermark, WatermarkPolicy
 from pipelines.kafka.messages import byte_parts
 
 __all__ = ["PartitionConsumer", "PartitionRead"]

@@ -18,8 +18,8 @@ from apache_beam.utils.timestamp import Timestamp
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.beam.streaming.batch import SourceBatch, Windows
-from pipelines.beam.streaming.event_time import OPEN, WatermarkPolicy
 from pipelines.beam.streaming.interfaces import Source
+from pipelines.beam.streaming.watermark import OPEN, WatermarkPolicy
 from pipelines.beam.transforms.metrics import report_left_out
 from pipelines.formats import PlainFormat
 from pipelines.formats.json import JsonDecoder

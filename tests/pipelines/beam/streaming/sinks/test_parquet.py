@@ -15,12 +15,12 @@ from apache_beam.transforms.window import FixedWindows, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from pipelines.beam.streaming.batch import ROW, SOURCE, Windows, bad_batch
-from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.interfaces import StreamJob, stream
 from pipelines.beam.streaming.model import PinnedModel
 from pipelines.beam.streaming.sinks.parquet import ParquetSink, WindowFile, WriteWindows, _Write
 from pipelines.beam.streaming.sinks.window_files import window_name
 from pipelines.beam.streaming.sources.files import FileSource
+from pipelines.beam.streaming.watermark import WatermarkPolicy
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.records.bad_rows import BadRow

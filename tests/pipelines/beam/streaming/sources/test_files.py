@@ -9,8 +9,8 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP
 
 from encoder.errors import UnreadableFile
 from pipelines.beam.streaming.batch import Windows
-from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.sources.files import FileSource
+from pipelines.beam.streaming.watermark import WatermarkPolicy
 
 SCHEMA = pa.schema([("id", pa.int64()), ("at", pa.float64())])
 SECOND = 10**6

@@ -9,9 +9,9 @@ from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
 from faults.messages import FakeMessage
 
 from pipelines.beam.streaming.batch import Windows, bad_rows
-from pipelines.beam.streaming.event_time import OPEN, WatermarkPolicy
 from pipelines.beam.streaming.sources import kafka_batch
 from pipelines.beam.streaming.sources.kafka_batch import BatchDecoder
+from pipelines.beam.streaming.watermark import OPEN, WatermarkPolicy
 
 MILLIS = 1_764_000_000_000
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])

@@ -5,9 +5,9 @@ from confluent_kafka import OFFSET_BEGINNING
 from patience import wait_for
 from topics import unique, write_topic
 
-from pipelines.beam.streaming.event_time import WatermarkPolicy
 from pipelines.beam.streaming.sources.kafka_consumer import PartitionConsumer, PartitionRead
 from pipelines.beam.streaming.sources.kafka_topic import TopicGuard
+from pipelines.beam.streaming.watermark import WatermarkPolicy
 from pipelines.kafka.config import consumer_properties
 
 pytestmark = pytest.mark.server

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numba import njit
 
-from encoder.kernels.output import store
+from encoder.kernels.conversion import store
 
 
 @njit

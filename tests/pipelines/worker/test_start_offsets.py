@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, Message
 from encoder.errors import ConfigurationError
 from pipelines.worker.offsets import PartitionName
 from pipelines.worker.source import Source
-from pipelines.worker.starts import Starts, end_after_cut
+from pipelines.worker.start_offsets import Starts, end_after_cut
 
 NAME = PartitionName("in", 0)
 # As librdkafka says it where a broker became leader without all records.

@@ -1,7 +1,9 @@
 """The bootstrap: how much a figure would vary with other records of the same kind."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -98,6 +100,23 @@ def _ends(drawn: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def bootstrap_mean(values: NDArray[Any], *, rounds: int = ROUNDS, seed: int = 0) -> Estimate:
-    """Estimate the mean of one value per record, `(n,)`, with `bootstrap`."""
+    """Estimate the mean of one value per record, `(n,)`, with `bootstrap`.
+
+    A share, the mean of `(n,)` bool, has the score interval instead (Wilson, 1927): resamples of records that
+    are all right are all right, too, and their interval would say that nothing can go wrong.
+    """
+    if values.dtype == np.bool_:
+        return _share(int(values.sum()), len(values))
     numbers = np.asarray(values, np.float64)
     return bootstrap(lambda rows: float(numbers[rows].mean()), len(numbers), rounds=rounds, seed=seed)
+
+
+def _share(hits: int, n: int) -> Estimate:
+    if n == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    share = hits / n
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    shrunk = 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / shrunk
+    half = z / shrunk * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return Estimate(share, max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)), n)

@@ -18,6 +18,16 @@ def test_the_interval_of_a_mean_is_scipys():
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
 
 
+@pytest.mark.parametrize("n_right", [0, 1, 37, 40])
+def test_the_interval_of_a_share_has_a_width_even_if_all_are_right(n_right):
+    found = bootstrap_mean(np.arange(40) < n_right)
+    theirs = scipy.stats.binomtest(n_right, 40).proportion_ci(method="wilson")
+    assert (found.value, found.n) == (n_right / 40, 40)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high))
+    assert found.low <= found.value <= found.high
+    assert found.high - found.low > 0.05
+
+
 def test_intervals_hold_the_truth_about_as_often_as_they_say():
     random = np.random.default_rng(0)
     held = 0

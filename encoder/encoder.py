@@ -39,7 +39,8 @@ class Encoder:
     Attributes:
         dim: the number of dimensions.
         manifest: the version's manifest, or None for a model from a folder.
-        heads: the model's heads, which score its vectors.
+        heads: the model's heads. `heads(vectors, texts)` takes `(n_texts, dim)` float32 as from `encode`, and
+            the texts if there are groups; it returns the outcome of each head, in the order of `heads.names`.
         masks: what is masked in texts before they are embedded.
     """
 
@@ -169,6 +170,10 @@ class Encoder:
         Args:
             texts: as for `encode`.
 
+        Returns:
+            `ids`, `(n_tokens,)` int32 of all texts one after another, and `offsets`, `(n_texts + 1,)` int64:
+            text r has `ids[offsets[r]:offsets[r + 1]]`.
+
         Raises:
             InputError: the texts are not strings.
         """
@@ -204,8 +209,8 @@ class Encoder:
             texts: as for `encode`.
 
         Returns:
-            Ids as from `tokenise`, and float32 vectors: rows of the model's table times the model's weights.
-            int8 values have no other scale, as in model2vec.
+            `ids` and `offsets` as from `tokenise`, and `vectors`, `(n_tokens, dim)` float32: rows of the
+            model's table times the model's weights. int8 values have no other scale, as in model2vec.
 
         Raises:
             InputError: the texts are not strings.

@@ -36,7 +36,11 @@ _MOST = 32  # own masks
 
 @dataclass(frozen=True)
 class Masks:
-    """Masks, ready to use.
+    """Masks, ready to use: call them with texts.
+
+    `masks(texts)` takes texts as `Encoder.encode` does, and returns them masked: a large_string array of
+    `(n_texts,)`, chunked like the input, in which null stays null. If the texts are not strings, it raises
+    `InputError`.
 
     Attributes:
         kinds: the names of built-in masks, in the order of `KINDS`.
@@ -126,10 +130,10 @@ class Masks:
         return parts[0]
 
     def thoroughly(self, texts: Any) -> pa.Array | pa.ChunkedArray:
-        """Mask texts until no mask matches any more, for what must not leave; otherwise as a call.
+        """Mask texts again until no mask matches any more, for what must not leave; otherwise as a call.
 
-        A token may free what stood beside it: of `10.0.0.11111fe80`, where `1111fe80` is a hexadecimal number
-        and the rest no address, `10.0.0` is a number then.
+        Masking once can uncover a match: in `10.0.0.11111fe80`, `1111fe80` is a hexadecimal number, and only
+        once it is masked, `10.0.0` is a number.
         """
         masked = self(texts)
         for _ in range(_ROUNDS):
@@ -139,7 +143,7 @@ class Masks:
         return masked
 
     def text(self, text: str) -> str:
-        """Mask one text; what is no Unicode in it is replaced by `?`."""
+        """Mask one text. Lone surrogates in it, which UTF-8 cannot hold, become `?`."""
         found: str = self([text.encode(errors="replace").decode()])[0].as_py()
         return found
 

@@ -161,6 +161,9 @@ class ModelStore:
             signer: the key that signs the version, or several keys.
             expires: the time after which readers report that no newer version has come.
 
+        Returns:
+            The manifest of the new version.
+
         Raises:
             ModelFormatError: the folder is not a static model.
             UnsafeStore: the storage has no create-only writes, so a version could be overwritten.
@@ -212,6 +215,9 @@ class ModelStore:
             signer: as for `publish`.
             expires: as for `publish`.
 
+        Returns:
+            The manifest of the new version.
+
         Raises:
             PublishedMeanwhile: with `next_only`, the base is not the latest version; nothing is published.
             CorruptVersion: one of the base's blobs is damaged or missing; nothing is published.
@@ -249,6 +255,9 @@ class ModelStore:
             version: the old version.
             signer: as for `publish`.
             expires: as for `publish`; the old version's expiry does not count.
+
+        Returns:
+            The manifest of the new version.
 
         Raises:
             NotInStore: there is no such version.

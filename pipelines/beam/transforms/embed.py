@@ -23,7 +23,7 @@ __all__ = ["Embed"]
 
 
 class Embed(ErrorHandling):
-    """Adds `embedding` (a list of floats), `model_version` and the scores of heads to each element.
+    """Adds `embedding` (a list of `dim` floats), `model_version` and the scores of heads to each element.
 
     Elements are dicts, `beam.Row`s, NamedTuples or strings; a string becomes a dict with `text`. They are
     embedded `batch_size` at a time, across windows and at the latest at the end of a bundle; each keeps its

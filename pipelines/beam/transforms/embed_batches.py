@@ -48,8 +48,10 @@ class EmbedBatches(ErrorHandling):
             share them in memory.
         text: a column (`message`, `user.name`) or a template (`'{merchant} in {city}'`).
         keep: the columns to keep, or None for all.
-        vectors: `list` (fixed-size lists) or `binary` (fixed-size bytes, faster to write).
-        dtype: the type of the vectors' elements.
+        vectors: the type of `embedding`: `list`, `fixed_size_list<dtype>[dim]`, or `binary`,
+            `fixed_size_binary` of the same numbers in little endian, which is faster to write.
+        dtype: the type of the vectors' elements; `int8` scales each vector so that its largest component is
+            127 or -127.
         heads: names of the heads whose scores are added, or None for all that the model has.
         mask_fields: columns that are masked in the output as the model masks texts, also those of bad rows.
         masks: the masks that the model must have, as for `Masks.parse`, or None for any.

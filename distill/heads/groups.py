@@ -143,7 +143,8 @@ def fit_groups(
         members: dict[int, list[Template]] = {}
         for one, k in zip(templates, leader.tolist(), strict=True):
             members.setdefault(k, []).append(one)
-        groups, vectors = list(members.values()), vectors[list(members)]
+        order = sorted(members, key=lambda k: (-sum(one.size for one in members[k]), k))
+        groups, vectors = [members[k] for k in order], vectors[order]
     head = _head(name, groups, dim, metadata, examples=examples)
     if vectors is not None and threshold is not None:
         head = replace(head, vectors=vectors.astype(np.float16), threshold=threshold)

@@ -7,12 +7,13 @@ the same sequences in any batches.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.heads.templates import merge
+from distill.heads.templates import generalise, merge
 from encoder.arrays.texts import TextBuffers
 from encoder.heads.group_tables import TemplateTables
 from encoder.kernels.templates import MOST_WORDS, VARIABLE, sequences
@@ -170,10 +171,16 @@ class Sequences:
         for one in sorted(self._found.values(), key=attrgetter("order")):
             by_length.setdefault(len(one.words), []).append(one)
         templates = [one for n in sorted(by_length) for one in _merged(by_length[n])]
+        while generalise([one.words for one in templates]):
+            templates = [one for _, some in groupby(templates, _length) for one in _merged(list(some))]
         words = np.concatenate([np.empty(0, np.uint64), *(one.words for one in templates)])
         tables = TemplateTables.of(words, np.cumsum([0, *(len(one.words) for one in templates)]))
         self._merged = tables, templates
         self._found = dict(zip(tables.keys.tolist(), templates, strict=True))
+
+
+def _length(one: Sequence) -> int:
+    return len(one.words)
 
 
 def _open_brackets(text: bytes) -> bytes:

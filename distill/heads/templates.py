@@ -9,10 +9,13 @@ several sequences of equal length:
    statements of their own. The first word, which most often says what happens, needs three times as much, and
    so do two words at once, each of which has many values.
 
+Across lengths, a template gets the variables of another one whose values have more words or fewer: "used at
+Café Lisboa in <*>" is "used at <*> in <*>" (`generalise`).
+
 Of eight systems of loghub, all do best with 8 to 12 instead of 10, so the number is nothing to be chosen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +23,13 @@ from numpy.typing import NDArray
 
 from encoder.kernels.templates import VARIABLE
 
-__all__ = ["merge"]
+__all__ = ["generalise", "merge"]
 
 _EVIDENCE = 10
+_TWO_WORDS = 2
 _MORE = 3  # times the evidence, for the first word, and for two words at once
+_VARIABLE = int(VARIABLE)
+_LONGEST_VALUE = 3  # words
 _MOST_WORK = 200_000_000  # sequences times pairs of words
 
 _ODD, _MULTIPLIER = 0x9E3779B97F4A7C15, np.uint64(0xBF58476D1CE4E5B9)
@@ -49,7 +55,7 @@ def merge(words: Words) -> tuple[Words, Rows]:
     Returns:
         `(n_templates, n_words)` the templates, and `(n,)` the template of each sequence.
     """
-    words, of = words.copy(), np.arange(len(words))
+    words, of = _distinct(words.copy(), np.arange(len(words)))
     while len(words) > 1:
         if not _absorb(words):
             candidates = list(_singles(words)) or list(_pairs(words))
@@ -60,12 +66,63 @@ def merge(words: Words) -> tuple[Words, Rows]:
                 if not used[one.rows].any():
                     used[one.rows] = True
                     words[np.ix_(one.rows, np.array(one.places))] = VARIABLE
-        words, first, place = np.unique(words, axis=0, return_index=True, return_inverse=True)
-        order = np.argsort(first, kind="stable")
-        rank = np.empty(len(order), np.int64)
-        rank[order] = np.arange(len(order))
-        words, of = words[order], rank[place.reshape(-1)][of]
+        words, of = _distinct(words, of)
     return words, of
+
+
+def _distinct(words: Words, of: Rows) -> tuple[Words, Rows]:
+    """The distinct rows as they come, and the new numbers of old ones."""
+    words, first, place = np.unique(words, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return words[order], rank[place.reshape(-1)][of]
+
+
+def generalise(templates: Sequence[Words]) -> bool:
+    """Give templates the variables of those of other lengths, where a value has more words or fewer.
+
+    Up to three words between two others become variables if another template has variables in their place and
+    equal words otherwise, more than these.
+
+    Args:
+        templates: each `(n_words,)`; changed.
+
+    Returns:
+        Whether a template was changed.
+    """
+    there = {one for words in templates if _VARIABLE in (one := _without_runs(words))}
+    ends = {(one[0], one[-1], len(one)) for one in there}  # most texts of people differ in these already
+    changed = False
+    for template in templates:
+        words = template.tolist()
+        for n in range(1, _LONGEST_VALUE + 1):
+            n_left = len(_without_runs(template)) - n + 1
+            within = (words[0], words[-1], n_left) in ends
+            at_end = n == 1 and (words[0], _VARIABLE, n_left) in ends  # more could be words of its own
+            if not within and not at_end:
+                continue
+            for k in range(1 if within else len(words) - n, len(words) - n + at_end):
+                # The value stands by itself: its neighbours are words, or there is none behind it.
+                if _VARIABLE in words[k - 1 : k + n + 1] or len(words) - words.count(_VARIABLE) <= 2 * n:
+                    continue
+                other = [*words[:k], _VARIABLE, *words[k + n :]]
+                if tuple(_runs_removed(other)) in there:
+                    template[k : k + n] = VARIABLE
+                    words, changed = template.tolist(), True
+    return changed
+
+
+def _without_runs(template: Words) -> tuple[int, ...]:
+    return tuple(_runs_removed(template.tolist()))
+
+
+def _runs_removed(words: list[int]) -> Iterator[int]:
+    before = None
+    for word in words:
+        if word != _VARIABLE or before != _VARIABLE:
+            yield word
+        before = word
 
 
 def _placed(words: Words) -> Words:
@@ -125,7 +182,8 @@ def _pairs(words: Words) -> Iterator[_Candidate]:
             for rows in _equal(keys - placed[:, i] - placed[:, j]):
                 values = min(len(np.unique(words[rows, place])) for place in (i, j))
                 evidence = (values - 1) * (int(n_fixed[rows].max()) - 2)
-                if evidence >= _MORE * _EVIDENCE and 2 * values >= len(rows):
+                wanted = (_MORE if j > i + 1 else _TWO_WORDS) * _EVIDENCE
+                if evidence >= wanted and 2 * values >= len(rows):
                     yield _Candidate((-evidence, i, j, int(rows[0])), rows, (i, j))
 
 

@@ -68,6 +68,18 @@ def test_values_join_a_template_that_has_a_variable_there():
     assert head.templates.tolist() == ["login by <*>", "uid=<*> of [<*>] (a) b", "logout by host"]
 
 
+def test_a_value_of_several_words_is_a_variable_too():
+    names = ["Ann", "Bob", "Cid Day", "Eve Fay", "Gus", "Hal", "Ida van Jan", "Ken"]
+    lines = [f"card paid at the shop of {name} today" for name in names]
+    head = fit([*lines, *(f"card paid at the shop of {name}" for name in names if " " not in name)])
+    assert head.templates.tolist() == [
+        "card paid at the shop of <*> today",
+        "card paid at the shop of <*>",
+    ]
+    assert head.sizes.tolist() == [8, 5]
+    assert outcome(head, ["card paid at the shop of Liz Moe today"]).group.tolist() == [0]
+
+
 words = st.sampled_from(["login", "logout", "of", "ann", "bob", "7", "<ip>", "at", "a=b"])
 lines = st.lists(words, min_size=0, max_size=5).map(" ".join)
 

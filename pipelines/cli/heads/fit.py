@@ -36,10 +36,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command(cls=Command)(cases)
-app.command(cls=Command)(groups)
-app.command(cls=Command)(drift)
-
 
 @app.command(cls=with_old_flags({"--format": "--input-format"}))
 @verifying
@@ -181,6 +177,11 @@ def novelty(
     outcome = {**target.deliver(head, {}), "records": len(examples), "threshold": head.threshold}
     summary = f"  {len(examples):,} normal records; novel above a distance of {head.threshold:.3f}"
     print_outcome(outcome, summary, as_json=as_json)
+
+
+app.command(cls=Command)(cases)
+app.command(cls=Command)(groups)
+app.command(cls=Command)(drift)
 
 
 def _embedded(target: HeadTarget, records: LabelledRecords, stages: Stages, most: int) -> "Examples":

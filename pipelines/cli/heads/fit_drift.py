@@ -27,9 +27,9 @@ def drift(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Fit a drift baseline: what records are like, without labels.
+    """Fit a drift baseline: what records are normally like. Needs no labels.
 
-    It adds no column. Workers, streams and `millstream evaluate --drift` hold other records against it.
+    It adds no column. Workers, streams and `millstream evaluate --drift` compare other records with it.
     Give records in the order in which they came, of as many days as you have.
     """
     target = destination.find()

@@ -118,7 +118,7 @@ def groups(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Fit groups: records of the same kind, such as the log lines of one statement, without labels.
+    """Fit groups: records of the same kind, such as log lines of one statement. Needs no labels.
 
     Adds the ID of a record's group, its template and a similarity; nulls for a kind that the fit has not
     seen. With --replace, groups that are still there keep their IDs.

@@ -1,6 +1,5 @@
 """Options from a TOML file, and durations such as `1.5h` in options."""
 
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,7 @@ import typer
 from encoder.errors import ConfigurationError
 from pipelines.cli.command import by_flag
 
-__all__ = ["from_file", "seconds", "set_defaults"]
-
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
-_UNITS = {"ms": 0.001, None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+__all__ = ["from_file", "set_defaults"]
 
 
 def from_file(context: typer.Context, path: Path | None) -> Path | None:
@@ -70,15 +66,3 @@ def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, str(value).lower() if isinstance(value, bool) else value
-
-
-def seconds(text: str, flag: str) -> float:
-    """Parse a duration; a number alone is seconds.
-
-    Raises:
-        ConfigurationError: the text is no duration; the message names the flag.
-    """
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
-        raise ConfigurationError(f"{flag} {text!r} is no duration: write 30s, 5m, 1h or 2d")
-    return float(match[1]) * _UNITS[match[2]]

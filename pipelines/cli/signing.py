@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 from encoder.errors import ConfigurationError
-from pipelines.cli.config_file import seconds
 from pipelines.cli.options import signature_option
+from pipelines.records.durations import seconds
 
 if TYPE_CHECKING:
     from encoder.store.signing import Signer

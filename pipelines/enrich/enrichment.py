@@ -280,6 +280,7 @@ class EnrichedBatch(NamedTuple):
         letters: dead letters for the other values, in order.
         values: `(n_good,)` the values as they came, if they begin with the id of a schema.
         deletes: the values that are deletes, ascending.
+        texts: `(n_good,)` rows with the columns that the text template reads, if they are known.
     """
 
     rows: Any
@@ -289,6 +290,7 @@ class EnrichedBatch(NamedTuple):
     letters: list[DeadLetter]
     values: Sequence[Value] = ()
     deletes: Sequence[int] = ()
+    texts: pa.RecordBatch | None = None
 
     def take(self, kept: NDArray[np.int64]) -> Self:
         """The values at positions among the good ones, without the deletes."""

@@ -21,6 +21,7 @@ from pipelines.sinks.open_files import Rotation
 from pipelines.sinks.refusals import Refusals
 from pipelines.worker.commit import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.worker.configuration.plan import Output, Plan
+from pipelines.worker.drift import DriftOutput, DriftWatch, JsonLines
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
 from pipelines.worker.offsets import PartitionIndex
@@ -111,6 +112,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
             transaction_records=settings.transaction_records,
             inputs=prepared.inputs,
             spans=spans,
+            drift=_drift(prepared, producer, metrics, source.partitions),
         )
         yield Started(worker, metrics, source, follower)
 
@@ -199,6 +201,32 @@ def _outputs(
         values_are_text=not plan.uses_registry,
         refusals=Refusals(producer, sinks, commits.on_delivery, idle) if sinks else None,
     )
+
+
+def _drift(
+    prepared: Prepared, producer: Any, metrics: WorkerMetrics, partitions: PartitionIndex
+) -> DriftWatch | None:
+    plan = prepared.plan
+    output: DriftOutput | None = None
+    if not plan.drift_seconds:
+        return None
+    if (topic := plan.drift_topic) is not None:
+        sink = TopicSink(producer, topic, prepared.cluster.max_bytes[topic], prepared.cluster.limits[topic])
+        output = partial(_send_one, sink)
+    elif plan.drift_file is not None:
+        output = JsonLines(plan.drift_file)
+    return DriftWatch(
+        plan.template,
+        seconds=plan.drift_seconds,
+        least_records=plan.settings.drift_records,
+        metrics=metrics,
+        partitions=partitions,
+        output=output,
+    )
+
+
+def _send_one(sink: TopicSink, value: bytes) -> None:
+    sink.send([value], [None])
 
 
 def collect_rarely() -> None:

@@ -252,7 +252,7 @@ class RecordDecoder:
         if bad:
             letters += [DeadLetter(int(rows[i]), "TRANSFORMATION", reason) for i, reason in bad.items()]
             kept = good_rows(len(rows), bad)
-            rows = rows[kept]
+            rows, texts = rows[kept], texts.take(pa.array(kept))
             records = None if records is None else [records[i] for i in kept.tolist()]
             columns = None if columns is None else columns.take(pa.array(kept))
         if records is not None and (taken := _taken(records, batch.schema.names, self._fields)):
@@ -260,7 +260,7 @@ class RecordDecoder:
             kept = good_rows(len(rows), taken)
             rows, records = rows[kept], [records[i] for i in kept.tolist()]
             columns = None if columns is None else columns.take(pa.array(kept))
-            batch = batch.take(pa.array(kept))
+            batch, texts = batch.take(pa.array(kept)), texts.take(pa.array(kept))
         if self._masked is not None:
             with step("TRANSFORMATION"):
                 if records is not None:
@@ -271,7 +271,7 @@ class RecordDecoder:
             schema = pa.schema([*columns.schema, *batch.schema])
             batch = pa.RecordBatch.from_arrays([*columns.columns, *batch.columns], schema=schema)
         came = [values[row] for row in rows.tolist()] if self._keeps_values else ()
-        return EnrichedBatch(rows, records, batch, model.label, sorted(letters), came)
+        return EnrichedBatch(rows, records, batch, model.label, sorted(letters), came, texts=texts)
 
     def _among(self, deletes: Sequence[int], values: Sequence[Value], model: FollowedModel) -> EnrichedBatch:
         """Decode and enrich the values between deletes."""

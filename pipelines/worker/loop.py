@@ -20,6 +20,7 @@ from pipelines.records.isolation import isolate, letter_of
 from pipelines.sinks.refusals import REFUSED
 from pipelines.worker.commit import Aborted, Commits, stop_error
 from pipelines.worker.decode import RecordDecoder
+from pipelines.worker.drift import DriftWatch
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.message_batch import MessageBatch
@@ -64,6 +65,7 @@ class Worker:
         transaction_records: the number of records after which to commit early.
         inputs: knows what the names of topics stand for; None if the brokers cannot tell.
         spans: for tracing.
+        drift: holds windows of records against the model's baseline; None if nobody wants to know.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Worker:
         transaction_records: int,
         inputs: Inputs | None = None,
         spans: Spans = OFF,
+        drift: DriftWatch | None = None,
     ) -> None:
+        self._drift = drift
         self._inputs = inputs
         self._source = source
         self._decode = decoder
@@ -236,6 +240,9 @@ class Worker:
             self._metrics.dead(len(bad), max(bad).reason)
         if letters:
             self._outputs.send_letters(messages, sorted(letters), fresh)
+        if self._drift is not None:
+            for _, part in done:
+                self._drift.add(model, part.messages, part.enriched)
         self._budget.spend(messages.partitions, messages.offsets, bad, ignored=deletes)
         self._n_records += len(messages)
 

@@ -6,7 +6,6 @@ import typer
 
 from encoder.errors import UnreadableFile
 from pipelines.cli.beam_jobs import damage_rows, show_own_warnings, suppress_output
-from pipelines.cli.config_file import seconds
 from pipelines.cli.console import ErrorConsole, print_table
 from pipelines.cli.option_groups import expand_options
 from pipelines.cli.options import (
@@ -23,6 +22,7 @@ from pipelines.cli.options import (
 from pipelines.cli.stream.options import InputOptions, OutputOptions, WindowOptions
 from pipelines.kafka.config import parse_properties
 from pipelines.kafka.secrets import given_secrets
+from pipelines.records.durations import seconds
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from pipelines.cli.config_file import seconds
 from pipelines.cli.options import (
     DialectOptions,
     delivery_option,
@@ -14,6 +13,7 @@ from pipelines.cli.options import (
 )
 from pipelines.enrich import Tombstones
 from pipelines.formats import FileFormat, MessageFormat
+from pipelines.records.durations import seconds
 
 if TYPE_CHECKING:
     from pipelines.beam.streaming.sink_options import SinkOptions

@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 
@@ -15,6 +16,7 @@ from pipelines.enrich.condition import Condition
 from pipelines.formats import PlainFormat
 from pipelines.kafka.config import matches, parse_properties, transaction_timeout_ms
 from pipelines.records.bad_rows import one_line
+from pipelines.records.durations import seconds
 from pipelines.records.template import TextTemplate
 from pipelines.records.type_names import EXAMPLES, named_type
 from pipelines.worker.configuration.settings import WorkerSettings
@@ -74,6 +76,8 @@ class Plan:
         masks: the masks that a model must have, or None for any.
         max_dead_letters: the share of failed records that is tolerated, from 0 to 1.
         properties: of librdkafka, and of the schema registry's client if they begin with `schema.registry.`.
+        drift_seconds: how long a window of drift is; 0 if none is measured.
+        drift_topic, drift_file: where these windows are written, if anywhere.
         embedded: whether the cluster is the one inside librdkafka, which has no transactions or permissions.
     """
 
@@ -90,6 +94,9 @@ class Plan:
     max_dead_letters: float
     properties: Mapping[str, str] = field(repr=False)
     embedded: bool = False
+    drift_seconds: float = 0.0
+    drift_topic: str | None = None
+    drift_file: Path | None = None
 
     @classmethod
     def parse(cls, settings: WorkerSettings, *, embedded: bool = False) -> Self:
@@ -114,6 +121,8 @@ class Plan:
             max_dead_letters=parse_budget(settings.max_dead_letters),
             properties=parse_properties(settings.properties or (), settings.property_files or ()),
             embedded=embedded,
+            drift_seconds=seconds(settings.drift_window, "--drift-window"),
+            **_drift_output(settings.drift_output),
         )
         plan._check_topics()
         plan._check_folders()
@@ -135,7 +144,12 @@ class Plan:
                     f"topic {topic!r} is both input and output: the worker would read what it writes"
                 )
         if len(set(self.written_topics)) < len(self.written_topics):
-            raise ConfigurationError("two of --output and --dead-letters name the same topic")
+            raise ConfigurationError("two of --output, --dead-letters and --drift-output name the same topic")
+        if self.written_topics and not (self.topics or self.dead_letter_topic):
+            raise ConfigurationError(
+                "--drift-output can be a topic only beside an output or dead letters that are topics: use "
+                "--drift-output file:PATH"
+            )
 
     def _check_folders(self) -> None:
         if len(self.outputs) > len(self.topics) + 1:
@@ -245,8 +259,9 @@ class Plan:
 
     @property
     def written_topics(self) -> tuple[str, ...]:
-        """The output topics and the topic of dead letters."""
-        return self.topics if self.dead_letter_topic is None else (*self.topics, self.dead_letter_topic)
+        """The output topics, the topic of dead letters, and that of drift."""
+        others = (self.dead_letter_topic, self.drift_topic)
+        return (*self.topics, *(topic for topic in others if topic is not None))
 
     @property
     def parquet_output(self) -> Output | None:
@@ -324,6 +339,15 @@ def _named_type(field: str, name: str) -> pa.DataType:
             f"the field {field!r} has the unknown type {name!r} in --fields ({one_line(error)}): use "
             f"{EXAMPLES}"
         ) from error
+
+
+def _drift_output(text: str | None) -> dict[str, Any]:
+    kind, _, target = (text or "").partition(":")
+    if text is None:
+        return {}
+    if kind not in ("topic", "file") or not target:
+        raise ConfigurationError(f"cannot read --drift-output {text!r}: write topic:NAME or file:PATH")
+    return {"drift_topic": target} if kind == "topic" else {"drift_file": Path(target)}
 
 
 def parse_budget(text: str) -> float:

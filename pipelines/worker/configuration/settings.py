@@ -211,6 +211,25 @@ class WorkerSettings:
     max_memory: Annotated[
         int, _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs.")
     ] = 1024
+    drift_window: Annotated[
+        str,
+        _operations(
+            metavar="TIME",
+            help="How long to collect records before they are held against the model's drift baseline, "
+            "if it has one; 0s for never.",
+        ),
+    ] = "10m"
+    drift_records: Annotated[
+        int, _operations(min=100, metavar="N", help="Least number of records in such a window.")
+    ] = 1000
+    drift_output: Annotated[
+        str | None,
+        _operations(
+            metavar="OUTPUT",
+            help="topic:NAME or file:PATH for a line of JSON per window, with the offsets of its most "
+            "unusual records.",
+        ),
+    ] = None
     listen: Annotated[
         str | None, _operations(metavar="HOST:PORT", help="Address for /healthz, /readyz and /metrics.")
     ] = None

@@ -8,6 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from pipelines.enrich import Tombstones
+from pipelines.enrich.drift import WindowDrift
 from pipelines.enrich.model_follower import ModelFollower
 
 __all__ = ["WorkerMetrics"]
@@ -82,6 +83,28 @@ class WorkerMetrics:
             "When a newer version of the model must have come, 0 for never.",
             **about,
         )
+        self._drift = Gauge(
+            "drift",
+            "Distance of the last window from the model's baseline; one in a thousand windows exceeds 1.",
+            **about,
+        )
+        self._drift_windows = Counter("drift_windows", "Windows held against the baseline.", **about)
+        self._unknown = Gauge(
+            "unknown_token_ratio",
+            "Share of tokens in the last window that the model lacks.",
+            **about,
+        )
+        self._unusual = Gauge(
+            "unusual_record_ratio",
+            "Share of records in the last window that no group of the baseline is near to.",
+            **about,
+        )
+        self._label_shift = Gauge(
+            "label_shift",
+            "Half of the sum of what the shares of a head's labels changed by, in the last window.",
+            ["head"],
+            **about,
+        )
         self._refused = Gauge("model_versions_refused", "Model versions that could not be used.", **about)
         self._unanswered = Gauge(
             "model_store_unanswered", "How often the model store did not answer.", **about
@@ -111,6 +134,16 @@ class WorkerMetrics:
         """Count deletes; they are not among the dead letters."""
         if n_deletes:
             self._tombstones.labels(outcome).inc(n_deletes)
+
+    def drifted(self, window: WindowDrift) -> None:
+        """Set what the last window was like."""
+        self._drift.set(window.shift.drift)
+        self._drift_windows.inc()
+        self._unknown.set(window.unknown)
+        self._unusual.set(window.unusual)
+        self._label_shift.clear()
+        for head, shift in window.labels.items():
+            self._label_shift.labels(head).set(shift)
 
     def waiting(self, n_held: int, n_bytes: int) -> None:
         """Set the number of paused partitions and the bytes that wait for slow outputs."""

@@ -7,7 +7,8 @@ import typer
 from typer.testing import CliRunner
 
 from encoder.errors import ConfigurationError
-from pipelines.cli.config_file import from_file, seconds, set_defaults
+from pipelines.cli.config_file import from_file, set_defaults
+from pipelines.records.durations import seconds
 
 
 @pytest.fixture

@@ -1,0 +1,155 @@
+"""Drift of what a worker reads: each window is logged, measured, and its most unusual records are named."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from encoder import Encoder
+from encoder.errors import ConfigurationError
+from pipelines.enrich.drift import DriftWindow, WindowDrift, baseline_of
+from pipelines.enrich.enrichment import EnrichedBatch
+from pipelines.enrich.model_follower import FollowedModel
+from pipelines.records.template import TextTemplate
+from pipelines.worker.message_batch import MessageBatch
+from pipelines.worker.offsets import PartitionIndex
+from pipelines.worker.telemetry.metrics import WorkerMetrics
+
+__all__ = ["DriftOutput", "DriftWatch", "JsonLines"]
+
+_log = logging.getLogger(__name__)
+
+
+class DriftOutput(Protocol):
+    """Where the drift of each window is written, with its most unusual records."""
+
+    def __call__(self, value: bytes) -> None:
+        """Write a JSON object."""
+
+
+class JsonLines:
+    """A file of JSON lines; a line is written at once."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            with path.open("ab"):
+                pass
+        except OSError as error:
+            raise ConfigurationError(f"cannot write --drift-output file:{path}: {error.strerror}") from error
+        self._path = path
+
+    def __call__(self, value: bytes) -> None:
+        """Write a line; that it cannot be written stops no worker."""
+        try:
+            with self._path.open("ab", buffering=0) as file:
+                file.write(value + b"\n")
+        except OSError as error:
+            _log.warning("cannot write the drift of a window to %s: %s", self._path, error)
+
+
+class DriftWatch:
+    """Holds windows of records against the baseline of the model's version, if it has one.
+
+    Args:
+        template: the text of a record.
+        seconds: how long a window is at least.
+        least_records: how many measured records it has at least.
+        metrics: what operators see.
+        partitions: the names of partitions.
+        output: where windows are written, or None.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        template: TextTemplate,
+        *,
+        seconds: float,
+        least_records: int,
+        metrics: WorkerMetrics,
+        partitions: PartitionIndex,
+        output: DriftOutput | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._template = template
+        self._seconds = seconds
+        self._least_records = least_records
+        self._metrics = metrics
+        self._partitions = partitions
+        self._output = output
+        self._clock = clock
+        self._encoder: Encoder | None = None
+        self._window: DriftWindow | None = None
+        self._label = ""
+        self._began = clock()
+
+    def add(self, model: FollowedModel, messages: MessageBatch, enriched: EnrichedBatch) -> None:
+        """Measure a sample of a batch, and end the window if it is complete."""
+        if model.encoder is not self._encoder:
+            self._follow(model)
+        if self._window is None or enriched.texts is None:
+            return
+        rows = enriched.rows
+
+        def place(i: int) -> tuple[int, int]:
+            return int(messages.partitions[rows[i]]), int(messages.offsets[rows[i]])
+
+        self._window.add(enriched.texts, place)
+        if self._clock() - self._began >= self._seconds and self._window.records >= self._least_records:
+            self._end(self._window)
+
+    def _follow(self, model: FollowedModel) -> None:
+        """Begin anew with the baseline of another version."""
+        self._encoder, self._label = model.encoder, model.label
+        try:
+            baseline = baseline_of(model.encoder)
+        except ConfigurationError as error:
+            _log.warning("%s: no drift is measured: %s", model.label, error)
+            baseline = None
+        self._window = None if baseline is None else DriftWindow(model.encoder, baseline, self._template)
+        self._began = self._clock()
+
+    def _end(self, window: DriftWindow) -> None:
+        found, now = window.drift(), self._clock()
+        shift = found.shift
+        self._metrics.drifted(found)
+        log = _log.warning if shift.drift > 1 else _log.info
+        log(
+            "drift %.2f in %d records of %.0f s: %s is %.4g, and %.4g in the baseline of %s",
+            *(shift.drift, found.records, now - self._began),
+            *(shift.measure, shift.found, shift.expected, self._label),
+        )
+        if self._output is not None:
+            self._output(msgspec.json.encode(self._report(found, now)))
+        window.begin()
+        self._began = now
+
+    def _report(self, found: WindowDrift, now: float) -> dict[str, Any]:
+        places = [(self._partitions[number], offset) for _, (number, offset) in found.examples]
+        times = {"from": self._began, "to": now}
+        shift = found.shift
+        return {
+            **{name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in times.items()},
+            "model": self._label,
+            "records": found.records,
+            "drift": shift.drift,
+            "measure": shift.measure,
+            "expected": shift.expected,
+            "found": shift.found,
+            "unknown_tokens": found.unknown,
+            "unusual_records": found.unusual,
+            "label_shift": found.labels,
+            "unusual": [
+                {
+                    "topic": name.topic,
+                    "partition": name.partition,
+                    "offset": offset,
+                    "similarity": one.similarity,
+                }
+                for one, (name, offset) in zip(found.examples, places, strict=True)
+            ],
+        }

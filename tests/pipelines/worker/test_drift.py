@@ -1,0 +1,87 @@
+"""Drift of what a worker reads: metrics, a log line, and the places of unusual records, never their texts."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from patience import wait_for
+from plans import plan_of
+from topics import read_topic, unique
+
+from distill.heads import embed, fit_drift
+from encoder import Encoder
+from encoder.errors import ConfigurationError
+from encoder.model import load_model, save_model
+
+N = 600
+STRANGE = "zzzz qqqq xxxx"
+
+
+def usual(n, seed=0):
+    random = np.random.default_rng(seed)
+    words = ("card used in lisbon", "order paid at", "login failed")
+    return [f"{words[k]} {i}" for k, i in random.integers(0, (3, 50), (n, 2))]
+
+
+@pytest.fixture
+def watched(model, tmp_path):
+    """A model with a baseline."""
+    plain, texts = load_model(model), usual(800)
+    encoder = Encoder(plain)
+    vectors = embed(encoder, texts, [()] * len(texts)).vectors
+    head, _ = fit_drift("usual", vectors, np.array(list(map(len, texts))), encoder.unknown_share(texts[:99]))
+    return save_model(replace(plain, heads=(head,)), tmp_path / "watched")
+
+
+def messages(texts):
+    return [(None, json.dumps({"id": i, "text": text}), None) for i, text in enumerate(texts)]
+
+
+def value(started, name):
+    return started.metrics.registry.get_sample_value(f"millstream_{name}")
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("kind", ["topic", "file"])
+def test_a_window_with_a_new_kind_of_records_is_reported(
+    kind, kafka, topics, worker, watched, tmp_path, caplog
+):
+    caplog.set_level(logging.INFO, logger="pipelines")
+    topic, path = unique("drift"), tmp_path / "drift.jsonl"
+    kafka.create_topic(topic)
+    texts = usual(N, seed=1)
+    texts[::10] = [STRANGE] * len(texts[::10])
+    topics.write(messages(texts))
+    output = f"topic:{topic}" if kind == "topic" else f"file:{path}"
+    with worker(model=str(watched), drift_window="1ms", drift_records=300, drift_output=output) as started:
+        topics.read(least=N)
+        wait_for(lambda: value(started, "drift_windows_total"), "a window")
+        assert value(started, "drift") > 1
+        assert value(started, "unusual_record_ratio") > 0.05
+    sent = (one.value() for one in read_topic(kafka.address, topic))
+    report = json.loads(next(sent) if kind == "topic" else path.read_bytes().splitlines()[0])
+    assert report["drift"] > 1
+    assert {one["topic"] for one in report["unusual"]} == {topics.input}
+    assert all(set(one) == {"topic", "partition", "offset", "similarity"} for one in report["unusual"])
+    assert any("drift" in record.message and record.levelname == "WARNING" for record in caplog.records)
+    assert "zzzz" not in json.dumps(report) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"drift_window": "soon"}, "--drift-window 'soon' is no duration"),
+        ({"drift_output": "parquet:x"}, "cannot read --drift-output 'parquet:x'"),
+        ({"drift_output": "topic:out"}, "name the same topic"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        plan_of("topic:out", **options)
+
+
+def test_a_topic_of_drift_needs_another_topic():
+    with pytest.raises(ConfigurationError, match="use --drift-output file:PATH"):
+        plan_of("parquet:x", dead_letters="parquet:y", drift_output="topic:drift")

@@ -322,11 +322,6 @@ const HEADS = {
     });
   },
 
-  /** A baseline for windows of records: nothing of a single text. */
-  drift(_about, { centres: { shape: [, dim] } }) {
-    return (vectors) => Array.from({ length: vectors.length / dim }, () => ({}));
-  },
-
   /** The Mahalanobis distance from normal texts. */
   novelty({ threshold }, tensors) {
     return products(tensors, (along) => {
@@ -343,7 +338,7 @@ async function readHead(files, name, dim) {
   const about = JSON.parse(tensors.__metadata__?.["millstream.head"] ?? "{}");
   const make = about.format === 1 && HEADS[about.kind];
   if (!make) throw new ModelError(`${path} holds no head that this version knows`);
-  if ((tensors.directions ?? tensors.centres)?.shape[1] !== dim) throw new ModelError(`${path} does not fit vectors of ${dim}`);
+  if (tensors.directions?.shape[1] !== dim) throw new ModelError(`${path} does not fit vectors of ${dim}`);
   return { score: make(about, tensors) };
 }
 

@@ -43,8 +43,7 @@ function ask(why) {
 async function fromFiles(files) {
   const model = {};
   for (const [path, read] of files) if (MODEL_FILES.test(path)) model[path] = await read();
-  const paths = Object.keys(model).filter((path) => path.startsWith("heads/"));
-  return Encoder.load(model, { heads: paths.map((path) => path.slice("heads/".length, -".safetensors".length)) });
+  return Encoder.load(model, { heads: headNames().filter((name) => `heads/${name}.safetensors` in model) });
 }
 
 /** The files of a folder by their paths in it. */
@@ -60,7 +59,10 @@ function decoded(part) {
   return bytes;
 }
 
-const headNames = () => Array.from(document.querySelectorAll("#heads tbody td:first-child"), (cell) => cell.textContent);
+const headNames = () =>
+  Array.from(document.querySelectorAll("#heads tbody tr"), ({ cells: [name, kind] }) => [name, kind].map((cell) => cell.textContent))
+    .filter(([, kind]) => ["classifier", "prototypes", "novelty"].includes(kind))
+    .map(([name]) => name);
 
 function show() {
   const text = at("try").value;

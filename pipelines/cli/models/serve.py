@@ -12,6 +12,7 @@ import typer
 
 from encoder.browser_files import browser_folder
 from encoder.errors import ConfigurationError
+from encoder.model import load_model
 from pipelines.cli.models.folder import named_folder
 from pipelines.cli.options import RefArgument, operations_option
 
@@ -22,6 +23,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src data:; "
     "connect-src 'self'"
 )
+_KINDS = ("classifier", "prototypes", "novelty")  # heads that the page can score
 _HOSTS = ("127.0.0.1", "localhost")
 _SECONDS = 30.0  # a connection may be silent
 
@@ -57,7 +59,7 @@ def page_server(folder: Path, name: str, port: int) -> ThreadingHTTPServer:
         ConfigurationError: the port is taken.
     """
     page = browser_folder()
-    heads = sorted(path.stem for path in folder.glob("heads/*.safetensors"))
+    heads = [head.name for head in load_model(folder).heads if head.kind in _KINDS]
     about = json.dumps({"name": name, "heads": heads}).encode()
 
     def file_of(path: str) -> Path | None:

@@ -32,6 +32,7 @@ COMMANDS = {
     "head evaluate": (f"{{}}/model --name kind {RECORDS} --label label", "distill"),
     "head fit cases": (f"{FIT} --label label --threshold 0.5", "distill"),
     "head fit classifier": (f"{FIT} --label label", "distill"),
+    "head fit drift": (FIT, "distill"),
     "head fit groups": (FIT, "distill"),
     "head fit novelty": (FIT, "distill"),
     "head fit prototypes": (f"{FIT} --label label", "distill"),

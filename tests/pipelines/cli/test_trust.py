@@ -28,6 +28,7 @@ COMMANDS = {  # each command that reads a store, with a version that is not sign
     "head evaluate": f"{{}}/store/m --name kind {RECORDS} --label label",
     "head fit cases": f"{FIT} --label label --publish",
     "head fit classifier": f"{FIT} --label label --publish",
+    "head fit drift": f"{FIT} --publish",
     "head fit groups": f"{FIT} --publish",
     "head fit novelty": f"{FIT} --output {{}}/new",
     "head fit prototypes": f"{FIT} --label label --publish",

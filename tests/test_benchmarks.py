@@ -202,6 +202,21 @@ def test_every_program_says_what_it_measures():
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_groups_runs(tmp_path):
+    lines = [f"{k},{what} of user u{k},{what}" for k in range(50) for what in ("login", "logout")]
+    (tmp_path / "logs/sshd").mkdir(parents=True)
+    table = tmp_path / "logs/sshd/sshd_structured.csv"
+    table.write_text("\n".join(["LineId,Content,EventId", *lines]))
+    figures = tmp_path / "found.json"
+    program = ROOT / "tests/benchmarks/groups.py"
+    command = [sys.executable, program, "--rounds=1", f"--logs={tmp_path / 'logs'}", f"--json={figures}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = json.loads(figures.read_text())["mean"]["Millstream"]
+    assert found.pop("lines/s") > 0
+    assert found == {"grouping accuracy": 1, "F1": 1, "Rand index": 1}, done.stderr
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_masks_runs(tmp_path):
     done = subprocess.run(
         [

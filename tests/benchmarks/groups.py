@@ -1,6 +1,6 @@
 """Groups of log lines beside Drain3: how many lines are grouped right, and how fast.
 
-    python tests/benchmarks/groups.py --logs FOLDER [--rounds 7] [--json FILE]
+    python tests/benchmarks/groups.py [--logs FOLDER] [--rounds 7] [--json FILE]
 
 FOLDER is loghub's (github.com/logpai/loghub), or one like it: `*/*_structured.csv` with the columns `Content`
 and `EventId`. Both group the same masked lines, each system by itself; Drain3 (`pip install drain3`) has its
@@ -36,6 +36,7 @@ from encoder.arrays.texts import read_texts
 from encoder.heads.scoring import Heads
 from encoder.masks import KINDS, Masks
 
+DATA = ROOT.parent / "shared/data/loghub"
 DIM = 2  # groups without vectors need none
 LEAST = 20_000  # lines of a round
 FIGURES = ("grouping accuracy", "F1", "Rand index")
@@ -111,7 +112,7 @@ def measure(lines, events, ways, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--logs", type=Path, required=True, help="loghub's folder")
+    parser.add_argument("--logs", type=Path, default=DATA, help="loghub's folder")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()

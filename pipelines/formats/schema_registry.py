@@ -67,7 +67,13 @@ class SchemaError(Exception):
 
 
 class Reader(Protocol):
-    """Reads the values of one schema."""
+    """Reads the values of one schema.
+
+    Attributes:
+        n_unknown: how many values so far are of fields that the schema does not have; they are left out.
+    """
+
+    n_unknown: int
 
     def read(self, value: bytes) -> dict[str, Any]:
         """The record in a value that begins with a schema id.
@@ -125,6 +131,11 @@ class FramedDecoder:
             except Exception as error:  # noqa: BLE001 - readers raise whatever the bytes lead them to
                 bad[row] = self._reason(value, error)
         return Objects(records, rows, bad)
+
+    @property
+    def n_unknown(self) -> int:
+        """How many values so far are of fields that their schema does not have; they are left out."""
+        return sum(reader.n_unknown for reader in self._readers.values())
 
     def _read_new(
         self, value: Value, row: int, records: list[dict[str, Any]], rows: list[int], bad: dict[int, str]

@@ -8,6 +8,7 @@ at fault is alone. Its record is then a dead letter. Sending is as fast as ever 
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ REFUSED = _SIZES | {KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP}
 
 _CAREFUL_SECONDS = 60.0
 _FLUSH_SECONDS = 1.0
+_LOOKS, _LOOK_SECONDS, _PAUSE_SECONDS = 4, 5.0, 1.0  # at a topic that seems to be gone
 
 
 class _Sent(NamedTuple):
@@ -74,14 +76,35 @@ class Refusals:
         return bool(self._reasons or self._keyed)
 
     def aborted(self, code: int | None) -> None:
-        """What was sent is void, by an error with this code; it will be sent again."""
+        """What was sent is void, by an error with this code; it will be sent again.
+
+        Raises:
+            ConfigurationError: a topic does not exist any more.
+        """
         self._producer.poll(0)  # for the reports of what failed
         self._judge()
+        if code not in REFUSED:
+            self._check_topics()
         self._aborts += 1
         if code in REFUSED or self._aborts > 1:  # a broken transaction does not always say why
             self._until = time.monotonic() + _CAREFUL_SECONDS
             for sink in self._sinks.values():
                 sink.producer = self
+
+    def _check_topics(self) -> None:
+        """End where a topic is gone: sending again would not bring it back."""
+        with suppress(KafkaException):  # brokers that do not answer, for which the next attempt waits
+            for topic in self._sinks:
+                for _ in range(_LOOKS):  # a broker that starts may know too little for a moment
+                    found = self._producer.list_topics(topic, _LOOK_SECONDS).topics[topic].error
+                    if found is None or found.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                        break
+                    time.sleep(_PAUSE_SECONDS)
+                else:
+                    raise ConfigurationError(
+                        f"the topic {topic!r} is gone, to which this worker writes: create it again, and "
+                        "start the worker, which goes on behind its last commit"
+                    )
 
     def committed(self) -> None:
         """What was sent is valid."""

@@ -82,7 +82,10 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
         metrics.follow(follower)
         callbacks = {"stats_cb": metrics.on_statistics, "error_cb": _on_error}
         own = {"auto.offset.reset": "error"}  # the source sees that a position is lost, and where it goes on
-        consumer = Consumer({**cluster.consumer, **own, **callbacks}, logger=_log)
+        try:
+            consumer = Consumer({**cluster.consumer, **own, **callbacks}, logger=_log)
+        except KafkaException as error:
+            raise _not_taken("consumer", error) from error
         reset = offset_reset(cluster.consumer)
         source = Source(consumer, plan.inputs, reset=reset, inputs=prepared.inputs)
         stack.enter_context(_closing(consumer, source))
@@ -158,10 +161,13 @@ def _commits(
         properties |= {"on_delivery": commits.on_delivery, "delivery.report.only.error": True}
         commits.producer = Producer(properties, logger=_log)
     except KafkaException as error:
-        raise ConfigurationError(
-            f"librdkafka refuses the producer's properties: {error.args[0].str()}: check --property"
-        ) from error
+        raise _not_taken("producer", error) from error
     return commits.producer, commits
+
+
+def _not_taken(client: str, error: KafkaException) -> ConfigurationError:
+    reason = error.args[0].str()
+    return ConfigurationError(f"librdkafka refuses the {client}'s properties: {reason}: check --property")
 
 
 def _outputs(

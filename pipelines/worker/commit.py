@@ -19,6 +19,7 @@ __all__ = ["Aborted", "AtLeastOnce", "Commits", "ExactlyOnce", "stop_error"]
 
 _log = logging.getLogger(__name__)
 _TRY_SECONDS = 1.0
+_PAUSE_SECONDS = 0.05
 _LATE_SECONDS = 4.0  # how long a worker that is stopping tries to commit
 # Another worker owns the partition now, or will soon; the rebalance that follows sorts it out.
 _NOT_OURS = frozenset(
@@ -144,7 +145,7 @@ class ExactlyOnce:
 
         def between(error: KafkaError) -> None:
             _log.warning("the cluster is not ready: %s; retrying", error.str())
-            self._producer.poll(0)
+            self._producer.poll(_PAUSE_SECONDS)  # some errors come at once
             self._idle()
 
         retried(lambda: call(*arguments, _TRY_SECONDS), passes=passes, between=between, seconds=math.inf)

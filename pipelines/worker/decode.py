@@ -60,13 +60,11 @@ class Decoded(NamedTuple):
 
 
 class ValueDecoder(Protocol):
-    """Decodes the values of one format.
+    """Decodes the values of one format."""
 
-    Attributes:
-        n_left_out: how many values so far are of fields that no column holds, though all were wanted.
-    """
-
-    n_left_out: int
+    @property
+    def n_left_out(self) -> int:
+        """How many values so far are of fields that no column holds, though all fields were wanted."""
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
         """Decode a batch of values.
@@ -135,7 +133,7 @@ class RegistryValues:
     """
 
     def __init__(self, plan: Plan, schema: pa.Schema | None, decode: FramedDecoder) -> None:
-        self.n_left_out = 0
+        self._n_left_out = 0
         self._decode = decode
         self._fields = plan.template.fields
         self._writes_json, self._kept = plan.settings.format == "json" and plan.needs_objects, plan.fields
@@ -145,6 +143,11 @@ class RegistryValues:
             self._columns = pa.schema([schema.field(name) for name in kept])
             if plan.fields is None:
                 self._left_out = LeftOut(self._columns, f"topic {plan.input_names}")
+
+    @property
+    def n_left_out(self) -> int:
+        """How many values so far are of fields that no column holds, or that their schema does not have."""
+        return self._n_left_out + self._decode.n_unknown
 
     def __call__(self, values: Sequence[Value]) -> Decoded:
         records, good, reasons = self._decode(values)
@@ -160,7 +163,7 @@ class RegistryValues:
             if misfits:
                 records, rows = [records[i] for i in fit], rows[fit]
             if self._left_out is not None:
-                self.n_left_out += self._left_out.of_records(records)
+                self._n_left_out += self._left_out.of_records(records)
         return Decoded(rows, text_columns(records, self._fields), records, columns, reasons)
 
 

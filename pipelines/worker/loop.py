@@ -199,9 +199,9 @@ class Worker:
 
     def _restart(self, code: int | None) -> None:
         """Read again what was sent since the last commit, which failed by an error with this code."""
-        self._outputs.aborted(code)
+        self._source.rewind()  # before anything that may raise: what is void must not count as written
         self._metrics.transactions.labels("aborted").inc()
-        self._source.rewind()
+        self._outputs.aborted(code)
 
     def _process(self, messages: MessageBatch) -> None:
         model, fresh = self._follower.current(), self._progress.fresh(messages)

@@ -160,6 +160,11 @@ class Source:
             number = self.partitions.number(message.topic(), message.partition())
             self._gone[number] = end_after_cut(error.str())
             return True
+        if error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
+            raise ConfigurationError(
+                "the group has members of another program, which share partitions in another way: name "
+                "another --group, or stop them"
+            )
         if error.code() in _GONE and message.topic() in self._topics:
             if self._inputs is not None:
                 self._inputs.check_now(message.topic())  # deleted, or created again?

@@ -116,3 +116,11 @@ def test_one_folder_under_two_names_is_not_both_input_and_output(pattern, output
         check_apart(pattern, [], output)
     other = output.replace("bucket", "other")
     check_apart(pattern, [InputFile(f"{pattern}/x.jsonl", 1, "jsonl", None)], other)
+
+
+def test_links_to_a_folder_are_not_both_input_and_output(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "way").symlink_to("in")
+    with pytest.raises(ConfigurationError, match="is inside the input"):
+        check_apart(f"{tmp_path}/in", [], f"{tmp_path}/way/out")
+    check_apart(f"{tmp_path}/in", [], f"{tmp_path}/out")

@@ -1,6 +1,7 @@
 """Plan a backfill: check all options before anything is written."""
 
 import logging
+import os
 import posixpath
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -83,5 +84,5 @@ def check_apart(pattern: str, files: Sequence[InputFile], output: str) -> None:
 def _comparable(location: str) -> str:
     """A path or URI in one form, so that two can be compared."""
     found = locate_uri(split_query(location)[0])
-    path = found.path if found.cloud == "file" else unquote(found.path)
+    path = os.path.realpath(found.path) if found.cloud == "file" else unquote(found.path)
     return posixpath.normpath(f"{found.cloud}:/{found.account}/{found.bucket}/{path}")

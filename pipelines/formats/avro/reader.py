@@ -93,6 +93,8 @@ class AvroReader:
         SchemaError: the schema cannot be read, or its values would lose something in the columns.
     """
 
+    n_unknown = 0  # an Avro record is its schema's fields
+
     def __init__(self, schema: Schema, columns: pa.Schema | None = None) -> None:
         self._fields = field_types(*parsed(schema))
         self._parsed, names = parsed(_readable(schema))

@@ -8,9 +8,11 @@
     confluent.type.Decimal               text
     unset, where the schema can say so   null
 
-Unlike in Protobuf's own JSON, 64-bit numbers are numbers, and bytes stay bytes.
+Unlike in Protobuf's own JSON, 64-bit numbers are numbers, and bytes stay bytes. Fields that the schema does
+not have, as newer writers may send them, have no names: they are left out, counted, and logged by number.
 """
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,6 +22,7 @@ import pyarrow as pa
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from pipelines.formats.protobuf.schema import message_type, schema_file
 from pipelines.formats.schema_registry import FieldTypes, Schema, SchemaError, check_columns, message_indexes
@@ -27,6 +30,9 @@ from pipelines.formats.schema_registry import FieldTypes, Schema, SchemaError, c
 __all__ = ["ProtobufReader", "field_types"]
 
 Convert = Callable[[Any], Any]
+Count = Callable[[str, Any], None]
+_MOST_LOGGED = 100
+_log = logging.getLogger(__name__)
 _FIRST_AT = 6  # where the message begins if it is the first one of its schema, the usual case
 
 
@@ -37,11 +43,16 @@ class ProtobufReader:
         schema: of the registry.
         columns: that the records must fit, or None.
 
+    Attributes:
+        n_unknown: how many values so far are of fields that the schema does not have.
+
     Raises:
         SchemaError: the schema cannot be read.
     """
 
     def __init__(self, schema: Schema, columns: pa.Schema | None = None) -> None:
+        self.n_unknown = 0
+        self._unknown: set[tuple[str, int]] = set()  # that were logged
         self._file, self._pool = schema_file(schema)
         self._columns = columns
         self._converters: dict[str, Convert] = {}
@@ -58,9 +69,17 @@ class ProtobufReader:
     def _message(self, indexes: tuple[int, ...]) -> tuple[Callable[[bytes], Any], Convert]:
         kind = message_type(self._file, self._pool, indexes)
         check_columns(field_types(kind), self._columns)
-        made = GetMessageClass(kind).FromString, _record_of(kind, self._converters)
+        made = GetMessageClass(kind).FromString, _record_of(kind, self._converters, self._count)
         self._messages[indexes] = made
         return made
+
+    def _count(self, name: str, unknown: Any) -> None:
+        """Count fields of a message that its type does not have."""
+        self.n_unknown += len(unknown)
+        for number in {field.field_number for field in unknown}:
+            if (name, number) not in self._unknown and len(self._unknown) < _MOST_LOGGED:
+                self._unknown.add((name, number))
+                _log.warning("the schema of %s has no field %d: its values are left out", name, number)
 
     def fields(self, value: bytes | None, /) -> FieldTypes:
         """The fields of a value's message, or of the schema's first message."""
@@ -68,13 +87,21 @@ class ProtobufReader:
         return field_types(message_type(self._file, self._pool, indexes))
 
 
-def _record_of(kind: Any, known: dict[str, Convert]) -> Convert:
-    """A converter of messages to dictionaries; `known` holds those of the messages inside them."""
+def _record_of(kind: Any, known: dict[str, Convert], count: Count) -> Convert:
+    """A converter of messages to dictionaries.
+
+    Args:
+        kind: of the messages.
+        known: the converters of the messages inside them.
+        count: called with the name of a message's type and the fields that it does not have.
+    """
     if (made := known.get(kind.full_name)) is not None:
         return made
     fields: list[tuple[str, bool, Convert | None]] = []
 
     def convert(message: Any) -> dict[str, Any]:
+        if len(unknown := UnknownFieldSet(message)):
+            count(kind.full_name, unknown)
         record: dict[str, Any] = {}
         for name, may_lack, make in fields:
             if may_lack and not message.HasField(name):
@@ -85,17 +112,17 @@ def _record_of(kind: Any, known: dict[str, Convert]) -> Convert:
         return record
 
     known[kind.full_name] = convert
-    fields += [(field.name, field.has_presence, _value_of(field, known)) for field in kind.fields]
+    fields += [(field.name, field.has_presence, _value_of(field, known, count)) for field in kind.fields]
     return convert
 
 
-def _value_of(field: Any, known: dict[str, Convert]) -> Convert | None:
+def _value_of(field: Any, known: dict[str, Convert], count: Count) -> Convert | None:
     """A converter of a field's value, or None if it stays as it is."""
     if _is_map(field):
         key, item = (field.message_type.fields_by_name[name] for name in ("key", "value"))
-        text, make = _key_text(key), _single(item, known)
+        text, make = _key_text(key), _single(item, known, count)
         return lambda items: {text(k): v if make is None else make(v) for k, v in items.items()}
-    make = _single(field, known)
+    make = _single(field, known, count)
     if not field.is_repeated:
         return make
     return list if make is None else lambda values: [make(value) for value in values]
@@ -109,13 +136,13 @@ def _key_text(key: Any) -> Callable[[Any], str]:
     return (lambda k: "true" if k else "false") if key.cpp_type == Field.CPPTYPE_BOOL else str
 
 
-def _single(field: Any, known: dict[str, Convert]) -> Convert | None:
+def _single(field: Any, known: dict[str, Convert], count: Count) -> Convert | None:
     if field.cpp_type == Field.CPPTYPE_ENUM:
         names = {number: one.name for number, one in field.enum_type.values_by_number.items()}
         return lambda number: names.get(number) or str(number)
     if field.cpp_type == Field.CPPTYPE_MESSAGE:
         special = _SPECIAL.get(field.message_type.full_name)
-        return special[0] if special else _record_of(field.message_type, known)
+        return special[0] if special else _record_of(field.message_type, known, count)
     return None
 
 

@@ -131,6 +131,7 @@ class Plan:
         plan._check_deletes()
         plan._check_masked()
         plan._check_times()
+        plan._check_names()
         return plan
 
     def _check_topics(self) -> None:
@@ -202,6 +203,22 @@ class Plan:
                 f"{self.transaction_seconds:g} s (transaction.timeout.ms): at most {longest:g} works, or "
                 "raise it with --property transaction.timeout.ms=MILLISECONDS"
             )
+
+    def _check_names(self) -> None:
+        """Check the names that librdkafka hands to transactions: it takes printable ASCII alone."""
+        if math.isinf(self.transaction_seconds):
+            return
+        names = {
+            "--group": self.settings.group,
+            "--instance": self.settings.instance,
+            "--property client.id": self.properties.get("client.id"),
+        }
+        for flag, name in names.items():
+            if name and not (name.isascii() and name.isprintable()):
+                raise ConfigurationError(
+                    f"{flag} {name!r} has characters that Kafka's client does not take for transactions: "
+                    "use ASCII letters, digits, '.', '_' and '-', or --delivery at-least-once"
+                )
 
     @property
     def transaction_seconds(self) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from confluent_kafka import Consumer
 from faults.s3 import lossy_proxy
 from patience import PATIENCE, wait_for
 from topics import values_of
@@ -335,6 +336,33 @@ def test_a_regular_expression_that_matches_nothing_is_named(worker):
         worker(inputs=["^nothing"]),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("properties", "says"),
+    [
+        ({"no.such.thing": "1"}, 'consumer.s properties: No such configuration property: "no.such.thing"'),
+        ({"max.poll.interval.ms": "1000"}, "must be >= `session.timeout.ms`"),
+        ({"compression.type": "x"}, "producer's properties: Invalid value"),
+    ],
+)
+def test_properties_that_librdkafka_refuses_are_named(properties, says, worker):
+    with pytest.raises(ConfigurationError, match=says), worker(properties=properties):
+        pass
+
+
+def test_a_group_of_another_program_is_named(kafka, topics, worker):
+    other = Consumer({"bootstrap.servers": kafka.address, "group.id": topics.group})  # shares by ranges
+    other.subscribe([topics.input])
+    try:
+        wait_for(lambda: other.poll(0.1) or other.assignment(), "the other program's partitions")
+        with (
+            pytest.raises(ConfigurationError, match="the group has members of another program"),
+            worker(ends_itself=True),
+        ):
+            pass
+    finally:
+        other.close()
 
 
 def get(address, path):

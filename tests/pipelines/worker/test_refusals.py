@@ -5,8 +5,10 @@ import json
 
 import pytest
 from foreign_client import write_with_header
-from patience import wait_for
+from patience import PATIENCE, wait_for
 from topics import lower_limit
+
+from encoder.errors import ConfigurationError
 
 pytestmark = pytest.mark.server
 N = 200
@@ -96,3 +98,28 @@ def test_a_header_whose_name_is_not_utf8_makes_a_letter(name, topics, worker):
     assert (letter.key(), letter.value()) == (b"k", b'{"id":20,"text":"paid"}')
     assert dict(letter.headers())["__connect.errors.headers.omitted"] == b"a header's name is not UTF-8"
     assert sorted(value["id"] for value in topics.read_values()) == [i for i in range(41) if i != 20]
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_an_output_topic_that_is_deleted_ends_the_worker_and_loses_nothing(delivery, kafka, topics, worker):
+    properties = {"message.timeout.ms": "4000", "topic.metadata.propagation.max.ms": "2000"}
+    if delivery == "exactly-once":
+        del properties["message.timeout.ms"]  # of the transaction
+    options = {"delivery": delivery, "properties": properties}
+    admin = kafka.admin()  # its futures end with it
+    topics.write(events(0, 5))
+    said = rf"the topic '{topics.output}' is gone, to which this worker writes: create it again"
+    with (  # noqa: PT012 - the worker ends by itself
+        pytest.raises(ConfigurationError, match=said),
+        worker(ends_itself=True, **options),
+    ):
+        topics.read(least=5)
+        admin.delete_topics([topics.output])[topics.output].result(PATIENCE)
+        wait_for(
+            lambda: topics.output not in admin.list_topics(timeout=PATIENCE).topics, "the topic to be gone"
+        )
+        topics.write(events(5, 5))
+    kafka.create_topic(topics.output, 1)
+    with worker(**options):
+        topics.read(least=5)
+    assert {value["id"] for value in topics.read_values()} >= set(range(5, 10))

@@ -249,3 +249,26 @@ def test_a_serialized_schema_without_what_it_imports():
 def test_references_stay_in_their_folder(name):
     with pytest.raises(SchemaError, match="not a file name"):
         ProtobufReader(Schema("PROTOBUF", 'syntax = "proto3";', (), {name: "x"}))
+
+
+def test_fields_that_the_schema_does_not_have_are_left_out_counted_and_logged(schema, caplog):
+    newer = b"\xf8\x07\x05"  # field 127: 5
+    values = [
+        framed(message(schema, id=1)) + newer,
+        framed(message(schema, id=2)),
+        framed(message(schema)) + b"\x62\x06\x0a\x01x" + newer,  # inside field 12, the user
+        framed(message(schema, id=3)) + 2 * newer,
+    ]
+    decode = FramedDecoder("PROTOBUF", lambda _: schema, ProtobufReader)
+    found = decode(values)
+    assert [(one["id"], one["user"]) for one in found.records] == [
+        (1, None),
+        (2, None),
+        (0, {"name": "x"}),
+        (3, None),
+    ]
+    assert decode.n_unknown == 4
+    assert caplog.messages == [
+        "the schema of shop.Paid has no field 127: its values are left out",
+        "the schema of shop.User has no field 127: its values are left out",
+    ]

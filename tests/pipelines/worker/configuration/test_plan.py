@@ -158,6 +158,22 @@ def test_a_backlog_never_holds_a_transaction_open_until_brokers_abort_it():
     assert within(2, delivery="at-least-once").backlog_commit_seconds == 40.0
 
 
+@pytest.mark.parametrize(
+    ("told", "flag"),
+    [
+        ({"group": "g\u00fc"}, "--group 'g\u00fc'"),
+        ({"group": "a\tb"}, "--group"),
+        ({"instance": "\u00fc"}, "--instance"),
+        ({"properties": ["client.id=\u00fc"]}, "--property client.id"),
+    ],
+)
+def test_names_that_transactions_do_not_take(told, flag):
+    with pytest.raises(ConfigurationError, match=f"{flag}.* does not take for transactions"):
+        plan_of("topic:a", **told)
+    assert plan_of("topic:a", delivery="at-least-once", **told)
+    assert plan_of("parquet:out", dead_letters="parquet:dead", **told)
+
+
 def test_a_transaction_timeout_that_is_no_number():
     with pytest.raises(ConfigurationError, match="=soon is not a number of milliseconds"):
         within(1, "transaction.timeout.ms=soon")

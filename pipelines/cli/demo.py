@@ -18,7 +18,7 @@ from encoder.errors import CorruptVersion, MillstreamError, MissingExtra, Output
 from pipelines.cli.console import ErrorConsole, print_table, size_text
 from pipelines.cli.options import input_option, output_option
 
-__all__ = ["demo", "distil", "own_cache", "teacher_folder"]
+__all__ = ["demo", "distil", "own_cache", "run_command", "teacher_folder"]
 
 TEMPLATE = "{message}{reason}"
 """Text of an event: the message of a log line or the reason of a payment."""
@@ -51,7 +51,7 @@ def demo(
     console.print(f"generating {records:,} events in {inputs}/")
     texts = _make_events(inputs, records, seed)
     distilled = distil(teacher, folder)
-    done = _run(
+    done = run_command(
         folder,
         *("backfill", "--model", distilled["ref"], "--input", str(inputs), "--output", str(output)),
         *("--text", TEMPLATE, "--keep", "id,kind,message,reason"),
@@ -77,7 +77,7 @@ def demo(
 def distil(teacher: Path, folder: Path) -> dict[str, Any]:
     """Distil the teacher and publish the model in `folder`; returns the JSON result."""
     store = ("--store", str(folder / "models"), "--name", "minilm")
-    return _run(folder, "distill", str(teacher), *store, "--dtype", "int8")
+    return run_command(folder, "distill", str(teacher), *store, "--dtype", "int8")
 
 
 def teacher_folder() -> Path:
@@ -125,7 +125,7 @@ def own_cache(folder: Path) -> dict[str, str]:
     return {"MILLSTREAM_CACHE": str((folder / "cache").absolute())}
 
 
-def _run(folder: Path, *arguments: str) -> dict[str, Any]:
+def run_command(folder: Path, *arguments: str) -> dict[str, Any]:
     """Print a command, run it as a user would, and return its JSON result."""
     typer.secho(f"$ millstream {shlex.join(arguments)}", bold=True, err=True)
     command = [sys.executable, "-m", "pipelines", *arguments, "--json"]

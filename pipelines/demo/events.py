@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from encoder.atomic_files import new_file
 
-__all__ = ["WORDINGS", "make_events", "make_payments", "text_of", "write_events"]
+__all__ = ["WORDINGS", "make_events", "make_payments", "text_of", "write_events", "write_payments"]
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "password guessing": (
@@ -122,9 +122,18 @@ def text_of(event: dict[str, Any]) -> str:
 
 
 def write_events(path: Path, n: int, seed: int) -> None:
-    """Write events as JSON lines, whole or not at all."""
+    """Write `n` events of `make_events` as JSON lines, whole or not at all."""
+    _write(path, make_events(n, seed))
+
+
+def write_payments(path: Path, n: int, seed: int) -> None:
+    """Write the first `n` payments of `make_payments` in the same way."""
+    _write(path, islice(make_payments(seed), n))
+
+
+def _write(path: Path, events: Iterable[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with new_file(path) as file:
         encoder = msgspec.json.Encoder()
-        for event in make_events(n, seed):
+        for event in events:
             file.write(encoder.encode(event) + b"\n")

@@ -4,7 +4,7 @@ import base64
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,14 +13,17 @@ from confluent_kafka import Consumer
 from numpy.typing import NDArray
 from rich.text import Text
 
+from pipelines.demo.events import make_payments
 from pipelines.demo.neighbours import nearest
+from pipelines.enrich.enrichment import ADDED
 
-__all__ = ["Watcher"]
+__all__ = ["Watcher", "score_lines"]
 
 _DECODE: dict[str, Callable[[bytes], Any]] = {"json": msgspec.json.decode, "msgpack": msgspec.msgpack.decode}
 _KEPT = 2000
 _NEIGHBOURS = 3
 _ASK_SECONDS = 4.0  # how long an event is shown
+_NO_SCORES = {*next(make_payments(0)), *ADDED}
 _DULL = ("ordinary purchase", "insufficient funds")
 
 
@@ -47,7 +50,7 @@ class Watcher:
         self._dead_letters = dead_letters
         self._decode = _DECODE.get(form)
         self._dtype = dtype
-        self._kept: deque[tuple[str, str, NDArray[np.float32]]] = deque(maxlen=_KEPT)
+        self._kept: deque[tuple[str, str, NDArray[np.float32], dict[str, Any]]] = deque(maxlen=_KEPT)
         self._letter = b""
         self._shown: list[Text] = []
         self._shown_at = 0.0
@@ -97,7 +100,8 @@ class Watcher:
             return
         record = self._decode(value)
         text = str(record.get("reason") or record)
-        self._kept.append((text, str(record.get("kind", "")), self._vector(record["embedding"])))
+        scores = {name: value for name, value in record.items() if name not in _NO_SCORES}
+        self._kept.append((text, str(record.get("kind", "")), self._vector(record["embedding"]), scores))
 
     def _vector(self, value: Any) -> NDArray[np.float32]:
         """A vector in any layout as `(dim,)` float32 of length 1."""
@@ -110,7 +114,7 @@ class Watcher:
         return vector / length if length else vector
 
     def shown(self) -> tuple[str, list[Text]]:
-        """A title and lines: an event, its nearest neighbours, and the newest dead letter."""
+        """A title and lines: an event, its scores, its nearest neighbours, and the newest dead letter."""
         if time.monotonic() - self._shown_at > _ASK_SECONDS:
             self._shown_at = time.monotonic()
             self._shown = self._neighbours()
@@ -122,16 +126,27 @@ class Watcher:
 
     def _neighbours(self) -> list[Text]:
         kept = list(self._kept)
-        rows = [row for row, (_, kind, _) in enumerate(kept) if kind not in _DULL]
+        rows = [row for row, (_, kind, *_) in enumerate(kept) if kind not in _DULL]
         if not rows:
             return [Text("  none yet", "dim")]
-        texts, kinds, vectors = zip(*kept, strict=True)
+        texts, kinds, vectors, scores = zip(*kept, strict=True)
         near = nearest(rows[-1], list(texts), list(kinds), np.stack(vectors), _NEIGHBOURS)
         asked = Text.assemble(f"       {kinds[rows[-1]]}: ", (texts[rows[-1]], "bold"))
         return [
             asked,
+            *score_lines(scores[rows[-1]]),
             *(
                 Text.assemble((f"  {one.cosine:.2f} ", "cyan"), (f"{one.kind}: ", "dim"), one.text)
                 for one in near
             ),
         ]
+
+
+def score_lines(scores: Mapping[str, Any]) -> list[Text]:
+    """A line for each head: `known: label stolen card, similarity 0.97`."""
+    heads: dict[str, list[str]] = {}
+    for name, value in scores.items():
+        head, _, what = name.rpartition("_")
+        shown = f"{value:.2f}" if isinstance(value, float) else "none" if value is None else str(value)
+        heads.setdefault(head, []).append(f"{what} {shown}")
+    return [Text.assemble((f"       {head}: ", "green"), ", ".join(parts)) for head, parts in heads.items()]

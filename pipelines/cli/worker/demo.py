@@ -10,7 +10,7 @@ import typer
 
 from encoder.errors import ConfigurationError, MissingExtra
 from pipelines.cli.config_file import set_defaults
-from pipelines.cli.demo import distil, own_cache, teacher_folder
+from pipelines.cli.demo import distil, own_cache, run_command, teacher_folder
 from pipelines.worker.configuration.settings import WorkerSettings
 
 __all__ = ["for_demo", "refuse_brokers", "run_demo"]
@@ -30,6 +30,10 @@ _OPTIONS: dict[str, Any] = {
     "vectors": "binary",
     "dtype": "float16",
 }
+_HEADS = {"known": ("cases", "--label", "kind", "--id", "id"), "group": ("groups",)}
+"""The heads of the demonstration's model, by name: the kind of each, and options of its fit."""
+
+_PAST, _PAST_SEED = 2000, 7  # payments of the past
 _PROPERTIES = {"group.protocol": "consumer", "statistics.interval.ms": "500"}
 
 
@@ -80,7 +84,7 @@ def run_demo(settings: WorkerSettings, *, seconds: float | None, rate: int) -> N
 
 
 def _model() -> str:
-    """The REF of the model that `millstream demo` made; distils one if there is none."""
+    """The REF of the model that `millstream demo` made, with heads for payments; makes what is missing."""
     made = FOLDER / "models/minilm"
     if not (made / "v").is_dir():
         try:
@@ -91,4 +95,24 @@ def _model() -> str:
                 "pip install 'millstream[demo]'"
             ) from error
     os.environ.update(own_cache(FOLDER))
-    return f"{made.absolute().as_uri()}@latest"
+    ref = f"{made.absolute().as_uri()}@latest"
+    _fit_heads(ref)
+    return ref
+
+
+def _fit_heads(ref: str) -> None:
+    """Publish the model with known cases and groups of past payments, where it has none."""
+    from encoder import Encoder
+    from pipelines.demo.events import write_payments
+
+    missing = [name for name in _HEADS if name not in Encoder.load(ref, threads=1).heads.names]
+    past = FOLDER / "past-payments.jsonl"
+    if missing:
+        write_payments(past, _PAST, seed=_PAST_SEED)
+    for name in missing:
+        kind, *options = _HEADS[name]
+        run_command(
+            FOLDER,
+            *("head", "fit", kind, "--model", ref, "--input", str(past), "--text", "reason"),
+            *("--name", name, *options, "--publish"),
+        )

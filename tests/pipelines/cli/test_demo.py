@@ -75,6 +75,6 @@ def test_a_store_that_is_made_anew_at_the_same_place_is_no_other_version_1(tmp_p
 
     monkeypatch.setattr(subprocess, "run", run)
     demo.distil(tmp_path, tmp_path / "demo")
-    demo._run(tmp_path / "demo", "backfill", "--model", "x")
+    demo.run_command(tmp_path / "demo", "backfill", "--model", "x")
     cache = str(tmp_path / "demo/cache")  # it goes with the store
     assert made == [("distill", cache), ("backfill", cache)]

@@ -62,11 +62,12 @@ def test_it_ends_though_nobody_reads_its_output(processes, model):
 
 
 @pytest.mark.slow
-def test_the_view_shows_records_and_neighbours_and_ctrl_c_ends_it(on_terminal, model):
-    program = on_terminal("--model", model)
+def test_the_view_shows_records_scores_and_neighbours_and_ctrl_c_ends_it(on_terminal, headed):
+    program = on_terminal("--model", headed("fraud"))
     program.wait_for(r"│ [1-9][\d,]* a second")
     program.wait_for(r"an event in the output, and its nearest neighbours")
     program.wait_for(r"0\.\d\d [a-z ]+: ")
+    program.wait_for(r" fraud: label \w+, score \d\.\d\d")
     program.wait_for(r"newest dead letter: not JSON|newest dead letter: the text is null")
     program.wait_for(r"lag by partition")
     assert program.end(signal.SIGINT) == 0
@@ -94,8 +95,12 @@ def test_a_worker_that_ends_by_an_error_ends_all_of_it(processes, ended, model):
     assert "records are bad" in outcome.err.splitlines()[-1]
 
 
-def test_the_model_of_the_demonstration_is_made_once(model, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_the_model_of_the_demonstration_is_made_once(model, tmp_path, monkeypatch, millstream):
     made = []
+
+    def run_command(_folder, *arguments):
+        assert millstream(*arguments).code == 0
 
     def distil(teacher, folder):
         made.append(teacher)
@@ -104,11 +109,15 @@ def test_the_model_of_the_demonstration_is_made_once(model, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(worker_demo, "teacher_folder", lambda: "teacher")
     monkeypatch.setattr(worker_demo, "distil", distil)
+    monkeypatch.setattr(worker_demo, "run_command", run_command)
     assert (
         worker_demo._model() == worker_demo._model() == f"{tmp_path.as_uri()}/build/demo/models/minilm@latest"
     )
     assert made == ["teacher"]
-    assert Encoder.load(worker_demo._model()).encode("paid").shape == (16,)
+    encoder = Encoder.load(worker_demo._model())
+    assert encoder.encode("paid").shape == (16,)
+    assert encoder.heads.names == ("group", "known")
+    assert ModelStore.open(f"{tmp_path}/build/demo/models/minilm").versions() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

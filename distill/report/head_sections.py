@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from jinja2 import Environment, StrictUndefined
 
+from distill.report.group_sections import group_section, without_group_section
 from distill.report.markdown import markdown_table
 from encoder.heads.cases import Cases
 from encoder.heads.drift import Drift
+from encoder.heads.groups import Groups
 from encoder.heads.scoring import Classifier, Head, Prototypes
 
 __all__ = ["card_with_heads", "page_with_heads"]
@@ -38,13 +40,15 @@ _NEXT_IN_CARD = "## How it was made\n"
 
 
 def page_with_heads(page: str, heads: Iterable[Head]) -> str:
-    """Replace the section about heads in a report; other pages stay unchanged."""
+    """Replace the sections about heads and groups in a report; other pages stay unchanged."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
+    heads = list(heads)
     rows = _rows(heads)
     section = environment.from_string(_HTML).render(columns=_COLUMNS, rows=rows) if rows else ""
-    before, mark, after = _IN_PAGE.sub("", page).rpartition(_NEXT_IN_PAGE)
+    section += group_section([head for head in heads if isinstance(head, Groups)], environment)
+    before, mark, after = without_group_section(_IN_PAGE.sub("", page)).rpartition(_NEXT_IN_PAGE)
     return f"{before}{section}{mark}{after}" if mark else page
 
 
@@ -73,6 +77,9 @@ def _output(head: Head) -> str:
         return f"{some}the nearest of {len(head.ids):,} cases; a match from a cosine of {head.threshold:.3f}"
     if isinstance(head, Drift):
         return f"no column: windows of records are held against {len(head.centres)} groups of the baseline"
+    if isinstance(head, Groups):
+        near = "" if head.vectors is None else f"; or the nearest from a cosine of {head.threshold:.3f}"
+        return f"one of {len(head.ids):,} groups by {len(head.templates):,} templates{near}"
     if isinstance(head, Prototypes):
         return f"the nearest of {_listed(head.names)}; a match from a cosine of {head.threshold:.3f}"
     return f"the distance from normal records; novel above {head.threshold:.3f}"

@@ -196,7 +196,7 @@ def _check_own(name: str, regex: str, masks: Masks) -> None:
     try:
         matched = pc.match_substring_regex(pa.array(["", *tokens]), regex).to_pylist()
     except (pa.ArrowException, UnicodeEncodeError) as error:
-        raise ConfigurationError(f"the mask {name!r} is no regular expression of RE2: {error}") from error
+        raise ConfigurationError(f"the mask {name!r} is not a regular expression of RE2: {error}") from error
     if matched[0]:
         raise ConfigurationError(
             f"the mask {name!r} matches the empty text: write an expression that does not"

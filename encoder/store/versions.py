@@ -161,7 +161,7 @@ class Versions:
     def _refuse(self, info: ObjectInfo, reason: str) -> None:
         """Remember an object until it changes, so that it is read and logged once."""
         self._refused[info] = reason
-        _tell(f"skipped, it is no version: {reason}")
+        _tell(f"skipped, since it is not a version: {reason}")
 
 
 def _tell(message: str) -> None:

@@ -71,7 +71,7 @@ class SigningOptions:
         """Open the keys, before there is work to lose; without one, that of `MILLSTREAM_SIGNING_KEY`.
 
         Raises:
-            ConfigurationError: a key cannot be used, or `expires` is no duration.
+            ConfigurationError: a key cannot be used, or `expires` is not a duration.
             MissingExtra: a package for it is not installed.
         """
         keys = self.sign or [os.environ.get(_KEY, "")]
@@ -89,5 +89,5 @@ def _open(keys: list[str]) -> "tuple[Signer, ...]":
 def _duration(text: str) -> timedelta:
     duration = timedelta(seconds=seconds(text, "--expires"))
     if not duration:
-        raise ConfigurationError(f"--expires {text!r} is no time at all: write 90d, or leave it out")
+        raise ConfigurationError(f"--expires {text!r} is not longer than 0: write 90d, or leave it out")
     return duration

@@ -112,7 +112,7 @@ def _value(node: ast.expr, batch: pa.RecordBatch) -> Any:
             sides = [node.left, *node.comparators]
             pairs = zip(pairwise(sides), node.ops, strict=True)
             return reduce(pc.and_kleene, [_compared(one, op, other, batch) for (one, other), op in pairs])
-    raise _Misfit(f"{ast.unparse(node)!r} is no comparison of columns, as in {_EXAMPLE}")
+    raise _Misfit(f"{ast.unparse(node)!r} is not a comparison of columns, as in {_EXAMPLE}")
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -144,7 +144,7 @@ def _compared(left: ast.expr, op: ast.cmpop, right: ast.expr, batch: pa.RecordBa
             else pc.and_(pc.invert(found), pc.is_valid(one if isinstance(one, pa.Array) else other))
         )
     if not isinstance(one, pa.Array) and not isinstance(other, pa.Array):
-        raise _Misfit(f"{ast.unparse(left)!r} and {ast.unparse(right)!r} are no columns")
+        raise _Misfit(f"{ast.unparse(left)!r} and {ast.unparse(right)!r} are not columns")
     if one is None or other is None:
         raise _Misfit("a comparison with None holds for no row: write `is None`")
     return _COMPARE[type(op)](_as(one, other), _as(other, one))

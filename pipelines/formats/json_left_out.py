@@ -92,7 +92,7 @@ class LeftOut:
         if any(n_before < n <= len(known) for n in _LOGGED_AT):
             shown = sorted(known)[:_SHOWN]
             _log.warning(
-                "%s: fields that are no columns are left out: %s%s",
+                "%s: fields without a column are left out: %s%s",
                 self._name,
                 " ".join(", ".join(shown).split()),
                 f" and {len(known) - len(shown)} more" if len(known) > len(shown) else "",

@@ -14,9 +14,9 @@ def seconds(text: str, flag: str) -> float:
     """Parse a duration; a number alone is seconds.
 
     Raises:
-        ConfigurationError: the text is no duration; the message names the flag.
+        ConfigurationError: the text is not a duration; the message names the flag.
     """
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise ConfigurationError(f"{flag} {text!r} is no duration: write 30s, 5m, 1h or 2d")
+        raise ConfigurationError(f"{flag} {text!r} is not a duration: write 30s, 5m, 1h or 2d")
     return float(match[1]) * _UNITS[match[2]]

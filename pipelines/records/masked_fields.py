@@ -54,7 +54,7 @@ class MaskedFields:
             path = field_path(schema, name)
             if path is None:
                 raise ConfigurationError(
-                    f"--mask-fields names {name!r}, which is no kept field: there are "
+                    f"--mask-fields names {name!r}, which is not a kept field: there are "
                     f"{', '.join(schema.names)}"
                 )
             if not _holds_text(kind := field_type(schema, path)):

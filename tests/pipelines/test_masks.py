@@ -86,7 +86,7 @@ def test_the_masked_fields_are_part_of_what_an_output_is(backfill, masking, inpu
         (("--mask", "ip"), "the model's masks are email, card, and this job asks for ip"),
         (("--mask", "none"), "the model's masks are email, card, and this job asks for none"),
         (("--mask", "ips"), "there is no mask 'ips'"),
-        (("--mask-fields", "nota"), "--mask-fields names 'nota', which is no kept field"),
+        (("--mask-fields", "nota"), "--mask-fields names 'nota', which is not a kept field"),
         (("--mask-fields", "id"), "--mask-fields names 'id', which holds int64"),
     ],
 )

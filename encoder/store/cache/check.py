@@ -69,7 +69,7 @@ def _difference(folder: Path) -> str | None:
     files = []
     for name, path in files_in(folder):
         if path.is_symlink() or not path.is_file():
-            return f"{path} is no regular file"
+            return f"{path} is not a regular file"
         with path.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
         files.append(File(name, digest, path.stat().st_size))

@@ -47,7 +47,7 @@ def damage(folder: Path, manifest: Manifest) -> str | None:
     """What is wrong with a version's folder, or None; the sha256 of each file is computed."""
     found = dict(files_in(folder))
     for name in found.keys() - {file.path for file in manifest.files}:
-        return f"{folder / name} is no file of the version"
+        return f"{folder / name} is not a file of the version"
     for file in manifest.files:
         if file.path not in found:
             return f"{folder / file.path} is missing"
@@ -60,7 +60,7 @@ def _difference(path: Path, file: File) -> str | None:
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
-            return "is no regular file"
+            return "is not a regular file"
         if status.st_size != file.size:
             return f"has {status.st_size} bytes, not {file.size}"
         with path.open("rb") as opened:

@@ -58,7 +58,7 @@ def encode_texts(texts: Sequence[str | None], encoder: Encoder) -> NDArray[np.fl
     except UnicodeEncodeError:  # half of a surrogate pair, which json.loads accepts
         row = next(row for row, text in enumerate(texts) if not is_text(text))
         raise InputError(
-            f"element {row} of the batch is no valid Unicode: half of a surrogate pair"
+            f"element {row} of the batch is not valid Unicode: it holds half of a surrogate pair"
         ) from None
 
 

@@ -65,7 +65,7 @@ def list_(store: Annotated[str, input_option("--store", **_STORE)], as_json: AsJ
         print_table(["model", "latest", "published", "size", "digest"], [_cells(row) for row in rows])
         for row in rows:
             for number, reason in row.get("refused", {}).items():
-                typer.echo(f"{row['name']}: {number} is no version: {reason}", err=True)
+                typer.echo(f"{row['name']}: {number} is not a version: {reason}", err=True)
     else:
         typer.echo(
             f"{store_uri(store)} has no models: publish one with `millstream models publish`", err=True

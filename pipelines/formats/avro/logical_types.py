@@ -33,7 +33,7 @@ def _decimal(data: bytes, schema: Any, _: Any = None) -> Decimal:
 
 def _time(micros: int) -> dt.time:
     if not 0 <= micros < _DAY_MICROS:
-        raise ValueError(f"{micros / 1e6:g} s is no time of the day")
+        raise ValueError(f"{micros / 1e6:g} s is not a time of day")
     seconds, fraction = divmod(micros, 1_000_000)
     return dt.time(seconds // 3600, seconds // 60 % 60, seconds % 60, fraction)
 

@@ -45,7 +45,7 @@ def parsed(schema: Schema) -> tuple[_Parsed, _Names]:
     except Exception as error:
         raise SchemaError(f"it cannot be read: {one_line(error) or type(error).__name__}") from error
     if not isinstance(found, dict) or found.get("type") not in ("record", "error"):
-        raise SchemaError("its values are no records")
+        raise SchemaError("its values are not records")
     return found, names
 
 

@@ -105,7 +105,7 @@ def _changed(source: pa.DataType, target: pa.DataType) -> str:
     if pt.is_decimal(source) and pt.is_floating(target):
         return "floating point would round decimals"
     if (pt.is_string(source) or pt.is_large_string(source)) and not _is_text(target):
-        return "bytes are no text"
+        return "bytes are not text"
     inner = (
         [(field, target.field(field.name)) for field in source]
         if pt.is_struct(source)

@@ -191,7 +191,7 @@ class Plan:
         for name in self.mask_fields:
             if self.fields is not None and not any(f"{name}.".startswith(f"{kept}.") for kept in self.fields):
                 raise ConfigurationError(
-                    f"--mask-fields names {name!r}, which is no kept field: --fields keeps "
+                    f"--mask-fields names {name!r}, which is not a kept field: --fields keeps "
                     f"{', '.join(self.fields)}"
                 )
 

@@ -51,7 +51,7 @@ def need_terminal(flag: str) -> Console:
     console = Console()
     if not console.is_terminal or console.is_dumb_terminal:
         raise ConfigurationError(
-            f"{flag} needs a terminal, and standard output is none: leave {flag} out, and read the log or "
+            f"{flag} needs a terminal, which standard output is not: leave {flag} out, and read the log or "
             "the metrics of --listen HOST:PORT"
         )
     if console.width < _LEAST_WIDTH or console.height < _LEAST_HEIGHT:

@@ -35,8 +35,8 @@ def test_an_object_that_is_no_manifest_is_no_version(store, uri, make_model, kin
     objects.create(key_of(2), DAMAGED[kind] if DAMAGED[kind] is not None else encode(first))
     with caplog.at_level(logging.WARNING):
         assert store.manifest() == store.manifest("latest") == store.manifest(first.digest) == first
-    assert [record.message for record in caplog.records if "no version" in record.message] == [
-        f"skipped, it is no version: {store.refused()[2]}"
+    assert [record.message for record in caplog.records if "not a version" in record.message] == [
+        f"skipped, since it is not a version: {store.refused()[2]}"
     ]
     with pytest.raises(CorruptVersion, match=r"v/00000002\.json "):
         store.manifest(2)

@@ -104,5 +104,5 @@ def test_a_warning_of_ours_is_one_line_like_an_error(tmp_path):
     command = [sys.executable, "-m", "pipelines", "models", "verify", str(tmp_path / "store/m")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     warning, error = done.stderr.splitlines()
-    assert (done.returncode, warning.startswith("warning: skipped, it is no version: ")) == (1, True)
+    assert (done.returncode, warning.startswith("warning: skipped, since it is not a version: ")) == (1, True)
     assert error.startswith("error: ")

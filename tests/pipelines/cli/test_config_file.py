@@ -97,5 +97,5 @@ def test_times_are_read(text, expected):
 
 @pytest.mark.parametrize("text", ["", "s", "-1s", "1w", "1h30m", "one"])
 def test_other_texts_are_no_times(text):
-    with pytest.raises(ConfigurationError, match=f"--every '{text}' is no duration"):
+    with pytest.raises(ConfigurationError, match=f"--every '{text}' is not a duration"):
         seconds(text, "--every")

@@ -72,7 +72,7 @@ def test_names_are_logged_once_for_an_input(caplog, monkeypatch):
     with caplog.at_level(logging.WARNING, "pipelines.formats.json_left_out"):
         for _ in range(3):
             left_out([{"id": 1, "x": 5, "y": 6}])
-    assert caplog.messages == ["in: fields that are no columns are left out: x, y"]
+    assert caplog.messages == ["in: fields without a column are left out: x, y"]
 
 
 def test_records_of_other_formats_are_counted_at_their_top_level():

@@ -68,7 +68,7 @@ def test_a_field_that_holds_no_text_is_refused(kind, is_text):
     else:
         with pytest.raises(ConfigurationError, match="--mask-fields names 'note', which holds"):
             fields("note").check(schema)
-    with pytest.raises(ConfigurationError, match="names 'nota', which is no kept field: there are note"):
+    with pytest.raises(ConfigurationError, match="names 'nota', which is not a kept field: there are note"):
         fields("nota").check(schema)
 
 

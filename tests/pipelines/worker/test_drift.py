@@ -72,7 +72,7 @@ def test_a_window_with_a_new_kind_of_records_is_reported(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"drift_window": "soon"}, "--drift-window 'soon' is no duration"),
+        ({"drift_window": "soon"}, "--drift-window 'soon' is not a duration"),
         ({"drift_output": "parquet:x"}, "cannot read --drift-output 'parquet:x'"),
         ({"drift_output": "topic:out"}, "name the same topic"),
     ],

@@ -129,7 +129,9 @@ def test_other_masks_are_refused_at_the_start_and_later(topics, worker, masking,
 
 
 def test_fields_that_are_not_kept_and_copied_avro_are_refused():
-    with pytest.raises(ConfigurationError, match="names 'note', which is no kept field: --fields keeps id"):
+    with pytest.raises(
+        ConfigurationError, match="names 'note', which is not a kept field: --fields keeps id"
+    ):
         plan_of("topic:out", fields="id,text", mask_fields="note")
     with pytest.raises(ConfigurationError, match="cannot mask Avro messages that are copied"):
         plan_of(

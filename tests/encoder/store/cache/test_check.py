@@ -58,7 +58,7 @@ def test_a_version_whose_manifest_is_gone_is_checked_by_its_digest(folder, cache
     (folder / "config.json").unlink()
     os.mkfifo(folder / "config.json")
     [problem] = check_cache(cache).problems
-    assert problem.startswith(f"{folder}/config.json is no regular file")
+    assert problem.startswith(f"{folder}/config.json is not a regular file")
 
 
 @pytest.mark.usefixtures("folder")

@@ -160,7 +160,7 @@ def test_what_is_wrong_is_said(store, cache):
     (first / "config.json").unlink()
     assert damage(first, manifest) == f"{first}/config.json is missing"
     os.mkfifo(first / "config.json")
-    assert damage(first, manifest) == f"{first}/config.json is no regular file"
+    assert damage(first, manifest) == f"{first}/config.json is not a regular file"
     (first / "config.json").unlink()
     (first / "config.json").write_text("{}")
     assert damage(first, manifest).startswith(f"{first}/config.json has 2 bytes, not ")

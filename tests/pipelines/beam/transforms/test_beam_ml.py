@@ -126,7 +126,7 @@ def test_a_batch_with_a_text_of_other_bytes_is_handed_on(pipeline, model):
         (float("nan"), "is float: give strings or None"),
         (b"paid", "is bytes: give strings or None"),
         (["paid"], "is list: give strings or None"),
-        ("\ud800", "is no valid Unicode: half of a surrogate pair"),
+        ("\ud800", "is not valid Unicode: it holds half of a surrogate pair"),
     ],
 )
 def test_what_is_no_text_is_a_failure_that_names_it(value, says, model):

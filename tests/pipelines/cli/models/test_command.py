@@ -139,9 +139,9 @@ def test_the_list_names_what_is_no_version_and_why(folder, store, tmp_path, monk
     [row] = json.loads(run("list", "--store", store, "--json"))
     assert (row["version"], list(row["refused"])) == (signed.version, ["2", "99999999"])
     told = CliRunner().invoke(app, ["list", "--store", str(store)]).stderr
-    assert "minilm: 2 is no version: " in told
+    assert "minilm: 2 is not a version: " in told
     assert "is not trusted: it is not signed" in told
-    assert "minilm: 99999999 is no version: " in told
+    assert "minilm: 99999999 is not a version: " in told
 
 
 def test_prune_asks_before_it_deletes(folder, store):

@@ -179,7 +179,7 @@ def test_strict_stops_at_a_damaged_file(stream, folder):
 
 def test_the_old_name_of_out_of_orderness_still_works_and_is_not_shown(stream, millstream):
     ended = stream("--stop-at-end", "--disorder", "soon")
-    assert "--out-of-orderness 'soon' is no duration" in ended.err.splitlines()[-1]
+    assert "--out-of-orderness 'soon' is not a duration" in ended.err.splitlines()[-1]
     shown = millstream("stream", "--help").out
     assert "--out-of-orderness" in shown
     assert "--disorder" not in shown
@@ -189,7 +189,7 @@ def test_the_old_name_of_out_of_orderness_still_works_and_is_not_shown(stream, m
     ("arguments", "says"),
     [
         ((), "writes windows only when the source ends: add --stop-at-end, or name another runner"),
-        (("--stop-at-end", "--window", "soon"), "--window 'soon' is no duration: write 30s, 5m, 1h or 2d"),
+        (("--stop-at-end", "--window", "soon"), "--window 'soon' is not a duration: write 30s, 5m, 1h or 2d"),
         (("--stop-at-end", "--follow", "latest"), "never changes: to follow a model"),
         (("--stop-at-end", "--", "--runner=NoRunner"), "Beam cannot use the options after --"),
     ],

@@ -15,9 +15,10 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollectio
 from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource, ResourceType
 
 from encoder.errors import ConfigurationError, MillstreamError, TransientError
-from pipelines.kafka.config import client_properties, matches
+from pipelines.kafka.config import client_properties
 from pipelines.kafka.messages import KAFKA_LIMITS, TimeLimits
 from pipelines.kafka.retries import retried
+from pipelines.kafka.topic_patterns import INTERNAL_TOPICS, matches
 
 __all__ = [
     "check_group",
@@ -183,6 +184,8 @@ def check_topics(
     there = {name: len(topic.partitions) for name, topic in known.items() if topic.partitions}
     found: dict[str, int] = {}
     for wanted in reads:
+        if wanted in INTERNAL_TOPICS:
+            raise ConfigurationError(f"topic {wanted!r} is Kafka's own, which each commit would add to")
         matching = [name for name in sorted(there) if matches(wanted, name)]
         if not matching:
             what = "that matches " if wanted.startswith("^") else ""

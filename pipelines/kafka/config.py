@@ -2,19 +2,18 @@
 
 import hashlib
 import os
-import re
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from encoder.errors import ConfigurationError
 from pipelines.kafka.secrets import file_secret, is_secret, read_text, variable_secret
+from pipelines.kafka.topic_patterns import INTERNAL_TOPICS
 
 __all__ = [
     "REGISTRY_PREFIX",
     "client_properties",
     "consumer_properties",
-    "matches",
     "parse_properties",
     "producer_properties",
     "shown",
@@ -45,6 +44,7 @@ _RESERVED = {
 _BATCH_BYTES = 1 << 18
 _TRANSACTION_TIMEOUT_MS = 30_000
 _COOPERATIVE = "cooperative-sticky"
+_LEFT_OUT = "topic.blacklist"
 _CLIENT = (  # of any client
     "security.",
     "sasl.",
@@ -182,7 +182,8 @@ def consumer_properties(
         "isolation.level": "read_committed",
     }
     static = {"group.instance.id": instance} if instance else {}
-    return own | users | fixed | static
+    left_out = [*filter(None, [users.get(_LEFT_OUT)]), *(f"^{topic}$" for topic in INTERNAL_TOPICS)]
+    return own | users | fixed | static | {_LEFT_OUT: ",".join(left_out)}
 
 
 def producer_properties(
@@ -252,17 +253,3 @@ def transaction_timeout_ms(properties: Mapping[str, str]) -> int:
 def _without(properties: Mapping[str, str], prefixes: tuple[str, ...]) -> dict[str, str]:
     others = (*prefixes, REGISTRY_PREFIX)
     return {key: value for key, value in properties.items() if not key.startswith(others)}
-
-
-def matches(wanted: str, topic: str) -> bool:
-    """Whether an input names a topic, or is a regular expression (it begins with `^`) that matches it.
-
-    Raises:
-        ConfigurationError: the expression is invalid.
-    """
-    if not wanted.startswith("^"):
-        return wanted == topic
-    try:
-        return re.search(wanted, topic) is not None
-    except re.error as error:
-        raise ConfigurationError(f"invalid regular expression {wanted!r}: {error}") from error

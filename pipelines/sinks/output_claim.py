@@ -20,7 +20,7 @@ import pyarrow as pa
 from encoder.errors import OutputConflict
 from encoder.store.objects import Objects
 from pipelines.enrich.columns import VectorFormat
-from pipelines.kafka.config import matches
+from pipelines.kafka.topic_patterns import matches
 
 __all__ = ["DELETES", "MARKERS", "MASKED", "OutputClaim", "claim", "claimed_schema"]
 

@@ -15,6 +15,7 @@ from encoder.errors import ConfigurationError
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.kafka.config import producer_properties, shown, transactional_id
 from pipelines.kafka.offset_reset import offset_reset
+from pipelines.kafka.topic_patterns import subscription
 from pipelines.sinks.kafka import TopicSink
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.open_files import Rotation
@@ -87,7 +88,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
         except KafkaException as error:
             raise _not_taken("consumer", error) from error
         reset = offset_reset(cluster.consumer)
-        source = Source(consumer, plan.inputs, reset=reset, inputs=prepared.inputs)
+        source = Source(consumer, list(map(subscription, plan.inputs)), reset=reset, inputs=prepared.inputs)
         stack.enter_context(_closing(consumer, source))
 
         def idle() -> None:

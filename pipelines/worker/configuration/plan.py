@@ -14,7 +14,8 @@ from encoder.masks import Masks
 from pipelines.enrich.columns import VectorFormat, parse_heads
 from pipelines.enrich.condition import Condition
 from pipelines.formats import PlainFormat
-from pipelines.kafka.config import matches, parse_properties, transaction_timeout_ms
+from pipelines.kafka.config import parse_properties, transaction_timeout_ms
+from pipelines.kafka.topic_patterns import matches, subscription
 from pipelines.records.bad_rows import one_line
 from pipelines.records.durations import seconds
 from pipelines.records.template import TextTemplate
@@ -137,6 +138,8 @@ class Plan:
     def _check_topics(self) -> None:
         if not self.inputs:
             raise ConfigurationError("no input: name a topic with --input")
+        for wanted in self.inputs:
+            subscription(wanted)
         if not self.outputs:
             raise ConfigurationError("no output: name one with --output topic:NAME or --output parquet:URI")
         for topic in self.written_topics:

@@ -86,6 +86,16 @@ def test_without_transactions():
     assert not [key for key in made if key.startswith("transaction")]
 
 
+def test_kafkas_own_topics_are_never_read():
+    def left_out(**users):
+        made = consumer_properties(users, brokers="b:1", group="g", instance=None)
+        return made["topic.blacklist"].split(",")
+
+    own = ["^__consumer_offsets$", "^__transaction_state$", "^__share_group_state$"]
+    assert left_out() == own
+    assert left_out(**{"topic.blacklist": "^tmp-,^x$"}) == ["^tmp-", "^x$", *own]
+
+
 def test_the_new_protocol_and_static_membership():
     made = consumer_properties({"group.protocol": "consumer"}, brokers="b:1", group="g", instance="w-0")
     assert "partition.assignment.strategy" not in made

@@ -226,7 +226,7 @@ def test_several_topics_into_one_output_that_later_takes_more(kafka, topics, wor
         places = [{"topic": name, "partition": str(p)} for name in names[:2] for p in range(2)]
         lags = lambda: [metric(started, "millstream_lag_records", **place) for place in places]
         wait_for(lags, "no lag", lambda found: found == [0] * 4)
-    with worker(outputs, inputs=[f"^{stem}-"]):
+    with worker(outputs, inputs=[f"^(?:__|{stem}-)"]):
         topics.read(least=3 * N)
     values = topics.read_values()
     assert sorted(value["id"] for value in values) == list(range(3 * N))

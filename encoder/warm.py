@@ -15,6 +15,7 @@ from encoder.encoder import Encoder
 from encoder.heads.cases import Cases, Strings
 from encoder.heads.groups import Groups
 from encoder.heads.scoring import Prototypes
+from encoder.heads.vector_index import Cells
 from encoder.kernels.compiled import compilations, folders_used, processor
 from encoder.kernels.json_lines import scan_lines
 from encoder.masks import KINDS, Masks
@@ -25,9 +26,11 @@ __all__ = ["Warmed", "warm_kernels"]
 _WORDS = ["card", "declined", "a", "c", "r", "d"]
 _DIM = 8
 _ANY, _NONE, _ROW = Strings.of(["any"]), Strings.of([""]), np.zeros(1, np.int32)
+_CASE = np.eye(1, _DIM, dtype=np.float16)
+_CELLS = Cells(_CASE, np.array([0, 1]))
 _HEADS = (
     Prototypes("any", ("any",), np.ones((1, _DIM), np.float32), 0.0),
-    Cases("known", _ANY, ("any",), _ROW, np.ones((1, _DIM), np.float16), 0.0),
+    Cases("known", _ANY, ("any",), _ROW, _CASE, 0.0, cells=_CELLS),
     Groups("event", _ANY, _ANY, np.ones(1, np.int64), _NONE, _NONE, _ANY, _ROW, _ANY, _ROW, _DIM),
 )
 _TEXTS = ["card declined, twice", "Card é ☃ 中文 e\u0301", "[UNK] card", "declined" * 9, "", None]

@@ -5,13 +5,14 @@ right if both have the same label. It is the lowest cosine above which the wante
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distill.evaluation.bootstrap import Estimate, bootstrap_mean
+from distill.heads.case_cells import FEW, in_cells
 from distill.heads.examples import Examples
 from encoder.errors import ConfigurationError, InputError
 from encoder.heads.cases import MOST_NEAREST, Cases, Strings
@@ -82,7 +83,8 @@ def fit_cases(
         about |= {"wanted_precision": precision, "seed": seed, "left_out": report.left_out}
         about |= {"precision": report.precision.value, "recall": report.recall.value}
     labels = tuple(sorted(examples.counts()))
-    return Cases(name, Strings.of(ids), labels, *_rows(examples, labels), threshold, nearest, about), report
+    head = Cases(name, Strings.of([]), labels, *_rows(examples, labels), threshold, nearest, about)
+    return _indexed(head, ids), report
 
 
 def with_cases(head: Cases, examples: Examples, ids: Sequence[str]) -> Cases:
@@ -136,7 +138,18 @@ def _changed(
     if len(ids) > MAX_CASES:
         raise InputError(f"there would be {len(ids):,} cases: a head has at most {MAX_CASES:,}")
     about = {**head.metadata, "cases": len(ids)}
-    return Cases(head.name, Strings.of(ids), labels, label, vectors, head.threshold, head.nearest, about)
+    return _indexed(
+        replace(head, labels=labels, label=label, vectors=vectors, metadata=about, cells=None), ids
+    )
+
+
+def _indexed(head: Cases, ids: list[str]) -> Cases:
+    """A head whose cases have these ids; many of them are put into cells."""
+    if len(ids) <= FEW:
+        return replace(head, ids=Strings.of(ids))
+    order, cells = in_cells(head.vectors)
+    strings = Strings.of([ids[row] for row in order])
+    return replace(head, ids=strings, label=head.label[order], vectors=head.vectors[order], cells=cells)
 
 
 def _usable(examples: Examples, ids: Sequence[str]) -> tuple[Examples, list[str]]:
@@ -173,7 +186,7 @@ def _measure(examples: Examples, wanted: float, seed: int) -> tuple[float, Cases
     others = Cases("", ids, labels, label[distinct], vectors[distinct], -1.0)
     random = np.random.default_rng(seed)
     out = random.permutation(len(distinct))[:_LEFT_OUT]
-    found = others.search(others.table[out], 2)
+    found = others.search(others.vectors[out].astype(np.float32), 2)
     second = found.case[:, 0] == out  # the nearest is the case itself, or has an equal vector
     case = np.where(second, found.case[:, 1], found.case[:, 0])
     cosine = np.where(second, found.similarity[:, 1], found.similarity[:, 0])

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoder.heads.cases import MOST_NEAREST, Cases, Strings
+from encoder.heads.vector_index import Cells
 
 __all__ = ["case_arrays", "check_cases", "check_strings", "unpack_cases"]
 
@@ -16,15 +17,19 @@ _TYPES = {
     **{f"{what}_bytes": "|u1" for what in ("id", "label")},
     **{f"{what}_ends": "<i8" for what in ("id", "label")},
 }
-_LONGEST = 1.01  # square of the length of a vector of length 1 in float16
-_AT_ONCE = 1 << 16
+_CELL_TYPES = {"centroids": "<f2", "cell_ends": "<i8", "codes": "|u1"}  # only heads with many cases have them
 
 
 def case_arrays(head: Cases) -> dict[str, NDArray[Any]]:
     """The arrays of a head's file."""
     labels = Strings.of(head.labels)
-    arrays = (head.vectors, head.label, head.ids.data, labels.data, head.ids.ends, labels.ends)
-    pairs = zip(_TYPES.items(), arrays, strict=True)
+    strings = head.ids.data, labels.data, head.ids.ends, labels.ends
+    arrays: list[NDArray[Any]] = [head.vectors, head.label, *strings]
+    types = _TYPES
+    if head.cells is not None:
+        types = types | _CELL_TYPES
+        arrays += [head.cells.centroids, head.cells.ends, head.index.codes]
+    pairs = zip(types.items(), arrays, strict=True)
     with np.errstate(over="ignore"):  # whoever saves them looks for infinity
         return {name: np.ascontiguousarray(array, np.dtype(kind)) for (name, kind), array in pairs}
 
@@ -37,14 +42,16 @@ def unpack_cases(
     Raises:
         ValueError, LookupError: an array is missing, or has another type or shape.
     """
-    for one, kind in _TYPES.items():
+    types = _TYPES | (_CELL_TYPES if "centroids" in arrays else {})
+    for one, kind in types.items():
         if arrays[one].dtype != np.dtype(kind):
             raise ValueError(f"{one!r} is {arrays[one].dtype}, not {np.dtype(kind)}")
     vectors, label, id_bytes, label_bytes, id_ends, label_ends = (arrays[one] for one in _TYPES)
     ids, labels = Strings(id_bytes, id_ends), Strings(label_bytes, label_ends)
     check_strings(ids)
     check_strings(labels)
-    return Cases(name, ids, tuple(labels.tolist()), label, vectors, threshold, nearest, metadata)
+    cells = Cells(*(arrays[one] for one in _CELL_TYPES)) if "centroids" in arrays else None
+    return Cases(name, ids, tuple(labels.tolist()), label, vectors, threshold, nearest, metadata, cells)
 
 
 def check_strings(strings: Strings) -> None:
@@ -74,7 +81,14 @@ def check_cases(head: Cases, dim: int) -> None:
         raise ValueError("its cases do not have an id of their own each")
     if not 1 <= head.nearest <= MOST_NEAREST:
         raise ValueError(f"it gives {head.nearest} cases: 1 to {MOST_NEAREST} can be had")
-    for first in range(0, n, _AT_ONCE):
-        some = head.vectors[first : first + _AT_ONCE].astype(np.float32)
-        if not (np.einsum("nd,nd->n", some, some) <= _LONGEST).all():  # also where a number is not finite
-            raise ValueError("its vectors do not have length 1")
+    if head.cells is not None:
+        _check_cells(head.cells, n, dim)
+    _ = head.index  # it checks the vectors
+
+
+def _check_cells(cells: Cells, n: int, dim: int) -> None:
+    ends = cells.ends
+    if ends.ndim != 1 or not ends.size or ends[0] != 0 or ends[-1] != n or (np.diff(ends) <= 0).any():
+        raise ValueError("its cells do not have a case each")
+    if cells.centroids.shape != (len(ends) - 1, dim):
+        raise ValueError(f"its centroids have shape {cells.centroids.shape}: {len(ends) - 1} cells have them")

@@ -1,6 +1,6 @@
 """Known cases: the labelled records, such as past frauds, that a text is nearest to.
 
-Ids, labels and vectors of the cases are stored; their texts are not. The search is exact.
+Ids, labels and vectors of the cases are stored; their texts are not.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from encoder.kernels.nearest import nearest
+from encoder.heads.vector_index import Cells, Index
 
 __all__ = ["MOST_NEAREST", "Cases", "Known", "Strings"]
 
@@ -95,6 +96,7 @@ class Cases:
         labels: the labels.
         label: `(n_cases,)` int32, the index of each case's label.
         vectors: `(n_cases, dim)` float16 of length 1.
+        cells: where the vectors are, if they are too many for an exact search.
         threshold: the least cosine that is near enough.
         nearest: how many of the nearest cases a text gets.
         metadata: how it was fitted; any JSON.
@@ -110,6 +112,7 @@ class Cases:
     threshold: float
     nearest: int = 1
     metadata: dict[str, Any] = field(default_factory=dict)
+    cells: Cells | None = None
 
     @property
     def dim(self) -> int:
@@ -117,9 +120,20 @@ class Cases:
         return int(self.vectors.shape[1])
 
     @cached_property
-    def table(self) -> Floats:
-        """`(n_cases, dim)` float32, the vectors as the search reads them."""
-        return self.vectors.astype(np.float32)
+    def index(self) -> Index:
+        """What finds the nearest cases.
+
+        Raises:
+            ValueError: vectors are longer than 1, or the codes in `cells` are not theirs.
+        """
+        return Index(self.vectors, self.cells)
+
+    @cached_property
+    def arrow(self) -> tuple[pa.Array, pa.Array, pa.Array]:
+        """Arrow arrays: the ids, without a copy; the labels; and the index of each case's label."""
+        ids = [None, pa.py_buffer(self.ids.ends), pa.py_buffer(self.ids.data)]
+        names = pa.array(self.labels, pa.string())
+        return pa.Array.from_buffers(pa.large_string(), len(self.ids), ids), names, pa.array(self.label)
 
     def search(self, vectors: Floats, count: int) -> Known:
         """The nearest cases of vectors of length 1, whatever their cosines; a vector of zeros has none.
@@ -129,7 +143,7 @@ class Cases:
             count: how many, at most as many as there are cases.
         """
         found = Known(np.empty((len(vectors), count), np.int32), np.empty((len(vectors), count), np.float32))
-        nearest(np.ascontiguousarray(vectors), self.table, *found)
+        self.index.search(vectors, *found)
         nothing = ~vectors.any(axis=1)
         found.case[nothing], found.similarity[nothing] = -1, 0
         return found

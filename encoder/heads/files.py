@@ -214,31 +214,24 @@ def _unpack(path: Path) -> tuple[Head, str]:
 
 def _head(about: _About, tensors: Mapping[str, NDArray[Any]]) -> Head:
     if about.kind == "cases":
-        if about.threshold is None:
-            raise ValueError("it has no threshold")
-        return unpack_cases(
-            about.name,
-            about.threshold,
-            1 if about.nearest is None else about.nearest,
-            about.metadata,
-            tensors,
-        )
+        nearest = 1 if about.nearest is None else about.nearest
+        return unpack_cases(about.name, _threshold(about), nearest, about.metadata, tensors)
     if about.kind == "groups":
         return unpack_groups(about.name, about.threshold, about.metadata, tensors)
     tensors = {name: np.array(array) for name, array in tensors.items()}
     for name, array in tensors.items():
         if array.dtype != np.float32 or not np.isfinite(array).all():
             raise ValueError(f"{name!r} must be finite float32 numbers")
-    if about.kind == "drift" and about.threshold is not None:
+    if about.kind == "drift":
         return Drift(
             about.name,
-            threshold=about.threshold,
+            threshold=_threshold(about),
             labels=about.names or (),
             scored=about.scored or {},
             metadata=about.metadata,
             **{name: tensors[name] for name in DRIFT_ARRAYS},
         )
-    directions = tensors.get("directions", np.empty((0, 0), np.float32))
+    directions = tensors["directions"]
     if about.kind == "classifier":
         curves = sorted((n for n in tensors if n.startswith("curve.")), key=lambda n: int(n[len("curve.") :]))
         return Classifier(
@@ -251,13 +244,17 @@ def _head(about: _About, tensors: Mapping[str, NDArray[Any]]) -> Head:
             tuple(_curve(name, tensors[name]) for name in curves),
             about.metadata,
         )
+    if about.kind == "prototypes":
+        return Prototypes(about.name, about.names or (), directions, _threshold(about), about.metadata)
+    return Novelty(
+        about.name, directions, tensors["offsets"], tensors["squares"], _threshold(about), about.metadata
+    )
+
+
+def _threshold(about: _About) -> float:
     if about.threshold is None:
         raise ValueError("it has no threshold")
-    if about.kind == "prototypes":
-        return Prototypes(about.name, about.names or (), directions, about.threshold, about.metadata)
-    return Novelty(
-        about.name, directions, tensors["offsets"], tensors["squares"], about.threshold, about.metadata
-    )
+    return about.threshold
 
 
 def _curve(name: str, points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

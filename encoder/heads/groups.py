@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from encoder.arrays.texts import TextBuffers
 from encoder.heads.cases import Strings
 from encoder.heads.group_tables import TemplateTables
-from encoder.kernels.nearest import nearest
+from encoder.heads.vector_index import Index
 from encoder.kernels.templates import hash_rows
 
 __all__ = ["Grouped", "Groups"]
@@ -87,9 +87,14 @@ class Groups:
         return TemplateTables.of(words[:n].copy(), ends)
 
     @cached_property
-    def _table(self) -> Floats:
+    def index(self) -> Index:
+        """What finds the nearest groups.
+
+        Raises:
+            ValueError: vectors are longer than 1.
+        """
         assert self.vectors is not None
-        return self.vectors.astype(np.float32)
+        return Index(self.vectors)
 
     def outcome(self, vectors: Floats, texts: list[TextBuffers]) -> Grouped:
         """The groups of texts.
@@ -113,9 +118,9 @@ class Groups:
     def _by_vectors(
         self, vectors: Floats, wanted: NDArray[np.bool_], group: NDArray[np.int32], similarity: Floats
     ) -> None:
-        some = np.ascontiguousarray(vectors[wanted])
+        some = vectors[wanted]
         rows, cosines = np.empty((len(some), 1), np.int32), np.empty((len(some), 1), np.float32)
-        nearest(some, self._table, rows, cosines)
+        self.index.search(some, rows, cosines)
         near = some.any(axis=1) & (cosines[:, 0] >= self.threshold)
         group[wanted] = np.where(near, rows[:, 0], -1)
         similarity[wanted] = np.where(some.any(axis=1), cosines[:, 0], 0)

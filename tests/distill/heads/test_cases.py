@@ -92,3 +92,33 @@ def test_what_cannot_be_done_is_an_error_that_says_why():
         without_cases(head, ["case-99"])
     with pytest.raises(InputError, match="would have no case left"):
         without_cases(head, ids(30))
+
+
+def test_many_cases_are_put_into_cells_and_keep_their_ids_and_labels(monkeypatch):
+    monkeypatch.setattr("distill.heads.cases.FEW", 500)
+    some = examples(900)
+    head, _ = fit_cases("known", some, ids(900), threshold=0.5)
+    assert head.cells.ends[-1] == 900
+    assert 10 <= len(head.cells.centroids) <= 30
+    rows = {one: row for row, one in enumerate(head.ids.tolist())}
+    order = [rows[one] for one in ids(900)]
+    np.testing.assert_array_equal(head.vectors[order], some.vectors.astype(np.float16))
+    assert [head.labels[k] for k in head.label[order]] == [one for (one,) in some.labels]
+    cosines = head.vectors.astype(np.float32) @ head.cells.centroids.astype(np.float32).T
+    own = np.repeat(np.arange(len(head.cells.centroids)), np.diff(head.cells.ends))
+    np.testing.assert_allclose(cosines[np.arange(900), own], cosines.max(axis=1), atol=1e-3)
+    assert (head.outcome(some.vectors).case[:, 0] == order).mean() > 0.95
+    less = without_cases(head, ids(400))
+    assert less.cells is None
+    more = with_cases(less, some, ids(900))
+    assert more.cells.ends[-1] == 900
+    assert sorted(more.ids.tolist()) == sorted(ids(900))
+
+
+def test_equal_cases_are_in_one_cell(monkeypatch):
+    monkeypatch.setattr("distill.heads.cases.FEW", 50)
+    some = examples(4)
+    many = Examples(np.repeat(some.vectors, 40, axis=0), some.labels * 40, np.repeat(some.texts, 40))
+    head, _ = fit_cases("known", many, ids(160), threshold=0.5)
+    assert np.diff(head.cells.ends).tolist() == [40] * 4
+    assert head.outcome(some.vectors).similarity == pytest.approx(np.ones((4, 1)), abs=1e-3)

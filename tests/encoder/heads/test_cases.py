@@ -38,23 +38,9 @@ def test_the_nearest_cases_are_those_of_an_exact_search(n, n_cases, dim, count, 
     assert all(len(set(row)) == count for row in found.case.tolist())
 
 
-def test_a_vector_finds_the_same_bits_in_any_batch():
-    head, vectors = cases(101, 37), unit(133, 37, 1)
-    whole = head.search(vectors, 5)
-    for first, stop in ((0, 1), (1, 3), (60, 133), (132, 133)):
-        for all_, some in zip(whole, head.search(vectors[first:stop], 5), strict=True):
-            np.testing.assert_array_equal(all_[first:stop], some)
-
-
-def test_the_first_of_equal_cases_is_the_nearest():
-    head = cases(9, 4)
-    head.table[:] = head.table[3]
-    assert head.search(unit(1, 4), 9).case.tolist() == [list(range(9))]
-
-
 def test_cases_that_are_not_near_enough_are_none():
     head = cases(20, 8, threshold=0.9, nearest=3)
-    outcome = head.outcome(np.concatenate([head.table[4:5], -head.table[4:5] * 0]))
+    outcome = head.outcome(np.concatenate([head.vectors[4:5], 0 * head.vectors[4:5]]).astype(np.float32))
     assert outcome.case[0, 0] == 4
     assert outcome.similarity[0, 0] == pytest.approx(1, abs=1e-3)
     assert outcome.case[1].tolist() == [-1, -1, -1]

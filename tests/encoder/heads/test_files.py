@@ -22,6 +22,7 @@ from encoder.heads.drift import Drift
 from encoder.heads.files import check_head_name, head_path, pack_head
 from encoder.heads.groups import Groups
 from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
+from encoder.heads.vector_index import Cells
 from encoder.model import StaticModel, load_model, save_model
 
 DIM = 8
@@ -319,11 +320,15 @@ KNOWN = next(head for head in HEADS if isinstance(head, Cases))
     ],
 )
 def test_known_cases_that_do_not_fit_together_are_refused(changed, reason, folder):
+    refused(folder, changed, reason)
+
+
+def refused(folder, changed, reason):
     path = folder / head_path("known")
     tensors, metadata = map_tensors(path)
     tensors = {name: np.array(array) for name, array in tensors.items()} | changed
     path.unlink()
-    path.write_bytes(save(tensors, metadata))
+    path.write_bytes(save({name: array for name, array in tensors.items() if array is not None}, metadata))
     with pytest.raises(ModelFormatError, match=f"known.safetensors is not a head: .*{re.escape(reason)}"):
         load_model(folder)
 
@@ -373,6 +378,39 @@ def test_groups_that_do_not_fit_together_are_refused(changed, reason, folder):
     path.write_bytes(save(tensors, metadata))
     with pytest.raises(ModelFormatError, match=f"event.safetensors is not a head: .*{re.escape(reason)}"):
         load_model(folder)
+
+
+IN_CELLS = replace(KNOWN, cells=Cells(KNOWN.vectors[:2], np.array([0, 1, 3])))
+
+
+def test_cells_of_cases_are_read_as_they_were_written(model, tmp_path):
+    folder = save_model(replace(model, heads=(IN_CELLS,)), tmp_path / "cells")
+    (found,) = load_model(folder).heads
+    np.testing.assert_array_equal(found.cells.centroids, IN_CELLS.cells.centroids)
+    np.testing.assert_array_equal(found.cells.ends, IN_CELLS.cells.ends)
+    assert isinstance(found.index.codes, np.memmap)  # which processes share
+    np.testing.assert_array_equal(found.index.codes, IN_CELLS.index.codes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"cell_ends": np.array([0, 2, 3])}, "its index is not that of its vectors"),
+        ({"cell_ends": np.array([0, 3, 3])}, "its cells do not have a case each"),
+        ({"cell_ends": np.array([0, 1, 1 << 40])}, "its cells do not have a case each"),
+        ({"cell_ends": np.array([-1, 1, 3])}, "its cells do not have a case each"),
+        ({"cell_ends": np.zeros(0, np.int64)}, "its cells do not have a case each"),
+        ({"cell_ends": None}, "cell_ends"),
+        ({"centroids": np.ones((2, DIM), np.float16)}, "its vectors do not have length 1"),
+        ({"centroids": np.full((2, DIM), np.nan, np.float16)}, "its vectors do not have length 1"),
+        ({"centroids": KNOWN.vectors}, "its centroids have shape"),
+        ({"codes": IN_CELLS.index.codes[:1]}, "its index has shape"),
+        ({"codes": IN_CELLS.index.codes ^ 1}, "its index is not that of its vectors"),
+        ({"codes": IN_CELLS.index.codes.astype(np.int8)}, "'codes' is int8, not uint8"),
+    ],
+)
+def test_an_index_that_is_not_that_of_its_cases_is_refused(changed, reason, model, tmp_path):
+    refused(save_model(replace(model, heads=(IN_CELLS,)), tmp_path / "cells"), changed, reason)
 
 
 @pytest.mark.parametrize("nearest", [0, -1, 101, 1 << 60])

@@ -233,3 +233,20 @@ def test_the_benchmark_of_masks_runs(tmp_path):
     assert done.returncode == (found["share"] < 0.5)
     assert found["nanoseconds"].keys() > {"encode", "encode with all masks", "Arrow's RE2 alone"}
     assert "with all masks the encoder has" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_cases_runs(tmp_path):
+    program, out = ROOT / "tests/benchmarks/cases.py", tmp_path / "found.json"
+    done = subprocess.run(
+        [sys.executable, program, "--sizes=3000", "--rounds=1", f"--json={out}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(out.read_text())["sizes"]["3000"]
+    rate, recall = found["systems"]["millstream"]
+    assert rate > 0
+    assert recall == found["systems"]["NumPy"][1] == 1
+    assert {*found["systems"], *found["skipped"]} >= {"hnswlib", "usearch"}

@@ -45,6 +45,12 @@ class Strings:
     def __len__(self) -> int:
         return len(self.ends) - 1
 
+    @cached_property
+    def arrow(self) -> pa.Array:
+        """Them as an Arrow array, without a copy."""
+        buffers = [None, pa.py_buffer(self.ends), pa.py_buffer(self.data)]
+        return pa.Array.from_buffers(pa.large_string(), len(self), buffers)
+
     def tolist(self) -> list[str]:
         """All of them."""
         data, ends = self.data.tobytes(), self.ends.tolist()
@@ -131,9 +137,7 @@ class Cases:
     @cached_property
     def arrow(self) -> tuple[pa.Array, pa.Array, pa.Array]:
         """Arrow arrays: the ids, without a copy; the labels; and the index of each case's label."""
-        ids = [None, pa.py_buffer(self.ids.ends), pa.py_buffer(self.ids.data)]
-        names = pa.array(self.labels, pa.string())
-        return pa.Array.from_buffers(pa.large_string(), len(self.ids), ids), names, pa.array(self.label)
+        return self.ids.arrow, pa.array(self.labels, pa.string()), pa.array(self.label)
 
     def search(self, vectors: Floats, count: int) -> Known:
         """The nearest cases of vectors of length 1, whatever their cosines; a vector of zeros has none.

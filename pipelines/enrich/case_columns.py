@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from encoder.heads.cases import Cases, Known, Strings
+from encoder.heads.cases import Cases, Known
 
-__all__ = ["arrow_strings", "case_columns", "case_fields"]
+__all__ = ["case_columns", "case_fields"]
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 _CASE = pa.struct(
@@ -44,7 +44,7 @@ def case_fields(head: Cases) -> list[pa.Field]:
 
 def case_columns(head: Cases, outcome: Known) -> Iterator[pa.Array]:
     """The columns of `case_fields` for texts with these nearest cases."""
-    ids, names, labels = arrow_strings(head.ids), pa.array(head.labels, pa.string()), pa.array(head.label)
+    ids, names, labels = head.arrow
     nearest, near = outcome.case[:, 0], outcome.case >= 0
     first = pa.array(nearest, mask=nearest < 0)
     yield ids.take(first).cast(pa.string())
@@ -61,10 +61,3 @@ def case_columns(head: Cases, outcome: Known) -> Iterator[pa.Array]:
     vote, share = outcome.votes(head.label, len(head.labels))
     yield pa.DictionaryArray.from_arrays(pa.array(vote, mask=vote < 0), names)
     yield pa.array(share)
-
-
-def arrow_strings(texts: Strings) -> pa.Array:
-    """Strings as an Arrow array, without a copy."""
-    return pa.Array.from_buffers(
-        pa.large_string(), len(texts), [None, pa.py_buffer(texts.ends), pa.py_buffer(texts.data)]
-    )

@@ -36,7 +36,7 @@ from encoder.heads.scoring import (
     Prototypes,
 )
 from pipelines.enrich import Layout
-from pipelines.enrich.case_columns import arrow_strings, case_columns, case_fields
+from pipelines.enrich.case_columns import case_columns, case_fields
 
 __all__ = ["VectorFormat", "parse_heads", "repeated", "score_columns", "score_fields"]
 
@@ -163,7 +163,7 @@ def _columns(head: Head, outcome: Outcome) -> Iterator[pa.Array]:
     elif isinstance(outcome, Grouped):
         assert isinstance(head, Groups)
         for texts, numbers in ((head.ids, outcome.group), (head.templates, outcome.template)):
-            yield arrow_strings(texts).take(pa.array(numbers, mask=numbers < 0)).cast(pa.string())
+            yield texts.arrow.take(pa.array(numbers, mask=numbers < 0)).cast(pa.string())
         yield pa.array(outcome.similarity)
     elif not isinstance(outcome, Unscored):
         labels, scores = _fields(head)

@@ -31,7 +31,7 @@ import numpy as np
 
 from distill.heads.case_cells import FEW, in_cells
 from encoder.encoder import Encoder
-from encoder.heads.case_index import Index
+from encoder.heads.vector_index import Index
 
 GOALS = {10_000: 100_000, 100_000: 25_000, 1_000_000: 5_000}  # records a second
 EXACT_GOALS = {10_000: 20_000}

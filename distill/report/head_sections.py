@@ -76,7 +76,7 @@ def _output(head: Head) -> str:
         some = "" if head.nearest == 1 else f"the nearest {head.nearest}, and "
         return f"{some}the nearest of {len(head.ids):,} cases; a match from a cosine of {head.threshold:.3f}"
     if isinstance(head, Drift):
-        return f"no column: windows of records are held against {len(head.centres)} groups of the baseline"
+        return f"no column: windows of records are compared with {len(head.centres)} groups of the baseline"
     if isinstance(head, Groups):
         near = "" if head.vectors is None else f"; or the nearest from a cosine of {head.threshold:.3f}"
         return f"one of {len(head.ids):,} groups by {len(head.templates):,} templates{near}"

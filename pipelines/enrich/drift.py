@@ -1,4 +1,4 @@
-"""Drift of a stream: windows of its records are held against the baseline of the model's version.
+"""Drift of a stream: windows of its records are compared with the baseline of the model's version.
 
 A sample of each batch is measured: all records of a small batch, evenly spaced ones of a large batch.
 `DriftWindow` holds what they add up to. It knows nothing of Kafka, Beam or clocks.
@@ -35,7 +35,7 @@ class Unusual(NamedTuple):
 
 
 class WindowDrift(NamedTuple):
-    """A window, held against the baseline.
+    """A window, compared with the baseline.
 
     Attributes:
         shift: how far it is from it.

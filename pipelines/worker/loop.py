@@ -65,7 +65,7 @@ class Worker:
         transaction_records: the number of records after which to commit early.
         inputs: knows what the names of topics stand for; None if the brokers cannot tell.
         spans: for tracing.
-        drift: holds windows of records against the model's baseline; None if nobody wants to know.
+        drift: compares windows of records with the model's baseline; None for no comparison.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`millstream head fit drift`: what records are like, so that other records can be held against it."""
+"""`millstream head fit drift`: what records are like, so that other records can be compared with it."""
 
 from dataclasses import asdict
 

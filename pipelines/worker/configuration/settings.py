@@ -215,12 +215,12 @@ class WorkerSettings:
         str,
         _operations(
             metavar="TIME",
-            help="How long to collect records before they are held against the model's drift baseline, "
-            "if it has one; 0s for never.",
+            help="How often to compare the records of a window with the model's drift baseline, if it has "
+            "one; 0s for never.",
         ),
     ] = "10m"
     drift_records: Annotated[
-        int, _operations(min=100, metavar="N", help="Least number of records in such a window.")
+        int, _operations(min=100, metavar="N", help="Minimum number of records in such a window.")
     ] = 1000
     drift_output: Annotated[
         str | None,

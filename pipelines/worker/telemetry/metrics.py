@@ -88,7 +88,7 @@ class WorkerMetrics:
             "Distance of the last window from the model's baseline; one in a thousand windows exceeds 1.",
             **about,
         )
-        self._drift_windows = Counter("drift_windows", "Windows held against the baseline.", **about)
+        self._drift_windows = Counter("drift_windows", "Windows compared with the baseline.", **about)
         self._unknown = Gauge(
             "unknown_token_ratio",
             "Share of tokens in the last window that the model lacks.",

@@ -117,7 +117,7 @@ def fit_groups(
     threshold: float | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Groups:
-    """Make a head of templates; each is a group, or those are that are near each other.
+    """Make a head of templates; each is a group, or those of one text join groups that are near.
 
     Args:
         name: the name of the head.
@@ -127,7 +127,7 @@ def fit_groups(
         examples: whether the head holds a typical record of each group.
         vectors: `(n_templates, dim)` of the templates' examples, of length 1; None leaves each template to
             itself.
-        threshold: the least cosine of a group; None measures it (`distill.heads.kinds`).
+        threshold: the least cosine with a group that they join; None measures it (`distill.heads.kinds`).
         metadata: what the head stores besides; any JSON.
 
     Raises:
@@ -139,7 +139,7 @@ def fit_groups(
     if vectors is not None:
         threshold = chance_cosine(vectors) if threshold is None else threshold
         metadata = {**metadata, "threshold": threshold}
-        leader = leaders(vectors, threshold)
+        leader = leaders(vectors, threshold, np.array([one.size > 1 for one in templates]))
         members: dict[int, list[Template]] = {}
         for one, k in zip(templates, leader.tolist(), strict=True):
             members.setdefault(k, []).append(one)

@@ -1,7 +1,9 @@
 """Kinds of templates: those whose vectors are near each other are one group.
 
-The most frequent template of a kind leads it; the others join the nearest leader that is near enough. The
-threshold is measured: the cosine that one in a thousand pairs of templates exceeds.
+A template that several records had is a kind of its own: tokens tell more than vectors there, which differ
+little between "Accepted password" and "Failed password". A template of one record joins the nearest kind that
+is near enough, or begins one. The threshold is measured: the cosine that one in a thousand pairs of templates
+exceeds.
 """
 
 import numpy as np
@@ -14,10 +16,11 @@ Floats = NDArray[np.float32]
 _SHARE = 0.001  # of pairs
 _PAIRS = 1_000_000  # that are drawn if there are more
 _AT_ONCE = 256
+_ROUNDING = 1e-6  # of cosines
 
 
 def chance_cosine(vectors: Floats, seed: int = 0) -> float:
-    """The cosine that one in a thousand pairs of vectors exceeds; 1 for fewer than two.
+    """The cosine that one in a thousand pairs of vectors exceeds; none of fewer than a thousand does.
 
     Args:
         vectors: `(n, dim)` float32 of length 1.
@@ -35,15 +38,18 @@ def chance_cosine(vectors: Floats, seed: int = 0) -> float:
     parts = range(0, len(one), 1 << 16)
     rows = [(one[k : k + (1 << 16)], two[k : k + (1 << 16)]) for k in parts]
     cosines = np.concatenate([np.einsum("nd,nd->n", vectors[a], vectors[b]) for a, b in rows])
-    return float(np.quantile(cosines, 1 - _SHARE))
+    n_above = int(_SHARE * len(cosines))
+    least = np.partition(cosines, len(cosines) - 1 - n_above)[len(cosines) - 1 - n_above]
+    return float(least) + _ROUNDING
 
 
-def leaders(vectors: Floats, threshold: float) -> NDArray[np.int64]:
+def leaders(vectors: Floats, threshold: float, kinds: NDArray[np.bool_]) -> NDArray[np.int64]:
     """The leader of each vector: itself, or the nearest of those before it that lead themselves.
 
     Args:
         vectors: `(n, dim)` float32 of length 1; zeros lead themselves.
         threshold: the least cosine with a leader.
+        kinds: `(n,)` which ones lead themselves whatever is near.
 
     Returns:
         `(n,)` int64, numbers of vectors.
@@ -58,7 +64,7 @@ def leaders(vectors: Floats, threshold: float) -> NDArray[np.int64]:
             within = [n_before + one - first for one in leading[n_before:]]
             columns = np.r_[np.arange(n_before), np.array(within, np.int64)]
             best = int(columns[cosines[k, columns].argmax()]) if len(columns) else -1
-            if best >= 0 and cosines[k, best] >= threshold:
+            if best >= 0 and cosines[k, best] >= threshold and not kinds[first + k]:
                 found[first + k] = leading[best] if best < n_before else first + best - n_before
             else:
                 leading.append(first + k)

@@ -103,8 +103,9 @@ def groups(
         str | None,
         fit_option(
             metavar="COSINE",
-            help="Cosine from which templates are one group: a number, or auto, which measures it.",
-            show_default="each template is a group",
+            help="Cosine from which records without a template join the nearest group: a number, or auto, "
+            "which measures it.",
+            show_default="templates alone",
         ),
     ] = None,
     min_size: Annotated[
@@ -185,7 +186,9 @@ def _deliver(target: HeadTarget, head: Groups, n_texts: int, *, as_json: bool) -
     if outcome["in_no_group"]:
         lines.append(f"  {outcome['in_no_group']:,} records are in no group: their templates were too rare")
     if head.vectors is not None:
-        lines.append(f"  templates are one group from a cosine of {head.threshold:.3f}")
+        lines.append(
+            f"  records without a template join the nearest group from a cosine of {head.threshold:.3f}"
+        )
     first = np.unique(head.group, return_index=True)[1]
     texts = head.templates.tolist()
     for size, k in list(zip(sizes, first.tolist(), strict=True))[:_SHOWN]:

@@ -86,15 +86,19 @@ def test_a_replaced_head_keeps_ids_and_shows_the_largest_groups(fit, store, tmp_
     assert fit("--replace", "--min-size", "5", "--json", inputs=more).done()["in_no_group"] == 1
 
 
-def test_vectors_join_templates(fit, store):
-    made = fit("--similarity", "-1", "--json").done()
-    assert (made["groups"], made["templates"], made["threshold"]) == (1, 3, -1)
+def test_records_without_a_template_join_the_nearest_group(fit, store, tmp_path):
+    texts = ["login failed for ann of host1", "login failed for ann", "login failed for bob", ""]
+    first, once, new, _ = Encoder.load(store.uri).encode(texts)
+    cosine = round(min(first @ once, first @ new) - 0.005, 3)
+    lines = write(tmp_path / "more.jsonl", [*records(), {"text": texts[1]}])
+    made = fit("--similarity", str(cosine), "--json", inputs=lines).done()
+    assert (made["groups"], made["templates"], made["threshold"]) == (3, 4, cosine)
     encoder = Encoder.load(f"{store.uri}@latest")
-    texts = ["disk 9 is full", "card used", ""]
     (found,) = encoder.heads(encoder.encode(texts), texts)
-    assert found.group.tolist() == [0, 0, -1]
-    assert found.template.tolist()[1:] == [-1, -1]
-    assert found.similarity.tolist()[0] == 1 > found.similarity.tolist()[1] > -1
+    templates = encoder.heads.heads[0].templates.tolist()
+    assert [templates[k] for k in found.template if k >= 0] == ["login failed for <*> of <*>", texts[1]]
+    assert found.group.tolist() == [*[found.group[0]] * 3, -1]
+    assert found.similarity.tolist() == [1, 1, pytest.approx(first @ new, abs=1e-3), 0]
 
 
 def test_groups_are_measured_with_the_kinds_that_records_are_known_to_have(millstream, fit, store, lines):

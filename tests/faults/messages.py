@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from encoder.heads.scoring import Heads
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
 from pipelines.worker.message_batch import MessageBatch
@@ -14,6 +15,8 @@ from pipelines.worker.offsets import PartitionIndex, Positions
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 __all__ = ["FakeMessage", "batch_of", "read_all"]
+
+_NO_HEADS = SimpleNamespace(encoder=SimpleNamespace(heads=Heads()))
 
 
 @dataclass
@@ -110,7 +113,7 @@ class FakeSource:
 
 
 def read_all(
-    messages, size, decoder, outputs, commits, *, model=None, start=(0, ""), budget=1.0, records=1000
+    messages, size, decoder, outputs, commits, *, model=_NO_HEADS, start=(0, ""), budget=1.0, records=1000
 ):
     """Run a worker that commits after so many records and at the end, until it has read all messages."""
     stopping = threading.Event()

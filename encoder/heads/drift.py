@@ -45,6 +45,7 @@ class Shift(NamedTuple):
         expected: the measure's mean in the baseline.
         found: its mean in the window.
         means: `(n_measures,)` the means of all measures in the window.
+        drifts: `(n_measures,)` their shifts, each divided by the level.
     """
 
     drift: float
@@ -52,6 +53,7 @@ class Shift(NamedTuple):
     expected: float
     found: float
     means: NDArray[np.float64]
+    drifts: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,12 @@ class Drift:
         drifts[counts == 0] = 0
         most = int(drifts.argmax())
         return Shift(
-            float(drifts[most]), self.measures[most], float(self.means[most]), float(means[most]), means
+            float(drifts[most]),
+            self.measures[most],
+            float(self.means[most]),
+            float(means[most]),
+            means,
+            drifts,
         )
 
     def outcome(self, vectors: Floats) -> Unscored:

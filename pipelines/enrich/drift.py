@@ -1,11 +1,11 @@
 """Drift of a stream: windows of its records are compared with the baseline of the model's version.
 
-A sample of each batch is measured: all records of a small batch, evenly spaced ones of a large batch.
-`DriftWindow` holds what they add up to. It knows nothing of Kafka, Beam or clocks.
+A sample is measured, which depends on the batches alone: all records of small batches, and of large ones 64
+of 16,384, evenly spaced. `DriftWindow` holds what they add up to. It knows nothing of Kafka, Beam or clocks.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,12 +17,13 @@ from encoder import Encoder
 from encoder.errors import ConfigurationError
 from encoder.heads.drift import UNKNOWN, UNUSUAL, Drift, Shift
 from encoder.heads.drift_labels import label_shares, scored_heads
-from encoder.heads.scoring import Classifier, unit_vectors
+from encoder.heads.scoring import Classifier, Head, unit_vectors
 from pipelines.records.template import TextTemplate
 
 __all__ = ["Baseline", "DriftWindow", "Unusual", "WindowDrift", "baseline_of"]
 
 _SAMPLED = 64  # records of a batch that are measured
+_EVERY = 16_384  # records between two large batches of which some are
 _TOKENISED = 2  # of these, those whose unknown tokens are counted, which takes a hundred times as long
 _UNUSUAL = 20  # records of a window that are named
 
@@ -62,20 +63,20 @@ class Baseline(NamedTuple):
     columns: NDArray[np.int64]  # of the baseline's labels: where those of the classifiers are
 
 
-def baseline_of(encoder: Encoder) -> Baseline | None:
-    """The baseline of a model, or None.
+def baseline_of(heads: Sequence[Head]) -> Baseline | None:
+    """The baseline among the heads of a model, or None.
 
     Raises:
         ConfigurationError: the model has several.
     """
-    found = [head for head in encoder.heads.heads if isinstance(head, Drift)]
+    found = [head for head in heads if isinstance(head, Drift)]
     if len(found) > 1:
         names = ", ".join(head.name for head in found)
         raise ConfigurationError(f"the model has several drift baselines, {names}: publish it with one")
     if not found:
         return None
     [head] = found
-    classifiers = [one for one in encoder.heads.heads if isinstance(one, Classifier)]
+    classifiers = [one for one in heads if isinstance(one, Classifier)]
     same = [one for one in classifiers if scored_heads([one]).items() <= head.scored.items()]
     labels = [f"{one.name}={label}" for one in same for label in one.labels]
     return Baseline(head, same, np.array([head.labels.index(label) for label in labels], np.int64))
@@ -101,6 +102,7 @@ class DriftWindow:
         n = len(self._baseline.head.measures)
         self._sums, self._counts = np.zeros(n), np.zeros(n)
         self.records = self._named = 0
+        self._passed = _EVERY
         self._unusual: list[tuple[float, int, Any]] = []
 
     def add(self, records: pa.RecordBatch, place: Callable[[int], Any] | None = None) -> None:
@@ -111,8 +113,10 @@ class DriftWindow:
             place: says where the record of a row is, to name the unusual ones.
         """
         n = records.num_rows
-        if not n:
+        self._passed += n
+        if not n or (n > _SAMPLED and self._passed < _EVERY):
             return
+        self._passed = 0
         rows = np.arange(n) if n <= _SAMPLED else np.arange(_SAMPLED) * n // _SAMPLED
         texts = self._template.apply(records if n <= _SAMPLED else records.take(pa.array(rows)))
         unusual, similarity = self.add_texts(texts)

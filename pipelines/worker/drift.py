@@ -106,7 +106,7 @@ class DriftWatch:
         """Begin anew with the baseline of another version."""
         self._encoder, self._label = model.encoder, model.label
         try:
-            baseline = baseline_of(model.encoder)
+            baseline = baseline_of(model.encoder.heads.heads)
         except ConfigurationError as error:
             _log.warning("%s: no drift is measured: %s", model.label, error)
             baseline = None

@@ -8,6 +8,7 @@ import typer
 
 from encoder.errors import ConfigurationError, QualityTooLow
 from pipelines.cli.console import ErrorConsole, print_table, size_text
+from pipelines.cli.evaluation.drift import evaluate_drift
 from pipelines.cli.evaluation.options import Against, SetOptions
 from pipelines.cli.evaluation.quality_gate import measure_models
 from pipelines.cli.option_groups import expand_options
@@ -32,17 +33,30 @@ def evaluate(
             help="Exit with code 1 if a metric is below this, as in 'sts>=75'. Repeatable.",
         ),
     ] = None,
+    drift: Annotated[
+        tuple[str, str] | None,
+        evaluation_option(
+            metavar="BEFORE AFTER",
+            help="Print how far the records of the files AFTER are from those of BEFORE, which may be "
+            "'baseline' for the version's own; nothing else is measured.",
+        ),
+    ] = None,
     loading: LoadingOptions,
     as_json: AsJson = False,
 ) -> None:
     """Measure a model on your own records and on standard evaluation sets.
 
     Every figure has a 95 % bootstrap interval. Give at least one of --input, --sts, --classification and
-    --retrieval. With --input, also give --against or --label.
+    --retrieval. With --input, also give --against or --label. Or compare two sets of records with --drift.
     """
+    if drift is not None:
+        if sets or against or require:
+            raise ConfigurationError("--drift measures nothing else: leave out the other sets and --against")
+        evaluate_drift(ref, *drift, sets, as_json=as_json)
+        return
     if not sets:
         raise ConfigurationError(
-            "there is nothing to measure on: give --input, --sts, --classification or --retrieval"
+            "there is nothing to measure on: give --input, --sts, --classification, --retrieval or --drift"
         )
     if sets.records is not None and sets.label is None and not against:
         raise ConfigurationError("--input needs labels (--label) or a model to compare with (--against)")

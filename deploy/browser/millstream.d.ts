@@ -10,7 +10,7 @@ export interface Manifest {
 }
 
 export interface LoadOptions {
-  /** The names of the heads to load; by default those that the manifest lists. */
+  /** The names of the heads to load; by default those of the manifest, without kinds that do not work here. */
   heads?: string[];
   /** A version's manifest or its URL: files that differ from it are refused. */
   manifest?: Manifest | string | URL;

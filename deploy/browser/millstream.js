@@ -22,7 +22,10 @@ export class Encoder {
       readTensors(files, "model.safetensors"),
     ]);
     const encoder = new Encoder(settings, new WordPiece(tokenizer), tensors);
-    for (const name of options.heads ?? files.heads()) encoder.heads[name] = await readHead(files, name, encoder.dim);
+    for (const name of options.heads ?? files.heads()) {
+      const head = await readHead(files, name, encoder.dim, options.heads);
+      if (head) encoder.heads[name] = head;
+    }
     return encoder;
   }
 
@@ -53,7 +56,7 @@ export class Encoder {
     return this.tokenizer.ids(text, this.maxTokens);
   }
 
-  /** The vectors of texts: `dim` numbers for each text, one text after the other. Null and empty texts give zeros. */
+  /** The vectors of texts: `dim` numbers for each, one text after the other. Null and empty texts give zeros. */
   encode(texts, { normalize = this.normalize } = {}) {
     const list = Array.isArray(texts) ? texts : [texts];
     const found = new Float32Array(list.length * this.dim);
@@ -76,7 +79,7 @@ export class Encoder {
     return this.tokenize(text).map((id) => ({ token: this.tokenizer.tokens[id], weight: length(this.table.sum([id])) }));
   }
 
-  /** The scores of texts by each head: a list for each head's name. */
+  /** The scores of texts, a list for each head. */
   score(texts) {
     const vectors = this.encode(texts, { normalize: true });
     return Object.fromEntries(Object.entries(this.heads).map(([name, head]) => [name, head.score(vectors)]));
@@ -92,7 +95,7 @@ function length(vector) {
 const PAGE = 1 << 16; // bytes; the memory's first is for tokens
 const POOLING = "AGFzbQEAAAABBwFgA39/fwACDAEABm1lbW9yeQIAAgMCAQAHBwEDYWRkAAAKxgEBwwECBH8Ge0GAgAQhAwNAIAwhCiAMIQtBACEFA0AgBSgCACAEaiEGIAX9CQIEIQcgAEEBRgRAIAb9AQMAIgj9qAH9+gEhCSAI/acB/foBIQgFIAb9AAQAIQggBv0ABBAhCQsgCiAIIAf95gH95AEhCiALIAkgB/3mAf3kASELIAVBCGoiBSABSQ0ACyADIAogA/0ABAD95AH9CwQAIAMgCyAD/QAEEP3kAf0LBBAgBCAAQQN0aiEEIANBIGoiAyACSQ0ACws=";
 
-/** Token vectors, which WebAssembly adds up (pooling.wat), or JavaScript where a page's policy forbids that. */
+/** Token vectors, which WebAssembly adds up (pooling.wat), or JavaScript where a policy forbids it. */
 class Table {
   constructor({ data, shape: [n, dim] }, rowOfToken, weights) {
     const rows = data instanceof Int8Array ? data : Float32Array.from(data);
@@ -296,7 +299,7 @@ function firstChars(text, limit) {
 }
 
 const HEADS = {
-  /** Calibrated logistic regression: a label and its probability, or the probability of each label. */
+  /** Calibrated logistic regression: a label and its probability, or that of each label. */
   classifier({ labels, link = "softmax", several = false }, tensors) {
     return products(tensors, (logits) => {
       const highest = Math.max(...logits);
@@ -332,17 +335,18 @@ const HEADS = {
   },
 };
 
-async function readHead(files, name, dim) {
+async function readHead(files, name, dim, named) {
   const path = `heads/${name}.safetensors`;
   const tensors = await readTensors(files, path);
   const about = JSON.parse(tensors.__metadata__?.["millstream.head"] ?? "{}");
   const make = about.format === 1 && HEADS[about.kind];
-  if (!make) throw new ModelError(`${path} holds no head that this version knows`);
+  if (!make && !named) return;
+  if (!make) throw new ModelError(`${path} has a kind that does not work here: ${about.kind}`);
   if (tensors.directions?.shape[1] !== dim) throw new ModelError(`${path} does not fit vectors of ${dim}`);
   return { score: make(about, tensors) };
 }
 
-/** A function that scores vectors from their scalar products with a head's directions, plus its offsets. */
+/** A function that scores vectors by their products with a head's directions, plus its offsets. */
 function products({ directions: { data, shape: [n, dim] }, offsets }, score) {
   const product = (vector, k) => {
     let sum = offsets?.data[k] ?? 0;
@@ -356,7 +360,7 @@ function products({ directions: { data, shape: [n, dim] }, offsets }, score) {
     });
 }
 
-/** A curve's value at x, constant beyond its ends, as `numpy.interp` has it. */
+/** A curve's value at x, constant beyond its ends, as `numpy.interp`. */
 function interpolated(x, { data, shape: [, n] }) {
   if (x >= data[n - 1]) return data[2 * n - 1];
   let k = 0;
@@ -380,8 +384,7 @@ async function readTensors(files, path) {
   const body = await files.range(path, 8 + size, 8 + size + Math.max(...ends));
   for (const [name, { dtype, shape, data_offsets: span }] of Object.entries(entries)) {
     const data = numbers(body.slice(...span), dtype);
-    const expected = shape.reduce((product, n) => product * n, 1);
-    if (data?.length !== expected) throw new ModelError(`${name} of ${path} is damaged, or is ${dtype}`);
+    if (data?.length !== shape.reduce((product, n) => product * n, 1)) throw new ModelError(`${name} of ${path} is damaged, or is ${dtype}`);
     found[name] = { data, shape };
   }
   return found;
@@ -415,7 +418,7 @@ async function openFiles(source, { manifest, cache = "millstream" }) {
 
 const parsed = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
 
-/** The files of a model; those of a manifest are read whole and checked. */
+/** A model's files; those of a manifest are read whole and checked. */
 class Files {
   constructor(read, digests) {
     Object.assign(this, { read, digests, whole: new Map() });
@@ -474,7 +477,7 @@ function unpacked(table) {
   });
 }
 
-/** Characters for a pattern, from runs: the distance from the run before, and the length less one. */
+/** Characters for a pattern, from runs: the distance from the last, and the length less one. */
 function characters(table) {
   const numbers = unpacked(table);
   let found = "";
@@ -486,7 +489,7 @@ function characters(table) {
   return found;
 }
 
-/** The lower case of newer characters, from runs: distance from the run before, length, distance of the lower case. */
+/** The lower case of newer characters, from runs: distance from the last, length, distance of the lower case. */
 function lowerCase(table) {
   const numbers = unpacked(table);
   const found = new Map();

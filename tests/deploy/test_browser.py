@@ -15,6 +15,7 @@ from unicode_texts import LONG_PARTS, many
 
 from encoder import Encoder
 from encoder.arrays.mmap_arrays import write_tensors
+from encoder.heads.cases import Cases, Strings
 from encoder.heads.scoring import Classifier, Novelty, Prototypes
 from encoder.model import StaticModel, save_model
 from encoder.store.store import ModelStore
@@ -172,6 +173,22 @@ def test_a_version_in_a_store_is_checked_against_its_manifest(site, tmp_path):
     blob.write_bytes(blob.read_bytes()[:-1] + b"!")
     [refused] = in_node(tmp_path, {"source": source})
     assert refused["error"] == "ModelError: model.safetensors does not have its sha256"
+
+
+def test_heads_that_only_python_scores_are_left_out_and_refused_by_name(site, tmp_path):
+    address, _ = site
+    plain, one = model(), np.zeros(1, np.int32)
+    vectors = np.eye(1, plain.dim, dtype=np.float16)
+    known = Cases("known", Strings.of(["1"]), ("fraud",), one, vectors, 0.5)
+    static = StaticModel(plain.table, plain.tokenizer_json, plain.config, heads=(*heads(plain.dim), known))
+    save_model(static, tmp_path / "model")
+    ModelStore.open(str(tmp_path / "store" / "minilm")).publish(tmp_path / "model")
+    source = f"{address}/store/minilm/v/00000001.json"
+    named = {"source": source, "options": {"heads": ["kind", "known"]}}
+    found, refused = in_node(tmp_path, {"source": source, "texts": TEXTS}, named)
+    assert sorted(found["scores"]) == sorted(head.name for head in heads(plain.dim))
+    error = "heads/known.safetensors has a kind that does not work here: cases"
+    assert refused["error"] == f"ModelError: {error}"
 
 
 def test_a_folder_is_checked_against_a_manifest_that_is_given(site, tmp_path):

@@ -83,6 +83,7 @@ def write_bases(folder):
     from encoder.heads.cases import Cases, Strings
     from encoder.heads.groups import Groups
     from encoder.heads.scoring import Classifier, Novelty, Prototypes, unit_vectors
+    from encoder.heads.vector_index import Cells
     from encoder.model import StaticModel, save_model
 
     kinds = [
@@ -103,6 +104,7 @@ def write_bases(folder):
     curve = np.array([-1, 1], np.float32), np.array([0.1, 0.9], np.float32)
     two, own = Strings.of(["disk full", "user <*>"]), np.arange(2, dtype=np.int32)
     near = unit_vectors(floats(2, DIM)).astype(np.float16)
+    cases = unit_vectors(floats(3, DIM)).astype(np.float16)
     heads = (
         Groups("event", two, two, own.astype(np.int64), two, two, two, own, two, own, DIM, near, 0.5),
         Classifier("fraud", ("ham", "spam"), floats(2, DIM), floats(2)),
@@ -112,8 +114,9 @@ def write_bases(folder):
             Strings.of(["1", "2", "3"]),
             ("fan", "disk"),
             np.array([0, 1, 1], np.int32),
-            unit_vectors(floats(3, DIM)).astype(np.float16),
+            cases,
             0.5,
+            cells=Cells(cases[:2], np.array([0, 1, 3])),
         ),
         Novelty("odd", floats(4, DIM), floats(4), floats(3), 2.5),
         Prototypes("near", ("fan", "disk"), floats(2, DIM), 0.5),

@@ -98,20 +98,35 @@ class DriftWatch:
         def place(i: int) -> tuple[int, int]:
             return int(messages.partitions[rows[i]]), int(messages.offsets[rows[i]])
 
-        self._window.add(enriched.texts, place)
+        try:
+            self._window.add(enriched.texts, place)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a text, the worker goes on
+            name = type(error).__name__  # its message may hold the text
+            _log.warning(
+                "%s: a record cannot be measured (%s): no drift until the next model", self._label, name
+            )
+            self._forget()
+            return
         if self._clock() - self._began >= self._seconds and self._window.records >= self._least_records:
             self._end(self._window)
 
     def _follow(self, model: FollowedModel) -> None:
         """Begin anew with the baseline of another version."""
         self._encoder, self._label = model.encoder, model.label
+        self._forget()
         try:
             baseline = baseline_of(model.encoder.heads.heads)
         except ConfigurationError as error:
             _log.warning("%s: no drift is measured: %s", model.label, error)
             baseline = None
-        self._window = None if baseline is None else DriftWindow(model.encoder, baseline, self._template)
+        if baseline is not None:
+            self._window = DriftWindow(model.encoder, baseline, self._template)
         self._began = self._clock()
+
+    def _forget(self) -> None:
+        """No window any more: what the last one was like says nothing of what comes."""
+        self._window = None
+        self._metrics.forget_drift()
 
     def _end(self, window: DriftWindow) -> None:
         found, now = window.drift(), self._clock()

@@ -145,6 +145,12 @@ class WorkerMetrics:
         for head, shift in window.labels.items():
             self._label_shift.labels(head).set(shift)
 
+    def forget_drift(self) -> None:
+        """There is no last window any more."""
+        for gauge in (self._drift, self._unknown, self._unusual):
+            gauge.set(0)
+        self._label_shift.clear()
+
     def waiting(self, n_held: int, n_bytes: int) -> None:
         """Set the number of paused partitions and the bytes that wait for slow outputs."""
         self._held.set(n_held)

@@ -5,6 +5,7 @@ import logging
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from patience import wait_for
 from plans import plan_of
@@ -14,6 +15,13 @@ from distill.heads import embed, fit_drift
 from encoder import Encoder
 from encoder.errors import ConfigurationError
 from encoder.model import load_model, save_model
+from pipelines.enrich.enrichment import EnrichedBatch
+from pipelines.enrich.model_follower import FollowedModel
+from pipelines.records.template import TextTemplate
+from pipelines.worker.drift import DriftWatch
+from pipelines.worker.message_batch import MessageBatch
+from pipelines.worker.offsets import PartitionIndex
+from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 N = 600
 STRANGE = "zzzz qqqq xxxx"
@@ -67,6 +75,33 @@ def test_a_window_with_a_new_kind_of_records_is_reported(
     assert all(set(one) == {"topic", "partition", "offset", "similarity"} for one in report["unusual"])
     assert any("drift" in record.message and record.levelname == "WARNING" for record in caplog.records)
     assert "zzzz" not in json.dumps(report) + caplog.text
+
+
+def test_a_record_that_cannot_be_measured_stops_no_worker_and_a_new_version_begins_anew(
+    watched, model, caplog
+):
+    metrics = WorkerMetrics()
+    watch = DriftWatch(
+        TextTemplate.parse("text"),
+        seconds=0,
+        least_records=10,
+        metrics=metrics,
+        partitions=PartitionIndex(),
+    )
+
+    def add(followed, texts):
+        texts = pa.record_batch({"text": pa.array(texts).view(pa.string())})
+        rows = np.arange(len(texts))
+        messages = MessageBatch([None] * len(rows), np.zeros(len(rows), np.int32), rows)
+        watch.add(followed, messages, EnrichedBatch(rows, None, texts, "m", [], texts=texts))
+        return metrics.registry.get_sample_value("millstream_drift")
+
+    first, plain = (FollowedModel(Encoder.load(ref), "m", 1, 0.0) for ref in (watched, model))
+    assert add(first, [STRANGE.encode()] * 20) > 1
+    assert add(plain, [STRANGE.encode()]) == 0
+    assert add(first, [STRANGE.encode()] * 20) > 1
+    assert add(first, [b"\xff"]) == 0
+    assert "a record cannot be measured" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -178,11 +178,11 @@ class Outputs:
         times = [source.timestamp()[1] for source in sources]
         wanted: list[int] | None = None
         letters: list[DeadLetter] = []
-        if fresh is not None:
-            wanted = np.flatnonzero(fresh[list(rows)]).tolist()
         if may_be_large:
-            every = range(len(rows)) if wanted is None else wanted
-            wanted, letters = self._that_fit(every, rows, map(Outgoing, values, keys, headers), taken)
+            wanted, letters = self._that_fit(rows, map(Outgoing, values, keys, headers), taken)
+            made = _without(made, letters)
+        if fresh is not None:
+            wanted = [i for i in (range(len(rows)) if wanted is None else wanted) if fresh[rows[i]]]
         if wanted is not None:
             values, keys, headers, times = (
                 [column[i] for i in wanted] for column in (values, keys, headers, times)
@@ -223,16 +223,16 @@ class Outputs:
                 sink.send(*(column and [column[i] for i in chosen] for column in columns))  # type: ignore[arg-type] # as above
 
     def _that_fit(
-        self, wanted: Sequence[int], rows: Sequence[int], messages: Iterable[Outgoing], taken: Taken
+        self, rows: Sequence[int], messages: Iterable[Outgoing], taken: Taken
     ) -> tuple[list[int], list[DeadLetter]]:
-        """The wanted messages that fit into their topics, and dead letters for the others."""
-        fit, letters, every = [], [], list(messages)
-        for i in wanted:
-            sinks = [one for one in self._topics if one.topic not in taken or taken[one.topic][rows[i]]]
-            if any(sink.too_large(every[i]) for sink in sinks):
-                letters.append(_too_large(rows[i], every[i].n_bytes, sinks))
-            elif reason := self._refused(every[i], sinks):
-                letters.append(DeadLetter(rows[i], "TASK_PUT", reason))
+        """The messages that fit into their topics, and dead letters for the others."""
+        fit, letters = [], []
+        for i, (row, message) in enumerate(zip(rows, messages, strict=True)):
+            sinks = [one for one in self._topics if one.topic not in taken or taken[one.topic][row]]
+            if any(sink.too_large(message) for sink in sinks):
+                letters.append(_too_large(row, message.n_bytes, sinks))
+            elif reason := self._refused(message, sinks):
+                letters.append(DeadLetter(row, "TASK_PUT", reason))
             else:
                 fit.append(i)
         return fit, letters
@@ -253,7 +253,7 @@ class Outputs:
         values, large = arrow_messages(batch, self._least_bytes)
         letters = [_too_large(int(rows[i]), batch.slice(i, 1).nbytes, self._topics) for i in large]
         times = _latest(values, [made.messages.messages[row] for row in np.delete(rows, large).tolist()])
-        return made._replace(
+        return _without(made, letters)._replace(
             values=values,
             keys=[None] * len(values),
             times=times,
@@ -297,6 +297,14 @@ class Outputs:
                 np.array([one.row for one in letters]),
                 dead_letter_batch(sources, letters, mask),
             )
+
+
+def _without(made: Encoded, letters: Sequence[DeadLetter]) -> Encoded:
+    """Records without those that are dead letters now: a record is in one place."""
+    if not letters:
+        return made
+    kept = ~np.isin(made.rows, [letter.row for letter in letters])
+    return made._replace(rows=made.rows[kept], batch=made.batch.filter(pa.array(kept)))
 
 
 def _too_large(row: int, size: int, sinks: Sequence[TopicSink]) -> DeadLetter:

@@ -29,7 +29,7 @@ def drift(
 ) -> None:
     """Fit a drift baseline: what records are normally like. Needs no labels.
 
-    It adds no column. Workers, streams and `millstream evaluate --drift` compare other records with it.
+    It adds no column. Workers and `millstream evaluate --drift` compare other records with it.
     Give records in the order in which they came, of as many days as you have.
     """
     target = destination.find()

@@ -44,7 +44,16 @@ FOLDERS = {  # whose tests belong to which part; the innermost folder counts
 PARTS = {  # their benchmarks
     "kafka": ["worker.py", "latency.py", "formats.py"],
     "engines": ["backfill.py", "beam.py", "scale.py"],
-    "encoder": ["encoder.py", "start.py", "threads.py", "browser.py", "masks.py", "groups.py", "cases.py"],
+    "encoder": [
+        "encoder.py",
+        "start.py",
+        "threads.py",
+        "browser.py",
+        "masks.py",
+        "groups.py",
+        "drift.py",
+        "cases.py",
+    ],
     "store": ["trust.py"],
     "quality": ["distill.py", "corpus_memory.py", "domain.py", "quality.py"],
 }

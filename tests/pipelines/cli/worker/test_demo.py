@@ -145,4 +145,4 @@ def test_the_view_needs_a_terminal(millstream, model):
     options = ("--brokers", "b:1", "--group", "g", "--input", "in", "--model", model)
     ended = millstream("worker", "--ui", *options, "--output", "topic:out", "--dead-letters", "topic:dead")
     assert ended.code == 2
-    assert "standard output is none: leave --ui out" in ended.error
+    assert "standard output is not: leave --ui out" in ended.error

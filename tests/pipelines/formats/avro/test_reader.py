@@ -118,7 +118,7 @@ def test_what_no_column_holds_is_said_of_the_field():
 @pytest.mark.parametrize(
     ("schema", "says"),
     [
-        ('"string"', "no records"),
+        ('"string"', "not records"),
         ("{", "cannot be read"),
         ('{"type":"record","name":"R","fields":[{"name":"x","type":"Gone"}]}', "Gone"),
     ],

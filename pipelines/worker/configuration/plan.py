@@ -56,8 +56,11 @@ class Output:
             raise ConfigurationError(f"cannot read {flag} {text!r}: write topic:NAME or parquet:URI")
         if kind == "parquet":
             return cls("parquet", target)
-        topic, where, condition = target.partition(" where ")
-        return cls("topic", topic.strip(), Condition.parse(condition) if where else None)
+        topic, _, where = target.strip().partition(" ")
+        word, _, condition = where.strip().partition(" ")
+        if where and word != "where":
+            raise ConfigurationError(f"cannot read {flag} {text!r}: write topic:NAME where CONDITION")
+        return cls("topic", topic, Condition.parse(condition) if where else None)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import logging
 import re
 import threading
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -362,10 +363,16 @@ def test_what_is_pinned_is_replaced_by_no_other_version(store, follow, tmp_path,
         follow(f"{store.uri}@{2 if selector == 'number' else second.digest}")
 
 
-def test_freeze_an_expired_model_goes_on_and_says_when_it_expired(tmp_path, model, follow, caplog):
+@pytest.mark.parametrize("where", ["folder", pytest.param("s3", marks=pytest.mark.server)])
+def test_freeze_an_expired_model_goes_on_and_says_when_it_expired(
+    where, tmp_path, model, follow, caplog, request
+):
     """Freeze: newer versions are withheld."""
+    root = tmp_path.as_uri()
+    if where == "s3":
+        root = f"s3://{request.getfixturevalue('s3_environment').bucket}/{uuid.uuid4().hex}"
     then = datetime.now(UTC) - timedelta(days=3)
-    store = ModelStore(open_objects((tmp_path / "store/minilm").as_uri()), clock=lambda: then)
+    store = ModelStore(open_objects(f"{root}/store/minilm"), clock=lambda: then)
     store.publish(model, expires=timedelta(days=2))
     with caplog.at_level(logging.WARNING):
         follower = follow(store.uri)

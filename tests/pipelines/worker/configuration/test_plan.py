@@ -65,6 +65,8 @@ def test_outputs_that_cannot_be_read(text):
         (["topic:out where a > 1", "topic:out where a < 1"], "topic:dead", "the same topic"),
         (["topic:in where a > 1"], "topic:dead", "both input and output"),
         (["topic:out"], "topic:dead where a > 1", "takes all dead letters"),
+        (["topic:out where"], "topic:dead", "cannot read the condition ''"),
+        (["topic:out if a > 1"], "topic:dead", "write topic:NAME where CONDITION"),
         (["topic:out where a >"], "topic:dead", "cannot read the condition 'a >'"),
     ],
 )

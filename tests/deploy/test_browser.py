@@ -64,6 +64,7 @@ def test_texts_are_cut_by_characters_then_by_tokens(max_length, tmp_path):
     check(found, static, texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int8"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_every_type_of_table_gives_the_vectors_of_python(dtype, normalize, tmp_path):
@@ -205,6 +206,7 @@ def test_a_folder_is_checked_against_a_manifest_that_is_given(site, tmp_path):
     assert refused["error"] == "ModelError: config.json does not have its sha256"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -103,6 +103,7 @@ def test_fields_need_a_model_with_masks(backfill, model, inputs, tmp_path):
     assert backfill(inputs, tmp_path / "out", "--mask", "none", ref=model).code == 0
 
 
+@pytest.mark.slow
 def test_a_stream_lets_nothing_out_that_is_masked(millstream, masking, inputs, tmp_path, letters, caplog):
     out = tmp_path / "out"
     own = ("--model", masking, "--input", f"files:{inputs}", "--output", f"parquet:{out}", "--stop-at-end")

@@ -43,6 +43,7 @@ def dense(pooling):
     return pooling.means(np.eye(N_TOKENS, dtype=np.float32)).astype(np.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [0.1, 3.0])
 def test_conjugate_gradients_solve_the_ridge_regression(planted, penalty):
     _, learned, targets, _ = planted

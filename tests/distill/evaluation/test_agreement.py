@@ -47,6 +47,7 @@ def test_the_correlation_of_all_pairs_is_scipys_and_lies_in_its_interval(rows):
     assert found.low < found.value < found.high
 
 
+@pytest.mark.slow
 def test_with_many_texts_the_pairs_of_the_first_ones_are_counted(rows, monkeypatch):
     noisy = rows + np.random.default_rng(3).standard_normal(rows.shape)
     expected = rank_correlation(rows[:120], noisy[:120])

@@ -49,6 +49,7 @@ def folder(wordpiece_teacher, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_every_set_has_its_figures_with_intervals_around_them(folder, wordpiece_teacher, sets):
     teacher = evaluate(open_model(str(wordpiece_teacher)), sets)
     said = []
@@ -68,6 +69,7 @@ def test_every_set_has_its_figures_with_intervals_around_them(folder, wordpiece_
     assert said[0] == "tiny: records"
 
 
+@pytest.mark.slow
 def test_a_model_agrees_with_itself_and_is_written_as_json(folder, sets):
     model = open_model(str(folder))
     found = evaluate(model, sets, against=evaluate(model, sets)).to_json()
@@ -82,6 +84,7 @@ def test_a_figure_that_is_no_number_is_null_in_json(folder):
     assert (figure["value"], figure["low"], figure["n"]) == (None, None, 2)
 
 
+@pytest.mark.slow
 def test_a_model_in_memory_is_measured_as_its_folder(folder, sets, wordpiece_teacher):
     in_memory = evaluate(static_model(distill(wordpiece_teacher, dims=8).model, "tiny"), sets)
     assert in_memory.figures == evaluate(open_model(str(folder)), sets).figures

@@ -42,6 +42,7 @@ def shift(head, vectors, lengths, unknown=0.01):
     return head.shift(sums, np.array([*[len(vectors)] * (len(sums) - 1), 100.0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stream", "n_records"), [(independent, 3000), (in_runs, 12_000)])
 def test_windows_of_the_same_records_exceed_the_level_as_rarely_as_stated(stream, n_records):
     drifts = []

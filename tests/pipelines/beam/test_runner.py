@@ -96,6 +96,7 @@ def test_a_job_that_ends_well_and_lost_its_work_is_an_error(job, monkeypatch):
         run_backfill(job, beam_options([], 1), lambda _: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seen", [False, True])
 def test_a_part_that_got_lost_is_an_error(seen, job, monkeypatch, tmp_path):
     claim_output(job)

@@ -127,6 +127,7 @@ def test_vectors_are_written_as_asked(layout, dtype, lines, tmp_path, backfill, 
         assert np.abs(vectors * scale - expected).max() <= 0.51 * scale.max()
 
 
+@pytest.mark.slow
 def test_kept_columns_come_in_their_order_and_the_template_may_use_others(
     tmp_path, backfill, rows, matrix, encoder
 ):
@@ -252,6 +253,7 @@ def test_a_finished_backfill_is_left_alone(lines, tmp_path, backfill, millstream
     assert "records/s" not in millstream("backfill", "--model", model, *arguments).out
 
 
+@pytest.mark.slow
 def test_parts_are_the_same_bytes_whatever_is_done_again(lines, tmp_path, backfill):
     for k in range(2):
         write(tmp_path / f"in/{k}.jsonl", lines.read_bytes() + b"?\n")
@@ -436,6 +438,7 @@ def test_the_summary_lists_damaged_files(tmp_path, millstream, model):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=SLOW), 2])
 def test_strict_stops_at_a_damaged_file_and_the_job_can_go_on(workers, tmp_path, backfill, rows):
     rng = np.random.default_rng(3)
@@ -494,6 +497,7 @@ EMPTY = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EMPTY)
 def test_files_of_nothing_are_the_same_in_all_formats(kind, tmp_path, backfill, rows):
     write(tmp_path / f"in/a.{kind}", EMPTY[kind])
@@ -588,6 +592,7 @@ def test_a_process_of_its_own(lines, tmp_path, processes, ended, model, rows, en
     assert np.array_equal(matrix(found), encoder.encode(found["text"]))
 
 
+@pytest.mark.slow
 def test_json_fields_that_no_column_holds_are_counted(tmp_path, millstream, model, monkeypatch, rows):
     monkeypatch.setattr(json_sample, "SAMPLE_ROWS", 2)
     table = [{"id": i, "text": text_of(i), **({f"k{i}": i} if i >= 2 else {})} for i in range(5)]

@@ -44,6 +44,7 @@ def test_payments_come_at_their_rate_and_some_are_spoilt(cluster):
     assert {"id", "kind", "card", "merchant", "amount", "reason"} <= set(good[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["list", "base64"])
 def test_a_watcher_shows_an_event_and_its_neighbours(layout, cluster):
     vectors = np.array([[1, 0], [0, 1], [0.9, 0.1], [3, 0.1]], np.float16)

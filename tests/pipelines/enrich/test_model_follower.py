@@ -261,6 +261,7 @@ def test_a_trial_for_which_the_machine_is_too_busy_is_repeated(store, follow, tm
     assert follower.current().version == 2
 
 
+@pytest.mark.slow
 def test_batches_are_encoded_while_a_version_is_tried(store, follow, tmp_path, tiny_model):
     """The trial waits until three batches were encoded; if it blocked them, this would never end."""
     encoded = threading.Semaphore(0)

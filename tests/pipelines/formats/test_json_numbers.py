@@ -63,6 +63,7 @@ def test_numbers_that_a_double_does_not_hold_are_found_wherever_they_are(fields)
             assert row in found or abs(float(number)) >= 2**53
 
 
+@pytest.mark.slow
 def test_doubles_as_programs_write_them_are_not_suspected():
     random = np.random.default_rng(3)
     numbers = [repr(x) for x in random.random(1000).tolist()]

@@ -175,6 +175,7 @@ def test_two_owners_write_every_record_once(steps):
     assert found == [offset for offset in log if offset < max(position)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["lost before", "done, reply lost"])
 def test_a_store_that_does_not_answer_is_asked_again(word):
     objects = FlakyObjects([StoreUnavailable(word), StoreUnavailable("lost before")])

@@ -38,6 +38,7 @@ def check(uri, outcome, encoder, matrix):
     assert len(open_objects(uri).scan(FOLDER)) == 1
 
 
+@pytest.mark.slow
 def test_versions_of_a_store(lines, tmp_path, backfill, rows, matrix, encoder, model, tiny_model):
     store = ModelStore.open((tmp_path / "models/minilm").as_uri())
     store.publish(model)

@@ -157,6 +157,7 @@ def test_a_corpus_is_fitted_to(teacher, records, tmp_path):
     assert list((tmp_path / "cache").glob("*/vectors.f16"))
 
 
+@pytest.mark.slow
 def test_the_manifest_says_what_the_corpus_gave_and_no_path(teacher, records, tmp_path):
     store = tmp_path / "store"
     arguments = ("--corpus", records, "--text", "a.b", "--sample", 200, "--seed", 3, "--dims", 8)
@@ -177,6 +178,7 @@ def pairs(tmp_path):
     return tmp_path / "pairs.csv"
 
 
+@pytest.mark.slow
 def test_a_model_below_what_is_required_is_not_published(teacher, pairs, tmp_path):
     store = tmp_path / "store"
     place = (teacher, "--dims", 8, "--sts", pairs, "--require", "sts>=99")

@@ -146,6 +146,7 @@ def test_the_sample_does_not_depend_on_the_order_of_the_records(models, data, tm
     assert outcomes[0][0]["n"] == 25
 
 
+@pytest.mark.slow
 def test_what_is_required_and_not_reached_fails_after_the_table(millstream, models, data):
     arguments = ["evaluate", models / "good", "--sts", data / "pairs.jsonl"]
     ended = millstream(*arguments, "--require", "sts>=99")

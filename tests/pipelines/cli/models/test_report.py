@@ -52,6 +52,7 @@ def test_the_published_page_is_written_out(store, tmp_path):
         run(f"{store}@2", "--output", tmp_path / "page.html")
 
 
+@pytest.mark.slow
 def test_with_sets_a_new_page_is_made(store, tmp_path):
     rows = [{"text": f"disk server {i}", "kind": i % 2} for i in range(40)]
     (tmp_path / "records.jsonl").write_text("\n".join(map(json.dumps, rows)))

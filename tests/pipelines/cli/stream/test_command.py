@@ -45,6 +45,7 @@ def test_records_are_written_by_windows(stream, folder, rows, matrix, encoder, l
     assert len(reasons) == 6
 
 
+@pytest.mark.slow
 def test_the_same_command_writes_the_same_files(stream, folder):
     read = lambda: {path: path.read_bytes() for path in folder.glob("out/**/*.*") if path.is_file()}
     assert stream("--stop-at-end").code == 0
@@ -75,6 +76,7 @@ def empty(folder):
     return folder
 
 
+@pytest.mark.slow
 def test_a_restart_without_the_archived_input_keeps_its_rows(stream, empty):
     write(empty, "a", {"id": 1, "at": START}, {"id": 2, "at": START + 1})
     assert stream("--stop-at-end").code == 0
@@ -89,6 +91,7 @@ def test_a_restart_without_the_archived_input_keeps_its_rows(stream, empty):
     assert by_file(empty) == both
 
 
+@pytest.mark.slow
 def test_another_file_of_the_same_name_takes_no_rows_away(stream, empty):
     write(empty, "a", {"id": 1, "at": START}, {"id": 2, "at": START + 1})
     assert stream("--stop-at-end").code == 0
@@ -97,6 +100,7 @@ def test_another_file_of_the_same_name_takes_no_rows_away(stream, empty):
     assert all_ids(empty) == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_dead_letters_of_an_archived_input_stay(stream, empty, letters):
     write(empty, "a", {"id": 1, "at": START}, {"id": 2})
     assert stream("--stop-at-end").code == 0
@@ -107,6 +111,7 @@ def test_dead_letters_of_an_archived_input_stay(stream, empty, letters):
     assert sorted(json.loads(letter["record"])["id"] for letter in letters(empty / "out")) == [2, 4]
 
 
+@pytest.mark.slow
 def test_one_record_of_a_far_future_closes_no_windows(stream, empty, letters):
     far = "2099-01-01T00:00:00Z"
     records = [{"id": 0, "at": far}, *({"id": i, "at": f"2024-01-15T08:00:{i:02d}Z"} for i in range(1, 50))]
@@ -121,6 +126,7 @@ def test_one_record_of_a_far_future_closes_no_windows(stream, empty, letters):
     assert json.loads(letter["record"])["id"] == 0
 
 
+@pytest.mark.slow
 def test_max_ahead_says_how_far(stream, empty):
     write(empty, "a", {"id": 1, "at": time.time() + 3600})
     assert stream("--stop-at-end", "--max-ahead", "2h").code == 0
@@ -128,6 +134,7 @@ def test_max_ahead_says_how_far(stream, empty):
     assert stream("--stop-at-end", "--max-ahead", "never").code == 2
 
 
+@pytest.mark.slow
 def test_very_early_times_have_their_windows(stream, empty):
     days = ("0001-01-01", "0999-12-31", "1582-10-15", "1969-12-31", "1970-01-01")
     write(empty, "a", *({"id": i, "at": f"{day}T00:00:01Z"} for i, day in enumerate(days)))
@@ -137,6 +144,7 @@ def test_very_early_times_have_their_windows(stream, empty):
     }
 
 
+@pytest.mark.slow
 def test_times_at_the_bounds_of_a_column_are_dead_letters(stream, empty, letters):
     bounds = [-(2**63) + 1, 2**63 - 1, 0]
     table = pa.table(

@@ -27,6 +27,7 @@ def column(pattern, name, target_bytes, chunk_rows, form=None):
     return [value for part in parts for value in part.batch.column(0).to_pylist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [(10_000, 333), (1 << 25, 65_536)])
 def test_logs_and_their_tables_are_read_as_python_reads_them(cut):
     logs = sorted(DATA.glob("loghub/*/*.log"))

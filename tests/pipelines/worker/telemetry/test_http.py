@@ -91,6 +91,7 @@ def test_what_goes_wrong_goes_to_the_log(metrics, capsys, caplog):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_idle_connections_never_keep_a_probe_out(server):
     with ExitStack() as stack:
         idle = [

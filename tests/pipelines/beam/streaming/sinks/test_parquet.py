@@ -94,6 +94,7 @@ def test_beams_own_sink_loses_rows(size, shards, folder, source):
     assert sum(len(readable(path)) for path in (folder / "out").iterdir()) < N
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "shards"), [(10, 1), (10, 2), (100, 3)])
 def test_ours_keeps_every_row_in_its_window(size, shards, folder, source, file, encoder):
     windows = Windows(size * SECOND, field="at")

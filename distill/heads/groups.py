@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from distill.heads.kinds import chance_cosine, leaders
 from distill.heads.sequences import NEVER, Sequence, Sequences
+from distill.heads.similar_templates import chance_cosine, leaders
 from encoder.arrays.texts import read_texts
 from encoder.errors import InputError
 from encoder.heads.cases import Strings
@@ -127,7 +127,7 @@ def fit_groups(
         examples: whether the head holds a typical record of each group.
         vectors: `(n_templates, dim)` of the templates' examples, of length 1; None leaves each template to
             itself.
-        threshold: the least cosine with a group that they join; None measures it (`distill.heads.kinds`).
+        threshold: the least cosine with a group that they join; None measures it (`distill.heads.similar_templates`).
         metadata: what the head stores besides; any JSON.
 
     Raises:

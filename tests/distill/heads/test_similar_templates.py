@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.heads.kinds import chance_cosine, leaders
+from distill.heads.similar_templates import chance_cosine, leaders
 from encoder.heads.scoring import unit_vectors
 
 

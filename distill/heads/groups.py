@@ -127,7 +127,8 @@ def fit_groups(
         examples: whether the head holds a typical record of each group.
         vectors: `(n_templates, dim)` of the templates' examples, of length 1; None leaves each template to
             itself.
-        threshold: the least cosine with a group that they join; None measures it (`distill.heads.similar_templates`).
+        threshold: the least cosine with a group that they join; None measures it, as
+            `distill.heads.similar_templates` says.
         metadata: what the head stores besides; any JSON.
 
     Raises:

@@ -44,7 +44,7 @@ _MEDIUM = b'{"seq":-1,"text":"%s"}' % (b"medium " * 2000)  # too large once the 
 STRANGE = (
     b'{"seq":-1,"text":%s%s}' % (b"[" * 5000, b"]" * 5000),
     b'{"seq":-1,"text":"\\ud800"}',
-    b'{"seq":1e400,"text":"x"}',
+    b'{"seq":-1,"text":"x","text":"y"}',
     b'{"seq":-1,"text":"\x00\xff"}',
     b"",
 )

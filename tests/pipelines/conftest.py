@@ -4,10 +4,12 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,6 +144,18 @@ def score_names():
 @pytest.fixture(scope="session")
 def encoder(model):
     return Encoder.load(model, threads=1)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """A machine without versions; what passed its trial in another test is not tried again."""
+    tried, cache = Path(os.environ["MILLSTREAM_CACHE"], "tried"), tmp_path_factory.mktemp("cache")
+    tried.mkdir(exist_ok=True)
+    shutil.copytree(tried, cache / "tried")
+    monkeypatch.setenv("MILLSTREAM_CACHE", str(cache))
+    yield
+    with suppress(FileNotFoundError):
+        shutil.copytree(cache / "tried", tried, dirs_exist_ok=True)
 
 
 @pytest.fixture

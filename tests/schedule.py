@@ -2,7 +2,8 @@
 
 The tests of the engines all go to one process, so that there is one Flink and one Prism; they come first,
 since they take longest. The tests of the secured broker go to one process too, for the same reason. Every
-fault of `test_faults.py` may go to any process. Of all others, the tests of a file stay together.
+fault of `test_faults.py` and every page of the docs may go to any process. Of all others, the tests of a file
+stay together.
 """
 
 import pytest
@@ -12,7 +13,7 @@ _TOGETHER = {
     "engines": ("tests/engines/",),
     "secured broker": ("tests/pipelines/worker/test_security.py", "tests/pipelines/worker/test_secrets.py"),
 }
-_APART = ("tests/pipelines/worker/test_faults.py",)
+_APART = ("tests/pipelines/worker/test_faults.py", "tests/test_docs.py::test_the_examples_run")
 
 
 def scope_of(node_id):

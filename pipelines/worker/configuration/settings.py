@@ -141,11 +141,19 @@ class WorkerSettings:
         ),
     ] = None
     vectors: Annotated[
-        Layout, _output(help="'list' is read by every tool; 'binary' (base64 in JSON) is far faster.")
+        Layout,
+        _output(
+            metavar="LAYOUT",
+            help="list, which every tool reads, or binary (base64 in JSON), which is far faster.",
+        ),
     ] = "list"
-    dtype: Annotated[Dtype, _output(help="Element type of the vectors; int8 scales each vector to ±127.")] = (
-        "float32"
-    )
+    dtype: Annotated[
+        Dtype,
+        _output(
+            metavar="TYPE",
+            help="Type of the vector elements: float32, float16 or int8, which scales each vector to ±127.",
+        ),
+    ] = "float32"
     delete_columns: Annotated[
         bool,
         _output(
@@ -204,7 +212,8 @@ class WorkerSettings:
     tombstones: Annotated[
         Tombstones,
         _delivery(
-            help="Messages with a key and no value: pass them on, drop them, or make them dead letters.",
+            metavar="WHAT",
+            help="What becomes of messages with a key and no value: pass, drop or dead-letter.",
         ),
     ] = "pass"
 
@@ -236,4 +245,6 @@ class WorkerSettings:
     stuck_seconds: Annotated[
         float, _operations(min=1, metavar="SECONDS", help="End the process when a call blocks for this long.")
     ] = 60.0
-    log_format: Annotated[Literal["json", "text"], _operations(help="Format of log lines.")] = "json"
+    log_format: Annotated[
+        Literal["json", "text"], _operations(metavar="FORMAT", help="Format of log lines: json or text.")
+    ] = "json"

@@ -205,14 +205,14 @@ def _as_before(head: Groups, earlier: Groups) -> Groups:
         if same
     }
     claims |= {(group, places[one]) for group, one in enumerate(before) if one in places}
-    times = head.first_seen.tolist()
+    times, earlier_times = head.first_seen.tolist(), earlier.first_seen.tolist()
     kept: dict[int, int] = {}
+    taken = set[str]()
     for group, now in sorted(claims, key=lambda pair: (-int(earlier.sizes[pair[0]]), pair)):
-        time = earlier.first_seen.tolist()[group]
-        times[now] = min(filter(None, (times[now], time)), default="")
-        if now not in kept and group not in kept.values():
+        times[now] = min(filter(None, (times[now], earlier_times[group])), default="")
+        if now not in kept and before[group] not in taken:
             kept[now] = group
-    taken = {before[group] for group in kept.values()}
+            taken.add(before[group])
     for now, one in enumerate(ids):
         if now in kept:
             ids[now] = before[kept[now]]

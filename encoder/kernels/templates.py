@@ -58,6 +58,12 @@ def _placed(word: Any, place: Any) -> Any:
 
 
 @njit(nogil=True, cache=True, inner=True)
+def _hash_of(hashed: Any) -> Any:
+    """The hash of a word from that of its bytes."""
+    return (hashed ^ (hashed >> _SHIFT)) | _ONE
+
+
+@njit(nogil=True, cache=True, inner=True)
 def _quote_end(data: Any, i: int, e: int) -> int:
     """The end of what is quoted from byte i on, or -1."""
     for k in range(i + 1, e):
@@ -90,7 +96,7 @@ def _word(data: Any, i: int, e: int) -> tuple[Any, int]:
         k += 1
     if variable or dots > 1 or k - i > _LONGEST:
         return VARIABLE, k
-    return (hashed ^ (hashed >> _SHIFT)) | _ONE, k
+    return _hash_of(hashed), k
 
 
 @njit(nogil=True, cache=True, inner=True)
@@ -189,7 +195,7 @@ def hash_rows(
                 hashed = (hashed ^ np.uint64(data[stop])) * _PRIME
                 stop += 1
             variable = stop == i + 3 and data[i] == _LESS and data[i + 1] == 0x2A and data[i + 2] == _GREATER
-            words[total] = VARIABLE if variable else (hashed ^ (hashed >> _SHIFT)) | _ONE
+            words[total] = VARIABLE if variable else _hash_of(hashed)
             total += 1
             i = stop + 1
         ends[row + 1] = total

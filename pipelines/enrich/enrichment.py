@@ -136,8 +136,9 @@ class Enrichment:
         """
         self._check_masks(encoder)
         scores = score_fields(self._heads(encoder))
+        added = pa.schema([_VERSION, *scores])
         for condition in self.conditions:
-            condition.check(pa.schema([_VERSION, *scores]))
+            condition.check(added)
         self._kept(pa.schema([pa.field(name, pa.null()) for name in self.keep or ()]), scores)
 
     def settled(self, encoder: Encoder) -> Self:
@@ -293,13 +294,14 @@ class EnrichedBatch(NamedTuple):
     texts: pa.RecordBatch | None = None
 
     def take(self, kept: NDArray[np.int64]) -> Self:
-        """The values at positions among the good ones, without the deletes."""
+        """Only the good values at these positions among them; letters and deletes stay."""
         places = kept.tolist()
         return self._replace(
             rows=self.rows[kept],
             records=None if self.records is None else [self.records[i] for i in places],
             batch=self.batch.take(pa.array(kept)),
             values=[self.values[i] for i in places] if self.values else (),
+            texts=None if self.texts is None else self.texts.take(pa.array(kept)),
         )
 
     @property

@@ -207,9 +207,8 @@ class Outputs:
             taken[topic][enriched.rows] = condition(enriched.batch)
         if not taken or self._some_get_all:
             return enriched, taken
-        return enriched.take(
-            np.flatnonzero(np.any([mask[enriched.rows] for mask in taken.values()], 0))
-        ), taken
+        wanted = np.any([mask[enriched.rows] for mask in taken.values()], axis=0)
+        return enriched.take(np.flatnonzero(wanted)), taken
 
     def send(self, encoded: Encoded) -> None:
         """Send records to the topics and add them to the files."""
@@ -220,7 +219,7 @@ class Outputs:
             if (chosen := encoded.chosen.get(sink.topic)) is None:
                 sink.send(*columns)
             elif chosen:
-                sink.send(*(column and [column[i] for i in chosen] for column in columns))  # type: ignore[arg-type] # as above
+                sink.send(*(column and [column[i] for i in chosen] for column in columns))  # type: ignore[arg-type] # the columns keep their types
 
     def _that_fit(
         self, rows: Sequence[int], messages: Iterable[Outgoing], taken: Taken

@@ -202,6 +202,16 @@ def hash_rows(
     return total
 
 
+@njit(nogil=True, cache=True, inner=True)
+def _slot_of(key: Any, slot_keys: Any, slots: Any) -> Any:
+    """The slot of a key, or the free one where it belongs."""
+    mask = len(slots) - 1
+    slot = np.int64(key >> _SHIFT) & mask
+    while slots[slot] >= 0 and slot_keys[slot] != key:
+        slot = (slot + 1) & mask
+    return slot
+
+
 @njit(nogil=True, cache=True)
 def fill_slots(
     words: NDArray[np.uint64],
@@ -219,26 +229,12 @@ def fill_slots(
         slots: of the same size, minus ones; gets the templates. Of equal ones the first is found.
         keys: `(n_rows,)`, gets the key of each template.
     """
-    mask = len(slots) - 1
     for row in range(len(ends) - 1):
         key = _key(words[ends[row] : ends[row + 1]], ends[row + 1] - ends[row])
         keys[row] = key
-        slot = np.int64(key >> _SHIFT) & mask
-        while slots[slot] >= 0 and slot_keys[slot] != key:
-            slot = (slot + 1) & mask
+        slot = _slot_of(key, slot_keys, slots)
         if slots[slot] < 0:
             slots[slot], slot_keys[slot] = row, key
-
-
-@njit(nogil=True, cache=True, inner=True)
-def _row_of(key: Any, slot_keys: Any, slots: Any) -> Any:
-    mask = len(slots) - 1
-    slot = np.int64(key >> _SHIFT) & mask
-    while slots[slot] >= 0:
-        if slot_keys[slot] == key:
-            return slots[slot]
-        slot = (slot + 1) & mask
-    return np.int32(-1)
 
 
 @njit(nogil=True, cache=True, inner=True)
@@ -249,7 +245,7 @@ def _exactly(words: Any, n: Any, slot_keys: Any, slots: Any, patterns: Any, begi
         key += _placed(words[k], k)
         if words[k] == VARIABLE:
             variables |= _ONE << np.uint64(k)
-    row = _row_of(key, slot_keys, slots)
+    row = slots[_slot_of(key, slot_keys, slots)]  # free ones hold -1
     for one in range(begin[n], begin[n + 1]):
         if row >= 0:
             break
@@ -259,7 +255,7 @@ def _exactly(words: Any, n: Any, slot_keys: Any, slots: Any, patterns: Any, begi
             for k in range(n):
                 if pattern >> np.uint64(k) & _ONE:
                     other += _placed(VARIABLE, k) - _placed(words[k], k)
-            row = _row_of(other, slot_keys, slots)
+            row = slots[_slot_of(other, slot_keys, slots)]
     return row
 
 

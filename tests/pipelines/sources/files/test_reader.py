@@ -372,6 +372,7 @@ def test_a_file_that_is_no_archive_is_one_bad_row(tmp_path, compression):
         (lzma.compress(b"text\n" * 100), "xz, not text: decompress it"),
         (b"PAR1\x15\x04card\nused\n", "Parquet, not text: let its name end with .parquet"),
     ],
+    ids=["gzip", "zstd", "bzip2", "xz", "parquet"],  # gzip's bytes hold the time, which an id may not
 )
 def test_a_file_that_is_no_text_is_one_bad_row_whatever_its_name_says(tmp_path, name, data, what):
     (tmp_path / name).write_bytes(data)

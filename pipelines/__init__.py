@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from pipelines.beam.transforms.coder import RecordBatchCoder
     from pipelines.beam.transforms.embed import Embed
     from pipelines.beam.transforms.embed_batches import EmbedBatches
+    from pipelines.dataframes.arrow import ArrowEmbedder
     from pipelines.enrich.model_version import ModelVersion
 
 __all__ = [
+    "ArrowEmbedder",
     "BatchModelHandler",
     "Embed",
     "EmbedBatches",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ArrowEmbedder": "pipelines.dataframes.arrow",
     "BatchModelHandler": "pipelines.beam.transforms.beam_ml",
     "Embed": "pipelines.beam.transforms.embed",
     "EmbedBatches": "pipelines.beam.transforms.embed_batches",

@@ -55,7 +55,7 @@ PARTS = {  # their benchmarks
         "cases.py",
     ],
     "store": ["trust.py"],
-    "quality": ["distill.py", "corpus_memory.py", "domain.py", "quality.py"],
+    "quality": ["distill.py", "teacher.py", "corpus_memory.py", "domain.py", "quality.py"],
 }
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from benchmarks.tasks.protocol import classification, retrieval, sts
+from benchmarks.tasks.protocol import classification, cranfield, sts, xquad
 
 VECTORS = {"a": [1.0, 0.0], "b": [0.9, 0.1], "c": [0.5, 0.5], "d": [0.0, 1.0], "": [0.0, 0.0]}
 
@@ -25,14 +25,15 @@ def test_sts_is_the_rank_correlation_of_cosines(tmp_path, scores, expected):
     assert sts(tmp_path, encode) == pytest.approx(expected)
 
 
-def test_retrieval_is_ndcg_of_the_first_ten(tmp_path):
-    root = tmp_path / "xquad_en"
-    write(root / "corpus.jsonl", [{"id": x, "title": "", "text": x} for x in "bcd"])
-    write(root / "queries.jsonl", [{"id": "1", "text": "a"}, {"id": "2", "text": "a"}])
+@pytest.mark.parametrize(("task", "name", "key"), [(xquad, "xquad_en", "id"), (cranfield, "cranfield", "_id")])
+def test_retrieval_is_ndcg_of_the_first_ten(tmp_path, task, name, key):
+    root = tmp_path / name
+    write(root / "corpus.jsonl", [{key: x, "title": "", "text": x} for x in "bcd"])
+    write(root / "queries.jsonl", [{key: "1", "text": "a"}, {key: "2", "text": "a"}])
     relevant = [("1", "b"), ("2", "b"), ("2", "d")]
     write(root / "qrels.jsonl", [{"query-id": q, "corpus-id": c, "score": 1} for q, c in relevant])
     second = (1 + 1 / np.log2(4)) / (1 + 1 / np.log2(3))
-    assert retrieval(tmp_path, encode) == pytest.approx((1 + second) / 2)
+    assert task(tmp_path, encode) == pytest.approx((1 + second) / 2)
 
 
 def test_classification_draws_as_many_of_each_label_and_scores_the_test_texts(tmp_path):

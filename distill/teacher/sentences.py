@@ -13,14 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from distill.parameters import Precision
-from distill.teacher.loading import cannot_load, pick_device, quiet, use_bfloat16, without_float16
+from distill.teacher.loading import cannot_load, pick_device, quiet, use_bfloat16
 from distill.teacher.parallel import batch_map
 from encoder.errors import ConfigurationError
 
 __all__ = ["SentenceTeacher", "load_sentence_teacher"]
 
-_CPU_BATCH, _GPU_BATCH = 16, 512  # texts; on a CPU, for one core
-_GPU_CHARS = 1 << 17  # of a batch, with padding: a few GB of GPU memory
+_BATCH_TEXTS = 512
+_CPU_CHARS = 1 << 14  # of a batch, with padding: products on one core are large enough to be fast
+_GPU_CHARS = 1 << 17  # a few GB of GPU memory
 _NO_LIMIT = 1 << 20  # some tokenizers have a maximum length of 1e30
 
 
@@ -30,14 +31,12 @@ class SentenceTeacher:
 
     Attributes:
         model: the `sentence_transformers.SentenceTransformer`.
-        bfloat16: whether matrix products use bfloat16.
         dim: the dimensions of a vector.
         max_tokens: the maximum length of a text in tokens, including special tokens.
         digest: hexadecimal digest of everything that its vectors depend on.
     """
 
     model: Any
-    bfloat16: bool
     dim: int
     max_tokens: int
     digest: str
@@ -53,7 +52,7 @@ class SentenceTeacher:
         Texts of similar length share a batch, which keeps padding small.
         """
         lengths = np.array([len(text) for text in texts], np.int64)
-        batches = list(_batches(lengths, on_cpu=self.device.type == "cpu"))
+        batches = list(_batches(lengths, _CPU_CHARS if self.device.type == "cpu" else _GPU_CHARS))
         vectors = np.zeros((len(texts), self.dim), np.float32)
         with batch_map(self.device) as each:
             pieces = each(self._embed_batch, [[texts[row] for row in rows] for rows in batches])
@@ -63,21 +62,20 @@ class SentenceTeacher:
         return vectors
 
     def _embed_batch(self, texts: list[str]) -> NDArray[np.float32]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            found = self.model.encode(
-                texts, batch_size=len(texts), show_progress_bar=False, convert_to_tensor=True
-            )
+        found = self.model.encode(
+            texts, batch_size=len(texts), show_progress_bar=False, convert_to_tensor=True
+        )
         vectors: NDArray[np.float32] = np.nan_to_num(found.float().cpu().numpy())
         return vectors
 
 
-def _batches(lengths: NDArray[np.int64], *, on_cpu: bool) -> Iterator[NDArray[np.int64]]:
-    """Yield batches of indices, longest texts first; on a GPU, long texts get smaller batches."""
+def _batches(lengths: NDArray[np.int64], most_chars: int) -> Iterator[NDArray[np.int64]]:
+    """Yield batches of indices, longest texts first, of so many characters with padding."""
     order = np.argsort(-lengths, kind="stable")
     first = 0
     while first < len(order):
         longest = max(int(lengths[order[first]]), 1)
-        size = _CPU_BATCH if on_cpu else min(_GPU_BATCH, max(_GPU_CHARS // longest, 1))
+        size = min(_BATCH_TEXTS, max(most_chars // longest, 1))
         yield order[first : first + size]
         first += size
 
@@ -110,12 +108,33 @@ def load_sentence_teacher(
     except Exception as error:  # from five libraries, some of which raise bare Exception
         raise ConfigurationError(cannot_load(str(teacher), error)) from error
     bfloat16 = use_bfloat16(precision, picked)
-    model = without_float16(model) if bfloat16 else model.float()
-    model.eval()
+    model.float().eval()
     digest = _digest(model, bfloat16)  # before embedding, which changes its tokenizer's settings
+    if bfloat16:
+        _use_bfloat16(model)
     dim = model.encode(["a"], show_progress_bar=False).shape[1]  # the method that returns it changed its name
     limit = min(model.max_seq_length or _NO_LIMIT, _NO_LIMIT)
-    return SentenceTeacher(model, bfloat16, dim, limit, digest)
+    return SentenceTeacher(model, dim, limit, digest)
+
+
+def _use_bfloat16(model: Any) -> None:
+    """Compute the transformer in bfloat16, and what follows it, such as the mean of the tokens, in float32.
+
+    Half as many bytes pass through normalisation, activation and attention as when matrix products alone use
+    bfloat16, and cosines change no more than by 0.001 (`tests/benchmarks/teacher.py`).
+    """
+    transformer = model[0]
+    if not hasattr(transformer, "auto_model"):
+        return  # word embeddings and the like have little to compute
+
+    def widen(_: Any, __: Any, features: dict[str, Any]) -> dict[str, Any]:
+        def wide(value: Any) -> Any:
+            return value.float() if getattr(value, "dtype", None) == torch.bfloat16 else value
+
+        return {key: wide(value) for key, value in features.items()}
+
+    transformer.bfloat16()
+    transformer.register_forward_hook(widen)
 
 
 def _digest(model: Any, bfloat16: bool) -> str:
@@ -127,7 +146,7 @@ def _digest(model: Any, bfloat16: bool) -> str:
         "prompts": model.prompts,
         "prompt": model.default_prompt_name,
         "length": model.max_seq_length,
-        "bfloat16": bfloat16,
+        "transformer in bfloat16": bfloat16,
     }
     digest.update(json.dumps(whole, sort_keys=True, default=str).encode())
     if backend := getattr(model.tokenizer, "backend_tokenizer", None):

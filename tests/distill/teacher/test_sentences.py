@@ -80,16 +80,16 @@ def test_a_teacher_stored_in_float16_gives_nearly_the_same(sentence_teacher, tmp
     assert (exact * found).sum(axis=1).min() > 0.995
 
 
-@given(st.lists(st.integers(0, 5000), max_size=1500), st.booleans())
-def test_each_text_is_in_one_batch_and_long_ones_are_in_small_ones(lengths, on_cpu):
+@given(st.lists(st.integers(0, 5000), max_size=1500), st.sampled_from([1 << 14, 1 << 17]))
+def test_each_text_is_in_one_batch_and_long_ones_are_in_small_ones(lengths, most_chars):
     lengths = np.array(lengths, np.int64)
-    batches = list(sentences._batches(lengths, on_cpu=on_cpu))
+    batches = list(sentences._batches(lengths, most_chars))
     order = np.concatenate([np.zeros(0, np.int64), *batches])
     assert sorted(order.tolist()) == list(range(len(lengths)))
     assert (np.diff(lengths[order]) <= 0).all()
     for rows in batches:
-        assert len(rows) <= (16 if on_cpu else 512)
-        assert on_cpu or len(rows) * lengths[rows].max() <= 1 << 17
+        assert len(rows) <= 512
+        assert len(rows) * lengths[rows].max() <= most_chars
 
 
 def test_the_digest_is_of_what_the_vectors_depend_on(sentence_teacher, wordpiece_teacher, tmp_path):

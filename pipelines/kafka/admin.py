@@ -24,8 +24,10 @@ __all__ = [
     "check_group",
     "check_topics",
     "check_transactions",
+    "compacted",
     "connect",
     "max_message_bytes",
+    "may_use_group",
     "time_limits",
 ]
 
@@ -104,12 +106,8 @@ def _refusal(errors: Sequence[KafkaError], properties: Mapping[str, str]) -> Mil
     return None
 
 
-def check_group(admin: AdminClient, group: str) -> None:
-    """Check that this user may join a group.
-
-    Raises:
-        ConfigurationError: it may not.
-    """
+def may_use_group(admin: AdminClient, group: str) -> bool:
+    """Whether this user may use a group, which need not exist; true if the brokers do not say."""
 
     def describe() -> Any:
         futures = admin.describe_consumer_groups(
@@ -117,15 +115,21 @@ def check_group(admin: AdminClient, group: str) -> None:
         )
         return futures[group].result()
 
-    refused = ConfigurationError(f"this user may not use group {group!r}: allow it READ on the group")
     try:
         allowed = retried(describe).authorized_operations
     except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-            raise refused from error
-        return  # a group that does not exist yet
-    if allowed and AclOperation.READ not in allowed:
-        raise refused
+        return bool(error.args[0].code() != KafkaError.GROUP_AUTHORIZATION_FAILED)
+    return not allowed or AclOperation.READ in allowed
+
+
+def check_group(admin: AdminClient, group: str) -> None:
+    """Check that this user may join a group.
+
+    Raises:
+        ConfigurationError: it may not.
+    """
+    if not may_use_group(admin, group):
+        raise ConfigurationError(f"this user may not use group {group!r}: allow it READ on the group")
 
 
 def check_transactions(brokers: str, properties: Mapping[str, str], prefix: str) -> None:
@@ -239,6 +243,14 @@ def time_limits(
     """The timestamps that topics accept; Kafka's default where this user may not read it."""
     configs = _configs(admin, topics, described=described)
     return {name: TimeLimits.of_topic(config) if config else KAFKA_LIMITS for name, config in configs.items()}
+
+
+def compacted(admin: AdminClient, topics: Sequence[str], *, described: bool = True) -> frozenset[str]:
+    """Those of some topics that are compacted, and take no message without a key; as far as is known."""
+    configs = _configs(admin, topics, described=described)
+    return frozenset(
+        name for name, config in configs.items() if "compact" in config.get("cleanup.policy", "")
+    )
 
 
 def _configs(admin: AdminClient, topics: Sequence[str], *, described: bool) -> dict[str, dict[str, str]]:

@@ -15,12 +15,14 @@ from pipelines.kafka.retries import retried
 from pipelines.kafka.topic_ids import TopicId, cluster_id, other_input, topic_ids
 from pipelines.sinks.input_claim import InputClaim
 from pipelines.worker.offsets import CommitNote
+from pipelines.worker.topic_claims import TopicClaims
 
 __all__ = ["Inputs"]
 
 _log = logging.getLogger(__name__)
 _ASK_SECONDS = 20.0
 _CHECK_SECONDS = 2.0
+_RENEW_SECONDS = 3600.0
 _SHARE = 50  # checks take at most a fiftieth of the time
 
 
@@ -31,6 +33,7 @@ class Inputs:
         admin: a client.
         group: the consumer group.
         folders: the Parquet folders of the output and of dead letters.
+        claims: what the output topics were made of, where there are no folders to say it; or None.
         accept: whether another topic of the same name is read from its beginning; otherwise it is an error.
         clock: gives seconds.
     """
@@ -40,6 +43,7 @@ class Inputs:
         admin: AdminClient,
         group: str,
         folders: Iterable[Objects] = (),
+        claims: TopicClaims | None = None,
         *,
         accept: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -47,6 +51,7 @@ class Inputs:
         self._admin = admin
         self._group = group
         self._folders = list(folders)
+        self._topic_claims = claims
         self._accept = accept
         self._clock = clock
         self._cluster = cluster_id(admin, _ASK_SECONDS)
@@ -54,6 +59,7 @@ class Inputs:
         self._claims: dict[tuple[str, str], InputClaim] = {}
         self._unread: set[str] = set()  # the group had no offsets for them
         self._next_check = 0.0
+        self._renew_at = clock() + _RENEW_SECONDS
 
     def __getitem__(self, topic: str) -> TopicId | None:
         """What a topic's name stands for; None if the topic is unknown."""
@@ -63,7 +69,7 @@ class Inputs:
         """Look at topics before their first record is read; writes nothing.
 
         Raises:
-            OtherInput: a topic is not the one that this worker, the group or a folder has read.
+            OtherInput: a topic is not the one that this worker, the group or an output has read.
             TransientError: the cluster or a store does not answer.
         """
         found = topic_ids(self._admin, self._cluster, topics, _ASK_SECONDS)
@@ -74,6 +80,8 @@ class Inputs:
             one = new.get(topic)
             if one is not None and note.input and partition < one.partitions:
                 self._refuse(topic, one, TopicId.parse(note.input), f"group {self._group!r} has read")
+        if new and self._topic_claims is not None:
+            self._topic_claims.look_at(new)
         claims = {
             (folder.uri, topic): InputClaim.look_at(folder, topic, one, accept=self._accept)
             for topic, one in new.items()
@@ -91,8 +99,8 @@ class Inputs:
     def warn_if_unread(self, written: Mapping[str, int]) -> None:
         """Warn of topics that the group has no offsets for, though the output has messages already.
 
-        Kafka forgets the offsets of a topic that is deleted, and those of a group that was away for
-        `offsets.retention.minutes`. Nothing else is there that a group with topics alone would know it by.
+        Kafka forgets the offsets of a group that was away for `offsets.retention.minutes`, and those of a
+        topic that is deleted, where what the outputs were made of could not be kept.
 
         Args:
             written: the output topics, and their numbers of partitions.
@@ -109,8 +117,8 @@ class Inputs:
         if filled:
             _log.warning(
                 "group %r has no offsets for %s, and there are messages in %s already: if this group wrote "
-                "them, its offsets have expired or the topic was created again, and what the topic holds is "
-                "read once more; set the property auto.offset.reset=error to stop there",
+                "them, its offsets have expired, and what the topic holds is read once more; set the "
+                "property auto.offset.reset=error to stop there",
                 self._group,
                 ", ".join(sorted(self._unread)),
                 ", ".join(sorted(filled)),
@@ -125,10 +133,10 @@ class Inputs:
         _log.warning("accepted: %s", error)
 
     def admit(self, topics: Iterable[str]) -> None:
-        """Look at topics and write their markers into the folders.
+        """Look at topics and write down in the outputs which ones they are.
 
         Raises:
-            OtherInput: a topic is not the one that this worker, the group or a folder has read.
+            OtherInput: a topic is not the one that this worker, the group or an output has read.
             TransientError: the cluster or a store does not answer.
         """
         topics = set(topics)
@@ -136,6 +144,8 @@ class Inputs:
         for (folder, topic), claim in self._claims.items():
             if topic in topics:
                 self._claims[folder, topic] = claim.take()
+        if self._topic_claims is not None:
+            self._topic_claims.take({topic: self._known[topic] for topic in topics & self._known.keys()})
 
     def claim(self, folder: str, topic: str) -> InputClaim | None:
         """A topic in one of the folders; None if the topic is unknown."""
@@ -153,6 +163,9 @@ class Inputs:
         if begin < self._next_check:
             return
         self.check_now(*topics)
+        if self._topic_claims is not None and begin > self._renew_at:
+            self._topic_claims.renew()
+            self._renew_at = begin + _RENEW_SECONDS
         end = self._clock()
         self._next_check = end + _SHARE * (end - begin)
 

@@ -6,6 +6,7 @@ also claims the folder of the output, except for `check`, which writes nothing.
 
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -23,8 +24,10 @@ from pipelines.kafka.admin import (
     check_group,
     check_topics,
     check_transactions,
+    compacted,
     connect,
     max_message_bytes,
+    may_use_group,
     time_limits,
 )
 from pipelines.kafka.config import consumer_properties, shown
@@ -40,6 +43,7 @@ from pipelines.worker.decode import PlainValues, RecordDecoder, RegistryValues, 
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.sinks import Encode
 from pipelines.worker.telemetry.tracing import OFF, Spans
+from pipelines.worker.topic_claims import TopicClaims
 
 if TYPE_CHECKING:
     from pipelines.sinks.encoding.avro_records import AvroFromAvro, AvroFromColumns
@@ -58,6 +62,7 @@ class Cluster:
         writes: the topics to write, and their numbers of partitions.
         max_bytes: the largest message that each topic in `writes` takes.
         limits: the timestamps that each topic in `writes` accepts.
+        compacted: the topics in `writes` that take no message without a key.
     """
 
     admin: AdminClient
@@ -66,6 +71,7 @@ class Cluster:
     writes: dict[str, int]
     max_bytes: dict[str, int]
     limits: dict[str, TimeLimits]
+    compacted: frozenset[str]
 
     @classmethod
     def look_at(cls, plan: Plan) -> "Cluster":
@@ -95,6 +101,7 @@ class Cluster:
             writes,
             max_message_bytes(admin, written, described=described),
             time_limits(admin, written, described=described),
+            compacted(admin, written, described=described),
         )
 
     def sample(self) -> list[bytes | None]:
@@ -207,11 +214,15 @@ def _inputs(plan: Plan, cluster: Cluster, folders: dict[str, Objects]) -> Inputs
     """What the names of the topics stand for, if they are those that the group and the folders know."""
     if plan.embedded:
         return None
-    inputs = Inputs(
-        cluster.admin, plan.settings.group, folders.values(), accept=plan.settings.accept_new_input
-    )
+    group, accept = plan.settings.group, plan.settings.accept_new_input
+    written = {topic: cluster.writes[topic] for topic in plan.topics}
+    admin, claims = cluster.admin, None
+    if not folders:
+        allowed = partial(may_use_group, admin)
+        claims = TopicClaims(group, written, cluster.consumer, accept=accept, may_use=allowed)
+    inputs = Inputs(admin, group, folders.values(), claims, accept=accept)
     inputs.look_at(cluster.reads)
-    inputs.warn_if_unread({topic: cluster.writes[topic] for topic in plan.topics})
+    inputs.warn_if_unread(written)
     return inputs
 
 

@@ -152,8 +152,32 @@ def test_topics_of_the_same_names_in_two_clusters(topics, elsewhere, worker, out
     assert rows(tmp_path / "out") == [*range(40), *range(100, 140)]
 
 
+def test_a_topic_that_was_created_again_is_another_input_for_topics_alone(topics, worker):
+    """Kafka forgets the group's offsets with the topic, and keeps what the output topic was made of."""
+    topics.write(events(40))
+    with worker():
+        topics.read(least=40)
+    topics.write(events(40, first=40))
+    with worker():
+        topics.read(least=80)
+    create_again(topics)
+    wait_for(lambda: committed_by(topics), "forgotten offsets", lambda found: not found)
+    topics.write(events(40, first=100))
+    says = rf"that topic '{topics.output}' was made of \(it was created again: .*, or set `accept_new_input`"
+    for _ in range(2):
+        refused(worker().__enter__, says)
+    assert ids(topics) == list(range(80))
+    wanted = [*range(80), *range(100, 140)]
+    for accept in (True, False):
+        with worker(accept_new_input=accept):
+            topics.read(least=120)
+        assert ids(topics) == wanted
+    with worker(group=f"{topics.group}-new"):  # the other way on
+        topics.read(least=160)
+    assert ids(topics) == sorted([*wanted, *range(100, 140)])
+
+
 def test_a_group_that_has_lost_its_offsets_says_so(topics, worker, caplog):
-    """Kafka forgets the offsets of a topic that is deleted: to topics alone, nothing else is known of it."""
     says = "has no offsets for"
     topics.write(events(40))
     with worker():
@@ -161,9 +185,8 @@ def test_a_group_that_has_lost_its_offsets_says_so(topics, worker, caplog):
     with worker():
         pass
     assert says not in caplog.text
-    create_again(topics)
-    wait_for(lambda: committed_by(topics), "forgotten offsets", lambda found: not found)
-    topics.write(events(40, first=100))
+    admin = topics.broker.admin()  # its futures end with it
+    admin.delete_consumer_groups([topics.group])[topics.group].result(PATIENCE)
     strict = {"properties": {"auto.offset.reset": "error"}}
 
     def run():
@@ -179,11 +202,11 @@ def test_a_group_that_has_lost_its_offsets_says_so(topics, worker, caplog):
         f"group {topics.group!r} {says} {topics.input}, and there are messages in {topics.output}"
         in caplog.text
     )
-    assert ids(topics) == [*range(40), *range(100, 140)]
+    assert ids(topics) == sorted([*range(40)] * 2)
     topics.write(events(40, first=200))
     with worker(**strict):
         topics.read(least=120)
-    assert ids(topics) == [*range(40), *range(100, 140), *range(200, 240)]
+    assert ids(topics) == sorted([*[*range(40)] * 2, *range(200, 240)])
 
 
 def test_a_new_group_that_is_to_know_its_offsets_begins_when_it_is_told_to(topics, worker):

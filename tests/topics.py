@@ -12,6 +12,7 @@ __all__ = [
     "TopicReader",
     "lower_limit",
     "read_topic",
+    "set_config",
     "unique",
     "values_of",
     "write_compressed",
@@ -23,16 +24,21 @@ _POLL_SECONDS = 0.05
 
 def lower_limit(broker, topic, n_bytes):
     """Lower the largest message that a topic takes, and wait until it holds."""
-    entry = ConfigEntry("max.message.bytes", str(n_bytes), incremental_operation=AlterConfigOpType.SET)
+    set_config(broker, topic, "max.message.bytes", str(n_bytes))
+
+
+def set_config(broker, topic, name, value):
+    """Change the configuration of a topic, and wait until it holds."""
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = broker.admin()
     admin.incremental_alter_configs([resource])[resource].result(PATIENCE)
 
     def now():
         [future] = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
-        return future.result(PATIENCE)["max.message.bytes"].value
+        return future.result(PATIENCE)[name].value
 
-    wait_for(now, f"{n_bytes} bytes", lambda value: value == str(n_bytes))
+    wait_for(now, f"{name} of {value}", lambda found: found == value)
 
 
 def unique(name):

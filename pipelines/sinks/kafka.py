@@ -150,14 +150,24 @@ class TopicSink:
         topic: the topic's name.
         max_bytes: the topic's `max.message.bytes`.
         limits: the timestamps that it accepts.
+        needs_keys: whether it takes no message without a key, as a compacted topic.
 
     Attributes:
         producer: where messages go.
         max_bytes: the largest message that is sent.
     """
 
-    def __init__(self, producer: Any, topic: str, max_bytes: int, limits: TimeLimits = KAFKA_LIMITS) -> None:
+    def __init__(
+        self,
+        producer: Any,
+        topic: str,
+        max_bytes: int,
+        limits: TimeLimits = KAFKA_LIMITS,
+        *,
+        needs_keys: bool = False,
+    ) -> None:
         self.topic = topic
+        self.needs_keys = needs_keys
         self.limits = limits
         self.max_bytes = max_bytes - _OVERHEAD
         self.producer = producer

@@ -47,6 +47,8 @@ class OffsetFiles:
         metadata: written into every file.
         name_of: gives the topic and the partition in it for a partition number of the caller's.
         max_bytes: files are written early to keep less than this in memory.
+        waits: whether records wait for `confirm` before a file may have them; until then, `take_back` drops
+            them.
         claim: gives the topic of a name as this folder knows it; None if the brokers cannot tell.
         check: is called with a topic before a file of it is written, and raises where the topic is another.
         clock: gives seconds.
@@ -60,6 +62,7 @@ class OffsetFiles:
         name_of: Callable[[int], tuple[str, int]],
         *,
         max_bytes: int = 1 << 30,
+        waits: bool = False,
         claim: Callable[[str], InputClaim | None] = lambda _topic: None,
         check: Callable[[str], None] = lambda _topic: None,
         clock: Callable[[], float] = time.monotonic,
@@ -70,6 +73,7 @@ class OffsetFiles:
         self._metadata = metadata
         self._name_of = name_of
         self._max_bytes = max_bytes
+        self._waits = waits
         self._claim = claim
         self._check = check
         self._clock = clock
@@ -97,7 +101,7 @@ class OffsetFiles:
         epoch = max(epoch, *last, 0)
         if epoch in last:
             offset = max(offset, self._end_of(last[epoch]) + 1)
-        self._partitions[partition] = Partition(offset, epoch)
+        self._partitions[partition] = Partition(offset, epoch, offset)
         return offset
 
     def epoch(self, partition: int) -> int:
@@ -116,10 +120,28 @@ class OffsetFiles:
         n_old = int(offsets.searchsorted(mine.begin))
         if n_old == len(offsets):
             return
-        offsets, batch = offsets[n_old:], batch.slice(n_old)
-        mine.begin = int(offsets[-1]) + 1
-        for number, first, last in ranges(offsets, self._rotation.rows):
-            part = OffsetBatch(offsets[first:last], batch.slice(first, last - first))
+        mine.take(OffsetBatch(offsets[n_old:], batch.slice(n_old)))
+        if not self._waits:
+            self._confirm(mine)
+
+    def confirm(self) -> None:
+        """Let files have the records that were taken: the other outputs have them, too."""
+        for mine in self._partitions.values():
+            self._confirm(mine)
+
+    def take_back(self) -> None:
+        """Drop the records that were taken since `confirm`, and take them when they come again."""
+        for mine in self._partitions.values():
+            mine.take_back()
+
+    def _confirm(self, mine: Partition) -> None:
+        for part in mine.confirm():
+            self._add(mine, part)
+
+    def _add(self, mine: Partition, added: OffsetBatch) -> None:
+        for number, first, last in ranges(added.offsets, self._rotation.rows):
+            batch = added.batch.slice(first, last - first)
+            part = OffsetBatch(added.offsets[first:last], batch)
             open_ = mine.files[-1] if mine.files else None
             fits = (
                 open_ is not None
@@ -135,13 +157,18 @@ class OffsetFiles:
 
     def durable(self, partition: int, position: int) -> int:
         """The offset before which everything is written, if all records before `position` were added."""
-        files = self._partitions[partition].files
-        return files[0].first if files else position
+        first = self._partitions[partition].first
+        return position if first is None else first
 
     @property
     def n_bytes(self) -> int:
         """Bytes of Arrow data in memory."""
         return sum(partition.n_bytes for partition in self._partitions.values())
+
+    @property
+    def needs_confirm(self) -> bool:
+        """Whether so much waits for `confirm` that it should come soon."""
+        return sum(one.n_waiting_bytes for one in self._partitions.values()) >= self._max_bytes // 4
 
     @property
     def full(self) -> list[int]:
@@ -185,12 +212,10 @@ class OffsetFiles:
             mine.retry_at = self._clock() + _RETRY_SECONDS
             _log.warning("%s: not written, retrying: %s", self._folder(number), error)
             return
-        # Usually all of the first file; if another worker was first, what that worker has written.
-        mine.begin = max(mine.begin, end + 1)
-        mine.files = [rest for file in mine.files if (rest := file.behind(end)) is not None]
+        mine.wrote(end)  # usually the first file; if another worker was first, what that one has written
 
     def flush(self, partitions: Collection[int], seconds: float) -> bool:
-        """Write all records of some partitions; gives whether that was done in time."""
+        """Write all confirmed records of some partitions; gives whether that was done in time."""
         deadline = time.monotonic() + seconds
         while True:
             self.tick(partitions)

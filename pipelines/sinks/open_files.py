@@ -39,6 +39,11 @@ class OffsetBatch:
     offsets: NDArray[np.int64]
     batch: pa.RecordBatch
 
+    def behind(self, offset: int) -> "OffsetBatch | None":
+        """The records after an offset, or None if there are none."""
+        n = int(self.offsets.searchsorted(offset, "right"))
+        return OffsetBatch(self.offsets[n:], self.batch.slice(n)) if n < len(self.offsets) else None
+
 
 @dataclass
 class OpenFile:
@@ -75,9 +80,8 @@ class OpenFile:
         """The records after an offset, or None if there are none."""
         rest = OpenFile(self.range, self.since)
         for part in self.parts:
-            n = int(part.offsets.searchsorted(offset, "right"))
-            if n < len(part.offsets):
-                rest.add(OffsetBatch(part.offsets[n:], part.batch.slice(n)))
+            if (left := part.behind(offset)) is not None:
+                rest.add(left)
         return rest if rest.parts else None
 
 
@@ -88,6 +92,9 @@ class Partition:
     Attributes:
         begin: the next offset to take.
         epoch: how often offsets came again.
+        confirmed: the next offset to take if the records that wait are taken back.
+        waiting: records that no file may have yet, in order.
+        n_waiting_bytes: bytes of Arrow data in them.
         files: those to write, in order; all but the last are full.
         upload: the write of the first file.
         retry_at: when to retry that write, in seconds of the caller's clock.
@@ -95,14 +102,47 @@ class Partition:
 
     begin: int
     epoch: int = 0
+    confirmed: int = 0
+    waiting: list[OffsetBatch] = field(default_factory=list)
+    n_waiting_bytes: int = 0
     files: list[OpenFile] = field(default_factory=list)
     upload: "Future[int] | None" = None
     retry_at: float = 0.0
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of Arrow data that wait to be written."""
-        return sum(file.n_bytes for file in self.files)
+        """Bytes of Arrow data that are not written yet."""
+        return sum(file.n_bytes for file in self.files) + self.n_waiting_bytes
+
+    @property
+    def first(self) -> int | None:
+        """The offset of the first record that is not written yet; None if there is none."""
+        if self.files:
+            return self.files[0].first
+        return int(self.waiting[0].offsets[0]) if self.waiting else None
+
+    def take(self, part: OffsetBatch) -> None:
+        """Let records wait."""
+        self.waiting.append(part)
+        self.n_waiting_bytes += part.batch.nbytes
+        self.begin = int(part.offsets[-1]) + 1
+
+    def confirm(self) -> list[OffsetBatch]:
+        """The records that waited, which are to be added to the files now."""
+        confirmed, self.waiting, self.n_waiting_bytes = self.waiting, [], 0
+        self.confirmed = self.begin
+        return confirmed
+
+    def take_back(self) -> None:
+        """Forget the records that wait: they come again, or others in their place."""
+        self.waiting, self.n_waiting_bytes = [], 0
+        self.begin = self.confirmed
+
+    def wrote(self, end: int) -> None:
+        """Forget the records up to an offset: they are in a file."""
+        self.begin, self.confirmed = max(self.begin, end + 1), max(self.confirmed, end + 1)
+        self.files = [rest for file in self.files if (rest := file.behind(end)) is not None]
+        self.waiting = [left for part in self.waiting if (left := part.behind(end)) is not None]
 
 
 def ranges(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int, int, int]]:

@@ -44,6 +44,10 @@ class Refusals:
         sinks: the topics that are written, by name.
         report: told of every message that fails, as the producer's own callback.
         idle: called repeatedly while the brokers are waited for.
+
+    Attributes:
+        has_learnt: whether more is known than the topics' settings said at the start: another process would
+            not know it.
     """
 
     def __init__(
@@ -59,7 +63,8 @@ class Refusals:
         self._idle = idle
         self._reasons: dict[int, str] = {}
         self._most = self._at_once = min(sink.max_bytes for sink in sinks.values())  # bytes
-        self._keyed: set[str] = set()  # topics that take no message without a key
+        self._keyed = {topic for topic, sink in sinks.items() if sink.needs_keys}
+        self.has_learnt = False
         self._until = 0.0
         self._aborts = 0  # since the last commit
         self._n = self._n_bytes = 0  # sent since the last flush
@@ -71,9 +76,9 @@ class Refusals:
             return f"topic {topic!r} refuses messages without a key"
         return self._reasons.get(_identity(topic, message))
 
-    def __bool__(self) -> bool:
-        """Whether anything is known."""
-        return bool(self._reasons or self._keyed)
+    def may_be_of(self, keys: Sequence[bytes | None]) -> bool:
+        """Whether anything is known about messages with these keys."""
+        return bool(self._reasons) or (bool(self._keyed) and None in keys)
 
     def aborted(self, code: int | None) -> None:
         """What was sent is void, by an error with this code; it will be sent again.
@@ -186,6 +191,7 @@ class Refusals:
         if sent.identity in self._reasons:
             raise ConfigurationError(f"{why}: check the settings of the topic")
         self._reasons[sent.identity] = why
+        self.has_learnt = True
         if error.code() in _SIZES:  # of batches as well: go on to send few at once
             sink = self._sinks[sent.topic]
             sink.max_bytes = min(sink.max_bytes, sent.size - 1)

@@ -153,17 +153,25 @@ def _commits(
         least_bytes=min(max_bytes.values()),
         most_bytes=max(max_bytes.values()),
     )
-    properties |= {"error_cb": _on_error}
+    commits: ExactlyOnce | AtLeastOnce
+
+    def on_delivery(error: KafkaError | None, message: Any) -> None:
+        commits.on_delivery(error, message)
+
+    properties |= {
+        "error_cb": _on_error,
+        "on_delivery": on_delivery,
+        "delivery.report.only.error": True,
+    }
     try:
+        producer = Producer(properties, logger=_log)
         if exact:
-            producer = Producer(properties, logger=_log)
-            return producer, ExactlyOnce(producer, consumer, idle, stopping)
-        commits = AtLeastOnce(consumer, idle, stopping)
-        properties |= {"on_delivery": commits.on_delivery, "delivery.report.only.error": True}
-        commits.producer = Producer(properties, logger=_log)
+            commits = ExactlyOnce(producer, consumer, idle, stopping)
+        else:
+            commits = AtLeastOnce(consumer, idle, stopping, producer)
     except KafkaException as error:
         raise _not_taken("producer", error) from error
-    return commits.producer, commits
+    return producer, commits
 
 
 def _not_taken(client: str, error: KafkaException) -> ConfigurationError:
@@ -179,7 +187,6 @@ def _outputs(
     idle: Callable[[], None],
 ) -> Outputs:
     plan, settings, cluster = prepared.plan, prepared.plan.settings, prepared.cluster
-    max_bytes, limits = cluster.max_bytes, cluster.limits
     rotation = Rotation(settings.rows_per_file, settings.mib_per_file * _MIB, settings.seconds_per_file)
     share = settings.max_memory * _MIB // 2 // max(1, len(prepared.folders))
 
@@ -190,10 +197,18 @@ def _outputs(
         known: dict[str, Any] = {}
         if (inputs := prepared.inputs) is not None:
             known = {"claim": partial(inputs.claim, folder.uri), "check": inputs.check_now}
-        return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, max_bytes=share, **known)
+        known |= {"max_bytes": share, "waits": bool(plan.written_topics)}
+        return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, **known)
 
     sinks = {
-        topic: TopicSink(producer, topic, max_bytes[topic], limits[topic]) for topic in plan.written_topics
+        topic: TopicSink(
+            producer,
+            topic,
+            cluster.max_bytes[topic],
+            cluster.limits[topic],
+            needs_keys=topic in cluster.compacted,
+        )
+        for topic in plan.written_topics
     }
     return Outputs(
         topics=[sinks[topic] for topic in plan.topics],

@@ -74,6 +74,15 @@ class Commits(Protocol):
             ConfigurationError: the cluster refuses.
         """
 
+    def deliver(self) -> None:
+        """Wait until the brokers have everything that was sent, and refuse none of it.
+
+        Raises:
+            Aborted: restart from the last commit.
+            TransientError: this process cannot continue; a new one can.
+            ConfigurationError: the cluster refuses.
+        """
+
     def abort(self) -> None:
         """Void what was sent since the last commit, as far as possible."""
 
@@ -81,11 +90,46 @@ class Commits(Protocol):
         """A message was delivered, or not."""
 
 
-class ExactlyOnce:
+class _Delivery:
+    """Waits for the brokers, and keeps the first message that they refuse."""
+
+    def __init__(self, producer: Any, idle: Callable[[], None], stopping: Callable[[], bool]) -> None:
+        self.producer = producer
+        self._idle = idle
+        self._stopping = stopping
+        self._failed: KafkaError | None = None
+
+    def on_delivery(self, error: KafkaError | None, _message: Any) -> None:
+        """The producer's callback for failed deliveries."""
+        self._failed = self._failed or error
+
+    def deliver(self) -> None:
+        if self.producer is None:
+            return
+        is_late = _deadline(self._stopping)
+        while self.producer.flush(_TRY_SECONDS) and self._failed is None:
+            if is_late():
+                raise TransientError(
+                    "stopped before the cluster acknowledged every message: the next worker sends them again"
+                )
+            self._idle()
+        if self._failed is not None:
+            failed = self._failed
+            self.abort()
+            if failed.fatal() or failed.code() in _REFUSED:
+                raise stop_error(KafkaException(failed))
+            _log.warning("delivery failed: %s; sending again from the last commit", failed.str())
+            raise Aborted(failed.code())
+
+    def abort(self) -> None:
+        raise NotImplementedError
+
+
+class ExactlyOnce(_Delivery):
     """Transactions.
 
     Args:
-        producer: confluent_kafka's, with a transactional id.
+        producer: confluent_kafka's, with a transactional id, created with `on_delivery`.
         consumer: confluent_kafka's.
         idle: called repeatedly while a call waits for the cluster.
         stopping: whether the worker is stopping, which limits the wait.
@@ -94,30 +138,32 @@ class ExactlyOnce:
     def __init__(
         self, producer: Any, consumer: Any, idle: Callable[[], None], stopping: Callable[[], bool]
     ) -> None:
-        self._producer = producer
+        super().__init__(producer, idle, stopping)
         self._consumer = consumer
-        self._idle = idle
-        self._stopping = stopping
         self._open = False
         self._patiently(producer.init_transactions)
 
     def begin(self) -> None:
         if not self._open:
-            self._producer.begin_transaction()
+            self._failed = None
+            self.producer.begin_transaction()
             self._open = True
 
     def commit(self, offsets: list[TopicPartition]) -> bool:
         self.begin()
         try:
             metadata = self._consumer.consumer_group_metadata()
-            self._patiently(self._producer.send_offsets_to_transaction, offsets, metadata)
-            self._patiently(self._producer.commit_transaction)
+            self._patiently(self.producer.send_offsets_to_transaction, offsets, metadata)
+            self._patiently(self.producer.commit_transaction)
         except KafkaException as error:
             if not error.args[0].txn_requires_abort():
                 raise stop_error(error) from error
-            _log.warning("transaction aborted: %s; reading its input again", error.args[0].str())
+            reason = self._failed or error.args[0]
+            _log.warning("transaction aborted: %s; reading its input again", reason.str())
             self.abort()
-            raise Aborted(error.args[0].code()) from error
+            if reason.code() in _REFUSED:
+                raise stop_error(KafkaException(reason)) from error
+            raise Aborted(reason.code()) from error
         self._open = False
         return True
 
@@ -125,15 +171,13 @@ class ExactlyOnce:
         if not self._open:
             return
         # A broker that has not heard of the transaction yet answers an abort with a fatal error.
-        self._producer.flush(_TRY_SECONDS)
+        self.producer.flush(_TRY_SECONDS)
         try:
-            self._patiently(self._producer.abort_transaction)
+            self._patiently(self.producer.abort_transaction)
         except KafkaException as error:
             raise stop_error(error) from error
         self._open = False
-
-    def on_delivery(self, error: KafkaError | None, message: Any) -> None:
-        """Nothing: a message that is not delivered fails the transaction."""
+        self._failed = None
 
     def _patiently(self, call: Callable[..., Any], *arguments: Any) -> None:
         """Retry a call while its error is retriable."""
@@ -145,40 +189,33 @@ class ExactlyOnce:
 
         def between(error: KafkaError) -> None:
             _log.warning("the cluster is not ready: %s; retrying", error.str())
-            self._producer.poll(_PAUSE_SECONDS)  # some errors come at once
+            self.producer.poll(_PAUSE_SECONDS)  # some errors come at once
             self._idle()
 
         retried(lambda: call(*arguments, _TRY_SECONDS), passes=passes, between=between, seconds=math.inf)
 
 
-class AtLeastOnce:
+class AtLeastOnce(_Delivery):
     """Waits until every message is acknowledged, then commits the offsets.
 
     Args:
         consumer: confluent_kafka's.
         idle: called repeatedly while a call waits for the cluster.
         stopping: whether the worker is stopping, which limits the wait.
-
-    Attributes:
         producer: confluent_kafka's, created with `on_delivery`; None if nothing is sent.
     """
 
-    def __init__(self, consumer: Any, idle: Callable[[], None], stopping: Callable[[], bool]) -> None:
-        self.producer: Any = None
+    def __init__(
+        self, consumer: Any, idle: Callable[[], None], stopping: Callable[[], bool], producer: Any = None
+    ) -> None:
+        super().__init__(producer, idle, stopping)
         self._consumer = consumer
-        self._idle = idle
-        self._stopping = stopping
-        self._failed: KafkaError | None = None
-
-    def on_delivery(self, error: KafkaError | None, _message: Any) -> None:
-        """The producer's callback for failed deliveries."""
-        self._failed = error or self._failed
 
     def begin(self) -> None:
         """Nothing: there is no transaction."""
 
     def commit(self, offsets: list[TopicPartition]) -> bool:
-        self._flush()
+        self.deliver()
         is_late = _deadline(self._stopping)
 
         def passes(error: KafkaError) -> bool:
@@ -204,24 +241,6 @@ class AtLeastOnce:
         done = self._consumer.commit(offsets=offsets, asynchronous=False)
         if refused := next((part.error for part in done if part.error), None):
             raise KafkaException(refused)
-
-    def _flush(self) -> None:
-        if self.producer is None:
-            return
-        is_late = _deadline(self._stopping)
-        while self.producer.flush(_TRY_SECONDS) and self._failed is None:
-            if is_late():
-                raise TransientError(
-                    "stopped before the cluster acknowledged every message: the next worker sends them again"
-                )
-            self._idle()
-        if self._failed is not None:
-            failed = self._failed
-            self.abort()
-            if failed.fatal() or failed.code() in _REFUSED:
-                raise stop_error(KafkaException(failed))
-            _log.warning("delivery failed: %s; sending again from the last commit", failed.str())
-            raise Aborted(failed.code())
 
     def abort(self) -> None:
         """Drop messages that still wait; those already sent may appear twice."""

@@ -44,6 +44,7 @@ _FILES_SECONDS = 1.0  # between commits if only files are written
 _TRANSACTION_BYTES = 64 << 20
 _BEHIND_SECONDS = 0.002  # a full batch that arrives this fast means a backlog
 _REGISTRY_SECONDS = 1.0  # between two attempts to fetch a schema
+_FILES_FIRST_SECONDS = 5.0  # to write files that belong to a commit, before it
 _CUT_SECONDS = 30.0  # to write what was read of a log that has lost it
 _CHECK_SECONDS = 5.0  # between looks at the topics of a worker that commits nothing
 
@@ -124,6 +125,8 @@ class Worker:
             with suppress(MillstreamError):  # why the worker ends is said, whatever becomes of the abort
                 self._commits.abort()
             raise
+        if self._outputs.has_topics:
+            self._commit_at_last()  # so that the files may have what the topics have
         for files in self._outputs.files:
             if not files.flush(self._source.positions.owned, _STOP_SECONDS / len(self._outputs.files)):
                 _log.warning(
@@ -161,6 +164,7 @@ class Worker:
             age >= (self._backlog_commit_seconds if behind else self._commit_seconds)
             or self._n_records >= self._transaction_records
             or self._n_bytes >= _TRANSACTION_BYTES
+            or (self._n_records and any(files.needs_confirm for files in self._outputs.files))
         ):
             self._commit()
 
@@ -199,6 +203,7 @@ class Worker:
 
     def _restart(self, code: int | None) -> None:
         """Read again what was sent since the last commit, which failed by an error with this code."""
+        self._count_anew()
         self._source.rewind()  # before anything that may raise: what is void must not count as written
         self._metrics.transactions.labels("aborted").inc()
         self._outputs.aborted(code)
@@ -248,36 +253,62 @@ class Worker:
 
     def _commit(self) -> bool:
         """Commit what is new since the last commit; False if the brokers refuse it, as partitions move."""
+        self._busy = True
+        try:
+            if self._outputs.unforeseen:
+                self._write_files_first(self._outputs.unforeseen)
+            return self._commit_new()
+        except Aborted as error:
+            self._restart(error.code)
+            return True
+        finally:
+            self._busy = False
+            self._last_commit = time.monotonic()
+
+    def _commit_new(self) -> bool:
+        """Commit, without a look at what the files have."""
         begin = time.perf_counter()
         positions = self._source.positions
         moved = {p: positions.next(p) for p in positions.owned}
         new = self._progress.to_commit(moved)
-        self._last_commit = time.monotonic()
-        done = True
         if not new:
-            return done
+            self._outputs.confirm()  # it was read again for the files alone
+            return True
         if self._outputs.has_topics:  # files are checked when they are written
             self._check_topics(new)
         parts = [self._source.partitions.part(p, offset, metadata) for p, (offset, metadata) in new.items()]
-        self._busy = True
-        try:
-            with self._spans.commit(self._n_records):
-                done = self._commits.commit(parts)
-        except Aborted as error:
-            self._restart(error.code)
-        else:
-            self._metrics.transactions.labels("committed" if done else "refused").inc()
-            if done:
-                self._outputs.committed()
-                self._progress.committed(new, moved)
-                positions.commit({p: moved[p] for p in new})
-                self._metrics.committed(self._n_records, time.perf_counter() - begin, self._oldest)
-        finally:
-            self._busy = False
-            self._n_records = self._n_bytes = 0
-            self._oldest = 0.0
-            self._last_commit = time.monotonic()
+        with self._spans.commit(self._n_records):
+            done = self._commits.commit(parts)
+        self._metrics.transactions.labels("committed" if done else "refused").inc()
+        if done:
+            self._outputs.committed()
+            self._progress.committed(new, moved)
+            positions.commit({p: moved[p] for p in new})
+            self._metrics.committed(self._n_records, time.perf_counter() - begin, self._oldest)
+        self._count_anew()
         return done
+
+    def _count_anew(self) -> None:
+        self._n_records = self._n_bytes = 0
+        self._oldest = 0.0
+
+    def _write_files_first(self, partitions: Iterable[int]) -> None:
+        """Write the files of some partitions once the topics have taken the same records, before the commit.
+
+        Otherwise a worker that takes over would read these records again for the files alone, and not know
+        which of them are dead letters because a topic has refused them.
+
+        Raises:
+            Aborted: a topic refuses one, or the store does not take the files in time.
+        """
+        wanted = set(partitions).intersection(self._source.positions.owned)
+        self._commits.deliver()
+        self._outputs.confirm()
+        for files in self._outputs.files:
+            if not files.flush(wanted, _FILES_FIRST_SECONDS):
+                _log.warning("%s does not take the files that belong to a commit: it waits", files.uri)
+                self._commits.abort()
+                raise Aborted(KafkaError._TIMED_OUT)
 
     def _check_topics(self, partitions: Iterable[int]) -> None:
         """End where a topic was created again: its offsets are another's."""
@@ -288,10 +319,32 @@ class Worker:
         start, furthest = self._progress.begin(partition, offset, metadata)
         if furthest > start and (cut := self._source.if_cut(partition, furthest)) is not None:
             self.skipped(cut.skipped)  # the output that is behind reads on without an error
-            return self.cut(partition, cut.offset)
+            return self._begin_again(partition, cut.offset)
         return start
 
     def cut(self, partition: int, offset: int) -> int:
+        if self._outputs.files:
+            self._write_last_of(partition)
+        if partition not in self._source.positions.owned:  # it has moved meanwhile
+            return offset
+        return self._begin_again(partition, offset)
+
+    def _begin_again(self, partition: int, offset: int) -> int:
+        self._source.positions.begin(partition, offset)
+        start = self._progress.begin_again(partition, offset)
+        self._commit()  # at once: when the log has grown, nobody sees any more that it was cut
+        return start
+
+    def _write_last_of(self, partition: int) -> None:
+        """Write the last records of a log that has lost them; what a topic refuses of them is gone, too."""
+        self._busy = True
+        try:
+            self._commits.deliver()
+            self._outputs.confirm()
+        except Aborted as error:
+            self._restart(error.code)
+        finally:
+            self._busy = False
         for files in self._outputs.files:
             if not files.flush([partition], _CUT_SECONDS):
                 name = self._source.partitions[partition]
@@ -299,10 +352,6 @@ class Worker:
                     f"{files.uri} does not take the last records of {name}: restart the worker"
                 )
             files.end([partition])
-        self._source.positions.begin(partition, offset)
-        start = self._progress.begin_again(partition, offset)
-        self._commit()  # at once: when the log has grown, nobody sees any more that it was cut
-        return start
 
     def skipped(self, skipped: Mapping[str, int]) -> None:
         for reason, n_offsets in skipped.items():
@@ -310,6 +359,8 @@ class Worker:
 
     def revoked(self, partitions: list[int]) -> None:
         if not self._busy:
+            if self._outputs.has_topics and self._outputs.files:
+                self._commit()  # so that the files may have what the topics have
             for files in self._outputs.files:
                 files.flush(partitions, _REVOKED_SECONDS)
             self._commit()
@@ -319,4 +370,5 @@ class Worker:
         if not self._busy:
             self._commits.abort()
             self._source.rewind()
+            self._outputs.take_back()
         self._progress.end(partitions)

@@ -49,7 +49,9 @@ class Encoded(NamedTuple):
         times: timestamps of the messages to send.
         n_bytes: how many bytes the values have.
         chosen: which of the messages to send each topic with a condition gets.
-        letters: dead letters for records that are too large for the topics, and for deletes.
+        letters: dead letters for records that the topics do not take, and for deletes.
+        unforeseen: the partitions of dead letters that another process would not make, as it would not know
+            that a topic refuses their records.
     """
 
     messages: MessageBatch
@@ -63,6 +65,7 @@ class Encoded(NamedTuple):
     n_bytes: int = 0
     chosen: Mapping[str, Sequence[int]] = MappingProxyType({})
     letters: Sequence[DeadLetter] = ()
+    unforeseen: frozenset[int] = frozenset()
 
 
 class Outputs:
@@ -80,6 +83,10 @@ class Outputs:
         masked: masks dead letters; None if no field is masked.
         values_are_text: whether values of messages are text, so that a mask finds what is in them.
         refusals: of all these topics; None if there is none.
+
+    Attributes:
+        unforeseen: the partitions with dead letters, since the last commit, that another process would not
+            make: what files have of these must be written before the commit.
     """
 
     def __init__(
@@ -104,6 +111,7 @@ class Outputs:
         self._letters_topic = letters_topic
         self._letters_files = letters_files
         self._refusals = refusals
+        self.unforeseen: set[int] = set()
         self._masked = masked
         self._mask_value: MaskValue | None = None
         if masked is not None:
@@ -164,7 +172,7 @@ class Outputs:
             rows = enriched.rows.tolist()
         values: Sequence[bytes | None] = encoded
         sizes = list(map(len, encoded))
-        may_be_large = bool(self._refusals) or max(sizes, default=0) > self._least_bytes // 2
+        may_be_large = max(sizes, default=0) > self._least_bytes // 2
         if made.enriched.deletes and self.tombstones == "pass":
             known = dict(zip(rows, encoded, strict=True))
             rows = sorted([*rows, *made.enriched.deletes])
@@ -178,7 +186,7 @@ class Outputs:
         times = [source.timestamp()[1] for source in sources]
         wanted: list[int] | None = None
         letters: list[DeadLetter] = []
-        if may_be_large:
+        if may_be_large or (self._refusals is not None and self._refusals.may_be_of(keys)):
             wanted, letters = self._that_fit(rows, map(Outgoing, values, keys, headers), taken)
             made = _without(made, letters)
         if fresh is not None:
@@ -197,7 +205,14 @@ class Outputs:
             n_bytes=sum(sizes),
             chosen={topic: np.flatnonzero(mask[list(rows)]).tolist() for topic, mask in taken.items()},
             letters=[*made.letters, *letters],
+            unforeseen=self._unforeseen(made.messages, letters),
         )
+
+    def _unforeseen(self, messages: MessageBatch, letters: Sequence[DeadLetter]) -> frozenset[int]:
+        """The partitions of dead letters that another process may not make."""
+        if self._refusals is None or not self._refusals.has_learnt:
+            return frozenset()
+        return frozenset(messages.partitions[[one.row for one in letters]].tolist())
 
     def _chosen(self, enriched: EnrichedBatch, n: int) -> tuple[EnrichedBatch, Taken]:
         """The records that a topic takes, and which of `n` messages each topic with a condition takes."""
@@ -212,6 +227,8 @@ class Outputs:
 
     def send(self, encoded: Encoded) -> None:
         """Send records to the topics and add them to the files."""
+        if self.files:
+            self.unforeseen |= encoded.unforeseen
         if self._files is not None:
             _add_by_partition(self._files, encoded.messages, encoded.rows, encoded.batch)
         columns = encoded.values, encoded.keys, encoded.headers, encoded.times
@@ -237,8 +254,8 @@ class Outputs:
         return fit, letters
 
     def _refused(self, message: Outgoing, sinks: Sequence[TopicSink]) -> str | None:
-        """Why one of its topics refused the message when it was sent before."""
-        if not self._refusals:
+        """Why one of its topics refuses the message, or refused it when it was sent before."""
+        if self._refusals is None:
             return None
         reasons = (self._refusals.of(sink.topic, message) for sink in sinks)
         return next(filter(None, reasons), None)
@@ -260,13 +277,27 @@ class Outputs:
             letters=[*made.letters, *letters],
         )
 
+    def confirm(self) -> None:
+        """The topics have what was sent: the files may have it, too."""
+        for files in self.files:
+            files.confirm()
+
+    def take_back(self) -> None:
+        """What was sent since the last commit will come again, or something else in its place."""
+        self.unforeseen.clear()
+        for files in self.files:
+            files.take_back()
+
     def aborted(self, code: int | None) -> None:
         """What was sent since the last commit is void, by an error with this code."""
+        self.take_back()
         if self._refusals is not None:
             self._refusals.aborted(code)
 
     def committed(self) -> None:
         """What was sent is valid."""
+        self.unforeseen.clear()
+        self.confirm()
         if self._refusals is not None:
             self._refusals.committed()
 

@@ -239,6 +239,8 @@ class Source:
             start = reset.offset
             if self._listener is not None and reset.is_cut:
                 start = self._listener.cut(number, start)
+                if number not in self.positions.owned:  # it has moved meanwhile
+                    continue
                 self.positions.begin(number, start)
             if self._listener is not None and reset.skipped:
                 self._listener.skipped(reset.skipped)

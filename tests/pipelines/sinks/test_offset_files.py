@@ -234,3 +234,49 @@ def test_files_in_a_folder_are_one_table(tmp_path):
     table = pq.read_table(tmp_path / "out")
     assert sorted(table["offset"].to_pylist()) == sorted([*range(15)] * 2)
     assert len(open_objects(str(tmp_path / "out")).scan("in/p0")) == 2
+
+
+def test_records_that_wait_are_in_no_file_until_they_are_confirmed(objects):
+    files = OffsetFiles(objects, Rotation(10), {}, place, waits=True)
+    files.begin(0, 0)
+    add(files, [3, *range(5, 25)])
+    settle(files)
+    assert (written(objects), files.durable(0, 25)) == ([], 3)
+    files.take_back()
+    add(files, [1, 3, 8])  # others than before: what is a dead letter now, and what was one
+    assert files.durable(0, 9) == 1
+    files.confirm()
+    add(files, [9, 12])
+    files.take_back()
+    settle(files)
+    assert (written(objects), files.durable(0, 9)) == ([[1, 3, 8]], 9)
+    add(files, [8, 9])
+    files.confirm()
+    settle(files)
+    assert written(objects) == [[1, 3, 8], [9]]
+
+
+def test_what_another_worker_has_written_does_not_wait_any_more(objects):
+    files, other = (OffsetFiles(objects, Rotation(100), {}, place, waits=waits) for waits in (True, False))
+    for one in (files, other):
+        one.begin(0, 0)
+        add(one, [0, 1])
+    files.confirm()
+    add(other, [2, 3])
+    settle(other)
+    add(files, [2, 3, 4])
+    settle(files)
+    files.confirm()
+    settle(files)
+    assert written(objects) == [[0, 1, 2, 3], [4]]
+
+
+def test_it_says_when_much_waits(objects):
+    files = OffsetFiles(objects, Rotation(10**6), {}, place, max_bytes=4000, waits=True)
+    files.begin(0, 0)
+    add(files, range(100))
+    assert not files.needs_confirm
+    add(files, range(100, 200))
+    assert files.needs_confirm
+    files.confirm()
+    assert not files.needs_confirm

@@ -189,3 +189,41 @@ def test_a_commit_is_tried_again(waits):
     cluster = Cluster(commit=[error(KafkaError._TRANSPORT), error(KafkaError.REQUEST_TIMED_OUT)])
     assert at_least_once(cluster, waits, sends=False).commit(OFFSETS)
     assert cluster.calls == ["commit"] * 3
+
+
+def failed(code):
+    return KafkaError(code, "told to")
+
+
+@pytest.mark.parametrize("make", [exactly_once, at_least_once])
+def test_what_was_sent_is_delivered_before_the_commit_where_it_must_be(make, waits):
+    cluster = Cluster()
+    cluster.left = [5, 2]
+    commits = make(cluster, waits)
+    commits.begin()
+    commits.deliver()
+    assert (cluster.calls.count("flush"), cluster.calls.count("commit"), len(waits)) == (3, 0, 2)
+    commits.on_delivery(failed(KafkaError.INVALID_RECORD), None)
+    with pytest.raises(Aborted) as aborted:
+        commits.deliver()
+    assert aborted.value.code == KafkaError.INVALID_RECORD
+    commits.begin()
+    commits.deliver()
+
+
+def test_an_aborted_transaction_says_which_message_it_was(waits):
+    commits = exactly_once(Cluster(offsets=[error(KafkaError._STATE, abort=True)]), waits)
+    commits.begin()
+    commits.on_delivery(failed(KafkaError.INVALID_RECORD), None)
+    with pytest.raises(Aborted) as aborted:
+        commits.commit(OFFSETS)
+    assert aborted.value.code == KafkaError.INVALID_RECORD
+
+
+def test_a_topic_that_forbids_its_messages_ends_the_worker(waits):
+    """Sending them again would not help."""
+    commits = exactly_once(Cluster(offsets=[error(KafkaError._STATE, abort=True)]), waits)
+    commits.begin()
+    commits.on_delivery(failed(KafkaError.TOPIC_AUTHORIZATION_FAILED), None)
+    with pytest.raises(ConfigurationError, match="check this user's permissions"):
+        commits.commit(OFFSETS)

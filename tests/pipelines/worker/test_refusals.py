@@ -3,10 +3,11 @@
 import collections
 import json
 
+import pyarrow.parquet as pq
 import pytest
 from foreign_client import write_with_header
 from patience import PATIENCE, wait_for
-from topics import lower_limit
+from topics import lower_limit, set_config
 
 from encoder.errors import ConfigurationError
 
@@ -70,6 +71,40 @@ def test_a_record_without_a_key_for_a_compacted_topic_is_a_letter(kafka, topics,
     assert letter.value() == messages[70][1].encode()
     assert "refuses m" in reason(letter)
     assert sorted(value["id"] for value in topics.read_values()) == [i for i in range(N) if i != 70]
+
+
+@pytest.mark.parametrize("letters", ["topic", "parquet"])
+def test_a_record_that_a_topic_refuses_is_in_no_file(letters, kafka, topics, worker, tmp_path):
+    """The topic becomes compacted while the worker runs: nothing says so before a message is refused."""
+    folder, dead = tmp_path / "out", tmp_path / "dead"
+
+    def rows(column="id", under=folder):
+        return sorted(
+            one for path in under.rglob("*.parquet") for one in pq.read_table(path)[column].to_pylist()
+        )
+
+    def n_letters():
+        return len(topics.read_dead()) if letters == "topic" else len(rows("offset", dead))
+
+    outputs = [f"topic:{topics.output}", f"parquet:{folder}"]
+    to = f"topic:{topics.dead}" if letters == "topic" else f"parquet:{dead}"
+    topics.write(events(0))
+    with worker(outputs, to, max_dead_letters="1.0", seconds_per_file=3600) as started:
+        topics.read(least=N)
+        set_config(kafka, topics.output, "cleanup.policy", "compact")
+        messages = events(N)
+        for i in (70, 71, 150):
+            messages[i] = (None, messages[i][1], None)
+        refused = {N + 70, N + 71, N + 150}
+        topics.write(messages)
+        wait_for(n_letters, "the dead letters", lambda n: n >= len(refused))
+        before = rows()  # a worker that takes over now does not read again what was refused
+        topics.read(least=2 * N - len(refused))
+        assert aborts(started) < 40
+    wanted = [i for i in range(2 * N) if i not in refused]
+    assert sorted(value["id"] for value in topics.read_values()) == rows() == wanted
+    assert n_letters() == len(refused)
+    assert len(before) > N
 
 
 def test_headers_that_the_output_does_not_take_make_a_letter_with_its_value(kafka, topics, worker):

@@ -24,8 +24,8 @@ for _module in ("torch", "transformers", "sentence_transformers", "skeletoken", 
 
 # ruff: noqa: E402 - a missing extra is reported before anything imports it
 from distill.corpus_fit.fit import CorpusReport
-from distill.distillation import SAMPLE, DistillationResult, distill
+from distill.distillation import DistillationResult, distill
 from distill.report.model_card import model_card
 from distill.teacher.loading import teacher_bytes
 
-__all__ = ["SAMPLE", "CorpusReport", "DistillationResult", "distill", "model_card", "teacher_bytes"]
+__all__ = ["CorpusReport", "DistillationResult", "distill", "model_card", "teacher_bytes"]

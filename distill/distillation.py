@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.corpus_fit.budget import MAX_SAMPLE, TIME_BUDGET, affordable, check_budget
 from distill.corpus_fit.fit import CorpusReport, Progress, fit_to_corpus
 from distill.corpus_fit.sample import sample_texts
 from distill.parameters import DROP_PATTERN, Parameters, Pooling, Precision
@@ -26,10 +27,7 @@ from encoder.model import StaticModel
 from encoder.tokenizer.tables import compile_tokenizer
 from encoder.user_cache import cache_folder
 
-__all__ = ["SAMPLE", "DistillationResult", "distill"]
-
-SAMPLE = 200_000
-"""The default sample size: distinct texts of the corpus."""
+__all__ = ["DistillationResult", "distill"]
 
 _SEQ_LENGTH = 1_000_000  # model2vec's value: a mean has no maximum length
 
@@ -64,7 +62,8 @@ def distill(
     revision: str | None = None,
     trust_remote_code: bool = False,
     corpus: Iterable[str | None] | None = None,
-    sample: int = SAMPLE,
+    sample: int | None = None,
+    time_budget: float | None = None,
     refine: bool = True,
     blend: float | None = None,
     min_held_out: int = 1,
@@ -83,8 +82,8 @@ def distill(
     (`distill.corpus_fit`). The model then follows the teacher much more closely, and distillation takes
     minutes instead of seconds. If it is interrupted, the same call resumes it.
 
-    The same call gives the same bytes on the same type of processor. With `precision="float32"`, tables from
-    different types of processors differ only by rounding.
+    With a `sample`, the same call gives the same bytes on the same type of processor. With
+    `precision="float32"`, tables from different types of processors differ only by rounding.
 
     Args:
         teacher: a Hugging Face id, or a folder with a transformer and a fast tokenizer.
@@ -103,7 +102,10 @@ def distill(
         revision: the teacher's branch, tag or commit on the Hub.
         trust_remote_code: run code that comes with the teacher.
         corpus: texts like those you will embed; read once, after the teacher has loaded.
-        sample: how many distinct texts of the corpus to use, drawn at random.
+        sample: how many distinct texts of the corpus to use, drawn at random; None goes by the time.
+        time_budget: without `sample`, use as many texts as the teacher reads in so many seconds, by default
+            1,800, and at most a million. Another machine takes another number: `report` says how many it
+            was, for a call with the same `sample`.
         refine: whether to refine the fitted table by gradient descent on text similarities.
         blend: the length of the plain distillation's vectors relative to the fitted ones
             (`distill.corpus_fit.blend`); 0 leaves them out; None picks it from the number of texts.
@@ -131,6 +133,7 @@ def distill(
         blend=blend,
         masks=Masks.parse(masks),
     )
+    check_budget(sample, time_budget)
     if corpus is not None and clusters is not None:
         raise ConfigurationError("`clusters` cannot be combined with `corpus`: leave one of them out")
     loading: dict[str, Any] = {
@@ -146,16 +149,19 @@ def distill(
         )
     folder = Path(cache).expanduser() if cache is not None else cache_folder() / "teachers"
     check_cache(folder)
-    texts = sample_texts(corpus, sample, seed=seed)
+    size = MAX_SAMPLE if sample is None else sample
+    texts = sample_texts(corpus, size, seed=seed)
     if parameters.masks:
-        texts = sample_texts(parameters.masks(texts).to_pylist(), sample, seed=seed)  # some are equal now
+        texts = sample_texts(parameters.masks(texts).to_pylist(), size, seed=seed)  # some are equal now
     tokens = _embed_tokens(token_teacher, vocabulary, parameters, progress)
     del token_teacher  # frees its memory for the sentence teacher
+    sentence_teacher = load_sentence_teacher(teacher, **loading)
+    read = len(texts) if sample else affordable(sentence_teacher, texts, time_budget or TIME_BUDGET)
     fit = fit_to_corpus(
         tokens.vectors,
         tokens.tokenizer_json,
-        load_sentence_teacher(teacher, **loading),
-        texts,
+        sentence_teacher,
+        texts[:read],
         dims=dims,
         sif=sif,
         refine=refine,
@@ -165,7 +171,8 @@ def distill(
         cache=folder,
         progress=progress,
     )
-    return DistillationResult(_model(fit.table, tokens, parameters), fit.report, fit.held_out)
+    report = replace(fit.report, left_out=len(texts) - read)
+    return DistillationResult(_model(fit.table, tokens, parameters), report, fit.held_out)
 
 
 class _Tokens(NamedTuple):

@@ -49,6 +49,7 @@ class CorpusReport:
         loss_fitted: similarity loss after the fit; None without refinement.
         loss_refined: similarity loss after the refinement; None without refinement.
         blend: the length of the plain distillation's vectors relative to the fitted ones.
+        left_out: how many more texts were drawn, which the teacher had no time to read.
     """
 
     texts: int
@@ -61,6 +62,7 @@ class CorpusReport:
     loss_fitted: float | None
     loss_refined: float | None
     blend: float
+    left_out: int = 0
 
 
 class CorpusFit(NamedTuple):

@@ -48,6 +48,7 @@ def distill(
     target = destination.check(store_is_given=source is not None and source.name == "COMMANDLINE")
     parameters = table.parse() | loading.parameters()
     words = table.words()
+    budget = corpus.budget()
     files = corpus.find()
     sets = evaluation.sets(corpus)
     plan = Plan.make(sets, evaluation.require or (), corpus=files is not None)
@@ -62,6 +63,7 @@ def distill(
             vocabulary=words,
             corpus=files.texts(stages) if files else None,
             sample=corpus.sample,
+            time_budget=budget,
             refine=corpus.refine,
             blend=corpus.blend,
             min_held_out=plan.min_held_out,

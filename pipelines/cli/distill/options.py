@@ -25,6 +25,7 @@ from pipelines.cli.options import (
     teacher_option,
 )
 from pipelines.formats import FileFormat
+from pipelines.records.durations import seconds
 
 if TYPE_CHECKING:
     from pyarrow import Schema
@@ -213,8 +214,21 @@ class CorpusOptions:
     ] = None
     dialect: DialectOptions
     sample: Annotated[
-        int, corpus_option(metavar="N", help="Number of distinct texts to draw from --corpus.")
-    ] = 200_000
+        int | None,
+        corpus_option(
+            metavar="N",
+            help="Number of distinct texts to draw from --corpus.",
+            show_default="by --time-budget",
+        ),
+    ] = None
+    time_budget: Annotated[
+        str | None,
+        corpus_option(
+            metavar="TIME",
+            help="Draw as many texts as the teacher reads in this time, up to a million.",
+            show_default="30m",
+        ),
+    ] = None
     refine: Annotated[
         bool, corpus_option(help="Refine the fit by gradient steps on the teacher's similarities.")
     ] = True
@@ -239,6 +253,14 @@ class CorpusOptions:
     def find(self) -> Corpus | None:
         """Find the corpus, if there is one."""
         return None if self.corpus is None else Corpus.find(self.corpus, self)
+
+    def budget(self) -> float | None:
+        """How long the teacher may read, in seconds; None if the command does not say.
+
+        Raises:
+            ConfigurationError: it is not a time.
+        """
+        return None if self.time_budget is None else seconds(self.time_budget, "--time-budget")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,6 +160,10 @@ def summary(outcome: dict[str, Any]) -> str:
     if outcome["corpus"]:
         fit = "fitted to {texts:,} texts; mean cosine with the teacher on {held_out:,} held-out texts: "
         lines.append(f"{fit}{{cosine_fitted:.3f}}".format(**outcome["corpus"]))
+        if left_out := outcome["corpus"]["left_out"]:
+            lines.append(
+                f"{left_out:,} more texts were left out: the teacher had no time for them (--time-budget)"
+            )
     lines += [
         "{metric} on {dataset}: {value:.4g} [{low:.4g}, {high:.4g}]".format(**figure)
         for figure in (outcome["quality"] or {}).get("figures", ())

@@ -13,7 +13,7 @@ from pipelines.worker.sinks import Encoded
 class FakeFiles:
     """Files that have all up to an offset."""
 
-    uri, n_bytes, full = "memory://files", 0, ()
+    uri, n_bytes, full, needs_confirm = "memory://files", 0, (), False
 
     def __init__(self, begin):
         self._begin = begin
@@ -37,7 +37,7 @@ class FakeFiles:
 class FakeOutputs:
     """Takes what is fresh; some calls find the registry away."""
 
-    has_topics, tombstones = True, "pass"
+    has_topics, tombstones, unforeseen = True, "pass", ()
 
     def __init__(self, files, away):
         self.files = files
@@ -59,6 +59,8 @@ class FakeOutputs:
 
     def committed(self):
         pass
+
+    confirm = committed
 
 
 class FakeCommits:

@@ -136,12 +136,17 @@ class ArrowEmbedder:
         Raises:
             TemplateError: it lacks a field of the text.
             ConfigurationError: a column has the name of an added one.
-            InputError: the text of a row is not UTF-8.
+            InputError: the text of a row is not UTF-8, or this is no table.
         """
+        if not isinstance(rows, pa.Table | pa.RecordBatch):
+            raise InputError(
+                f"cannot embed {type(rows).__name__}: give a pyarrow.Table or RecordBatch, as Ray does with "
+                "batch_format='pyarrow'"
+            )
         schema, encoder = self.schema(rows.schema), self._encoder
         if isinstance(rows, pa.RecordBatch):
             return self._embedded(rows, 0, schema, encoder)
-        parts = rows.to_batches(_ROWS)
+        parts: list[pa.RecordBatch] = rows.to_batches(_ROWS)
         firsts = np.cumsum([0, *map(len, parts)])
         found: list[pa.RecordBatch] = [None] * len(parts)
 

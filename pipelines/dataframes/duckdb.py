@@ -96,9 +96,10 @@ def register(
         (column_of(_SCORES, pa.float32()), ["VARCHAR", "VARCHAR"], "FLOAT"),
         (column_of(_LABELS, pa.string()), ["VARCHAR", "VARCHAR"], "VARCHAR"),
     ]
+    options: dict[str, Any] = {"type": "arrow", "null_handling": "special"}
     for name, (function, takes, gives) in zip(FUNCTIONS, functions, strict=True):
         _replace(connection, name)
-        connection.create_function(name, function, takes, gives, type="arrow", null_handling="special")
+        connection.create_function(name, function, takes, gives, **options)
 
 
 def _table(texts: pa.ChunkedArray) -> pa.Table:

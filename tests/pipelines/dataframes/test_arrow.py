@@ -101,6 +101,11 @@ def test_columns_that_do_not_fit_are_named(model):
     assert found.column_names == ["id", "embedding", "model_version"]
 
 
+def test_what_is_no_table_is_refused(model):
+    with pytest.raises(InputError, match="cannot embed dict: give a pyarrow"):
+        ArrowEmbedder(str(model))({"text": ["paid"]})
+
+
 def test_what_the_model_lacks_shows_before_any_row_is_read(model):
     with pytest.raises(ConfigurationError, match="no head 'fraud': it has none"):
         ArrowEmbedder(str(model), heads=["fraud"])

@@ -3,8 +3,8 @@
 A teacher ignores words that distinguish some texts (single words give spam away), and so does a table fitted
 to it. The blend concatenates the plain distillation's vectors, scaled down, to the fitted ones. The dot
 product of two texts is then a weighted sum of both tables' dot products. Of the concatenated dimensions, the
-blend keeps the axes along which the texts' vectors are longest. The fewer texts a table was fitted to, the
-less it knows about its tokens, and the more of the plain distillation it keeps.
+blend keeps the axes along which the texts' vectors are longest. The fewer tokens of text a table was
+fitted to, the less it knows about each, and the more of the plain distillation it keeps.
 """
 
 import math
@@ -17,18 +17,18 @@ from distill.corpus_fit.targets import blocks, longest_axes, second_moment
 
 __all__ = ["blend_tables", "default_blend"]
 
-_HALF_WEIGHT = 6_000  # texts at which the plain distillation weighs half as much as the fit
+_HALF_WEIGHT = 100_000  # tokens of text at which the plain distillation weighs half as much as the fit
 Floats = NDArray[np.float32]
 
 
-def default_blend(n_texts: int) -> float:
-    """Return the relative length of the plain distillation's vectors for a fit to `n_texts` texts.
+def default_blend(n_tokens: int) -> float:
+    """Return the relative length of the plain distillation's vectors for a fit to texts of `n_tokens` tokens.
 
     Dot products grow with the square of the lengths. The plain distillation therefore weighs as much as the
-    fit for no texts, half as much for 6,000, and a tenth for 54,000.
-    docs/notes/distillation.md has the figures.
+    fit for no text, half as much for 100,000 tokens, and a tenth for 900,000. It goes by tokens and not by
+    texts, because a long text teaches more of them. docs/notes/distillation.md has the figures.
     """
-    return math.sqrt(_HALF_WEIGHT / (_HALF_WEIGHT + n_texts))
+    return math.sqrt(_HALF_WEIGHT / (_HALF_WEIGHT + n_tokens))
 
 
 def blend_tables(fitted: Floats, plain: Floats, blend: float, pooling: MeanPooling) -> Floats:

@@ -143,7 +143,7 @@ def fit_to_corpus(
         )
     table = refined.table if refined else fit.table
     if blend is None:
-        blend = default_blend(len(train))
+        blend = default_blend(len(train.pooling.tokens.ids))
     if blend:
         plain = _weighted(principal_components(tokens, table.shape[1]), sif)
         table = blend_tables(table, plain, blend, train.pooling)

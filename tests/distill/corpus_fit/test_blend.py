@@ -56,7 +56,7 @@ def test_a_share_of_0_or_a_plain_table_of_zeros_changes_no_product(pooling):
         np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-3)
 
 
-def test_the_fewer_texts_the_more_is_kept_of_plain_distillation():
+def test_the_fewer_tokens_of_text_the_more_is_kept_of_plain_distillation():
     assert default_blend(0) == 1
-    assert default_blend(6_000) == pytest.approx(0.5**0.5)
-    assert default_blend(54_000) == pytest.approx(0.1**0.5)
+    assert default_blend(100_000) == pytest.approx(0.5**0.5)
+    assert default_blend(900_000) == pytest.approx(0.1**0.5)

@@ -90,12 +90,13 @@ def test_the_blend_brings_cosines_nearer_to_those_of_plain_distillation(teacher)
     assert agreement[0] + 0.01 < agreement[2]
 
 
-def test_the_default_blend_goes_by_the_number_of_texts(wordpiece_teacher):
+def test_the_default_blend_goes_by_the_tokens_of_the_texts(wordpiece_teacher):
     def made(**choice):
         return distill(wordpiece_teacher, dims=16, corpus=CORPUS, refine=False, **choice)
 
     by_default = made()
-    blend = default_blend(by_default.report.texts)
+    fitted_to = sorted(set(CORPUS) - set(by_default.held_out))
+    blend = default_blend(len(Encoder(by_default.model).tokenise(fitted_to).ids))
     assert by_default.report.blend == blend
     assert np.array_equal(by_default.model.table, made(blend=blend).model.table)
 

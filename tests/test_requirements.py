@@ -10,8 +10,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {
-    "worker": {"aws", "kafka-schemas", "otel", "signing"},
-    "beam": {"aws", "beam", "kafka-schemas", "otel", "signing"},
+    "worker": {"aws", "delta", "iceberg", "kafka-schemas", "otel", "signing"},
+    "beam": {"aws", "beam", "delta", "iceberg", "kafka-schemas", "otel", "signing"},
 }
 _LINE = re.compile(r"(?P<name>[a-z0-9._-]+)(?:\[[a-z0-9,]+\])?==(?P<version>[^ ]+)")
 

@@ -38,6 +38,8 @@ _EXTRAS = {
     "gcp": ("google.api_core", "google.auth", "google.cloud"),
     "kafka": ("confluent_kafka", "prometheus_client"),
     "kafka-schemas": ("fastavro", "google.protobuf", "google.type", "grpc_tools"),
+    "iceberg": ("pyiceberg",),
+    "delta": ("deltalake",),
     "otel": ("opentelemetry",),
     "pkcs11": ("pkcs11",),
     "signing": ("cryptography",),

@@ -2,8 +2,9 @@
 
     payments/_input.json    ["CLUSTER/TOPIC", …]    in the order in which they were read
 
-Files of the first topic are named by offsets alone, as they were before folders had these markers. Files of
-the others end with digits of their topic's id, so that offsets which come again take other names.
+A table has them as properties. Files of the first topic are named by offsets alone, as they were before
+folders had these markers. Files of the others end with digits of their topic's id, so that offsets which
+come again take other names; so do the keys of a table's offsets.
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 import msgspec
 
 from encoder.errors import OutputConflict
-from encoder.store.objects import Objects
 from pipelines.kafka.topic_ids import TopicId, other_input
+from pipelines.sinks.tables.markers import Markers
 
 __all__ = ["InputClaim"]
 
@@ -22,23 +23,23 @@ class InputClaim:
     """A topic in a folder.
 
     Attributes:
-        objects: the folder.
+        objects: the folder or the table.
         topic: the topic's name.
         current: what the name stands for now.
         known: what it stood for, as the folder's marker has it; empty if the folder has none.
     """
 
-    objects: Objects
+    objects: Markers
     topic: str
     current: TopicId
     known: tuple[TopicId, ...]
 
     @classmethod
-    def look_at(cls, objects: Objects, topic: str, current: TopicId, *, accept: bool = False) -> "InputClaim":
+    def look_at(cls, objects: Markers, topic: str, current: TopicId, *, accept: bool = False) -> "InputClaim":
         """Compare a topic with the folder's marker; writes nothing.
 
         Args:
-            objects: the folder.
+            objects: the folder or the table.
             topic: the topic's name.
             current: what the name stands for now.
             accept: whether another topic of this name is accepted.

@@ -1,11 +1,12 @@
-"""Who owns an output folder: a marker in it says what writes there, and with which options.
+"""Who owns an output: a marker in a folder or a table says what writes there, and with which options.
 
     _job.json       a backfill
     _stream.json    a streaming Beam job
     _worker.json    Kafka workers, which share the folder
 
 The marker is created before the first row and never replaced. Every later start reads it and stops with
-`OutputConflict` where it would write other rows into the folder.
+`OutputConflict` where it would write other rows into the folder. A table has a marker of each kind of writer
+as a property, since a backfill and workers may write into the same one.
 """
 
 import base64
@@ -18,9 +19,9 @@ import msgspec
 import pyarrow as pa
 
 from encoder.errors import OutputConflict
-from encoder.store.objects import Objects
 from pipelines.enrich.columns import VectorFormat
 from pipelines.kafka.topic_patterns import matches
+from pipelines.sinks.tables.markers import Markers, TableMarkers
 
 __all__ = ["DELETES", "MARKERS", "MASKED", "OutputClaim", "claim", "claimed_schema"]
 
@@ -62,8 +63,8 @@ class OutputClaim:
     files: re.Pattern[str] | None = None
     unsaid: Mapping[str, Any] = field(default_factory=dict)
 
-    def take(self, objects: Objects) -> dict[str, Any]:
-        """Make the folder this job's; where several jobs start together, the first one wins.
+    def take(self, objects: Markers) -> dict[str, Any]:
+        """Make the output this job's; where several jobs start together, the first one wins.
 
         Returns:
             What the marker says.
@@ -72,7 +73,9 @@ class OutputClaim:
             OutputConflict: the folder holds something else.
         """
         # Listed before the marker is read: a job that starts at the same time writes its marker before rows.
-        keys = [info.key for info in objects.scan("") if info.key.endswith(".parquet")] if self.files else []
+        keys: list[str] = []
+        if self.files and not isinstance(objects, TableMarkers):
+            keys = [info.key for info in objects.scan("") if info.key.endswith(".parquet")]
         found = self.check(objects)
         for key in keys:
             if found is None or not (self.files and self.files.fullmatch(key)):
@@ -82,18 +85,18 @@ class OutputClaim:
             found = self.check(objects)
         return found or {}
 
-    def check(self, objects: Objects) -> dict[str, Any] | None:
-        """Compare this claim with the folder's marker; writes nothing.
+    def check(self, objects: Markers) -> dict[str, Any] | None:
+        """Compare this claim with the output's marker; writes nothing.
 
         Returns:
-            What the marker says, or None if the folder has none.
+            What the marker says, or None if there is none.
 
         Raises:
-            OutputConflict: the folder belongs to another job.
+            OutputConflict: the output belongs to another job.
         """
         if objects.stat(MARKERS[self.writer]) is None:
             for writer, marker in MARKERS.items():
-                if objects.stat(marker) is not None:
+                if not isinstance(objects, TableMarkers) and objects.stat(marker) is not None:
                     raise conflict(objects, f"the output of a {writer}")
             return None
         try:
@@ -108,12 +111,12 @@ class OutputClaim:
         return found
 
     def differs(
-        self, objects: Objects, name: str, found: object, wanted: object, *, is_older: bool = False
+        self, objects: Markers, name: str, found: object, wanted: object, *, is_older: bool = False
     ) -> OutputConflict:
         """The error for one thing in which the folder's marker and this job differ.
 
         Args:
-            objects: the folder.
+            objects: the folder or the table.
             name: of the option.
             found: its value in the marker.
             wanted: its value for this job.
@@ -136,9 +139,10 @@ class OutputClaim:
         return conflict(objects, what)
 
 
-def conflict(objects: Objects, what: str, way_out: str = "") -> OutputConflict:
-    """The error for a folder that holds something else."""
-    return OutputConflict(f"{objects.uri} holds {what}: {way_out}name another folder")
+def conflict(objects: Markers, what: str, way_out: str = "") -> OutputConflict:
+    """The error for a folder or a table that holds something else."""
+    other = "table" if isinstance(objects, TableMarkers) else "folder"
+    return OutputConflict(f"{objects.uri} holds {what}: {way_out}name another {other}")
 
 
 class WorkerSettings(Protocol):
@@ -177,11 +181,11 @@ class WorkerSettings(Protocol):
         """Types of fields."""
 
 
-def claimed_schema(objects: Objects, settings: WorkerSettings, dim: int) -> pa.Schema | None:
+def claimed_schema(objects: Markers, settings: WorkerSettings, dim: int) -> pa.Schema | None:
     """The columns of a worker's folder, or None if no worker has claimed it; writes nothing.
 
     Args:
-        objects: the folder.
+        objects: the folder or the table.
         settings: of the worker.
         dim: the number of dimensions of its model.
 
@@ -194,11 +198,11 @@ def claimed_schema(objects: Objects, settings: WorkerSettings, dim: int) -> pa.S
     return None if found is None else _schema(objects, claim, found, settings)
 
 
-def claim(objects: Objects, settings: WorkerSettings, schema: pa.Schema, dim: int) -> pa.Schema:
+def claim(objects: Markers, settings: WorkerSettings, schema: pa.Schema, dim: int) -> pa.Schema:
     """Claim a folder for workers; where several start together, the first one decides on the columns.
 
     Args:
-        objects: the folder.
+        objects: the folder or the table.
         settings: of the worker.
         schema: the columns of its records.
         dim: the number of dimensions of its model.
@@ -235,7 +239,7 @@ def _worker_claim(
 
 
 def _schema(
-    objects: Objects, claim: OutputClaim, found: dict[str, Any], settings: WorkerSettings
+    objects: Markers, claim: OutputClaim, found: dict[str, Any], settings: WorkerSettings
 ) -> pa.Schema:
     """The columns in a worker's marker, if they are those that the settings name."""
     known, wanted = found["inputs"], settings.inputs

@@ -11,6 +11,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
+from encoder import Encoder
 from encoder.errors import ConfigurationError
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.kafka.config import producer_properties, shown, transactional_id
@@ -20,14 +21,16 @@ from pipelines.sinks.kafka import TopicSink
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.open_files import Rotation
 from pipelines.sinks.refusals import Refusals
+from pipelines.sinks.tables.offset_table import OffsetTable
 from pipelines.worker.commit import AtLeastOnce, Commits, ExactlyOnce
 from pipelines.worker.configuration.plan import Output, Plan
+from pipelines.worker.decode import RecordDecoder
 from pipelines.worker.drift import DriftOutput, DriftWatch, JsonLines
 from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.loop import Worker
 from pipelines.worker.offsets import PartitionIndex
 from pipelines.worker.prepare import Prepared, prepare
-from pipelines.worker.sinks import Outputs
+from pipelines.worker.sinks import Outputs, RowSink
 from pipelines.worker.source import Source
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 from pipelines.worker.telemetry.tracing import open_spans
@@ -97,7 +100,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
 
         producer, commits = _commits(prepared, consumer, idle, stopping.is_set)
         decoder = prepared.decoder(spans)
-        follower.only_if(decoder.accept)
+        follower.only_if(_accepts(decoder, prepared))
         metrics.count_left_out(lambda: decoder.n_left_out)
         outputs = _outputs(prepared, producer, commits, source.partitions, idle)
         for files in outputs.files:
@@ -119,6 +122,16 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
             drift=_drift(prepared, producer, metrics, source.partitions),
         )
         yield Started(worker, metrics, source, follower)
+
+
+def _accepts(decoder: RecordDecoder, prepared: Prepared) -> Callable[[Encoder], None]:
+    """What a newer model must pass."""
+
+    def accept(encoder: Encoder) -> None:
+        decoder.accept(encoder)
+        prepared.accept(encoder)
+
+    return accept
 
 
 @contextmanager
@@ -188,17 +201,30 @@ def _outputs(
 ) -> Outputs:
     plan, settings, cluster = prepared.plan, prepared.plan.settings, prepared.cluster
     rotation = Rotation(settings.rows_per_file, settings.mib_per_file * _MIB, settings.seconds_per_file)
-    share = settings.max_memory * _MIB // 2 // max(1, len(prepared.folders))
+    n_sinks = len(prepared.folders) + (prepared.table is not None)
+    share = settings.max_memory * _MIB // 2 // max(1, n_sinks)
 
-    def files(output: Output | None) -> OffsetFiles | None:
-        if output is None or output.kind != "parquet":
+    def known(uri: str) -> dict[str, Any]:
+        if (inputs := prepared.inputs) is None:
+            return {}
+        return {"claim": partial(inputs.claim, uri), "check": inputs.check_now}
+
+    def files(output: Output | None) -> RowSink | None:
+        if output is None or output.kind == "topic":
             return None
+        if (table := prepared.table) is not None and output.kind != "parquet":
+            return OffsetTable(
+                table,
+                seconds=settings.seconds_per_file,
+                name_of=partitions.__getitem__,
+                file_bytes=rotation.n_bytes,
+                max_bytes=share,
+                waits=bool(plan.written_topics),
+                **known(table.uri),
+            )
         folder, metadata = prepared.folders[output.target], {"millstream.text": plan.text}
-        known: dict[str, Any] = {}
-        if (inputs := prepared.inputs) is not None:
-            known = {"claim": partial(inputs.claim, folder.uri), "check": inputs.check_now}
-        known |= {"max_bytes": share, "waits": bool(plan.written_topics)}
-        return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, **known)
+        own = {**known(folder.uri), "max_bytes": share, "waits": bool(plan.written_topics)}
+        return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, **own)
 
     sinks = {
         topic: TopicSink(
@@ -214,7 +240,7 @@ def _outputs(
         topics=[sinks[topic] for topic in plan.topics],
         conditions=plan.conditions,
         encode=prepared.encode(),
-        files=files(plan.parquet_output),
+        files=files(plan.rows_output),
         letters_topic=None if plan.dead_letter_topic is None else sinks[plan.dead_letter_topic],
         letters_files=files(plan.dead_letters),
         tombstones=settings.tombstones,

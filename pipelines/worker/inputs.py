@@ -10,10 +10,10 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicP
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from encoder.errors import TransientError
-from encoder.store.objects import Objects
 from pipelines.kafka.retries import retried
 from pipelines.kafka.topic_ids import TopicId, cluster_id, other_input, topic_ids
 from pipelines.sinks.input_claim import InputClaim
+from pipelines.sinks.tables.markers import Markers
 from pipelines.worker.offsets import CommitNote
 from pipelines.worker.topic_claims import TopicClaims
 
@@ -32,7 +32,7 @@ class Inputs:
     Args:
         admin: a client.
         group: the consumer group.
-        folders: the Parquet folders of the output and of dead letters.
+        folders: the Parquet folders or the table of the output and of dead letters.
         claims: what the output topics were made of, where there are no folders to say it; or None.
         accept: whether another topic of the same name is read from its beginning; otherwise it is an error.
         clock: gives seconds.
@@ -42,7 +42,7 @@ class Inputs:
         self,
         admin: AdminClient,
         group: str,
-        folders: Iterable[Objects] = (),
+        folders: Iterable[Markers] = (),
         claims: TopicClaims | None = None,
         *,
         accept: bool = False,

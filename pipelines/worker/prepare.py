@@ -1,9 +1,10 @@
 """Preparing a worker: what talks to the outside between a plan and the first record.
 
-`prepare` loads the model, connects to the cluster, and opens the schema registry and the Parquet folders. It
-also claims the folder of the output, except for `check`, which writes nothing.
+`prepare` loads the model, connects to the cluster, and opens the schema registry, the Parquet folders and the
+table. It also claims the folder or the table of the output, except for `check`, which writes nothing.
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from confluent_kafka.admin import AdminClient
 
+from encoder import Encoder
 from encoder.errors import ConfigurationError, NotInStore
 from encoder.heads.scoring import Heads
 from encoder.store.objects import Objects, open_objects
 from encoder.store.publish import prove_create_only
 from pipelines.enrich.columns import score_fields
-from pipelines.enrich.delete_columns import check_names
+from pipelines.enrich.delete_columns import check_names, schema_with_deletes
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_follower import ModelFollower
 from pipelines.kafka.admin import (
@@ -36,6 +38,11 @@ from pipelines.kafka.sample import sample_values
 from pipelines.records.masked_fields import MaskedFields
 from pipelines.sinks.kafka import record_encoder
 from pipelines.sinks.output_claim import claim, claimed_schema
+from pipelines.sinks.tables.columns import missing_columns
+from pipelines.sinks.tables.markers import Markers, TableMarkers
+from pipelines.sinks.tables.outputs import TABLE_FORMATS, open_table
+from pipelines.sinks.tables.partitioning import check_partitions
+from pipelines.sinks.tables.port import Table
 from pipelines.worker.configuration.columns import fields_seen, kept_columns, output_schema
 from pipelines.worker.configuration.plan import Plan
 from pipelines.worker.configuration.schemas import Known, Schemas
@@ -118,6 +125,7 @@ class Prepared:
         follower: gives the model; to be closed.
         cluster: the topics.
         folders: the Parquet folders by URI.
+        table: the table of the output, if it is one.
         inputs: knows what the names of the topics to read stand for; None if the brokers cannot tell.
         schemas: the schema registry, if the plan needs one.
         known: the schemas of the input that are known already.
@@ -130,12 +138,22 @@ class Prepared:
     follower: ModelFollower
     cluster: Cluster
     folders: dict[str, Objects]
+    table: Table | None
     inputs: Inputs | None
     schemas: Schemas | None
     known: list[Known]
     columns: pa.Schema | None
     messages: "AvroFromAvro | AvroFromColumns | None"
     masked: MaskedFields | None = None
+
+    def accept(self, encoder: Encoder) -> None:
+        """Check that the table can hold what a model adds.
+
+        Raises:
+            ConfigurationError: a column has another type there, or no table can hold it.
+        """
+        if self.table is not None and self.columns is not None:
+            _check_table(self.plan, self.table, self.columns, encoder)
 
     def decoder(self, spans: Spans = OFF) -> RecordDecoder:
         """A decoder of the input."""
@@ -161,7 +179,7 @@ class Prepared:
 
 
 def prepare(plan: Plan, *, check_only: bool = False) -> Prepared:
-    """Load the model, connect to everything that the plan names, and claim the Parquet folder.
+    """Load the model, connect to everything that the plan names, and claim the folder or the table.
 
     Args:
         plan: what the worker will do.
@@ -184,18 +202,22 @@ def prepare(plan: Plan, *, check_only: bool = False) -> Prepared:
             for output in (*plan.outputs, plan.dead_letters)
             if output.kind == "parquet"
         }
-        inputs = _inputs(plan, cluster, folders)
+        table = _open_table(plan)
+        markers: list[Markers] = [*folders.values()] + ([] if table is None else [TableMarkers(table)])
+        inputs = _inputs(plan, cluster, markers)
         schemas = Schemas(plan) if plan.uses_registry or plan.avro_messages else None
         known = schemas.known(list(cluster.reads)) if schemas else []
-        dim = follower.current().encoder.dim
-        columns = _columns(plan, cluster, schemas, folders, dim, check_only=check_only)
+        encoder = follower.current().encoder
+        columns = _columns(plan, cluster, schemas, folders, table, encoder, check_only=check_only)
         if masked and columns is not None:
             masked.check(pa.schema([columns.field(name) for name in kept_columns(plan, columns)]))
         messages = schemas.messages(columns, score_fields(heads)) if schemas and plan.avro_messages else None
         if schemas and messages and plan.uses_registry and not known:
             known = schemas.of_sample(cluster.sample())
         stack.pop_all()
-    return Prepared(plan, follower, cluster, folders, inputs, schemas, known, columns, messages, masked)
+    return Prepared(
+        plan, follower, cluster, folders, table, inputs, schemas, known, columns, messages, masked
+    )
 
 
 def _open_folder(uri: str, *, check_only: bool) -> Objects:
@@ -210,17 +232,24 @@ def _open_folder(uri: str, *, check_only: bool) -> Objects:
     return folder
 
 
-def _inputs(plan: Plan, cluster: Cluster, folders: dict[str, Objects]) -> Inputs | None:
-    """What the names of the topics stand for, if they are those that the group and the folders know."""
+def _open_table(plan: Plan) -> Table | None:
+    output = plan.rows_output
+    if output is None or output.kind not in TABLE_FORMATS:
+        return None
+    return open_table(output.kind, output.target, plan.partitions)
+
+
+def _inputs(plan: Plan, cluster: Cluster, markers: Sequence[Markers]) -> Inputs | None:
+    """What the names of the topics stand for, if they are those that the group and the outputs know."""
     if plan.embedded:
         return None
     group, accept = plan.settings.group, plan.settings.accept_new_input
     written = {topic: cluster.writes[topic] for topic in plan.topics}
     admin, claims = cluster.admin, None
-    if not folders:
+    if not markers:
         allowed = partial(may_use_group, admin)
         claims = TopicClaims(group, written, cluster.consumer, accept=accept, may_use=allowed)
-    inputs = Inputs(admin, group, folders.values(), claims, accept=accept)
+    inputs = Inputs(admin, group, markers, claims, accept=accept)
     inputs.look_at(cluster.reads)
     inputs.warn_if_unread(written)
     return inputs
@@ -242,15 +271,20 @@ def _columns(
     cluster: Cluster,
     schemas: Schemas | None,
     folders: dict[str, Objects],
-    dim: int,
+    table: Table | None,
+    encoder: Encoder,
     *,
     check_only: bool,
 ) -> pa.Schema | None:
-    """The columns that the Parquet folder has already, or those of a sample of the input."""
+    """The columns that the output has already, or those of a sample of the input."""
     if not plan.needs_columns:
         return None
-    folder = folders[plan.parquet_output.target] if plan.parquet_output else None
-    if folder is not None and (claimed := claimed_schema(folder, plan, dim)) is not None:
+    markers: Markers | None = None if table is None else TableMarkers(table)
+    if plan.rows_output is not None and table is None:
+        markers = folders[plan.rows_output.target]
+    if markers is not None and (claimed := claimed_schema(markers, plan, encoder.dim)) is not None:
+        if table is not None:
+            _check_table(plan, table, claimed, encoder)
         return claimed
     sample = cluster.sample()
     if schemas and plan.uses_registry:
@@ -265,7 +299,26 @@ def _columns(
         )
     if plan.delete_columns:
         check_names(kept_columns(plan, schema), "--fields")
-    return schema if folder is None or check_only else claim(folder, plan, schema, dim)
+    if table is not None:
+        stored = _check_table(plan, table, schema, encoder)
+        if not check_only:
+            table.create(stored)
+    return schema if markers is None or check_only else claim(markers, plan, schema, encoder.dim)
+
+
+def _check_table(plan: Plan, table: Table, columns: pa.Schema, encoder: Encoder) -> pa.Schema:
+    """The columns of the rows as the table stores them.
+
+    Raises:
+        ConfigurationError: no table can hold one of them, or this one has another of its name.
+    """
+    kept = pa.schema([columns.field(name) for name in kept_columns(plan, columns)])
+    schema = Enrichment(plan.template, tuple(kept.names), plan.vectors, plan.heads).schema(kept, encoder)
+    stored = table.stored(schema_with_deletes(schema) if plan.delete_columns else schema)
+    check_partitions(plan.partitions, stored)
+    if (state := table.look()) is not None:
+        missing_columns(state.schema, stored, table.uri)
+    return stored
 
 
 def _deletes(plan: Plan) -> str:
@@ -274,8 +327,9 @@ def _deletes(plan: Plan) -> str:
         return plan.settings.tombstones
     if not plan.passes_deletes:
         return "dead-letter, as no output can hold them without --delete-columns"
-    if plan.parquet_output and not plan.delete_columns:
-        return "pass, to topics; Parquet holds them with --delete-columns"
+    if plan.rows_output and not plan.delete_columns:
+        where = "Parquet" if plan.rows_output.kind == "parquet" else "the table"
+        return f"pass, to topics; {where} holds them with --delete-columns"
     return "pass"
 
 
@@ -293,7 +347,7 @@ def check(plan: Plan) -> list[tuple[str, str]]:
     prepared = prepare(plan, check_only=True)
     follower, cluster, settings = prepared.follower, prepared.cluster, plan.settings
     follower.close()
-    follower.only_if(prepared.decoder().accept)
+    follower.only_if(prepared.decoder().accept)  # the table was looked at
     if plan.written_topics and settings.delivery == "exactly-once" and settings.instance is None:
         check_transactions(settings.brokers, plan.properties, f"{settings.group}-")
     found = [
@@ -306,8 +360,10 @@ def check(plan: Plan) -> list[tuple[str, str]]:
         about = f"topic {topic}, {n_partitions} partitions, {max_bytes:,} bytes a message"
         where = f", where {plan.conditions[topic].source}" if topic in plan.conditions else ""
         found.append(("output", about + where))
-    if plan.parquet_output:
-        found.append(("output", plan.parquet_output.target))
+    if prepared.table is not None:
+        found.append(("output", prepared.table.uri + ("" if prepared.table.look() else ", to be created")))
+    elif plan.rows_output:
+        found.append(("output", plan.rows_output.target))
     if prepared.schemas is not None:
         found.append(("schema registry", prepared.schemas.registry.url))
         found += [("input schema", one.about) for one in prepared.known]

@@ -1,4 +1,4 @@
-"""The worker's outputs: topics, through one producer, and Parquet files."""
+"""The worker's outputs: topics, through one producer, and Parquet files or a table."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -22,12 +22,16 @@ from pipelines.sinks.dead_letter_messages import MaskValue, dead_letter_batch, d
 from pipelines.sinks.kafka import Headers, Outgoing, TopicSink, arrow_messages
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.refusals import Refusals
+from pipelines.sinks.tables.offset_table import OffsetTable
 from pipelines.worker.message_batch import MessageBatch
 
-__all__ = ["Encode", "Encoded", "Outputs"]
+__all__ = ["Encode", "Encoded", "Outputs", "RowSink"]
 
 Encode = Callable[[EnrichedBatch], list[bytes]]
 """Encodes enriched records as values of messages."""
+
+RowSink = OffsetFiles | OffsetTable
+"""Where rows of partitions are written, with their offsets: Parquet files, or a table."""
 
 _LEAST_RUN = 16
 Mask = NDArray[np.bool_] | None
@@ -95,9 +99,9 @@ class Outputs:
         topics: Sequence[TopicSink] = (),
         conditions: Mapping[str, Condition] = MappingProxyType({}),
         encode: Encode | None = None,
-        files: OffsetFiles | None = None,
+        files: RowSink | None = None,
         letters_topic: TopicSink | None = None,
-        letters_files: OffsetFiles | None = None,
+        letters_files: RowSink | None = None,
         tombstones: Tombstones = "pass",
         delete_columns: bool = False,
         masked: MaskedFields | None = None,
@@ -125,9 +129,10 @@ class Outputs:
             self.tombstones = "dead-letter"
 
     @property
-    def files(self) -> list[OffsetFiles]:
-        """The outputs that are files."""
-        return [files for files in (self._files, self._letters_files) if files is not None]
+    def files(self) -> list[RowSink]:
+        """The outputs that are files or a table."""
+        sinks: tuple[RowSink | None, ...] = (self._files, self._letters_files)
+        return [files for files in sinks if files is not None]
 
     @property
     def has_topics(self) -> bool:
@@ -357,7 +362,7 @@ def _latest(batches: Sequence[bytes], sources: Sequence[Any]) -> list[int]:
     return [max(times[first:last]) for first, last in pairwise(ends.tolist())]
 
 
-def _add_by_partition(files: OffsetFiles, messages: MessageBatch, rows: Any, batch: pa.RecordBatch) -> None:
+def _add_by_partition(files: RowSink, messages: MessageBatch, rows: Any, batch: pa.RecordBatch) -> None:
     """Add rows of a batch to the files of their partitions.
 
     Messages of one partition mostly come in long runs, which are slices of the batch and not copied.

@@ -28,6 +28,7 @@ from benchmarks.speed.materials import int8_model
 
 GOALS = {"msgpack float16": 150_000, "parquet float16": 200_000}  # records/s
 PEER_GOAL = 3  # times quixstreams
+TABLE_GOAL = 0.85  # of Parquet, with a commit every ten seconds
 LATENCY_GOAL, LATENCY_RATE, LATENCY_SECONDS = 0.250, 50_000, 10
 PARTITIONS = 4
 TEMPLATE = "{merchant}: {reason}"
@@ -35,6 +36,9 @@ MSGPACK = {"format": "msgpack", "layout": "binary", "dtype": "float16"}
 SYSTEMS = {
     "msgpack float16": MSGPACK,
     "parquet float16": {"format": "parquet", "layout": "binary", "dtype": "float16"},
+    "parquet, 10 s": {"format": "parquet", "layout": "binary", "dtype": "float16", "commit": 10.0},
+    "iceberg, 10 s": {"format": "iceberg", "layout": "binary", "dtype": "float16", "commit": 10.0},
+    "delta, 10 s": {"format": "delta", "layout": "binary", "dtype": "float16", "commit": 10.0},
     "msgpack float32": {"format": "msgpack", "layout": "binary", "dtype": "float32"},
     "json float16": {"format": "json", "layout": "binary", "dtype": "float16"},
     "arrow float16": {"format": "arrow", "layout": "binary", "dtype": "float16"},
@@ -114,25 +118,36 @@ def fill(address, topic, records, make=event):
     assert producer.flush(120) == 0
 
 
+def stored(form, folder):
+    """The output of a worker that is no topic."""
+    if form == "iceberg":
+        from pyiceberg.catalog import load_catalog
+
+        load_catalog("bench").create_namespace("bench")
+        return "iceberg:bench/bench.events"
+    return f"{form}:{folder}"
+
+
 def ours(options):
     """Run a worker in this process until it has committed everything; records/s."""
     from pipelines.worker.build import collect_rarely, start
     from pipelines.worker.configuration.plan import Plan
     from pipelines.worker.configuration.settings import WorkerSettings
 
-    to_topic = options["format"] != "parquet"
+    to_topic = options["format"] not in ("parquet", "iceberg", "delta")
+    output = f"topic:{options['output']}" if to_topic else stored(options["format"], options["folder"])
     settings = WorkerSettings(
         brokers=options["address"],
         group=options["group"],
         inputs=[options["input"]],
         text=TEMPLATE,
         model=options["model"],
-        outputs=[f"topic:{options['output']}" if to_topic else f"parquet:{options['folder']}"],
+        outputs=[output],
         dead_letters=f"topic:{options['dead']}",
         format=options["format"] if to_topic else "json",
         vectors=options["layout"],
         dtype=options["dtype"],
-        seconds_per_file=2.0,
+        seconds_per_file=options.get("commit", 2.0),
         input_format=options.get("from", "json"),
         schema_registry=options["registry"],
     )
@@ -275,8 +290,14 @@ class Bench:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **self.catalog(arguments["folder"])},
         )
+
+    def catalog(self, folder):
+        """What tells PyIceberg of a catalog in a folder."""
+        Path(folder).mkdir()
+        own = {"TYPE": "sql", "URI": f"sqlite:///{folder}/catalog.db", "WAREHOUSE": f"file://{folder}/tables"}
+        return {f"PYICEBERG_CATALOG__BENCH__{name}": value for name, value in own.items()}
 
     def rate(self, system, **more):
         arguments, process = self.launch(system, **more)
@@ -355,6 +376,11 @@ def report(options, rates, latency):
     for name, rate in medians.items():
         print(f"{name:30}{rate:12,.0f}{max(rates[name]):12,.0f}{GOALS.get(name, 0) or '':>12}")
     reached = {name: medians[name] >= goal for name, goal in GOALS.items() if name in medians}
+    for name in ("iceberg, 10 s", "delta, 10 s"):
+        if name in medians and "parquet, 10 s" in medians:
+            reached[f"{name}: {TABLE_GOAL:.0%} of Parquet"] = (
+                medians[name] >= TABLE_GOAL * medians["parquet, 10 s"]
+            )
     if "quixstreams" in medians and "json float16" in medians:
         reached[f"{PEER_GOAL} times quixstreams"] = (
             medians["json float16"] >= PEER_GOAL * medians["quixstreams"]

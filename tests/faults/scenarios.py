@@ -23,6 +23,7 @@ from amounts import amount
 from faults.network import network
 from faults.s3 import lossy_proxy
 from faults.workers import STRANGE, TRANSACTION_SECONDS, Rig
+from lakes import FORMATS, Lake
 from patience import wait_for
 
 from encoder.store.store import ModelStore
@@ -60,6 +61,8 @@ class Scenario:
 LEAST = {"delivery": "at-least-once"}
 PARQUET = {"output": "parquet"}
 BOTH = {"output": "both"}
+ICEBERG = {"output": "iceberg"}
+DELTA = {"output": "delta"}
 DELETES = {"deletes": True}
 NEW = {"protocol": "consumer"}
 # No fault, but a busy machine: a worker that is told to end is to find the time to commit.
@@ -93,6 +96,20 @@ SCENARIOS = {
     "network cut, at least once": Scenario("cut", (0, 3), LEAST),
     "model store answers 503": Scenario("away", (1, 3), {"model": "s3", "options": LATE}),
     "Parquet store answers 503": Scenario("closed", (1, 3), {"output": "s3"}),
+    "kill -9, Iceberg": Scenario("kill", (1, 20), ICEBERG),
+    "kill -9, topic and Delta at once": Scenario("kill", (1, 20), {"output": "topic+delta"}),
+    "kill -9, topic and Iceberg at once": Scenario("kill", (0, 20), {"output": "topic+iceberg"}),
+    "kill -9, Delta, deletes": Scenario("kill", (0, 20), DELTA | DELETES),
+    "SIGSTOP past the session, Iceberg": Scenario("freeze", (1, 5), ICEBERG),
+    "SIGSTOP past the session, Delta": Scenario("freeze", (0, 5), DELTA),
+    "1 to 3 workers, Delta": Scenario("churn", (2, 10), DELTA),
+    "1 to 3 workers, Iceberg": Scenario("churn", (0, 10), ICEBERG),
+    "Iceberg's store answers 503": Scenario("closed", (1, 3), ICEBERG | {"in_bucket": True}),
+    "Delta's store answers 503": Scenario("closed", (1, 3), DELTA | {"in_bucket": True}),
+    "files of Iceberg rewritten beside": Scenario("rewritten", (1, 10), ICEBERG),
+    "files of Delta rewritten beside": Scenario("rewritten", (1, 10), DELTA),
+    "topics made again, Delta": Scenario("again", (0, 3), DELTA | {"topics": 2}),
+    "logs cut below the positions, Iceberg": Scenario("cut logs", (0, 3), ICEBERG),
     "topics made again": Scenario("again", (1, 3), {"output": "both", "topics": 2}),
     "logs cut below the positions": Scenario("cut logs", (1, 3), {"output": "both"}),
     "retention overtakes the group": Scenario("overtaken", (1, 3), {"output": "both"}),
@@ -137,6 +154,8 @@ class Stage:
             refused: list[str] = []  # the methods that S3 refuses
             if "s3" in options.values():
                 options["environment"] = stack.enter_context(self._bucket(refused))
+            if options.get("output", "").removeprefix("topic+") in FORMATS:
+                options |= self._lake(stack, folder, refused, in_bucket=options.pop("in_bucket", False))
             if options.get("output") == "s3":
                 options["output"] = f"s3://{self._s3().bucket}/{uuid.uuid4().hex}"
             models = None
@@ -153,6 +172,16 @@ class Stage:
             rig = Rig(broker, models.uri if models else self._model, folder, **options)
             self._rig = stack.enter_context(rig)
             yield rig, self._fault(scenario.fault, rig, cluster, net, models, refused)
+
+    def _lake(self, stack: ExitStack, folder: Path, refused: list[str], *, in_bucket: bool) -> dict[str, Any]:
+        """A place for a table, and the environment in which workers find it."""
+        if not in_bucket:
+            lake = stack.enter_context(Lake.in_folder(folder / "lake").known())
+            return {"lake": lake, "environment": lake.environment}
+        proxied = stack.enter_context(self._bucket(refused))
+        lake = Lake.in_bucket(folder / "lake", self._s3(), uuid.uuid4().hex)
+        stack.enter_context(lake.known())
+        return {"lake": lake, "environment": lake.through(proxied["AWS_ENDPOINT_URL"])}
 
     def _fault(
         self, name: str, rig: Rig, cluster: Any, net: Any, models: Any, refused: list[str]
@@ -198,6 +227,7 @@ class Stage:
             "overtaken": rig.retention_overtakes,
             "limit": rig.limit_lowered,
             "bad in a row": rig.bad_in_a_row,
+            "rewritten": rig.rewritten_beside,
             "away": away,
             "closed": closed,
             "damage": damage,
@@ -212,7 +242,7 @@ class Stage:
             if method in refused:
                 self._refusals.append(path)
                 return "503"
-            lost = method == "PUT" and path.endswith(".parquet")
+            lost = method == "PUT" and path.endswith((".parquet", ".json"))
             return chance.choice(["", "", "503", "drop"]) if lost else ""
 
         server = self._s3()

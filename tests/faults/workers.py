@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from faults.inputs import commit, committed, create_again, remove_records
 from faults.verifier import verify
+from lakes import CONFLICTS
 from logs import tails
 from patience import PATIENCE, wait_for
 from topics import TopicReader, lower_limit, unique
@@ -62,7 +63,9 @@ class Rig:
         broker: a KafkaBroker.
         model: the REF of the model.
         folder: for logs and Parquet files.
-        output: `topic`, `parquet`, `both`, or the URI of Parquet files.
+        output: `topic`, `parquet`, `both`, the URI of Parquet files, or the format of a table; `topic+delta`
+            and `topic+iceberg` are a topic and a table at once.
+        lake: where the table is.
         delivery: as the worker's flag.
         named: whether workers have names that outlive restarts (`--instance`).
         protocol: `classic` or `consumer`.
@@ -83,7 +86,7 @@ class Rig:
     def __init__(
         self, broker, model, folder, *, output="topic", delivery="exactly-once", named=False,
         protocol="classic", topics=1, session=SESSION_SECONDS, poll=10.0, address=None, options=(),
-        environment=None, bad=None, deletes=False,
+        environment=None, bad=None, deletes=False, lake=None,
     ):  # fmt: skip
         self.broker = broker
         self.folder = folder
@@ -96,8 +99,9 @@ class Rig:
         broker.create_topic(self.output, OUTPUT_PARTITIONS, max_message_bytes=str(_MOST_BYTES))
         broker.create_topic(self.dead, 1)
         own = {"topic": None, "parquet": str(folder / "out"), "both": str(folder / "out")}
-        self.parquet = own.get(output, output)
-        self.to_topic = output in ("topic", "both")
+        self._lake, self._form = lake, output.removeprefix("topic+")
+        self.parquet = None if lake else own.get(output, output)
+        self.to_topic = output in ("topic", "both") or output.startswith("topic+")
         # Parquet takes what is large.
         self._bad = bad or ((*_BAD, _LARGE) if output == "topic" else _BAD)
         self._deletes = deletes
@@ -114,13 +118,14 @@ class Rig:
             properties |= {"session.timeout.ms": int(1000 * session), "heartbeat.interval.ms": 300}
         targets = [f"topic:{self.output}"] if self.to_topic else []
         targets += [f"parquet:{self.parquet}"] if self.parquet else []
+        targets += [lake.target(self._form)] if lake else []
         self._command = [
             *(sys.executable, "-m", "pipelines", "worker", "--brokers", address or broker.address),
             *("--group", self._group, "--input", self.inputs[0] if topics == 1 else f"^{stem}-"),
             *("--model", str(model), *(part for target in targets for part in ("--output", target))),
             *("--dead-letters", f"topic:{self.dead}", "--delivery", delivery, "--text", "{seq} {text}"),
             *("--tombstones", "pass" if deletes else "dead-letter"),
-            *(["--delete-columns"] if deletes and self.parquet else []),
+            *(["--delete-columns"] if deletes and (self.parquet or lake) else []),
             *("--fields", "seq:int64,text:string", "--rows-per-file", "2000", "--seconds-per-file", "2"),
             *(part for key, value in properties.items() for part in ("--property", f"{key}={value}")),
             *("--stuck-seconds", "15", "--vectors", "binary", "--dtype", "float16"),
@@ -189,7 +194,9 @@ class Rig:
         wait_for(self._progress, f"more output than {before}", lambda n: n > before)
 
     def _progress(self):
-        """A number that grows with what was written: of offsets, or of files."""
+        """A number that grows with what was written: of offsets, of files, or of commits."""
+        if self._lake:
+            return self._lake.n_commits(self._form)
         if not self.to_topic:
             return sum(1 for _ in self._files())
         return wait_for(self._end_of_output, "the end of the output", lambda n: n is not None)
@@ -376,6 +383,21 @@ class Rig:
         if _MEDIUM not in self._bad:
             self._bad = (*self._bad, _MEDIUM)
 
+    def rewritten_beside(self):
+        """Let somebody else rewrite the files of the table, again and again, until workers have met that."""
+        said, times = "somebody else has committed", self.log().count("somebody else has committed")
+
+        def meet():
+            with contextlib.suppress(*CONFLICTS):  # the workers were faster
+                self._lake.compact(self._form)
+            return self.log().count(said)
+
+        wait_for(meet, "a commit of a worker that met another", lambda n: n > times or self._form == "delta")
+
+    def _table_rows(self):
+        """The keys and values of the records in the table."""
+        return list(map(_key_and_value, self._lake.rows(self._form).to_pylist()))
+
     def _end_when_done(self):
         """End the workers when all that was written came out; how many there were."""
         self._wait_for_all()
@@ -408,6 +430,7 @@ class Rig:
     def _verify(self):
         """Hold what came out so far against the rule."""
         outputs = [self._rows()] if self.parquet else []
+        outputs += [self._table_rows()] if self._lake else []
         outputs += [self._records()] if self.to_topic else []
         letters = [timely(message, message.value()) for message in self._reader(self.dead).read()]
         return verify(*self._expected(), outputs, letters)

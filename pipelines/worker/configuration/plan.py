@@ -2,10 +2,10 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import pyarrow as pa
 
@@ -20,47 +20,68 @@ from pipelines.records.bad_rows import one_line
 from pipelines.records.durations import seconds
 from pipelines.records.template import TextTemplate
 from pipelines.records.type_names import EXAMPLES, named_type
+from pipelines.sinks.tables.outputs import TABLE_FORMATS
+from pipelines.sinks.tables.partitioning import PartitionField, parse_partition_by
 from pipelines.worker.configuration.settings import WorkerSettings
 
 __all__ = ["Output", "Plan", "parse_budget", "parse_fields"]
 
-_KINDS = ("topic", "parquet")
+_OUTPUTS = {
+    "topic": "topic:NAME",
+    "parquet": "parquet:URI",
+    "iceberg": "iceberg:CATALOG/NAMESPACE.TABLE",
+    "delta": "delta:URI",
+}
+_LETTERS = ("topic", "parquet")
 _PERCENT = 100.0
 _OPEN_SHARE = 0.8  # of a transaction's timeout; the rest is for the commit itself
 _BACKLOG_FACTOR = 20
 _COMMA = re.compile(r",(?![^(\[]*[)\]])")  # those inside of a type's brackets are part of it
 
 
+OutputKind = Literal["topic", "parquet", "iceberg", "delta"]
+
+
 @dataclass(frozen=True)
 class Output:
-    """Where records go: `topic:NAME`, `topic:NAME where CONDITION` or `parquet:URI`.
+    """Where records go: `topic:NAME where CONDITION`, `parquet:URI`, or a table (`iceberg:…`, `delta:URI`).
 
     Attributes:
         where: which records go there, or None for all.
     """
 
-    kind: Literal["topic", "parquet"]
+    kind: OutputKind
     target: str
     where: Condition | None = None
 
     @classmethod
-    def parse(cls, text: str, flag: str) -> Self:
+    def parse(cls, text: str, flag: str, kinds: Iterable[str] = _OUTPUTS) -> Self:
         """Parse an output.
 
+        Args:
+            text: as the user wrote it.
+            flag: for messages.
+            kinds: what it may be.
+
         Raises:
-            ConfigurationError: it is neither a topic nor a folder, or the condition cannot be read; the
-                message names the flag.
+            ConfigurationError: it is no topic, folder or table, or the condition cannot be read; the message
+                names the flag.
         """
         kind, colon, target = text.partition(":")
-        if kind not in _KINDS or not colon or not target:
-            raise ConfigurationError(f"cannot read {flag} {text!r}: write topic:NAME or parquet:URI")
-        if kind == "parquet":
-            return cls("parquet", target)
+        if kind not in kinds or not colon or not target:
+            raise ConfigurationError(f"cannot read {flag} {text!r}: write {_forms(kinds)}")
+        if kind != "topic":
+            return cls(cast("OutputKind", kind), target)
         topic, _, where = target.strip().partition(" ")
         word, _, condition = where.strip().partition(" ")
         if where and word != "where":
             raise ConfigurationError(f"cannot read {flag} {text!r}: write topic:NAME where CONDITION")
         return cls("topic", topic, Condition.parse(condition) if where else None)
+
+
+def _forms(kinds: Iterable[str]) -> str:
+    *others, last = (_OUTPUTS[kind] for kind in kinds)
+    return f"{', '.join(others)} or {last}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,7 @@ class Plan:
         masks: the masks that a model must have, or None for any.
         max_dead_letters: the share of failed records that is tolerated, from 0 to 1.
         properties: of librdkafka, and of the schema registry's client if they begin with `schema.registry.`.
+        partitions: what partitions a table that is created.
         drift_seconds: how long a window of drift is; 0 if none is measured.
         drift_topic, drift_file: where these windows are written, if anywhere.
         embedded: whether the cluster is the one inside librdkafka, which has no transactions or permissions.
@@ -98,6 +120,7 @@ class Plan:
     max_dead_letters: float
     properties: Mapping[str, str] = field(repr=False)
     embedded: bool = False
+    partitions: tuple[PartitionField, ...] = ()
     drift_seconds: float = 0.0
     drift_topic: str | None = None
     drift_file: Path | None = None
@@ -115,7 +138,7 @@ class Plan:
             settings,
             template=TextTemplate.parse(settings.text),
             outputs=tuple(Output.parse(output, "--output") for output in settings.outputs),
-            dead_letters=Output.parse(settings.dead_letters, "--dead-letters"),
+            dead_letters=Output.parse(settings.dead_letters, "--dead-letters", _LETTERS),
             fields=names,
             types=types,
             vectors=VectorFormat(settings.vectors, settings.dtype),
@@ -125,6 +148,7 @@ class Plan:
             max_dead_letters=parse_budget(settings.max_dead_letters),
             properties=parse_properties(settings.properties or (), settings.property_files or ()),
             embedded=embedded,
+            partitions=parse_partition_by(settings.partition_by),
             drift_seconds=seconds(settings.drift_window, "--drift-window"),
             **_drift_output(settings.drift_output),
         )
@@ -144,7 +168,7 @@ class Plan:
         for wanted in self.inputs:
             subscription(wanted)
         if not self.outputs:
-            raise ConfigurationError("no output: name one with --output topic:NAME or --output parquet:URI")
+            raise ConfigurationError(f"no output: name one with --output: {_forms(_OUTPUTS)}")
         for topic in self.written_topics:
             if any(matches(wanted, topic) for wanted in self.inputs):
                 raise ConfigurationError(
@@ -160,8 +184,10 @@ class Plan:
 
     def _check_folders(self) -> None:
         if len(self.outputs) > len(self.topics) + 1:
-            raise ConfigurationError("only one --output can be a Parquet folder")
-        if self.dead_letters == self.parquet_output:
+            raise ConfigurationError("only one --output can be a Parquet folder or a table")
+        if self.partitions and (self.rows_output is None or self.rows_output.kind not in TABLE_FORMATS):
+            raise ConfigurationError("--partition-by is for tables: leave it out")
+        if self.dead_letters == self.rows_output:
             raise ConfigurationError(
                 "--output and --dead-letters name the same folder: choose another one for dead letters"
             )
@@ -242,8 +268,10 @@ class Plan:
     def _check_deletes(self) -> None:
         if not self.delete_columns:
             return
-        if self.parquet_output is None and not (self.topics and self.settings.format == "arrow"):
-            raise ConfigurationError("--delete-columns is for Parquet and Arrow outputs: leave it out")
+        if self.rows_output is None and not (self.topics and self.settings.format == "arrow"):
+            raise ConfigurationError(
+                "--delete-columns is for Parquet, tables and Arrow outputs: leave it out"
+            )
         if self.settings.tombstones != "pass":
             raise ConfigurationError(
                 f"--delete-columns is for deletes that are passed on, not for --tombstones "
@@ -287,9 +315,9 @@ class Plan:
         return (*self.topics, *(topic for topic in others if topic is not None))
 
     @property
-    def parquet_output(self) -> Output | None:
-        """The Parquet folder of enriched records, if there is one."""
-        return next((output for output in self.outputs if output.kind == "parquet"), None)
+    def rows_output(self) -> Output | None:
+        """The Parquet folder or the table of enriched records, if there is one."""
+        return next((output for output in self.outputs if output.kind != "topic"), None)
 
     @property
     def needs_objects(self) -> bool:
@@ -300,7 +328,7 @@ class Plan:
     def needs_columns(self) -> bool:
         """Whether an output needs records as columns of one schema."""
         return (
-            self.parquet_output is not None
+            self.rows_output is not None
             or (bool(self.topics) and self.settings.format == "arrow")
             or (self.avro_messages and self.settings.input_format != "avro")
         )

@@ -109,8 +109,8 @@ class WorkerSettings:
         _output(
             "--output",
             metavar="OUTPUT",
-            help="topic:NAME or parquet:URI. Repeatable. 'topic:NAME where fraud_score >= 0.9' gets the "
-            "records with such a score.",
+            help="topic:NAME, parquet:URI, delta:URI or iceberg:CATALOG/SPACE.TABLE. Repeatable. "
+            "'topic:NAME where fraud_score >= 0.9' gets records with such a score.",
         ),
     ]
     dead_letters: Annotated[
@@ -158,23 +158,38 @@ class WorkerSettings:
         bool,
         _output(
             "--delete-columns",
-            help="Write tombstones to Parquet and Arrow as rows, with the columns message_key and deleted.",
+            help="Write tombstones to Parquet, tables and Arrow as rows, with the columns message_key and "
+            "deleted.",
         ),
     ] = False
     rows_per_file: Annotated[int, _output(min=1, metavar="N", help="Offsets in one Parquet file.")] = 65_536
     mib_per_file: Annotated[
-        int, _output(min=1, metavar="MIB", help="MiB of records in memory for one Parquet file.")
+        int,
+        _output(min=1, metavar="MIB", help="MiB of records in memory for one file of Parquet or a table."),
     ] = 256
     seconds_per_file: Annotated[
         float,
-        _output(min=0.1, metavar="SECONDS", help="Write a Parquet file when its oldest record is this old."),
+        _output(
+            min=0.1,
+            metavar="SECONDS",
+            help="Write a Parquet file, or commit to a table, when its oldest record is this old.",
+        ),
     ] = 60.0
+    partition_by: Annotated[
+        str | None,
+        _output(
+            metavar="COLUMNS",
+            help="Columns that partition a table that is created, and periods of them: 'day(at),country'.",
+            show_default="none",
+        ),
+    ] = None
 
     delivery: Annotated[
         Literal["exactly-once", "at-least-once"],
         _delivery(
             metavar="GUARANTEE",
-            help="For output topics: exactly-once or at-least-once. Parquet always holds each record once.",
+            help="For output topics: exactly-once or at-least-once. Parquet and tables always hold each "
+            "record once.",
         ),
     ] = "exactly-once"
     instance: Annotated[
@@ -218,7 +233,8 @@ class WorkerSettings:
     ] = "pass"
 
     max_memory: Annotated[
-        int, _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs.")
+        int,
+        _operations(min=64, metavar="MIB", help="MiB for records that wait for Parquet outputs and tables."),
     ] = 1024
     drift_window: Annotated[
         str,

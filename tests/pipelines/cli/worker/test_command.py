@@ -47,7 +47,7 @@ def test_a_file_that_cannot_be_read_is_named(text, says, millstream, tmp_path):
 @pytest.mark.parametrize(
     ("flag", "value", "says"),
     [
-        ("output", "out", "write topic:NAME or parquet:URI"),
+        ("output", "out", "write topic:NAME, parquet:URI, iceberg:"),
         ("max-dead-letters", "some", "write a share"),
         ("property", "group.id=x", "--group"),
         ("fields", ":int64", "NAME:TYPE"),

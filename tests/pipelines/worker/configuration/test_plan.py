@@ -11,7 +11,7 @@ from pipelines.worker.configuration.plan import Output, parse_budget, parse_fiel
 def test_outputs():
     both = plan_of("topic:a", "topic:b", "parquet:s3://bucket/x", dead_letters="parquet:dead")
     assert (both.topics, both.written_topics, both.dead_letter_topic) == (("a", "b"), ("a", "b"), None)
-    assert both.parquet_output == Output("parquet", "s3://bucket/x")
+    assert both.rows_output == Output("parquet", "s3://bucket/x")
     assert (both.needs_objects, both.needs_columns) == (True, True)
     arrow = plan_of("topic:a", format="arrow")
     assert (arrow.needs_objects, arrow.needs_columns) == (False, True)
@@ -28,7 +28,7 @@ def test_an_output_may_get_some_records_alone():
     }
     assert plan.passes_deletes
     assert not plan_of("topic:alerts where fraud_score >= 0.9").passes_deletes
-    assert plan_of("parquet:a where b").parquet_output == Output("parquet", "a where b")
+    assert plan_of("parquet:a where b").rows_output == Output("parquet", "a where b")
 
 
 def test_a_regular_expression_must_not_match_an_output():
@@ -41,14 +41,15 @@ def test_a_regular_expression_must_not_match_an_output():
         plan_of("topic:out", inputs=[])
 
 
-@pytest.mark.parametrize("text", ["out", "topic:", "kafka:x", "", ":x"])
+@pytest.mark.parametrize("text", ["out", "topic:", "kafka:x", "", ":x", "ceberg:x", "iceberg:"])
 def test_outputs_that_cannot_be_read(text):
-    for flag, settings in (
-        ("--output", ([text], {})),
-        ("--dead-letters", (["topic:a"], {"dead_letters": text})),
+    tables = "iceberg:CATALOG/NAMESPACE.TABLE or delta:URI"
+    for flag, says, settings in (
+        ("--output", f"topic:NAME, parquet:URI, {tables}", ([text], {})),
+        ("--dead-letters", "topic:NAME or parquet:URI", (["topic:a"], {"dead_letters": text})),
     ):
         outputs, options = settings
-        with pytest.raises(ConfigurationError, match=f"{flag} '{text}': write topic:NAME or parquet:URI"):
+        with pytest.raises(ConfigurationError, match=f"{flag} '{text}': write {says}"):
             plan_of(*outputs, **options)
 
 
@@ -200,10 +201,23 @@ def test_deletes_are_passed_to_outputs_that_can_hold_them(outputs, told, passes)
 @pytest.mark.parametrize(
     ("outputs", "told", "says"),
     [
-        (["topic:out"], {}, "--delete-columns is for Parquet and Arrow outputs: leave it out"),
+        (["topic:out"], {}, "--delete-columns is for Parquet, tables and Arrow outputs: leave it out"),
         (["parquet:/out"], {"tombstones": "drop"}, "not for --tombstones drop: use one of them"),
     ],
 )
 def test_columns_of_deletes_need_an_output_and_deletes(outputs, told, says):
     with pytest.raises(ConfigurationError, match=says):
         plan_of(*outputs, delete_columns=True, **told)
+
+
+def test_a_table_is_an_output_like_a_folder():
+    plan = plan_of("topic:a", "iceberg:lake/fraud.events", partition_by="day(at), city")
+    assert plan.rows_output == Output("iceberg", "lake/fraud.events")
+    assert plan.needs_columns
+    assert list(map(str, plan.partitions)) == ["day(at)", "city"]
+    with pytest.raises(ConfigurationError, match="only one --output can be a Parquet folder or a table"):
+        plan_of("parquet:a", "delta:b")
+    with pytest.raises(ConfigurationError, match="--dead-letters 'delta:b': write topic:NAME or parquet:URI"):
+        plan_of("topic:a", dead_letters="delta:b")
+    with pytest.raises(ConfigurationError, match="--partition-by is for tables"):
+        plan_of("parquet:a", partition_by="at")

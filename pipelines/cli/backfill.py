@@ -37,7 +37,13 @@ _SHOWN = 20  # names of fields in the summary
 def backfill(
     model: Model,
     files: InputOptions,
-    output: Annotated[str, output_option(metavar="FOLDER", help="Folder or URI for the Parquet files.")],
+    output: Annotated[
+        str,
+        output_option(
+            metavar="OUTPUT",
+            help="Folder or URI for Parquet files, or a table: delta:URI or iceberg:CATALOG/SPACE.TABLE.",
+        ),
+    ],
     enrichment: EnrichmentOptions,
     workers: Annotated[
         int | None,
@@ -53,15 +59,16 @@ def backfill(
     beam_arguments: BeamOptions = None,
     as_json: AsJson = False,
 ) -> None:
-    """Embed files of records and write Parquet, on this machine or on any Beam runner.
+    """Embed files of records and write Parquet or a table, on this machine or on any Beam runner.
 
     The output holds the kept columns, `embedding`, `model_version` and the scores of heads. Rows that
     cannot be read go to `dead_letters/` in the output folder, with file, row and reason. So does the rest of
-    a damaged file: the other files are done, and the exit code is 1. After an interruption, run the same
-    command again to continue.
+    a damaged file: the other files are done, and the exit code is 1. A table gets all rows in one commit.
+    After an interruption, run the same command again to continue.
     """
     from pipelines.beam.backfill.job import claim_output
     from pipelines.beam.backfill.plan import plan_backfill
+    from pipelines.beam.backfill.table import is_committed, open_output
     from pipelines.beam.runner_options import beam_options, check_detachable
 
     console = ErrorConsole()
@@ -80,7 +87,8 @@ def backfill(
             chunk_rows=rows_per_file,
             strict=strict,
         )
-        counts = claim_output(job)
+        job = open_output(job)
+        counts = claim_output(job, is_committed=job.table is not None and is_committed(job))
     begin = time.monotonic()
     if counts is None and detach:
         _start(job, options, console)
@@ -88,11 +96,11 @@ def backfill(
     if counts is None:
         counts, earlier = _run(job, options, console)
     else:
-        console.print(f"{job.output} is already complete: nothing to do")
+        console.print(f"{job.target} is already complete: nothing to do")
         earlier = counts.records
     seconds = round(time.monotonic() - begin, 1)
     if as_json:
-        outcome = {**asdict(counts), "seconds": seconds, "model": job.model.label, "output": job.output}
+        outcome = {**asdict(counts), "seconds": seconds, "model": job.model.label, "output": job.target}
         typer.echo(json.dumps(outcome))
     else:
         _print_summary(job, counts, earlier, seconds)
@@ -143,7 +151,7 @@ def _print_summary(job: "BackfillJob", counts: "Counts", earlier: int, seconds: 
         "rows with vectors": f"{counts.rows:,}",
         "dead letters": f"{counts.dead_letters:,}{dead_letters}",
         "model": f"{job.model.label}  {job.model.digest[:19]}",
-        "output": f"{job.output}  ({counts.parts:,} files)",
+        "output": f"{job.target}  ({counts.parts:,} files)",
         "time": f"{seconds:,.1f} s{rate}",
     }
     if counts.left_out:

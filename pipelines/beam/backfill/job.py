@@ -15,15 +15,49 @@ from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.formats.json_left_out import merged
 from pipelines.sinks.output_claim import MASKED, OutputClaim
 from pipelines.sinks.parquet import ParquetParts
+from pipelines.sinks.tables.columns import TableFormat
+from pipelines.sinks.tables.outputs import TABLE_FORMATS
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.splits import TARGET_BYTES
 
-__all__ = ["SUMMARY_FILE", "BackfillJob", "Counts", "claim_output", "part_metadata", "part_name"]
+__all__ = [
+    "SUMMARY_FILE",
+    "BackfillJob",
+    "Counts",
+    "TableOutput",
+    "claim_output",
+    "part_metadata",
+    "part_name",
+]
 
 SUMMARY_FILE = "_summary.json"
 """The file that is written once all parts are there."""
 
 _PART = re.compile(r"part-\d{5,}-\d{12,}-\d{5,}\.parquet")
+
+
+@dataclass(frozen=True)
+class TableOutput:
+    """A table that gets the rows of a backfill.
+
+    Attributes:
+        form: its format.
+        target: as `open_table` takes it.
+        columns: of the table, as stored; empty before the table was opened.
+    """
+
+    form: TableFormat
+    target: str
+    columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
+
+    @classmethod
+    def parse(cls, output: str) -> "TableOutput | None":
+        """Parse `iceberg:CATALOG/NAMESPACE.TABLE` or `delta:URI`; None for any other output."""
+        form, _, target = output.partition(":")
+        return next((cls(one, target) for one in TABLE_FORMATS if one == form and target), None)
+
+    def __str__(self) -> str:
+        return f"{self.form}:{self.target}"
 
 
 @dataclass(frozen=True)
@@ -35,10 +69,11 @@ class BackfillJob:
         inputs: the files to read.
         schema: the schema of their records.
         enrichment: the text template, the columns to keep, the format of the vectors, the heads.
-        output: the URI of the output folder.
+        output: the URI of the folder with the parts.
         chunk_rows: records of a part. The same inputs and the same number give the same parts.
         dialect: what the user says about files of text.
         strict: whether the job stops at the first file that cannot be read to its end.
+        table: whose rows the parts become in the end; None if the folder is the output.
     """
 
     model: ModelVersion
@@ -49,6 +84,12 @@ class BackfillJob:
     chunk_rows: int = 65_536
     dialect: Dialect = GUESSED
     strict: bool = False
+    table: TableOutput | None = None
+
+    @property
+    def target(self) -> str:
+        """The output as the user names it."""
+        return self.output if self.table is None else str(self.table)
 
     def description(self) -> dict[str, Any]:
         """The options that decide on the output: two jobs with equal descriptions write equal rows."""
@@ -154,8 +195,12 @@ def part_metadata(job: BackfillJob, counts: Counts) -> dict[str, str]:
     }
 
 
-def claim_output(job: BackfillJob) -> Counts | None:
+def claim_output(job: BackfillJob, *, is_committed: bool = False) -> Counts | None:
     """Claim the output folder for this job.
+
+    Args:
+        job: the job.
+        is_committed: whether the rows are in the table, for a job that has one.
 
     Returns:
         The counts, if the job is done already; None if there is work to do.
@@ -168,5 +213,7 @@ def claim_output(job: BackfillJob) -> Counts | None:
     if objects.stat(SUMMARY_FILE) is None:
         return None
     counts = Counts.of_summary(msgspec.json.decode(objects.read(SUMMARY_FILE)))
+    if job.table is not None:  # the parts are the table's now, which may have been compacted since
+        return counts if is_committed else None
     parts = len(ParquetParts(job.output).names())  # somebody may have removed some
     return counts if counts.parts == parts else None

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from encoder.errors import UnreadableFile
 from encoder.store.objects import open_objects
 from pipelines.beam.backfill.job import SUMMARY_FILE, BackfillJob, Counts, part_metadata, part_name
+from pipelines.beam.backfill.table import commit_parts
 from pipelines.beam.transforms import coder
 from pipelines.beam.transforms.metrics import BatchMetrics, report_left_out
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.sinks.dead_letters import DeadLetters
 from pipelines.sinks.parquet import ParquetParts
+from pipelines.sinks.tables.columns import as_stored
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.reader import read_split
 from pipelines.sources.files.splits import Split, split_file
@@ -150,13 +152,15 @@ class EmbedPart(beam.DoFn):
         if self._room is None:
             self._room = np.empty((_SLICE_ROWS, encoder.dim), self._job.enrichment.vectors.dtype)
         masked = self._job.enrichment.masked()
-        with self._parts.new(part.name, self._job.enrichment.schema(batch.schema, encoder)) as file:
+        table = self._job.table
+        schema = self._job.enrichment.schema(batch.schema, encoder) if table is None else table.columns
+        with self._parts.new(part.name, schema) as file:
             for first in range(0, batch.num_rows, _SLICE_ROWS):
                 rows = batch.slice(first, _SLICE_ROWS)
                 begin = time.perf_counter()
                 enriched = self._job.enrichment(rows, encoder, version.label, self._room)
                 seconds += time.perf_counter() - begin
-                file.write(enriched.batch)
+                file.write(enriched.batch if table is None else _stored(enriched.batch, schema))
                 bad += [
                     BadRow(part.source, int(part.rows[first + row]), reason, record_of(rows, row))
                     for row, reason in enriched.bad.items()
@@ -172,6 +176,12 @@ class EmbedPart(beam.DoFn):
         yield counts
 
 
+def _stored(batch: pa.RecordBatch, columns: pa.Schema) -> pa.RecordBatch:
+    """A batch with the columns of a table."""
+    stored = as_stored(pa.Table.from_batches([batch]), columns)
+    return pa.RecordBatch.from_arrays([one.combine_chunks() for one in stored.columns], schema=columns)
+
+
 def _counts_of(name: str, output: str) -> Counts:
     return Counts.of_part(ParquetParts(output).metadata(name))
 
@@ -181,6 +191,8 @@ def _sum(counts: Any) -> Counts:
 
 
 def _write_summary(counts: Counts, job: BackfillJob) -> Counts:
+    if job.table is not None:
+        commit_parts(job)
     summary = {**asdict(counts), "model": job.model.label, "digest": job.model.digest}
     open_objects(job.output).overwrite(SUMMARY_FILE, msgspec.json.encode(summary))
     return counts

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from encoder.errors import OutputConflict
 from encoder.reference import store_uri
 from encoder.uris import locate_uri, split_query
-from pipelines.beam.backfill.job import BackfillJob
+from pipelines.beam.backfill.job import BackfillJob, TableOutput
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.formats import FileFormat
@@ -41,7 +41,7 @@ def plan_backfill(
     Args:
         model: REF of the model.
         pattern: file, folder or glob of the inputs.
-        output: folder or URI.
+        output: folder or URI, or a table: `iceberg:CATALOG/NAMESPACE.TABLE` or `delta:URI`.
         enrichment: the text template, the columns to keep, the format of the vectors, the heads.
         input_format: the format of the inputs, or None to go by their extensions.
         chunk_rows: records of an output file.
@@ -55,16 +55,18 @@ def plan_backfill(
         OutputConflict: the output is inside the input, or the other way round.
         ConfigurationError: a REF, a URI or a kept column is wrong.
     """
-    target = store_uri(output)
+    table = TableOutput.parse(output)
+    target = store_uri(output) if table is None else ""  # a table has a place when it is there
     files = find_with_dialects(pattern, input_format, dialect, say)
-    check_apart(pattern, files, target)
+    if table is None or table.form == "delta":
+        check_apart(pattern, files, target if table is None else store_uri(table.target))
     schema = infer_schema(
         files, enrichment.template.fields, enrichment.keep, strict=strict, may_be_empty=True
     )
     version = ModelVersion.resolve(model)
     enrichment = enrichment.settled(version.load())
     enrichment.schema(schema, version.load())  # refuses columns that cannot be kept
-    return BackfillJob(version, tuple(files), schema, enrichment, target, chunk_rows, dialect, strict)
+    return BackfillJob(version, tuple(files), schema, enrichment, target, chunk_rows, dialect, strict, table)
 
 
 def check_apart(pattern: str, files: Sequence[InputFile], output: str) -> None:

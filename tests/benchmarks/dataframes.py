@@ -114,7 +114,7 @@ SYSTEMS = {
     "the encoder": (encoder, None),
     "ArrowEmbedder": (arrow, None),
     "Polars": (polars, None),
-    "Polars, streaming": (polars_streaming, None),
+    "Polars streaming": (polars_streaming, None),
     "DuckDB": (duckdb, None),
     "pandas": (pandas, None),
     "Spark": (spark, downloads.spark),

@@ -100,8 +100,10 @@ class Registry:
     def _whole(self, found: Any) -> Schema:
         """A schema with all schemas that it refers to."""
         parts: dict[str, str] = {}
-        self._collect(found, parts)
-        return Schema(found.schema_type or "AVRO", found.schema_str, tuple(found.references or ()), parts)
+        kind = found.schema_type or "AVRO"
+        if kind != "JSON":  # which nobody reads here: what it refers to must not be missed
+            self._collect(found, parts)
+        return Schema(kind, found.schema_str, tuple(found.references or ()), parts)
 
     def _collect(self, found: Any, parts: dict[str, str]) -> None:
         """Collect the schemas that a schema refers to, each after those that it refers to itself."""

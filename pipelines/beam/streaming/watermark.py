@@ -1,9 +1,9 @@
 """The watermark: how far event time has advanced in a source. A window closes when it passes its end."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipelines.beam.streaming.clock import Clock, machine_clock
 from pipelines.beam.streaming.event_time import LATEST
 
 __all__ = ["OPEN", "Watermark", "WatermarkPolicy"]
@@ -24,17 +24,17 @@ class WatermarkPolicy:
             source does not hold windows open.
         max_ahead: microseconds by which an event time may be ahead of the clock. A record from further ahead
             is a bad row: it would close the windows of all others.
-        clock: seconds since the epoch, now.
+        clock: gives the clock of the process.
     """
 
     out_of_orderness: int
     idle: int
     max_ahead: int = 300 * 10**6
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], Clock] = machine_clock
 
     def latest(self) -> int:
         """The latest event time that is taken now, microseconds since the epoch."""
-        return min(round(self.clock() * 1e6) + self.max_ahead, LATEST)
+        return min(round(self.clock().latest() * 1e6) + self.max_ahead, LATEST)
 
 
 class Watermark:
@@ -48,7 +48,7 @@ class Watermark:
     def __init__(self, policy: WatermarkPolicy, micros: int = OPEN) -> None:
         self._policy = policy
         self.micros = micros
-        self._now = policy.clock
+        self._now = policy.clock().earliest  # a clock that is set forward by mistake closes no windows
         self._polled = self._now()
         self._silence = 0.0  # seconds
 

@@ -4,7 +4,8 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,6 +43,7 @@ class InputFile:
         format: `parquet`, `jsonl`, `csv` or `text`.
         compression: None, `gz` or `zst`.
         dialect: how a file of text is written, as far as the user says or a reader has guessed.
+        modified: when it was written last, nanoseconds since the epoch; None if that is not known.
     """
 
     path: str
@@ -49,6 +51,7 @@ class InputFile:
     format: FileFormat
     compression: str | None
     dialect: Dialect = GUESSED
+    modified: int | None = field(default=None, compare=False)
 
     @property
     def usual_delimiter(self) -> str:
@@ -79,15 +82,15 @@ def find_inputs(
     """
     if input_format is not None and input_format not in FORMATS:
         raise ConfigurationError(f"unknown format {input_format!r}: use one of {', '.join(FORMATS)}")
-    found = sorted(_find(pattern, skip))
+    found = sorted(_find(pattern, skip), key=itemgetter(0))
     if not found:
         raise InputError(
             f"no input files at {pattern!r}: name a file, a folder or a glob such as 'logs/**/*.jsonl'"
         )
     files = []
-    for path, size in found:
+    for path, info in found:
         try:
-            files.append(_input_file(path, size, input_format, dialect))
+            files.append(_input_file(path, info, input_format, dialect))
         except InputError as error:
             if skip is None:
                 raise
@@ -95,7 +98,7 @@ def find_inputs(
     return files
 
 
-def _input_file(path: str, size: int, wanted: FileFormat | None, dialect: Dialect) -> InputFile:
+def _input_file(path: str, info: fs.FileInfo, wanted: FileFormat | None, dialect: Dialect) -> InputFile:
     stem, compression = _stem(path)
     extension = posixpath.splitext(stem)[1]
     name = wanted or _BY_EXTENSION.get(extension)
@@ -106,7 +109,7 @@ def _input_file(path: str, size: int, wanted: FileFormat | None, dialect: Dialec
         )
     if name == "parquet" and compression is not None:
         raise InputError(f"{path} is compressed Parquet, which cannot be read: decompress it")
-    return InputFile(path, size, name, compression, dialect)
+    return InputFile(path, info.size, name, compression, dialect, info.mtime_ns)
 
 
 def _stem(path: str) -> tuple[str, str | None]:
@@ -116,13 +119,13 @@ def _stem(path: str) -> tuple[str, str | None]:
     return (stem, compression) if compression else (stem + extension, None)
 
 
-def _find(pattern: str, skip: Callable[[InputError], object] | None) -> list[tuple[str, int]]:
-    """The paths and sizes of the files that match a pattern."""
+def _find(pattern: str, skip: Callable[[InputError], object] | None) -> list[tuple[str, fs.FileInfo]]:
+    """The files that match a pattern, with their paths."""
     filesystem, inside = locate(pattern)
     with reading(pattern):
         info = filesystem.get_file_info(inside)
         if info.type == fs.FileType.File:
-            return [(_path(pattern, inside, inside), info.size)]
+            return [(_path(pattern, inside, inside), info)]
         if info.type == fs.FileType.Unknown:
             raise InputError(f"{pattern} is a pipe or a device: write its records to a file")
         if info.type == fs.FileType.Directory:
@@ -133,19 +136,19 @@ def _find(pattern: str, skip: Callable[[InputError], object] | None) -> list[tup
         else:
             return []
         listing = filesystem.get_file_info(fs.FileSelector(base, recursive=True, allow_not_found=True))
-    sizes = {}
+    found = {}
     for entry in listing:
         path, problem = _name_of(entry)
         if entry.type != fs.FileType.File or not matches.fullmatch(path[len(base) :].lstrip("/")):
             continue
         if problem is None:
-            sizes[path] = entry.size
+            found[path] = entry
         elif skip is None:
             raise problem
         else:
             skip(problem)
-    paths = _each_once(sizes) if isinstance(filesystem, fs.LocalFileSystem) else sizes
-    return [(_path(pattern, inside, path), sizes[path]) for path in paths]
+    paths = _each_once(found) if isinstance(filesystem, fs.LocalFileSystem) else found
+    return [(_path(pattern, inside, path), found[path]) for path in paths]
 
 
 def _name_of(entry: fs.FileInfo) -> tuple[str, InputError | None]:

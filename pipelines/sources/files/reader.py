@@ -16,6 +16,7 @@ from pipelines.records.bad_rows import BadRow
 from pipelines.records.encodings import UTF8, not_decoded
 from pipelines.records.utf8 import BOM
 from pipelines.sources.files.byte_stream import ByteRange
+from pipelines.sources.files.changes import check_unchanged
 from pipelines.sources.files.chunks import CHUNK_BYTES, Chunk, ChunkPart, Decoded, decode_rows, join_parts
 from pipelines.sources.files.csv_header import read_header
 from pipelines.sources.files.dialects import with_dialect
@@ -59,6 +60,7 @@ def read_split(
         start, end = at.byte, file.size if file.format == "parquet" else split.end
         inside = pa.schema([field for field in schema if field.name not in partitions_of(file)])
         try:
+            check_unchanged(file, at.byte if file.format != "parquet" else 0)
             if file.format != "parquet":
                 known = replace(split, file=with_dialect(file))
                 parts = _parts(known, inside, chunk_rows, at, all_fields=all_fields)
@@ -73,9 +75,16 @@ def read_split(
                 at.byte = start
                 options = {"schema": inside, "chunk_rows": chunk_rows}
                 parts = read_row_groups(source, file, groups, split.first_row, **options)
+            parts = _then_check(parts, file)
         except InputError as error:
             parts = iter([_rest(split, schema, at, error, end)])
         yield from join_parts(_until_damage(parts, split, schema, at, end), schema, start, end)
+
+
+def _then_check(parts: Iterator[ChunkPart], file: InputFile) -> Iterator[ChunkPart]:
+    """The parts, and an error at the end if the file was written anew meanwhile."""
+    yield from parts
+    check_unchanged(file, 0)
 
 
 @dataclass

@@ -11,8 +11,9 @@ from confluent_kafka.schema_registry import SchemaReference, SchemaRegistryClien
 from registry import schema_registry
 
 from encoder.errors import ConfigurationError, MillstreamError, RegistryUnavailable
+from pipelines.formats.avro.reader import AvroReader
 from pipelines.formats.protobuf.reader import ProtobufReader
-from pipelines.formats.schema_registry import Schema
+from pipelines.formats.schema_registry import FramedDecoder, Schema, header
 from pipelines.kafka.registry import Registry, is_missing, open_registry, refusal, shown_url
 
 RECORD = {"type": "record", "name": "R", "fields": [{"name": "id", "type": "int"}]}
@@ -108,6 +109,14 @@ def test_a_reference_that_is_gone_is_no_fault_of_the_records(server):
     )
     with pytest.raises(RegistryUnavailable, match=r"refers to version 1 of 'user-value'"):
         open_registry(server.url, {}).schema(number)
+
+
+def test_what_a_schema_of_json_refers_to_is_not_missed(server):
+    """Its records are dead letters, as no schema of JSON is read: they must not stop the others."""
+    other = [{"name": "user.json", "subject": "user-value", "version": 1}]
+    number = server.add("in-value", '{"type": "object"}', "JSON", references=other)
+    decode = FramedDecoder("AVRO", open_registry(server.url, {}).schema, AvroReader)
+    assert decode([header(number) + b"{}"]).bad == {0: f"schema {number}: it is JSON, not AVRO"}
 
 
 @pytest.mark.parametrize("serialized", [True, False])

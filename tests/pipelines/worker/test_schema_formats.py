@@ -270,7 +270,8 @@ def test_json_in_avro_out(topics, worker, registry):
 
 
 @pytest.mark.parametrize(
-    ("delivery", "how"), [("exactly-once", "refused"), ("at-least-once", "out of order")]
+    ("delivery", "how"),
+    [("exactly-once", "refused"), ("at-least-once", "out of order"), ("exactly-once", "timed out")],
 )
 def test_a_registry_that_is_away_for_a_while_loses_nothing(delivery, how, topics, worker, caplog):
     newer = {**PAID, "fields": [*PAID["fields"], {"name": "more", "type": "int", "default": 0}]}
@@ -284,15 +285,18 @@ def test_a_registry_that_is_away_for_a_while_loses_nothing(delivery, how, topics
             number = registry.add(f"{topics.input}-value", newer)
             if how == "refused":
                 served.close()
-            registry.status = 503
+            if how == "timed out":
+                registry.delay = 8.0
+            else:
+                registry.status = 503
             later = [(str(i), avro(number, newer, paid(i) | {"more": i}), None) for i in range(N, 2 * N)]
             topics.write(among(later, poison))
             tries = lambda: caplog.text.count("; retrying in 1 s")
-            wait_for(tries, "tries to reach the registry", lambda n: n >= 3)
+            wait_for(tries, "tries to reach the registry", lambda n: n >= (1 if how == "timed out" else 3))
             assert how in caplog.text
             assert len(topics.read_values(least=N)) < 2 * N
             assert {message.value() for message in topics.read_dead()} <= {b"oops"}
-            registry.status = None
+            registry.status, registry.delay = None, 0.0
             if how == "refused":
                 served.enter_context(schema_registry(int(registry.url.rpartition(":")[2]), registry))
             topics.read(least=2 * N)

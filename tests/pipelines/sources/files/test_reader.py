@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 from pathlib import Path
 
 import numpy as np
@@ -614,3 +615,44 @@ def test_a_file_that_becomes_shorter_says_where_it_ends(tmp_path, target_bytes):
     bad = [row for split in splits for chunk in read_split(split, SCHEMA) for row in chunk.bad]
     assert all(row.rest and "has become shorter than" in row.reason for row in bad)
     assert min(row.row for row in bad) == 11
+
+
+def set_time(file, seconds):
+    """Let a file be written at another time than it was, however coarse the clock of its disk is."""
+    os.utime(file.path, ns=(file.modified, file.modified + seconds * 10**9))
+
+
+def test_lines_that_are_appended_do_not_matter(tmp_path):
+    file = write(tmp_path, "a.log", b"0123456789\n" * 20)
+    splits = list(split_file(file, 64))
+    with Path(file.path).open("ab") as more:
+        more.write(b"more\n")
+    set_time(file, 1)
+    chunks = [chunk for split in splits for chunk in read_split(split, SCHEMA)]
+    assert (sum(chunk.n_read for chunk in chunks), [chunk.bad for chunk in chunks if chunk.bad]) == (20, [])
+
+
+@pytest.mark.parametrize("line", [b"abcdefghij", b"abcdefghijkl"], ids=["same size", "larger"])
+def test_a_file_that_is_written_anew_between_its_parts_is_no_mixture(line, tmp_path):
+    file = write(tmp_path, "a.log", b"0123456789\n" * 20)
+    first, *others = split_file(file, 64)
+    assert sum(chunk.n_read for chunk in read_split(first, SCHEMA)) > 0
+    Path(file.path).write_bytes((line + b"\n") * 20)
+    set_time(file, 1)
+    chunks = [chunk for split in others for chunk in read_split(split, SCHEMA)]
+    assert sum(chunk.batch.num_rows for chunk in chunks) == 0
+    assert all(row.rest and "was written anew" in row.reason for chunk in chunks for row in chunk.bad)
+    assert sum(len(chunk.bad) for chunk in chunks) == len(others)
+
+
+def test_a_file_that_is_written_anew_while_it_is_read_is_told(tmp_path):
+    file = write(tmp_path, "a.log", b"0123456789\n" * 20)
+    [split] = split_file(file, 1000)
+    chunks = read_split(split, SCHEMA, 3)
+    found = [next(chunks)]
+    Path(file.path).write_bytes(b"abcdefghij\n" * 20)
+    set_time(file, 1)
+    found += chunks
+    [bad] = [row for chunk in found for row in chunk.bad]
+    assert bad.rest
+    assert "rows of it that came out already may be of either version" in bad.reason

@@ -142,7 +142,12 @@ class System:
         paths = [str(ROOT), *([str(fetch())] if fetch else [])]
         self._mark = f"{MARK}={os.getpid()}/{name}".encode()
         variables = {MARK: f"{os.getpid()}/{name}", "PYTHONPATH": os.pathsep.join(paths)}
-        own = {"POLARS_MAX_THREADS": "1", "RAY_AUTH_MODE": "disabled", "SPARK_LOCAL_IP": "127.0.0.1"}
+        own = {
+            "POLARS_MAX_THREADS": "1",
+            "RAY_AUTH_MODE": "disabled",
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "PYSPARK_PYTHON": sys.executable,
+        }
         self.name = name
         self._process = subprocess.Popen(
             [sys.executable, __file__, "--child", name, model, str(options.rows), str(options.core)],

@@ -76,7 +76,7 @@ def test_dead_letters_have_the_headers_and_columns_that_are_listed():
     text = page("formats")
     message = FakeMessage(b"x" * 2000, b"k", topic_="events", offset_=7)
     letter = DeadLetter(0, "VALUE_CONVERTER", "no JSON")
-    sent = dead_letter_message(message, letter, TopicSink(None, "dead", 1500))
+    sent = dead_letter_message(message, letter, TopicSink(None, "dead", 1500), message.value())
     for name, _ in sent.headers:
         assert f"`{name.removeprefix('__connect.errors.')}`" in text, name
     for name in DEAD_LETTER_SCHEMA.names:

@@ -18,7 +18,6 @@ from pipelines.beam.backfill.pipeline import backfill
 from pipelines.beam.backfill.progress import ProgressMonitor
 from pipelines.beam.streaming.interfaces import StreamJob, stream
 from pipelines.beam.transforms.metrics import DAMAGED
-from pipelines.sinks.parquet import ParquetParts
 
 __all__ = ["run_backfill", "run_stream", "start_backfill", "start_stream"]
 
@@ -40,7 +39,7 @@ def start_backfill(job: BackfillJob, options: PipelineOptions) -> Any:
     Raises:
         MillstreamError: what went wrong, in one line.
     """
-    written = frozenset(ParquetParts(job.output).names())
+    written = frozenset(job.parts().names())
     return _start(options, lambda pipeline: backfill(pipeline, job, written))
 
 
@@ -83,7 +82,7 @@ def run_backfill(job: BackfillJob, options: PipelineOptions, report: Callable[[C
         MillstreamError: what went wrong, in one line.
         KeyboardInterrupt: somebody stopped it.
     """
-    parts = ParquetParts(job.output)
+    parts = job.parts()
     monitor = ProgressMonitor(job, report)
     report(monitor.poll())
     with monitor:

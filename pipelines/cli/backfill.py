@@ -18,6 +18,7 @@ from pipelines.cli.options import (
     EnrichmentOptions,
     InputOptions,
     Model,
+    PartitionBy,
     Strict,
     operations_option,
     output_option,
@@ -54,6 +55,7 @@ def backfill(
     rows_per_file: Annotated[
         int, output_option(min=1, metavar="N", help="Records per output file.")
     ] = 65_536,
+    partition_by: PartitionBy = None,
     strict: Strict = False,
     detach: Detach = False,
     beam_arguments: BeamOptions = None,
@@ -86,6 +88,7 @@ def backfill(
             say=console.print,
             chunk_rows=rows_per_file,
             strict=strict,
+            partition_by=partition_by,
         )
         job = open_output(job)
         counts = claim_output(job, is_committed=job.table is not None and is_committed(job))

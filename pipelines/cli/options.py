@@ -29,6 +29,7 @@ __all__ = [
     "LoadingOptions",
     "Mask",
     "Model",
+    "PartitionBy",
     "Properties",
     "RefArgument",
     "corpus_option",
@@ -101,6 +102,15 @@ Detach = Annotated[
 ]
 Strict = Annotated[
     bool, operations_option("--strict", help="Stop at the first file that cannot be read to its end.")
+]
+PartitionBy = Annotated[
+    str | None,
+    output_option(
+        "--partition-by",
+        metavar="COLUMNS",
+        help="Columns, and periods of them, that Parquet rows are kept apart by: 'day(at),country'.",
+        show_default="none",
+    ),
 ]
 BeamOptions = Annotated[
     list[str] | None,

@@ -61,6 +61,10 @@ class VectorFormat:
         """The column's type for vectors of `dim` dimensions."""
         return _arrow_type(self.layout, self.dtype, dim)
 
+    def row_bytes(self, dim: int) -> int:
+        """The bytes of one vector."""
+        return dim * int(_ARROW[self.dtype].bit_width) // 8
+
     def field(self, dim: int) -> pa.Field:
         """The column `embedding`."""
         return pa.field("embedding", self.arrow_type(dim), nullable=False)

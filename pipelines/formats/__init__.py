@@ -1,8 +1,17 @@
-"""Bytes become Arrow: files of text, CSV and JSON lines; messages in JSON, Avro, Protobuf. No I/O."""
+"""Bytes become Arrow: files of text, CSV and JSON lines; messages in JSON, Avro, Protobuf, Arrow. No I/O."""
 
 from typing import Literal
 
-__all__ = ["FileFormat", "InputFormat", "MessageFormat", "OutputFormat", "PlainFormat", "RecordFormat"]
+__all__ = [
+    "FileFormat",
+    "InputFormat",
+    "MessageFormat",
+    "OutputFormat",
+    "PlainFormat",
+    "RecordFormat",
+    "StreamFormat",
+    "StreamInputFormat",
+]
 
 FileFormat = Literal["parquet", "jsonl", "csv", "text"]
 """Files of records."""
@@ -10,8 +19,14 @@ FileFormat = Literal["parquet", "jsonl", "csv", "text"]
 PlainFormat = Literal["json", "text"]
 """Values of messages that need no schema."""
 
-InputFormat = Literal[PlainFormat, "avro", "protobuf"]
+InputFormat = Literal[PlainFormat, "avro", "protobuf", "arrow"]
 """Values of messages that are read."""
+
+StreamInputFormat = Literal[PlainFormat, "arrow"]
+"""Values of messages that a stream reads."""
+
+StreamFormat = Literal[FileFormat, "arrow"]
+"""What a stream reads: files, or values of messages."""
 
 RecordFormat = Literal["json", "msgpack"]
 """Values of messages of one record each, without a schema."""

@@ -106,6 +106,15 @@ class LeftOut:
             self.add(counts)
         return counts.total()
 
+    def of_columns(self, batch: pa.RecordBatch) -> int:
+        """Count what columns leave out, structs included; returns the number of values."""
+        if batch.schema.equals(self._schema):
+            return 0
+        counts = _extra(pa.Table.from_batches([batch]), batch.schema, self._schema)
+        if counts:
+            self.add(counts)
+        return counts.total()
+
     def take(self) -> dict[str, int]:
         """How many values of each field were left out since the last call."""
         found, self._untaken = merged(self._untaken), Counter()

@@ -5,7 +5,7 @@ A delete is a message with a key and a null value, as compacted topics and chang
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -94,16 +94,20 @@ ANY_TIME = TimeLimits(_LONGEST, _LONGEST)
 """The limits of a topic that accepts every timestamp."""
 
 
-def byte_parts(messages: Sequence[Any], n_bytes: int) -> list[tuple[int, int]]:
-    """Divide messages so that the values of each part have at most so many bytes, or are one.
+def byte_parts(lengths: Sequence[int], n_bytes: int) -> list[tuple[int, int]]:
+    """Divide messages so that each part has at most so many bytes, or is one message.
+
+    Args:
+        lengths: the bytes of each message.
+        n_bytes: of a part.
 
     Returns:
         The first message of each part, and the one after its last.
     """
-    sizes = np.fromiter(map(len, messages), np.int64, len(messages))
+    sizes = np.array(lengths, np.int64)
     ends = np.cumsum(sizes)
     edges, first = [0], 0
-    while first < len(messages):
+    while first < len(sizes):
         before = ends[first] - sizes[first]
         first = max(first + 1, int(np.searchsorted(ends, before + n_bytes, "right")))
         edges.append(first)

@@ -4,7 +4,7 @@ A message keeps the record's key, value and headers, and gets headers `__connect
 record came from and what is wrong. Parquet files have the same in columns.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -19,15 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEAD_LETTER_SCHEMA",
-    "MaskValue",
     "bad_row_message",
     "dead_letter_batch",
     "dead_letter_headers",
     "dead_letter_message",
 ]
-
-MaskValue = Callable[[bytes | None], bytes | None]
-"""Masks the value of a message."""
 
 _PREFIX = "__connect.errors."
 _CLASS = "pipelines.kafka.worker.Worker"  # on the wire since the first version: it does not follow the code
@@ -35,15 +31,25 @@ _CLASS = "pipelines.kafka.worker.Worker"  # on the wire since the first version:
 
 def dead_letter_headers(bad: BadRow) -> list[tuple[str, bytes | None]]:
     """The headers of a message with a row's original bytes: where it came from and what is wrong."""
-    topic, slash, partition = bad.file.rpartition("/")
-    place = {"topic": topic, "partition": partition, "offset": str(bad.row)}
     about = {
-        **(place if slash and partition.isdecimal() and "/" not in topic else {}),
+        **_place(bad),
         "connector.name": "millstream",
         "exception.class.name": "encoder.errors.InputError",
         "exception.message": bad.reason,
     }
     return [(ID, bad_row_id(bad).encode()), *_prefixed(about)]
+
+
+def _place(bad: BadRow) -> dict[str, str]:
+    """Where a message came from, `TOPIC/PARTITION`, or a row of one, `TOPIC/PARTITION/OFFSET`."""
+    topic, *numbers = bad.file.split("/")
+    if not all(map(str.isdecimal, numbers)):
+        return {}
+    if len(numbers) == 1:
+        return {"topic": topic, "partition": numbers[0], "offset": str(bad.row)}
+    if len(numbers) == 2 and bad.envelope is not None:
+        return {"topic": topic, "partition": numbers[0], "offset": numbers[1], "row": str(bad.row)}
+    return {}
 
 
 def _prefixed(about: Mapping[str, str]) -> list[tuple[str, bytes | None]]:
@@ -67,7 +73,7 @@ DEAD_LETTER_SCHEMA = pa.schema(
 
 
 def dead_letter_message(
-    message: "Message", letter: DeadLetter, sink: TopicSink, mask: MaskValue | None = None
+    message: "Message", letter: DeadLetter, sink: TopicSink, value: bytes | None, item: int | None = None
 ) -> Outgoing:
     """A dead letter as a message, without what the topic does not take; a header names what was left out.
 
@@ -75,12 +81,14 @@ def dead_letter_message(
         message: the message that failed.
         letter: what is wrong with it.
         sink: the topic.
-        mask: masks the value, or None.
+        value: of the record: the message's, or the row alone; perhaps masked.
+        item: the number of the row in the message, from 0; None if the message is one record.
     """
     about = {
         "topic": str(message.topic()),
         "partition": str(message.partition()),
         "offset": str(message.offset()),
+        **({} if item is None else {"row": str(item)}),
         "connector.name": "millstream",
         "task.id": "0",
         "stage": letter.stage,
@@ -91,7 +99,7 @@ def dead_letter_message(
     }
     headers, hindrance = readable_headers(message)
     explained = _prefixed(about | ({"headers.omitted": hindrance} if hindrance else {}))
-    original = Outgoing(_value(message, mask), message.key(), [*headers], message.timestamp()[1])
+    original = Outgoing(value, message.key(), [*headers], message.timestamp()[1])
     return _fitting(original, explained, sink)
 
 
@@ -121,17 +129,22 @@ def _fitting(original: Outgoing, explained: list[tuple[str, bytes | None]], sink
     return made
 
 
-def _value(message: "Message", mask: MaskValue | None) -> bytes | None:
-    value: bytes | None = message.value()
-    return value if mask is None else mask(value)
-
-
 def dead_letter_batch(
-    messages: Sequence["Message"], letters: Sequence[DeadLetter], mask: MaskValue | None = None
+    messages: Sequence["Message"],
+    letters: Sequence[DeadLetter],
+    values: Sequence[bytes | None],
+    items: Sequence[int | None] | None = None,
 ) -> pa.RecordBatch:
-    """Dead letters as `(n,)` rows of `DEAD_LETTER_SCHEMA`; `mask` masks their values."""
+    """Dead letters as `(n,)` rows of `DEAD_LETTER_SCHEMA`.
+
+    Args:
+        messages: those that the letters are about, by their `row`.
+        letters: what is wrong.
+        values: `(n,)`, of the records: the messages', or the rows alone; perhaps masked.
+        items: `(n,)`, for a column `row` more: the number of each row in its message.
+    """
     rows = []
-    for letter in letters:
+    for letter, value in zip(letters, values, strict=True):
         message = messages[letter.row]
         rows.append(
             {
@@ -140,10 +153,11 @@ def dead_letter_batch(
                 "offset": message.offset(),
                 "timestamp": None if (time := message.timestamp()[1]) == NO_TIMESTAMP else time,
                 "key": message.key(),
-                "value": _value(message, mask),
-                "headers": [{"name": name, "value": value} for name, value in readable_headers(message)[0]],
+                "value": value,
+                "headers": [{"name": name, "value": one} for name, one in readable_headers(message)[0]],
                 "stage": letter.stage,
                 "reason": letter.reason,
             }
         )
-    return pa.RecordBatch.from_pylist(rows, DEAD_LETTER_SCHEMA)
+    batch = pa.RecordBatch.from_pylist(rows, DEAD_LETTER_SCHEMA)
+    return batch if items is None else batch.append_column("row", pa.array(items, pa.int64()))

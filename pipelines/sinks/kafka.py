@@ -126,8 +126,18 @@ def arrow_messages(batch: pa.RecordBatch, max_bytes: int) -> tuple[list[bytes], 
     Returns:
         The streams in order, and the rows that are too large for one.
     """
-    if not batch.num_rows:
-        return [], []
+    values: list[bytes] = []
+    large: list[int] = []
+    rows = max(1, batch.num_rows * max_bytes * 15 // 16 // max(batch.nbytes, 1))  # that usually just fit
+    for first in range(0, batch.num_rows, rows):
+        some, too_large = _that_fit(batch.slice(first, rows), max_bytes)
+        values += some
+        large += [first + row for row in too_large]
+    return values, large
+
+
+def _that_fit(batch: pa.RecordBatch, max_bytes: int) -> tuple[list[bytes], list[int]]:
+    """A batch as one stream, or in halves."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)
@@ -137,8 +147,8 @@ def arrow_messages(batch: pa.RecordBatch, max_bytes: int) -> tuple[list[bytes], 
     if batch.num_rows == 1:
         return [], [0]
     half = batch.num_rows // 2
-    left, left_bad = arrow_messages(batch.slice(0, half), max_bytes)
-    right, right_bad = arrow_messages(batch.slice(half), max_bytes)
+    left, left_bad = _that_fit(batch.slice(0, half), max_bytes)
+    right, right_bad = _that_fit(batch.slice(half), max_bytes)
     return left + right, left_bad + [half + row for row in right_bad]
 
 

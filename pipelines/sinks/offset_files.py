@@ -15,8 +15,9 @@ Where offsets come again, files form another series, and names end with what tel
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -26,16 +27,19 @@ from encoder.errors import TransientError
 from encoder.store.objects import Objects
 from pipelines.sinks.input_claim import InputClaim
 from pipelines.sinks.memory import FileMemory
+from pipelines.sinks.offset_ranges import FOLDER, OffsetRanges, RangeIsLonger, file_writer
 from pipelines.sinks.open_files import OffsetBatch, OpenFile, Partition, Rotation, ranges
-from pipelines.sinks.parquet import file_metadata, parquet_writer
+from pipelines.sinks.parquet import file_metadata
+from pipelines.sinks.tables.partitioning import PartitionField
 
 __all__ = ["OffsetFiles"]
 
 _log = logging.getLogger(__name__)
-_ROW_GROUP = 16_384
 _RETRY_SECONDS = 1.0
 _END = "millstream.end"
-_NAME = re.compile(r"\d{20}(?P<topic>-[0-9a-f]{12})?(?:-(?P<epoch>\d{1,9}))?\.parquet")
+_DIGITS = 20  # of an offset in a name
+_CLAIMED = -1  # stands for the number of a range of offsets, of a file whose range was claimed before
+_NAME = re.compile(r"(?P<first>\d{20})(?P<topic>-[0-9a-f]{12})?(?:-(?P<epoch>\d{1,9}))?\.(?:parquet|json)")
 
 
 class OffsetFiles:
@@ -46,6 +50,8 @@ class OffsetFiles:
         rotation: when a file is full.
         metadata: written into every file.
         name_of: gives the topic and the partition in it for a partition number of the caller's.
+        partitions: by what rows are kept apart, in folders (`pipelines.sinks.offset_ranges`); without any,
+            each file holds all rows of its offsets.
         max_bytes: files are written early to keep less than this in memory.
         waits: whether records wait for `confirm` before a file may have them; until then, `take_back` drops
             them.
@@ -61,6 +67,7 @@ class OffsetFiles:
         metadata: dict[str, str],
         name_of: Callable[[int], tuple[str, int]],
         *,
+        partitions: Sequence[PartitionField] = (),
         max_bytes: int = 1 << 30,
         waits: bool = False,
         claim: Callable[[str], InputClaim | None] = lambda _topic: None,
@@ -69,6 +76,7 @@ class OffsetFiles:
     ) -> None:
         self.uri = objects.uri
         self._objects = objects
+        self._ranges = OffsetRanges(objects, partitions) if partitions else None
         self._rotation = rotation
         self._metadata = metadata
         self._name_of = name_of
@@ -99,9 +107,16 @@ class OffsetFiles:
             if name and (name["topic"] or "") == (claim.suffix if claim else ""):
                 last[int(name["epoch"] or 0)] = info.key
         epoch = max(epoch, *last, 0)
+        reach = None
         if epoch in last:
-            offset = max(offset, self._end_of(last[epoch]) + 1)
-        self._partitions[partition] = Partition(offset, epoch, offset)
+            end, first = self._end_of(last[epoch]), int(last[epoch].rpartition("/")[2][:_DIGITS])
+            if self._ranges is not None and offset <= first:  # perhaps not all of its files are there
+                offset, reach = first, end
+            else:
+                offset = max(offset, end + 1)
+        self._partitions[partition] = Partition(offset, epoch, offset, reach=reach)
+        if reach is not None:
+            self._partitions[partition].files = [OpenFile(_CLAIMED, self._clock(), claimed=offset)]
         return offset
 
     def epoch(self, partition: int) -> int:
@@ -136,7 +151,8 @@ class OffsetFiles:
 
     def _confirm(self, mine: Partition) -> None:
         for part in mine.confirm():
-            self._add(mine, part)
+            if (rest := mine.claimed(part)) is not None:
+                self._add(mine, rest)
 
     def _add(self, mine: Partition, added: OffsetBatch) -> None:
         for number, first, last in ranges(added.offsets, self._rotation.rows):
@@ -148,6 +164,7 @@ class OffsetFiles:
                 and open_.range == number
                 and open_.n_bytes < self._rotation.n_bytes
                 and open_.parts[0].batch.schema == batch.schema
+                and open_.claimed is None
                 and not (mine.upload is not None and len(mine.files) == 1)  # it is being written
             )
             if open_ is None or not fits:
@@ -174,7 +191,7 @@ class OffsetFiles:
     def full(self) -> list[int]:
         """The partitions to pause."""
         if self.n_bytes >= self._max_bytes:
-            return list(self._partitions)
+            return [number for number, one in self._partitions.items() if not one.waits]
         return [number for number, one in self._partitions.items() if len(one.files) > 2]
 
     def tick(self, close: Container[int] = ()) -> None:
@@ -191,7 +208,7 @@ class OffsetFiles:
         for number, mine in self._partitions.items():
             if mine.upload is not None and mine.upload.done():
                 self._finish(number, mine, mine.upload)
-            if mine.upload is None and mine.files and now >= mine.retry_at:
+            if mine.upload is None and mine.files and now >= mine.retry_at and not mine.waits:
                 file = mine.files[0]
                 if number in close or crowded or len(mine.files) > 1 or self._is_full(file, now):
                     mine.upload = self._pool.submit(self._write, number, mine.epoch, file)
@@ -199,7 +216,8 @@ class OffsetFiles:
     def _is_full(self, file: OpenFile, now: float) -> bool:
         size = self._rotation.rows
         return (
-            (file.last + 1) % size == 0
+            file.claimed is not None
+            or (file.last + 1) % size == 0
             or file.n_bytes >= self._rotation.n_bytes
             or now - file.since >= self._rotation.seconds
         )
@@ -212,14 +230,32 @@ class OffsetFiles:
             mine.retry_at = self._clock() + _RETRY_SECONDS
             _log.warning("%s: not written, retrying: %s", self._folder(number), error)
             return
+        except RangeIsLonger as longer:  # another worker has claimed it
+            mine.join(longer.end)
+            return
         mine.wrote(end)  # usually the first file; if another worker was first, what that one has written
 
-    def flush(self, partitions: Collection[int], seconds: float) -> bool:
-        """Write all confirmed records of some partitions; gives whether that was done in time."""
+    def flush(self, partitions: Collection[int], seconds: float, *, is_cut: bool = False) -> bool:
+        """Write all confirmed records of some partitions.
+
+        Args:
+            partitions: their numbers.
+            seconds: how long it may take.
+            is_cut: whether their logs have lost what was to come.
+
+        Returns:
+            Whether all of them are written that can be: a claimed range may need more.
+        """
         deadline = time.monotonic() + seconds
+        for partition in partitions:
+            if is_cut and (one := self._partitions.get(partition)) is not None:
+                one.reached()
+                for file in one.files:
+                    file.is_cut = True
         while True:
             self.tick(partitions)
-            waiting = [one for p in partitions if (one := self._partitions.get(p)) is not None and one.files]
+            mine = [one for p in partitions if (one := self._partitions.get(p)) is not None and one.files]
+            waiting = [one for one in mine if not one.waits]  # records of a claimed range are read again
             left = deadline - time.monotonic()
             if not waiting or left <= 0:
                 return not waiting
@@ -236,20 +272,21 @@ class OffsetFiles:
 
     def _write(self, partition: int, epoch: int, file: OpenFile) -> int:
         """Write a file; gives the last offset of the file with that name, whoever has written it."""
-        table = pa.Table.from_batches([part.batch for part in file.parts])
         topic, number = self._name_of(partition)
         claim = self._claim(topic)
         source = {"millstream.topic": topic, "millstream.partition": str(number)}
         source |= (claim.metadata if claim else {}) | ({"millstream.epoch": str(epoch)} if epoch else {})
-        spans = {"millstream.start": str(file.first), _END: str(file.last)}
 
-        def write(sink: pa.NativeFile) -> None:
-            with parquet_writer(sink, table.schema) as writer:
-                writer.write_table(table, row_group_size=_ROW_GROUP)
-                writer.add_key_value_metadata({**self._metadata, **source, **spans})
+        def metadata(end: int) -> dict[str, str]:
+            return {**self._metadata, **source, "millstream.start": str(file.first), _END: str(end)}
 
         series = (claim.suffix if claim else "") + (f"-{epoch}" if epoch else "")
-        key = f"{self._folder(partition)}/{file.first:020d}{series}.parquet"
+        key = f"{self._folder(partition)}/{file.first:020d}{series}"
+        if self._ranges is not None:
+            return self._ranges.write(
+                f"{key}.json", file, metadata, self._memory, partial(self._check, topic)
+            )
+        key, write = f"{key}.parquet", file_writer(file.table(), metadata(file.last))
         with self._memory.file(file.n_bytes, write) as data:
             self._check(topic)
             if self._objects.create(key, data):
@@ -261,7 +298,9 @@ class OffsetFiles:
 
     def _folder(self, partition: int) -> str:
         topic, number = self._name_of(partition)
-        return f"{topic}/p{number}"
+        return f"{topic}/p{number}" if self._ranges is None else f"{FOLDER}/{topic}/p{number}"
 
     def _end_of(self, key: str) -> int:
+        if self._ranges is not None:
+            return self._ranges.end_of(key)
         return int(file_metadata(self._objects, key)[_END])

@@ -22,8 +22,9 @@ from encoder.errors import OutputConflict
 from pipelines.enrich.columns import VectorFormat
 from pipelines.kafka.topic_patterns import matches
 from pipelines.sinks.tables.markers import Markers, TableMarkers
+from pipelines.sinks.tables.partitioning import PartitionField
 
-__all__ = ["DELETES", "MARKERS", "MASKED", "OutputClaim", "claim", "claimed_schema"]
+__all__ = ["DELETES", "MARKERS", "MASKED", "PARTITIONED", "UNSAID", "OutputClaim", "claim", "claimed_schema"]
 
 Writer = Literal["backfill", "stream", "worker"]
 
@@ -39,6 +40,12 @@ DELETES = "delete columns"
 
 MASKED = "mask fields"
 """The option that says which fields are masked."""
+
+PARTITIONED = "partition by"
+"""The option that says by what rows are kept apart."""
+
+UNSAID: Mapping[str, Any] = {DELETES: False, MASKED: [], PARTITIONED: []}
+"""What a marker means that an earlier version wrote without these options."""
 
 _LONG = 200  # characters: an error does not show the values of such a difference
 
@@ -169,6 +176,10 @@ class WorkerSettings(Protocol):
         """Whether rows have the columns of deletes."""
 
     @property
+    def partitions(self) -> tuple[PartitionField, ...]:
+        """By what rows are kept apart."""
+
+    @property
     def fields(self) -> tuple[str, ...] | None:
         """The fields that are kept; None for all."""
 
@@ -193,7 +204,7 @@ def claimed_schema(objects: Markers, settings: WorkerSettings, dim: int) -> pa.S
         OutputConflict: the folder holds other topics or columns than the settings name, or another job's
             output.
     """
-    claim = _worker_claim(settings, dim)
+    claim = _worker_claim(settings, dim, in_folders=not isinstance(objects, TableMarkers))
     found = claim.check(objects)
     return None if found is None else _schema(objects, claim, found, settings)
 
@@ -219,12 +230,12 @@ def claim(objects: Markers, settings: WorkerSettings, schema: pa.Schema, dim: in
         "fields": [f"{field.name}: {field.type}" for field in schema],
         "arrow_schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),
     }
-    claim = _worker_claim(settings, dim, details)
+    claim = _worker_claim(settings, dim, details, in_folders=not isinstance(objects, TableMarkers))
     return _schema(objects, claim, claim.take(objects), settings)
 
 
 def _worker_claim(
-    settings: WorkerSettings, dim: int, details: Mapping[str, Any] | None = None
+    settings: WorkerSettings, dim: int, details: Mapping[str, Any] | None = None, *, in_folders: bool
 ) -> OutputClaim:
     # Earlier versions wrote `text` and never compared it: their folders may hold rows of other templates.
     options = {
@@ -234,8 +245,9 @@ def _worker_claim(
         "dimensions": dim,
         DELETES: settings.delete_columns,
         MASKED: settings.mask_fields,
+        PARTITIONED: list(map(str, settings.partitions if in_folders else ())),
     }
-    return OutputClaim("worker", options, details or {}, unsaid={DELETES: False, MASKED: []})
+    return OutputClaim("worker", options, details or {}, unsaid=UNSAID)
 
 
 def _schema(

@@ -47,7 +47,7 @@ class ParquetParts:
         """Write one file; it appears at the end of the block, and not after an error.
 
         Args:
-            name: of the file under the URI.
+            name: of the file under the URI, perhaps in folders.
             schema: of its rows.
             replace: whether it may replace a file of this name.
 
@@ -69,7 +69,7 @@ class ParquetParts:
             return
         staging = self._folder / _STAGING
         staging.mkdir(parents=True, exist_ok=True)
-        temporary = staging / f"{name}.{uuid.uuid4().hex}"
+        temporary = staging / f"{name.rpartition('/')[2]}.{uuid.uuid4().hex}"
         try:
             with pa.OSFile(str(temporary), "wb") as file, parquet_writer(file, schema) as writer:
                 yield PartWriter(writer)
@@ -80,6 +80,7 @@ class ParquetParts:
 
     @staticmethod
     def _publish(temporary: Path, target: Path, *, replace: bool) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             if replace:
                 temporary.replace(target)

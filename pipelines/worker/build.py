@@ -108,6 +108,7 @@ def start(plan: Plan, stopping: threading.Event) -> Iterator[Started]:
         worker = Worker(
             source=source,
             decoder=decoder,
+            unpack=prepared.unpack(),
             follower=follower,
             outputs=outputs,
             commits=commits,
@@ -224,7 +225,8 @@ def _outputs(
             )
         folder, metadata = prepared.folders[output.target], {"millstream.text": plan.text}
         own = {**known(folder.uri), "max_bytes": share, "waits": bool(plan.written_topics)}
-        return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, **own)
+        apart = plan.partitions if output == plan.rows_output else ()
+        return OffsetFiles(folder, rotation, metadata, partitions.__getitem__, partitions=apart, **own)
 
     sinks = {
         topic: TopicSink(
@@ -246,7 +248,8 @@ def _outputs(
         tombstones=settings.tombstones,
         delete_columns=plan.delete_columns,
         masked=prepared.masked,
-        values_are_text=not plan.uses_registry,
+        values_are_text=plan.values_are_text,
+        many_rows=plan.reads_arrow,
         refusals=Refusals(producer, sinks, commits.on_delivery, idle) if sinks else None,
     )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.enrich.enrichment import ADDED, EnrichedBatch, Enrichment
 from pipelines.enrich.model_follower import FollowedModel
+from pipelines.formats.arrow.rows import ArrowRows
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.json_left_out import LeftOut
 from pipelines.formats.json_objects import not_json
@@ -33,8 +34,9 @@ from pipelines.records.masked_fields import MaskedFields
 from pipelines.worker.configuration.columns import kept_columns
 from pipelines.worker.configuration.plan import Plan
 from pipelines.worker.telemetry.tracing import OFF, Spans
+from pipelines.worker.unpack import Values
 
-__all__ = ["Decoded", "PlainValues", "RecordDecoder", "RegistryValues", "ValueDecoder"]
+__all__ = ["Decoded", "PlainValues", "RecordDecoder", "RegistryValues", "ValueDecoder", "is_label"]
 
 
 _LABEL = re.compile(r".+@(\d+|sha256:[0-9a-f]{12})")
@@ -66,8 +68,8 @@ class ValueDecoder(Protocol):
     def n_left_out(self) -> int:
         """How many values so far are of fields that no column holds, though all fields were wanted."""
 
-    def __call__(self, values: Sequence[Value]) -> Decoded:
-        """Decode a batch of values.
+    def __call__(self, values: Any) -> Decoded:
+        """Decode a batch of values, `unpack.Values`.
 
         Raises:
             RegistryUnavailable: a schema cannot be fetched now; no value is at fault.
@@ -187,7 +189,12 @@ def _taken(
 
 def _is_embedded(record: dict[str, Any]) -> bool:
     vector, label = ADDED
-    return vector in record and bool(_LABEL.fullmatch(str(record.get(label))))
+    return vector in record and is_label(record.get(label))
+
+
+def is_label(value: object) -> bool:
+    """Whether a value of the field `model_version` is one of Millstream's."""
+    return bool(_LABEL.fullmatch(str(value)))
 
 
 class RecordDecoder:
@@ -229,13 +236,11 @@ class RecordDecoder:
         """How many values so far are of fields that no column holds, though all fields were wanted."""
         return self._decode.n_left_out
 
-    def __call__(
-        self, values: Sequence[Value], model: FollowedModel, deletes: Sequence[int] = ()
-    ) -> EnrichedBatch:
+    def __call__(self, values: Values, model: FollowedModel, deletes: Sequence[int] = ()) -> EnrichedBatch:
         """Decode and enrich values.
 
         Args:
-            values: of messages.
+            values: of messages, or rows in them.
             model: the model.
             deletes: which of them are deletes, ascending; they are not decoded.
 
@@ -273,12 +278,18 @@ class RecordDecoder:
         if columns is not None:
             schema = pa.schema([*columns.schema, *batch.schema])
             batch = pa.RecordBatch.from_arrays([*columns.columns, *batch.columns], schema=schema)
-        came = [values[row] for row in rows.tolist()] if self._keeps_values else ()
+        came: Sequence[Value] = ()
+        if self._keeps_values and not isinstance(values, ArrowRows):
+            came = [values[row] for row in rows.tolist()]
         return EnrichedBatch(rows, records, batch, model.label, sorted(letters), came, texts=texts)
 
-    def _among(self, deletes: Sequence[int], values: Sequence[Value], model: FollowedModel) -> EnrichedBatch:
+    def _among(self, deletes: Sequence[int], values: Values, model: FollowedModel) -> EnrichedBatch:
         """Decode and enrich the values between deletes."""
-        live = np.delete(np.arange(len(values)), deletes)
-        made = self([values[row] for row in live.tolist()], model)
+        if isinstance(values, ArrowRows):
+            live = np.delete(np.arange(values.n), deletes)
+            made = self(values.take(live), model)
+        else:
+            live = np.delete(np.arange(len(values)), deletes)
+            made = self([values[row] for row in live.tolist()], model)
         letters = [one._replace(row=int(live[one.row])) for one in made.letters]
         return made._replace(rows=live[made.rows], letters=letters, deletes=deletes)

@@ -5,6 +5,7 @@ partition moves: a record is counted once, and the same records pass or fail.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -72,14 +73,16 @@ class ErrorBudget:
         offsets: NDArray[np.int64],
         letters: Sequence[DeadLetter],
         ignored: Sequence[int] = (),
+        weights: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         """Count a batch.
 
         Args:
             partitions: `(n,)` int32, of each record.
-            offsets: `(n,)` int64, ascending within a partition.
+            offsets: `(n,)` int64, ascending within a partition; records of one message share one.
             letters: those of its records that are bad.
             ignored: rows that count neither as good nor as bad.
+            weights: for how many records each bad one counts, if not for one.
 
         Raises:
             InputError: too many records are bad.
@@ -92,18 +95,28 @@ class ErrorBudget:
                 new += int(np.searchsorted(offsets[first:stop], position))
             n_good = stop - new
             if reasons or ignored:
-                n_good = self._count_bad(partition, np.setdiff1d(np.arange(new, stop), ignored), reasons)
+                n_good = self._count_bad(
+                    partition, np.setdiff1d(np.arange(new, stop), ignored), reasons, weights
+                )
             records, bad, _ = self._counted[partition].and_good(n_good)
             self._counted[partition] = Counted(records, bad, max(position, int(offsets[stop - 1]) + 1))
 
-    def _count_bad(self, partition: int, rows: NDArray[np.int64], reasons: Mapping[int, str]) -> int:
+    def _count_bad(
+        self,
+        partition: int,
+        rows: NDArray[np.int64],
+        reasons: Mapping[int, str],
+        weights: Mapping[int, int],
+    ) -> int:
         """Count rows up to the last one that is bad; the number of those behind it."""
         done = 0
         for place in np.flatnonzero(np.isin(rows, list(reasons))).tolist():
-            counted = self._counted[partition].and_good(place + 1 - done)
-            self._counted[partition] = counted._replace(bad=counted.bad + 1)
+            row = int(rows[place])
+            weight = weights.get(row, 1)
+            counted = self._counted[partition].and_good(place - done + weight)
+            self._counted[partition] = counted._replace(bad=min(counted.bad + weight, _WINDOW))
             done = place + 1
-            self._judge(reasons[int(rows[place])])
+            self._judge(reasons[row])
         return len(rows) - done
 
     def _judge(self, reason: str) -> None:

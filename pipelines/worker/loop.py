@@ -8,14 +8,14 @@ the positions of the input. Parquet files are exactly-once by themselves (`pipel
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException
 
 from encoder.errors import InputError, MillstreamError, RegistryUnavailable, TransientError
 from pipelines.enrich.model_follower import ModelFollower
-from pipelines.kafka.headers import of_each
+from pipelines.records.bad_rows import DeadLetter
 from pipelines.records.isolation import isolate, letter_of
 from pipelines.sinks.refusals import REFUSED
 from pipelines.worker.commit import Aborted, Commits, stop_error
@@ -25,18 +25,18 @@ from pipelines.worker.error_budget import ErrorBudget
 from pipelines.worker.inputs import Inputs
 from pipelines.worker.message_batch import MessageBatch
 from pipelines.worker.progress import Progress
-from pipelines.worker.sinks import Encoded, Outputs
+from pipelines.worker.sinks import Encoded, Mask, Outputs
 from pipelines.worker.source import Source
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 from pipelines.worker.telemetry.new_kinds import NewKinds
 from pipelines.worker.telemetry.tracing import OFF, Spans
+from pipelines.worker.unpack import OneEach, Unpack, part_of
 
 __all__ = ["Worker"]
 
 _log = logging.getLogger(__name__)
 _BATCH = 2000  # messages: enough to pay for a turn of the loop, few enough to stay in the CPU's cache
 _FIRST_BATCH = 4  # until their size is known
-_PART_BYTES = 1 << 20  # of values decoded together: as Python objects they take up to 25 times as much
 _WAIT_SECONDS = 0.02
 _REVOKED_SECONDS = 3.0  # to write open files when partitions move
 _STOP_SECONDS = 5.0
@@ -46,6 +46,7 @@ _BEHIND_SECONDS = 0.002  # a full batch that arrives this fast means a backlog
 _REGISTRY_SECONDS = 1.0  # between two attempts to fetch a schema
 _FILES_FIRST_SECONDS = 5.0  # to write files that belong to a commit, before it
 _CUT_SECONDS = 30.0  # to write what was read of a log that has lost it
+_ONE_EACH = OneEach()
 _CHECK_SECONDS = 5.0  # between looks at the topics of a worker that commits nothing
 
 
@@ -66,6 +67,7 @@ class Worker:
         transaction_records: the number of records after which to commit early.
         inputs: knows what the names of topics stand for; None if the brokers cannot tell.
         spans: for tracing.
+        unpack: finds the records in messages.
         drift: compares windows of records with the model's baseline; None for no comparison.
     """
 
@@ -85,6 +87,7 @@ class Worker:
         transaction_records: int,
         inputs: Inputs | None = None,
         spans: Spans = OFF,
+        unpack: Unpack = _ONE_EACH,
         drift: DriftWatch | None = None,
     ) -> None:
         self._drift = drift
@@ -102,6 +105,7 @@ class Worker:
         self._backlog_commit_seconds = max(backlog_commit_seconds, least)
         self._transaction_records = transaction_records
         self._spans = spans
+        self._unpack = unpack
         self._new_kinds = NewKinds(metrics.ungrouped)
         self._progress = Progress(outputs, budget)
         self._last_commit = time.monotonic()
@@ -170,7 +174,7 @@ class Worker:
 
     def _process_parts(self, messages: MessageBatch, began: int) -> None:
         """Process messages in parts that fit in memory, and choose how many to take next."""
-        parts = messages.parts(_PART_BYTES)
+        parts = self._unpack.parts(messages)
         wanted = _BATCH if len(parts) == 1 else max(1, len(messages) // len(parts))
         self._n_next = min(wanted, 2 * self._n_next)
         for first, stop in parts:
@@ -209,47 +213,61 @@ class Worker:
         self._outputs.aborted(code)
 
     def _process(self, messages: MessageBatch) -> None:
-        model, fresh = self._follower.current(), self._progress.fresh(messages)
-        seconds = 0.0
+        model, seconds = self._follower.current(), 0.0
+        begin = time.perf_counter()
+        records, values = self._unpack(messages)
+        seconds += time.perf_counter() - begin
+        fresh = self._progress.fresh(records)
 
         def encoded(first: int, stop: int) -> Encoded:
             nonlocal seconds
             begin = time.perf_counter()
-            part = messages.slice(first, stop)
-            values = list(of_each(part.messages, "value"))
-            enriched = self._decode(values, model, part.deletes)
+            part = records.slice(first, stop)
+            enriched = self._decode(part_of(values, first, stop), model, part.deletes)
             seconds += time.perf_counter() - begin
             return self._outputs.encode(part, enriched, None if fresh is None else fresh[first:stop])
 
-        done, failed = isolate(len(messages), encoded)
-        self._metrics.encoded(len(messages), messages.n_bytes, seconds)
-        for first, part in done:
-            self._new_kinds.look(model.encoder.heads, messages, first, part.enriched)
         self._oldest = self._oldest or messages.messages[0].timestamp()[1] / 1000
+        self._n_records += max(1, len(records))
+        if not len(records):
+            return
+        done, failed = isolate(len(records), encoded)
+        self._metrics.encoded(len(records), messages.n_bytes, seconds)
+        for first, part in done:
+            self._new_kinds.look(model.encoder.heads, records, first, part.enriched)
         letters = [letter_of(row, error) for row, error in failed.items()]
         for first, part in done:
             letters += [one._replace(row=first + one.row) for one in (*part.enriched.letters, *part.letters)]
         letters = self._outputs.masked(letters)
+        self._send(records, [part for _, part in done], letters, fresh)
+        deletes = [first + row for first, part in done for row in part.enriched.deletes]
+        self._count(records, letters, deletes)
+        if self._drift is not None:
+            for _, part in done:
+                self._drift.add(model, part.messages, part.enriched)
+
+    def _send(
+        self, records: MessageBatch, parts: Sequence[Encoded], letters: list[DeadLetter], fresh: Mask
+    ) -> None:
+        """Send records and dead letters."""
         if self._outputs.has_topics:
             self._commits.begin()
         with self._spans.step("send"):
-            for _, part in done:
-                self._outputs.send(part)
-                self._n_bytes += part.n_bytes
+            self._outputs.send(parts)
+            self._n_bytes += sum(part.n_bytes for part in parts)
+        if letters:
+            self._outputs.send_letters(records, sorted(letters), fresh)
+
+    def _count(self, records: MessageBatch, letters: Sequence[DeadLetter], deletes: Sequence[int]) -> None:
+        """Count bad records and deletes."""
         bad = [one for one in letters if not one.is_delete]
         bad_rows = {one.row for one in bad}
-        deletes = [first + row for first, part in done for row in part.enriched.deletes]
         deletes = [row for row in deletes if row not in bad_rows]
         self._metrics.deleted(len(deletes), self._outputs.tombstones)
         if bad:
             self._metrics.dead(len(bad), max(bad).reason)
-        if letters:
-            self._outputs.send_letters(messages, sorted(letters), fresh)
-        if self._drift is not None:
-            for _, part in done:
-                self._drift.add(model, part.messages, part.enriched)
-        self._budget.spend(messages.partitions, messages.offsets, bad, ignored=deletes)
-        self._n_records += len(messages)
+        weights = {row: records.weight(row) for row in bad_rows}
+        self._budget.spend(records.partitions, records.offsets, bad, ignored=deletes, weights=weights)
 
     def _commit(self) -> bool:
         """Commit what is new since the last commit; False if the brokers refuse it, as partitions move."""
@@ -346,7 +364,7 @@ class Worker:
         finally:
             self._busy = False
         for files in self._outputs.files:
-            if not files.flush([partition], _CUT_SECONDS):
+            if not files.flush([partition], _CUT_SECONDS, is_cut=True):
                 name = self._source.partitions[partition]
                 raise TransientError(
                     f"{files.uri} does not take the last records of {name}: restart the worker"

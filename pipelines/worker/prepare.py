@@ -36,6 +36,7 @@ from pipelines.kafka.config import consumer_properties, shown
 from pipelines.kafka.messages import TimeLimits
 from pipelines.kafka.sample import sample_values
 from pipelines.records.masked_fields import MaskedFields
+from pipelines.sinks.hive_folders import check_folders
 from pipelines.sinks.kafka import record_encoder
 from pipelines.sinks.output_claim import claim, claimed_schema
 from pipelines.sinks.tables.columns import missing_columns
@@ -43,6 +44,7 @@ from pipelines.sinks.tables.markers import Markers, TableMarkers
 from pipelines.sinks.tables.outputs import TABLE_FORMATS, open_table
 from pipelines.sinks.tables.partitioning import check_partitions
 from pipelines.sinks.tables.port import Table
+from pipelines.worker.arrow_values import ArrowValues, needed_columns
 from pipelines.worker.configuration.columns import fields_seen, kept_columns, output_schema
 from pipelines.worker.configuration.plan import Plan
 from pipelines.worker.configuration.schemas import Known, Schemas
@@ -51,6 +53,7 @@ from pipelines.worker.inputs import Inputs
 from pipelines.worker.sinks import Encode
 from pipelines.worker.telemetry.tracing import OFF, Spans
 from pipelines.worker.topic_claims import TopicClaims
+from pipelines.worker.unpack import OneEach, RowsOfEach, Unpack
 
 if TYPE_CHECKING:
     from pipelines.sinks.encoding.avro_records import AvroFromAvro, AvroFromColumns
@@ -160,9 +163,19 @@ class Prepared:
         decode: ValueDecoder
         if self.schemas and self.plan.uses_registry:
             decode = RegistryValues(self.plan, self.columns, self.schemas.decoder(self.columns))
+        elif self.plan.reads_arrow:
+            decode = ArrowValues(self.plan, self.columns)
         else:
             decode = PlainValues(self.plan, self.columns)
         return RecordDecoder(self.plan, self.columns, decode, spans, self.masked)
+
+    def unpack(self) -> Unpack:
+        """What finds the records in messages."""
+        if not self.plan.reads_arrow:
+            return OneEach()
+        plan = self.plan
+        row_bytes = plan.vectors.row_bytes(self.follower.current().encoder.dim)
+        return RowsOfEach(plan.message_bytes, row_bytes, needed_columns(plan))
 
     def encode(self) -> Encode | None:
         """Register the schemas of the output; what makes records into messages, or None for Arrow batches."""
@@ -303,6 +316,9 @@ def _columns(
         stored = _check_table(plan, table, schema, encoder)
         if not check_only:
             table.create(stored)
+    else:
+        kept = pa.schema([schema.field(name) for name in kept_columns(plan, schema)])
+        check_folders(plan.partitions, kept, plan.mask_fields)
     return schema if markers is None or check_only else claim(markers, plan, schema, encoder.dim)
 
 

@@ -16,9 +16,10 @@ from pipelines.enrich.delete_columns import with_deletes
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.kafka.headers import all_headers, of_each
 from pipelines.records.bad_rows import DeadLetter
+from pipelines.records.fields import join_batches
 from pipelines.records.isolation import step
 from pipelines.records.masked_fields import MaskedFields
-from pipelines.sinks.dead_letter_messages import MaskValue, dead_letter_batch, dead_letter_message
+from pipelines.sinks.dead_letter_messages import dead_letter_batch, dead_letter_message
 from pipelines.sinks.kafka import Headers, Outgoing, TopicSink, arrow_messages
 from pipelines.sinks.offset_files import OffsetFiles
 from pipelines.sinks.refusals import Refusals
@@ -32,6 +33,9 @@ Encode = Callable[[EnrichedBatch], list[bytes]]
 
 RowSink = OffsetFiles | OffsetTable
 """Where rows of partitions are written, with their offsets: Parquet files, or a table."""
+
+MaskValue = Callable[[bytes | None], bytes | None]
+"""Masks the value of a message."""
 
 _LEAST_RUN = 16
 Mask = NDArray[np.bool_] | None
@@ -86,6 +90,7 @@ class Outputs:
         delete_columns: whether files and Arrow batches have the columns of deletes.
         masked: masks dead letters; None if no field is masked.
         values_are_text: whether values of messages are text, so that a mask finds what is in them.
+        many_rows: whether messages have many records, so that files of dead letters say which row one is of.
         refusals: of all these topics; None if there is none.
 
     Attributes:
@@ -106,6 +111,7 @@ class Outputs:
         delete_columns: bool = False,
         masked: MaskedFields | None = None,
         values_are_text: bool = True,
+        many_rows: bool = False,
         refusals: Refusals | None = None,
     ) -> None:
         self._topics = tuple(topics)
@@ -121,6 +127,7 @@ class Outputs:
         if masked is not None:
             self._mask_value = masked.value if values_are_text else _withheld
         self._delete_columns = delete_columns
+        self._many_rows = many_rows
         self.tombstones: Tombstones = tombstones
         get_all = [sink for sink in self._topics if sink.topic not in self._conditions]
         self._some_get_all = bool(get_all)
@@ -230,18 +237,19 @@ class Outputs:
         wanted = np.any([mask[enriched.rows] for mask in taken.values()], axis=0)
         return enriched.take(np.flatnonzero(wanted)), taken
 
-    def send(self, encoded: Encoded) -> None:
-        """Send records to the topics and add them to the files."""
+    def send(self, parts: Sequence[Encoded]) -> None:
+        """Send the records of a batch of messages to the topics and add them to the files."""
         if self.files:
-            self.unforeseen |= encoded.unforeseen
+            self.unforeseen.update(*(encoded.unforeseen for encoded in parts))
         if self._files is not None:
-            _add_by_partition(self._files, encoded.messages, encoded.rows, encoded.batch)
-        columns = encoded.values, encoded.keys, encoded.headers, encoded.times
-        for sink in self._topics:
-            if (chosen := encoded.chosen.get(sink.topic)) is None:
-                sink.send(*columns)
-            elif chosen:
-                sink.send(*(column and [column[i] for i in chosen] for column in columns))  # type: ignore[arg-type] # the columns keep their types
+            _add_parts(self._files, parts)
+        for encoded in parts:
+            columns = encoded.values, encoded.keys, encoded.headers, encoded.times
+            for sink in self._topics:
+                if (chosen := encoded.chosen.get(sink.topic)) is None:
+                    sink.send(*columns)
+                elif chosen:
+                    sink.send(*(column and [column[i] for i in chosen] for column in columns))  # type: ignore[arg-type] # the columns keep their types
 
     def _that_fit(
         self, rows: Sequence[int], messages: Iterable[Outgoing], taken: Taken
@@ -273,7 +281,7 @@ class Outputs:
             batch, rows = batch.take(pa.array(kept)), rows[kept]
         values, large = arrow_messages(batch, self._least_bytes)
         letters = [_too_large(int(rows[i]), batch.slice(i, 1).nbytes, self._topics) for i in large]
-        times = _latest(values, [made.messages.messages[row] for row in np.delete(rows, large).tolist()])
+        times = _latest(values, made.messages.times[np.delete(rows, large)])
         return _without(made, letters)._replace(
             values=values,
             keys=[None] * len(values),
@@ -318,19 +326,22 @@ class Outputs:
             letters: what is wrong with which messages.
             fresh: `(n,)` bool, which messages have not been sent to topics yet; None for all.
         """
-        sources, mask = messages.messages, self._mask_value
+        sources, mask, letters = messages.messages, self._mask_value, sorted(letters)
+        values = [messages.value(one.row) for one in letters]
+        values = values if mask is None else list(map(mask, values))
         if (sink := self._letters_topic) is not None:
-            wanted = [one for one in letters if fresh is None or fresh[one.row]]
-            if wanted:
-                made = [dead_letter_message(sources[one.row], one, sink, mask) for one in wanted]
+            made = [
+                dead_letter_message(sources[one.row], one, sink, value, messages.item(one.row))
+                for one, value in zip(letters, values, strict=True)
+                if fresh is None or fresh[one.row]
+            ]
+            if made:
                 sink.send(*zip(*made, strict=True))
         if (files := self._letters_files) is not None:
-            letters = sorted(letters)
+            items = [messages.item(one.row) for one in letters] if self._many_rows else None
+            batch = dead_letter_batch(sources, letters, values, items)
             _add_by_partition(
-                files,
-                messages,
-                np.array([one.row for one in letters]),
-                dead_letter_batch(sources, letters, mask),
+                files, messages.partitions, messages.offsets, [one.row for one in letters], batch
             )
 
 
@@ -355,19 +366,39 @@ def _delete_letter(row: int) -> DeadLetter:
     return DeadLetter(row, "VALUE_CONVERTER", "a delete: the value is null", is_delete=True)
 
 
-def _latest(batches: Sequence[bytes], sources: Sequence[Any]) -> list[int]:
-    """The latest timestamp of the messages in each Arrow message."""
-    ends = np.cumsum([0, *(pa.ipc.open_stream(batch).read_next_batch().num_rows for batch in batches)])
-    times = [source.timestamp()[1] for source in sources]
-    return [max(times[first:last]) for first, last in pairwise(ends.tolist())]
+def _latest(batches: Sequence[bytes], times: NDArray[np.int64]) -> list[int]:
+    """The latest timestamp of the messages in each Arrow message, from those of all their rows."""
+    counts = [pa.ipc.open_stream(batch).read_next_batch().num_rows for batch in batches]
+    begins = np.cumsum([0, *counts])[:-1]
+    return np.maximum.reduceat(times, begins).tolist() if batches else []
 
 
-def _add_by_partition(files: RowSink, messages: MessageBatch, rows: Any, batch: pa.RecordBatch) -> None:
+def _add_parts(files: RowSink, parts: Sequence[Encoded]) -> None:
+    """Add the rows of a batch of messages to the files, all at once: files skip offsets that they have."""
+    if not parts:
+        return
+    if len(parts) == 1:
+        partitions, offsets = parts[0].messages.partitions, parts[0].messages.offsets
+        _add_by_partition(files, partitions, offsets, parts[0].rows, parts[0].batch)
+        return
+    partitions = np.concatenate([one.messages.partitions[one.rows] for one in parts])
+    offsets = np.concatenate([one.messages.offsets[one.rows] for one in parts])
+    batch = join_batches([one.batch for one in parts], parts[0].batch.schema)
+    _add_by_partition(files, partitions, offsets, np.arange(len(offsets)), batch)
+
+
+def _add_by_partition(
+    files: RowSink,
+    partitions: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    rows: Any,
+    batch: pa.RecordBatch,
+) -> None:
     """Add rows of a batch to the files of their partitions.
 
     Messages of one partition mostly come in long runs, which are slices of the batch and not copied.
     """
-    partitions, offsets = messages.partitions[rows], messages.offsets[rows]
+    partitions, offsets = partitions[rows], offsets[rows]
     edges = np.flatnonzero(np.diff(partitions)) + 1
     if len(edges) * _LEAST_RUN > len(partitions):  # short runs: one copy is cheaper than many slices
         order = np.argsort(partitions, kind="stable")

@@ -13,9 +13,11 @@ from pipelines.worker.loop import Worker
 from pipelines.worker.message_batch import MessageBatch
 from pipelines.worker.offsets import PartitionIndex, Positions
 from pipelines.worker.telemetry.metrics import WorkerMetrics
+from pipelines.worker.unpack import OneEach
 
 __all__ = ["FakeMessage", "batch_of", "read_all"]
 
+_ONE_EACH = OneEach()
 _NO_HEADS = SimpleNamespace(encoder=SimpleNamespace(heads=Heads()))
 
 
@@ -113,7 +115,17 @@ class FakeSource:
 
 
 def read_all(
-    messages, size, decoder, outputs, commits, *, model=_NO_HEADS, start=(0, ""), budget=1.0, records=1000
+    messages,
+    size,
+    decoder,
+    outputs,
+    commits,
+    *,
+    model=_NO_HEADS,
+    start=(0, ""),
+    budget=1.0,
+    records=1000,
+    unpack=_ONE_EACH,
 ):
     """Run a worker that commits after so many records and at the end, until it has read all messages."""
     stopping = threading.Event()
@@ -129,4 +141,5 @@ def read_all(
         commit_seconds=1000.0,
         backlog_commit_seconds=1000.0,
         transaction_records=records,
+        unpack=unpack,
     ).run()

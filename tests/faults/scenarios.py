@@ -34,6 +34,7 @@ CUT_SECONDS = amount(10.0, 20.0)  # longer than sessions and transactions last
 REFUSALS = amount(3, 20)
 LATE = ("--model-seconds", "0.2")
 BUDGET = ("--max-dead-letters", "5%")
+PARTITIONS = ("--partition-by", "hour(seq)")  # an hour has 3,600 numbers
 SLOW = ("--commit-seconds", str(0.8 * TRANSACTION_SECONDS))  # the longest that is accepted
 
 
@@ -120,6 +121,13 @@ SCENARIOS = {
     "kill -9, commits shortly before brokers abort": Scenario("kill", (0, 20), {"options": SLOW}),
     "SIGSTOP, commits shortly before brokers abort": Scenario("freeze", (1, 5), {"options": SLOW}),
     "kill -9, strange records": Scenario("kill", (1, 20), {"bad": STRANGE}),
+    "kill -9, Parquet in partitions": Scenario("kill", (1, 20), PARQUET | {"options": PARTITIONS}),
+    "SIGSTOP past the session, Parquet in partitions": Scenario(
+        "freeze", (0, 5), PARQUET | {"options": PARTITIONS}
+    ),
+    "kill -9, Arrow messages, topic and Parquet at once": Scenario(
+        "kill", (1, 20), {"rows": 30, "output": "both"}
+    ),
     "damaged new model": Scenario("damage", (1, 3), {"model": "file", "options": LATE}),
 }
 """By name; exactly once into a topic where nothing else is said. 1 % of the records is poison."""

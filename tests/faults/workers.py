@@ -24,6 +24,7 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from faults.arrow_records import BAD_ROW, DAMAGED, letter_of, message_of, records_of
 from faults.inputs import commit, committed, create_again, remove_records
 from faults.verifier import verify
 from lakes import CONFLICTS
@@ -77,6 +78,7 @@ class Rig:
         environment: of the workers.
         bad: the values that become dead letters, one in a hundred records.
         deletes: whether every tenth record is a delete: a key without a value.
+        rows: how many records an Arrow message holds, in and out; 0 for messages of JSON.
 
     Attributes:
         restarts: how often the supervisor has started a worker again.
@@ -86,7 +88,7 @@ class Rig:
     def __init__(
         self, broker, model, folder, *, output="topic", delivery="exactly-once", named=False,
         protocol="classic", topics=1, session=SESSION_SECONDS, poll=10.0, address=None, options=(),
-        environment=None, bad=None, deletes=False, lake=None,
+        environment=None, bad=None, deletes=False, lake=None, rows=0,
     ):  # fmt: skip
         self.broker = broker
         self.folder = folder
@@ -105,6 +107,7 @@ class Rig:
         # Parquet takes what is large.
         self._bad = bad or ((*_BAD, _LARGE) if output == "topic" else _BAD)
         self._deletes = deletes
+        self._rows_each = rows
         if deletes:  # a null value is none that is bad
             self._bad = tuple(one for one in self._bad if one is not None)
         self._group = unique("group")
@@ -129,6 +132,7 @@ class Rig:
             *("--fields", "seq:int64,text:string", "--rows-per-file", "2000", "--seconds-per-file", "2"),
             *(part for key, value in properties.items() for part in ("--property", f"{key}={value}")),
             *("--stuck-seconds", "15", "--vectors", "binary", "--dtype", "float16"),
+            *(("--input-format", "arrow", "--output-format", "arrow") if rows else ()),
             *options,
         ]
         own_cache = {"MILLSTREAM_CACHE": str(folder / "cache")}
@@ -289,6 +293,9 @@ class Rig:
             {"bootstrap.servers": self.broker.address, "enable.idempotence": True, "linger.ms": 5}
         )
         begin, first = time.monotonic(), self.n_written
+        if self._rows_each:
+            self._write_rows(producer, over, rate)
+            return
         for seq in itertools.count(first):
             key = str(seq)
             if self._in_a_row or seq % POISON == POISON - 1:
@@ -311,6 +318,27 @@ class Rig:
                     begin, first = time.monotonic(), seq
                 if over.wait(max(0.0, begin + (seq - first) / rate - time.monotonic())):
                     break
+        assert producer.flush(PATIENCE) == 0
+
+    def _write_rows(self, producer, over, rate):
+        """Write Arrow messages; a row in a hundred is bad, and a message among twenty is damaged."""
+        n, begin, start = self._rows_each, time.monotonic(), self.n_written
+        for first in itertools.count(start, n):
+            rows = []
+            for seq in range(first, first + n):
+                is_bad = seq % POISON == POISON - 1
+                rows.append((seq, BAD_ROW if is_bad else text_of(seq).encode()))
+                if is_bad:
+                    self.bad[str(seq)] = BAD_ROW
+            topic = self.inputs[first // n % len(self.inputs)]
+            producer.produce(topic, message_of(rows), str(first))
+            if first // n % 20 == 0:
+                self.bad[f"damaged {first}"] = DAMAGED
+                producer.produce(topic, DAMAGED, f"damaged {first}")
+            self.n_written = first + n
+            producer.poll(0)
+            if over.wait(max(0.0, begin + (first - start) / rate - time.monotonic())):
+                break
         assert producer.flush(PATIENCE) == 0
 
     @contextlib.contextmanager
@@ -417,7 +445,8 @@ class Rig:
             for seq in read
             if str(seq) not in self.bad
         }
-        return good, {str(seq): self.bad[str(seq)] for seq in read if str(seq) in self.bad}
+        bad = {str(seq): self.bad[str(seq)] for seq in read if str(seq) in self.bad}
+        return good, bad | {key: value for key, value in self.bad.items() if not key.isdecimal()}
 
     def _is_delete(self, seq):
         return self._deletes and seq % 10 == 5
@@ -432,7 +461,8 @@ class Rig:
         outputs = [self._rows()] if self.parquet else []
         outputs += [self._table_rows()] if self._lake else []
         outputs += [self._records()] if self.to_topic else []
-        letters = [timely(message, message.value()) for message in self._reader(self.dead).read()]
+        dead = self._reader(self.dead).read()
+        letters = [letter_of(one) if self._rows_each else timely(one, one.value()) for one in dead]
         return verify(*self._expected(), outputs, letters)
 
     def _wait_for_all(self):
@@ -454,6 +484,10 @@ class Rig:
     def _records(self):
         """The keys and values of the records in the output topic."""
         messages = self._reader(self.output).read()
+        if self._rows_each:
+            found = [records_of(message) for message in messages]
+            self.versions.update(*(versions for _, versions in found))
+            return [record for records, _ in found for record in records]
         for message in messages[len(self._decoded) :]:
             record = None if message.value() is None else json.loads(message.value())
             self.versions.update([record["model_version"]] if record else [])
@@ -464,6 +498,7 @@ class Rig:
         """The Parquet files that there are."""
         self._objects = self._objects or open_objects(self.parquet)
         folders = [f"{name}/p{number}" for name in self.inputs for number in range(PARTITIONS)]
+        folders += [name for name in self._objects.folders() if "=" in name]  # of --partition-by
         return (info for folder in folders for info in self._objects.scan(folder))
 
     def _rows(self):

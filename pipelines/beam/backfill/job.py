@@ -9,14 +9,15 @@ import msgspec
 import pyarrow as pa
 
 from encoder.store.objects import open_objects
+from pipelines.beam.backfill.parts import Parts
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.formats.json_left_out import merged
-from pipelines.sinks.output_claim import MASKED, OutputClaim
-from pipelines.sinks.parquet import ParquetParts
+from pipelines.sinks.output_claim import MASKED, PARTITIONED, UNSAID, OutputClaim
 from pipelines.sinks.tables.columns import TableFormat
 from pipelines.sinks.tables.outputs import TABLE_FORMATS
+from pipelines.sinks.tables.partitioning import PartitionField
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.splits import TARGET_BYTES
 
@@ -74,6 +75,7 @@ class BackfillJob:
         dialect: what the user says about files of text.
         strict: whether the job stops at the first file that cannot be read to its end.
         table: whose rows the parts become in the end; None if the folder is the output.
+        partitions: by what rows are kept apart, in folders.
     """
 
     model: ModelVersion
@@ -85,11 +87,16 @@ class BackfillJob:
     dialect: Dialect = GUESSED
     strict: bool = False
     table: TableOutput | None = None
+    partitions: tuple[PartitionField, ...] = ()
 
     @property
     def target(self) -> str:
         """The output as the user names it."""
         return self.output if self.table is None else str(self.table)
+
+    def parts(self) -> Parts:
+        """The parts of its output."""
+        return Parts(self.output, self.partitions)
 
     def description(self) -> dict[str, Any]:
         """The options that decide on the output: two jobs with equal descriptions write equal rows."""
@@ -102,6 +109,7 @@ class BackfillJob:
             "vectors": asdict(self.enrichment.vectors),
             "heads": self.enrichment.heads,
             MASKED: self.enrichment.mask_fields,
+            PARTITIONED: list(map(str, self.partitions)),
             "chunk_rows": self.chunk_rows,
             "split_bytes": TARGET_BYTES,
             "dialect": asdict(self.dialect),
@@ -209,11 +217,11 @@ def claim_output(job: BackfillJob, *, is_committed: bool = False) -> Counts | No
         OutputConflict: the folder holds something else, or another backfill.
     """
     objects = open_objects(job.output)
-    OutputClaim("backfill", job.description(), files=_PART, unsaid={MASKED: []}).take(objects)
+    OutputClaim("backfill", job.description(), files=_PART, unsaid=UNSAID).take(objects)
     if objects.stat(SUMMARY_FILE) is None:
         return None
     counts = Counts.of_summary(msgspec.json.decode(objects.read(SUMMARY_FILE)))
     if job.table is not None:  # the parts are the table's now, which may have been compacted since
         return counts if is_committed else None
-    parts = len(ParquetParts(job.output).names())  # somebody may have removed some
+    parts = len(job.parts().names())  # somebody may have removed some
     return counts if counts.parts == parts else None

@@ -90,7 +90,7 @@ def backfill(pipeline: beam.Pipeline, job: BackfillJob, written: frozenset[str] 
     reader = beam.ParDo(ReadSplit(job, written), beam.pvalue.AsSingleton(version)).with_output_types(Element)
     read = splits | "Read" >> reader.with_outputs(_WRITTEN, main="read")
     embedded = read["read"] | "Embed" >> beam.ParDo(EmbedPart(job)).with_output_types(Counts)
-    found = read[_WRITTEN] | "Count written" >> beam.Map(_counts_of, job.output).with_output_types(Counts)
+    found = read[_WRITTEN] | "Count written" >> beam.Map(_counts_of, job).with_output_types(Counts)
     total = (embedded, found) | beam.Flatten() | "Sum" >> beam.CombineGlobally(_sum)
     return total | "Summary" >> beam.Map(_write_summary, job)
 
@@ -140,7 +140,8 @@ class EmbedPart(beam.DoFn):
 
     def setup(self) -> None:
         """Open the output."""
-        self._parts = ParquetParts(self._job.output)
+        self._files = ParquetParts(self._job.output)
+        self._parts = self._job.parts()
         self._dead = DeadLetters(self._job.output)
         self._room: NDArray[Any] | None = None
 
@@ -149,12 +150,13 @@ class EmbedPart(beam.DoFn):
         part, batch = element
         version = part.version
         encoder, bad, seconds = version.load(), list(part.bad), 0.0
-        if self._room is None:
+        if self._room is None and not self._job.partitions:  # else the vectors of all slices stay
             self._room = np.empty((_SLICE_ROWS, encoder.dim), self._job.enrichment.vectors.dtype)
         masked = self._job.enrichment.masked()
         table = self._job.table
         schema = self._job.enrichment.schema(batch.schema, encoder) if table is None else table.columns
-        with self._parts.new(part.name, schema) as file:
+        new = self._parts.new if self._job.partitions else self._files.new
+        with new(part.name, schema) as file:
             for first in range(0, batch.num_rows, _SLICE_ROWS):
                 rows = batch.slice(first, _SLICE_ROWS)
                 begin = time.perf_counter()
@@ -182,8 +184,8 @@ def _stored(batch: pa.RecordBatch, columns: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([one.combine_chunks() for one in stored.columns], schema=columns)
 
 
-def _counts_of(name: str, output: str) -> Counts:
-    return Counts.of_part(ParquetParts(output).metadata(name))
+def _counts_of(name: str, job: BackfillJob) -> Counts:
+    return Counts.of_part(job.parts().metadata(name))
 
 
 def _sum(counts: Any) -> Counts:

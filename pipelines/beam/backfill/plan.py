@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
-from encoder.errors import OutputConflict
+import pyarrow as pa
+
+from encoder.errors import ConfigurationError, OutputConflict
 from encoder.reference import store_uri
 from encoder.uris import locate_uri, split_query
 from pipelines.beam.backfill.job import BackfillJob, TableOutput
@@ -15,6 +17,8 @@ from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.formats import FileFormat
 from pipelines.formats.dialect import GUESSED, Dialect
+from pipelines.sinks.hive_folders import check_folders
+from pipelines.sinks.tables.partitioning import parse_partition_by
 from pipelines.sources.files.dialects import find_with_dialects
 from pipelines.sources.files.discovery import InputFile
 from pipelines.sources.files.schema import infer_schema
@@ -35,6 +39,7 @@ def plan_backfill(
     dialect: Dialect = GUESSED,
     say: Callable[[str], object] = _log.warning,
     strict: bool = False,
+    partition_by: str | None = None,
 ) -> BackfillJob:
     """Plan a backfill; nothing is written.
 
@@ -48,6 +53,7 @@ def plan_backfill(
         dialect: what the user says about files of text.
         say: called with a line about each way of writing that was guessed.
         strict: whether a file that cannot be read to its end stops the job; else its rest is a dead letter.
+        partition_by: by what rows are kept apart, in folders, as in `day(at),country`.
 
     Raises:
         TemplateError: the template names a field that no record has.
@@ -66,7 +72,16 @@ def plan_backfill(
     version = ModelVersion.resolve(model)
     enrichment = enrichment.settled(version.load())
     enrichment.schema(schema, version.load())  # refuses columns that cannot be kept
-    return BackfillJob(version, tuple(files), schema, enrichment, target, chunk_rows, dialect, strict, table)
+    partitions = parse_partition_by(partition_by)
+    if partitions and table is not None:
+        raise ConfigurationError(
+            "--partition-by is for Parquet folders here: a backfill writes into a table as it is partitioned"
+        )
+    names = schema.names if enrichment.keep is None else enrichment.keep
+    check_folders(partitions, pa.schema([schema.field(name) for name in names]), enrichment.mask_fields)
+    return BackfillJob(
+        version, tuple(files), schema, enrichment, target, chunk_rows, dialect, strict, table, partitions
+    )
 
 
 def check_apart(pattern: str, files: Sequence[InputFile], output: str) -> None:

@@ -8,7 +8,6 @@ from typing import Self
 
 from encoder.errors import MillstreamError
 from pipelines.beam.backfill.job import BackfillJob, Counts
-from pipelines.sinks.parquet import ParquetParts
 
 __all__ = ["ProgressMonitor"]
 
@@ -23,7 +22,7 @@ class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):
     """
 
     def __init__(self, job: BackfillJob, report: Callable[[Counts], None], seconds: float = 0.5) -> None:
-        self._parts = ParquetParts(job.output)
+        self._parts = job.parts()
         self._report = report
         self._seconds = seconds
         self._seen: set[str] = set()

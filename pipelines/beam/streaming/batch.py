@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipelines.beam.streaming.event_time import EARLIEST, LATEST, NO_TIME, event_times
 from pipelines.beam.streaming.watermark import OPEN
+from pipelines.formats.arrow.reader import row_stream
 from pipelines.kafka.messages import NO_TIMESTAMP
 from pipelines.records.bad_rows import BadRow, Envelope, Headers, record_of
+from pipelines.records.event_time import EARLIEST, LATEST, NO_TIME, event_times
 from pipelines.records.fields import field_at, field_path
 
 __all__ = [
@@ -67,6 +68,7 @@ class SourceBatch:
         timestamps: `(n,)` int64, for messages that are made of the records: milliseconds since the epoch,
             `NO_TIMESTAMP` where unknown; None if none is known.
         deletes: messages with a key and a null value, and their offsets.
+        stream: the Arrow message that the records are rows of, numbered by `rows`; None if they are not.
         id_source: what ids of its records begin with, or None for `source`.
     """
 
@@ -84,6 +86,7 @@ class SourceBatch:
     timestamps: NDArray[np.int64] | None = None
     deletes: tuple[BadRow, ...] = ()
     id_source: str | None = None
+    stream: bytes | None = None
 
     @property
     def latest(self) -> int:
@@ -108,6 +111,8 @@ class SourceBatch:
     def bad_row(self, row: int, reason: str) -> BadRow:
         """Record `row` of this batch as a bad row."""
         place = self.source, int(self.rows[row])
+        if self.stream is not None:
+            return BadRow(*place, reason, row_stream(self.stream, place[1]), self._envelope(row))
         if self.values is None:
             return BadRow(*place, reason, record_of(self.records, row))
         return BadRow(*place, reason, self.values[row], self._envelope(row))

@@ -8,10 +8,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.beam.streaming.batch import SourceBatch
-from pipelines.beam.streaming.event_time import EARLIEST
 from pipelines.enrich.delete_columns import DELETED, MESSAGE_KEY
 from pipelines.kafka.messages import NO_TIMESTAMP
 from pipelines.records.bad_rows import BadRow, Envelope
+from pipelines.records.event_time import EARLIEST
 
 __all__ = ["as_rows", "refused"]
 

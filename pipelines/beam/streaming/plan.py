@@ -19,7 +19,9 @@ from pipelines.beam.streaming.source_options import SourceOptions, Timing
 from pipelines.enrich.delete_columns import check_names
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
-from pipelines.sinks.output_claim import DELETES, MASKED, OutputClaim
+from pipelines.sinks.hive_folders import check_folders
+from pipelines.sinks.output_claim import DELETES, MASKED, PARTITIONED, UNSAID, OutputClaim
+from pipelines.sinks.tables.partitioning import parse_partition_by
 
 __all__ = ["claim_stream", "plan_stream"]
 
@@ -67,6 +69,8 @@ def plan_stream(
                 f"--delete-columns is for Kafka topics, not for {source.uri}: leave it out"
             )
         check_names(enrichment.keep or (), "--keep")
+    kept = pa.schema([records.schema.field(name) for name in enrichment.keep or ()])
+    check_folders(parse_partition_by(sink.partition_by), kept, enrichment.mask_fields)
     followed = _model(model, version, follow, enrichment)
     return StreamJob(records, sink.sink(followed, enrichment, timing.windows()), version.dim)
 
@@ -110,9 +114,7 @@ def claim_stream(job: StreamJob, *, accept_new_input: bool = False) -> StreamJob
         return replace(job, source=_claim_topic(job, accept=accept_new_input))
     objects = open_objects(job.sink.file.output)
     options = {**_options(job.source.uri, job.sink), "dimensions": job.dim}
-    OutputClaim("stream", options, files=re.compile(FILE_NAME), unsaid={DELETES: False, MASKED: []}).take(
-        objects
-    )
+    OutputClaim("stream", options, files=re.compile(FILE_NAME), unsaid=UNSAID).take(objects)
     source, metadata = job.source.claim(objects, accept=accept_new_input)
     return replace(job, source=source, sink=replace(job.sink, file=replace(job.sink.file, metadata=metadata)))
 
@@ -142,4 +144,5 @@ def _options(source: str, sink: ParquetSink) -> dict[str, Any]:
         "shards": sink.shards,
         DELETES: sink.file.delete_columns,
         MASKED: enrichment.mask_fields,
+        PARTITIONED: list(map(str, sink.file.partitions)),
     }

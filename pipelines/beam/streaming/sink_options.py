@@ -17,6 +17,7 @@ from pipelines.enrich import Tombstones
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.formats import MessageFormat
 from pipelines.records.template import TextTemplate
+from pipelines.sinks.tables.partitioning import parse_partition_by
 
 __all__ = ["SinkOptions"]
 
@@ -38,6 +39,7 @@ class SinkOptions:
         properties: librdkafka's properties.
         tombstones: what becomes of deletes: messages with a key and a null value.
         delete_columns: whether Parquet rows and Arrow messages have the columns of deletes.
+        partition_by: by what rows of Parquet files are kept apart, in folders, as in `day(at),country`.
     """
 
     uri: str
@@ -49,6 +51,7 @@ class SinkOptions:
     properties: dict[str, str] = field(default_factory=dict)
     tombstones: Tombstones = "pass"
     delete_columns: bool = False
+    partition_by: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -101,13 +104,21 @@ class SinkOptions:
                 f"--delete-columns is for deletes that are passed on, not for --tombstones "
                 f"{self.tombstones}: use one of them"
             )
+        partitions = parse_partition_by(self.partition_by)
+        if partitions and self.kind != "parquet":
+            raise ConfigurationError("--partition-by is for Parquet outputs: leave it out")
         if self.kind == "parquet":
             if self.dead_letters is not None:
                 raise ConfigurationError(
                     "--dead-letters is for topics: a Parquet output has its own folder dead_letters/"
                 )
             file = WindowFile(
-                model, enrichment, self.target, self.tombstones, delete_columns=self.delete_columns
+                model,
+                enrichment,
+                self.target,
+                self.tombstones,
+                delete_columns=self.delete_columns,
+                partitions=partitions,
             )
             return ParquetSink(windows, self.shards, file)
         key = None if self.key is None else TextTemplate.parse(self.key)

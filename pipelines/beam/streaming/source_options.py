@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from encoder.errors import ConfigurationError, MissingExtra, TemplateError
 from pipelines.beam.backfill.plan import check_apart
-from pipelines.beam.streaming.batch import Windows
+from pipelines.beam.streaming.batch import ROW, SOURCE, Windows
 from pipelines.beam.streaming.interfaces import Source
 from pipelines.beam.streaming.sources.files import FileSource
 from pipelines.beam.streaming.watermark import WatermarkPolicy
-from pipelines.formats import FileFormat, PlainFormat
+from pipelines.formats import StreamFormat, StreamInputFormat
 from pipelines.formats.dialect import GUESSED, Dialect
-from pipelines.formats.messages import columns_seen
+from pipelines.formats.messages import Value, columns_seen
 from pipelines.records.fields import field_names, field_path, prune
 from pipelines.sources.files.dialects import with_dialects
 from pipelines.sources.files.discovery import find_inputs
@@ -28,7 +28,12 @@ _MICROS = 1_000_000
 _FILE_READERS = 4
 _ASK_SECONDS = 20.0
 _KINDS = "files:GLOB, kafka:TOPIC or pubsub:projects/PROJECT/subscriptions/NAME (or …/topics/NAME)"
-_VALUES: dict[str | None, PlainFormat] = {None: "json", "jsonl": "json", "text": "text"}
+_VALUES: dict[str | None, StreamInputFormat] = {
+    None: "json",
+    "jsonl": "json",
+    "text": "text",
+    "arrow": "arrow",
+}
 
 
 @dataclass(frozen=True)
@@ -80,11 +85,12 @@ class SourceOptions:
 
     Attributes:
         uri: `files:GLOB`, `kafka:TOPIC`, or `pubsub:projects/PROJECT/subscriptions/NAME` or `…/topics/NAME`.
-        format: the format of files, None to go by their extensions; or of a topic's values, `jsonl` or
-            `text`.
+        format: the format of files, None to go by their extensions; or of a topic's values, `jsonl`, `text`
+            or `arrow`.
         brokers: Kafka's `HOST:PORT`.
         properties: librdkafka's properties.
-        sample: a file of JSON lines with the columns of the records; Pub/Sub and empty topics need it.
+        sample: a file of JSON lines, or an Arrow IPC stream, with the columns of the records; Pub/Sub and
+            empty topics need it.
         attributes: Pub/Sub attributes that become columns of text.
         time_attribute: the Pub/Sub attribute with the event time.
         id_attribute: the Pub/Sub attribute with an id that stays the same if a record is published again.
@@ -95,7 +101,7 @@ class SourceOptions:
     """
 
     uri: str
-    format: FileFormat | None = None
+    format: StreamFormat | None = None
     brokers: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
     sample: str | None = None
@@ -136,6 +142,10 @@ class SourceOptions:
             return self._kafka(target, wanted, keep, timing)
         if kind == "pubsub":
             return self._pubsub(target, wanted, keep, timing)
+        if self.format == "arrow":
+            raise ConfigurationError(
+                "--input-format arrow is for messages of kafka:TOPIC and pubsub:…: write files as Parquet"
+            )
         files = with_dialects(find_inputs(target, self.format, self.dialect))
         if output is not None:
             check_apart(target, files, output)
@@ -171,7 +181,7 @@ class SourceOptions:
         admin = connect(self.brokers, self.properties)
         reads, _ = check_topics(admin, [topic], [])
         known = topic_ids(admin, cluster_id(admin, _ASK_SECONDS), [topic], _ASK_SECONDS).get(topic)
-        seen = self._sampled or columns_seen(sample_values(properties, reads), values)
+        seen = self._sampled or _seen(sample_values(properties, reads), values)
         if not seen.names:
             raise ConfigurationError(
                 f"topic {topic!r} is empty, so its columns are unknown: write a record first, "
@@ -192,9 +202,11 @@ class SourceOptions:
         )
 
     @property
-    def _value_format(self) -> PlainFormat:
+    def _value_format(self) -> StreamInputFormat:
         if self.format not in _VALUES:
-            raise ConfigurationError(f"--input-format {self.format} is not for topics: use jsonl or text")
+            raise ConfigurationError(
+                f"--input-format {self.format} is not for topics: use jsonl, text or arrow"
+            )
         return _VALUES[self.format]
 
     @property
@@ -203,10 +215,11 @@ class SourceOptions:
         if self.sample is None:
             return None
         try:
-            lines = Path(self.sample).read_bytes().splitlines()
+            data = Path(self.sample).read_bytes()
         except OSError as error:
             raise ConfigurationError(f"cannot read --sample {self.sample}: {error.strerror}") from error
-        return columns_seen(lines, self._value_format)
+        values = self._value_format
+        return _seen([data] if values == "arrow" else list(data.splitlines()), values)
 
     def _pubsub(self, path: str, wanted: Sequence[str], keep: Sequence[str] | None, timing: Timing) -> Source:
         check_pubsub()
@@ -241,6 +254,15 @@ class SourceOptions:
             self.id_attribute,
             all_fields=keep is None,
         )
+
+
+def _seen(values: list[Value], kind: StreamInputFormat) -> pa.Schema:
+    """The columns of a sample of values, without those that say where a record came from."""
+    if kind != "arrow":
+        return columns_seen(values, kind)
+    from pipelines.beam.streaming.sources.arrow_rows import sampled_columns
+
+    return pa.schema([field for field in sampled_columns(values) if field.name not in (SOURCE, ROW)])
 
 
 def check_pubsub() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipelines.beam.streaming.clock import Clock, machine_clock
-from pipelines.beam.streaming.event_time import LATEST
+from pipelines.records.event_time import LATEST
 
 __all__ = ["OPEN", "Watermark", "WatermarkPolicy"]
 

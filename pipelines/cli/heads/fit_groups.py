@@ -54,7 +54,7 @@ class _Records:
             TemplateError: no record has one of the fields.
             InputError: there are no files, or the field holds no times.
         """
-        from pipelines.beam.streaming.event_time import event_times
+        from pipelines.records.event_time import event_times
 
         template = TextTemplate.parse(text)
         found = find_with_dialects(
@@ -72,7 +72,7 @@ class _Records:
         """Count what the texts of all records consist of; examples are remembered."""
         from distill.heads.sequences import NEVER, Sequences
         from encoder.arrays.texts import read_texts
-        from pipelines.beam.streaming.event_time import NO_TIME, event_times
+        from pipelines.records.event_time import NO_TIME, event_times
 
         found = Sequences(examples=True)
         path = None if self.time is None else field_path(self.schema, self.time)

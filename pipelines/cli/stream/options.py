@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pipelines.cli.options import (
     DialectOptions,
+    PartitionBy,
     delivery_option,
     input_option,
     output_option,
@@ -12,7 +13,7 @@ from pipelines.cli.options import (
     windows_option,
 )
 from pipelines.enrich import Tombstones
-from pipelines.formats import FileFormat, MessageFormat
+from pipelines.formats import MessageFormat, StreamFormat
 from pipelines.records.durations import seconds
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ class InputOptions:
         ),
     ]
     input_format: Annotated[
-        FileFormat | None,
+        StreamFormat | None,
         input_option(
             "--input-format",
             metavar="FORMAT",
-            help="Input format: parquet, jsonl, csv or text.",
+            help="Input format: parquet, jsonl, csv or text; of topics, jsonl, text or arrow.",
             show_default="by file extension; jsonl",
         ),
     ] = None
@@ -47,7 +48,10 @@ class InputOptions:
     ] = None
     sample: Annotated[
         str | None,
-        input_option(metavar="FILE", help="JSON lines with the columns of the input. Needed for Pub/Sub."),
+        input_option(
+            metavar="FILE",
+            help="JSON lines (or an Arrow stream) with the input's columns. Needed for Pub/Sub.",
+        ),
     ] = None
     attributes: Annotated[
         str | None,
@@ -182,6 +186,7 @@ class OutputOptions:
             help="Write tombstones to Parquet and Arrow as rows, with the columns message_key and deleted.",
         ),
     ] = False
+    partition_by: PartitionBy = None
     dead_letters: Annotated[
         str | None,
         delivery_option(
@@ -215,4 +220,5 @@ class OutputOptions:
             properties,
             self.tombstones,
             delete_columns=self.delete_columns,
+            partition_by=self.partition_by,
         )

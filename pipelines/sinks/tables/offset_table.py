@@ -218,8 +218,9 @@ class OffsetTable:
             mine = self._committing[number].owner  # it may have left since, and even come back
             mine.drop(end, self._clock())
 
-    def flush(self, partitions: Collection[int], seconds: float) -> bool:
+    def flush(self, partitions: Collection[int], seconds: float, *, is_cut: bool = False) -> bool:
         """Commit all confirmed records of some partitions; gives whether that was done in time."""
+        del is_cut  # no row waits for another one
         deadline = time.monotonic() + seconds
         while True:
             self.tick(partitions)

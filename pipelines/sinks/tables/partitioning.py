@@ -54,9 +54,9 @@ def parse_partition_by(text: str | None) -> tuple[PartitionField, ...]:
     """Parse `day(at),country`.
 
     Raises:
-        ConfigurationError: a part is neither a column nor a period of one.
+        ConfigurationError: a part is neither a column nor a period of one, or two are the same.
     """
-    fields = []
+    fields: list[PartitionField] = []
     for part in filter(None, map(str.strip, (text or "").split(","))):
         found = _FIELD.fullmatch(part)
         if found is None or (found["period"] and found["period"] not in PERIODS):
@@ -64,7 +64,10 @@ def parse_partition_by(text: str | None) -> tuple[PartitionField, ...]:
                 f"cannot read {part!r} in --partition-by: write a column, or {', '.join(PERIODS)} of one, as "
                 "in day(at)"
             )
-        fields.append(PartitionField((found["timed"] or found["plain"]).strip(), found["period"]))
+        field = PartitionField((found["timed"] or found["plain"]).strip(), found["period"])
+        if any(field.name == one.name for one in fields):
+            raise ConfigurationError(f"--partition-by names {field} twice: leave one of them out")
+        fields.append(field)
     return tuple(fields)
 
 

@@ -15,7 +15,7 @@ from pipelines.sources.files.json_sample import MAX_DEPTH
 from pipelines.sources.files.parquet import bounds, open_parquet
 from pipelines.sources.files.partitions import partitions_of
 
-__all__ = ["FileColumns", "check_fields", "check_types", "plain_field", "unified"]
+__all__ = ["FileColumns", "check_fields", "check_types", "unified"]
 
 _WAYS_OUT = "convert one of them, leave the column out, or read the files in two jobs"
 
@@ -25,33 +25,6 @@ class FileColumns(NamedTuple):
 
     file: InputFile
     fields: list[pa.Field]
-
-
-def plain_field(field: pa.Field) -> pa.Field:
-    """A nullable field without dictionaries and views; lists of a fixed size are lists.
-
-    Parquet knows lists alone. Arrow remembers the size, and then cannot read lists that are null
-    (https://github.com/apache/arrow/issues/35692).
-    """
-    return pa.field(field.name, _plain(field.type))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    if pt.is_dictionary(kind) or pt.is_run_end_encoded(kind):
-        return _plain(kind.value_type)
-    if pt.is_string_view(kind):
-        return pa.string()
-    if pt.is_binary_view(kind):
-        return pa.binary()
-    if pt.is_struct(kind):
-        return pa.struct([plain_field(field) for field in kind])
-    if pt.is_map(kind):
-        return pa.map_(_plain(kind.key_type), _plain(kind.item_type))
-    if pt.is_list(kind) or pt.is_list_view(kind) or pt.is_fixed_size_list(kind):
-        return pa.list_(_plain(kind.value_type))
-    if pt.is_large_list(kind) or pt.is_large_list_view(kind):
-        return pa.large_list(_plain(kind.value_type))
-    return kind
 
 
 def _without_nulls(kind: pa.DataType) -> pa.DataType:

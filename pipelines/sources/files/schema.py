@@ -11,13 +11,8 @@ from pipelines.formats.dialect import shown_character
 from pipelines.formats.json_inference import Seen, fields_of
 from pipelines.formats.text import TEXT
 from pipelines.records.fields import field_names, field_path, prune
-from pipelines.sources.files.column_types import (
-    FileColumns,
-    check_fields,
-    check_types,
-    plain_field,
-    unified,
-)
+from pipelines.records.plain_types import plain_field
+from pipelines.sources.files.column_types import FileColumns, check_fields, check_types, unified
 from pipelines.sources.files.csv_header import read_header
 from pipelines.sources.files.dialects import with_dialect
 from pipelines.sources.files.discovery import InputFile

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from encoder.errors import ConfigurationError
 from pipelines.enrich.enrichment import ADDED
+from pipelines.formats.arrow.columns import columns_of
 from pipelines.formats.messages import Value, columns_seen
 from pipelines.formats.schema_registry import FieldTypes
 from pipelines.records.type_names import json_has
@@ -21,7 +22,9 @@ def kept_columns(plan: Plan, schema: pa.Schema) -> tuple[str, ...]:
 
 
 def fields_seen(plan: Plan, sample: Sequence[Value]) -> FieldTypes:
-    """The fields of a sample of JSON or text."""
+    """The fields of a sample of JSON, text or Arrow."""
+    if plan.reads_arrow:
+        return columns_of(sample)
     return {field.name: field.type for field in columns_seen(sample, plan.plain_format)}
 
 
@@ -45,7 +48,7 @@ def output_schema(plan: Plan, seen: FieldTypes) -> pa.Schema:
 
 def _check_json(plan: Plan) -> None:
     """Check that JSON has the types that are set."""
-    if plan.uses_registry:
+    if plan.uses_registry or plan.reads_arrow:
         return
     for name, kind in plan.types.items():
         if not json_has(kind):

@@ -20,7 +20,6 @@ from pipelines.records.bad_rows import one_line
 from pipelines.records.durations import seconds
 from pipelines.records.template import TextTemplate
 from pipelines.records.type_names import EXAMPLES, named_type
-from pipelines.sinks.tables.outputs import TABLE_FORMATS
 from pipelines.sinks.tables.partitioning import PartitionField, parse_partition_by
 from pipelines.worker.configuration.settings import WorkerSettings
 
@@ -36,6 +35,7 @@ _LETTERS = ("topic", "parquet")
 _PERCENT = 100.0
 _OPEN_SHARE = 0.8  # of a transaction's timeout; the rest is for the commit itself
 _BACKLOG_FACTOR = 20
+_ROWS_SHARE, _OBJECTS_SHARE = 4, 16  # of --max-memory; Python objects take several times as much as rows
 _COMMA = re.compile(r",(?![^(\[]*[)\]])")  # those inside of a type's brackets are part of it
 
 
@@ -101,7 +101,7 @@ class Plan:
         masks: the masks that a model must have, or None for any.
         max_dead_letters: the share of failed records that is tolerated, from 0 to 1.
         properties: of librdkafka, and of the schema registry's client if they begin with `schema.registry.`.
-        partitions: what partitions a table that is created.
+        partitions: by what the rows of Parquet files, or of a table that is created, are kept apart.
         drift_seconds: how long a window of drift is; 0 if none is measured.
         drift_topic, drift_file: where these windows are written, if anywhere.
         embedded: whether the cluster is the one inside librdkafka, which has no transactions or permissions.
@@ -185,8 +185,8 @@ class Plan:
     def _check_folders(self) -> None:
         if len(self.outputs) > len(self.topics) + 1:
             raise ConfigurationError("only one --output can be a Parquet folder or a table")
-        if self.partitions and (self.rows_output is None or self.rows_output.kind not in TABLE_FORMATS):
-            raise ConfigurationError("--partition-by is for tables: leave it out")
+        if self.partitions and self.rows_output is None:
+            raise ConfigurationError("--partition-by is for Parquet and tables: leave it out")
         if self.dead_letters == self.rows_output:
             raise ConfigurationError(
                 "--output and --dead-letters name the same folder: choose another one for dead letters"
@@ -348,6 +348,22 @@ class Plan:
     def uses_registry(self) -> bool:
         """Whether input values begin with the id of their schema."""
         return self.settings.input_format in ("avro", "protobuf")
+
+    @property
+    def reads_arrow(self) -> bool:
+        """Whether input messages hold many records each."""
+        return self.settings.input_format == "arrow"
+
+    @property
+    def values_are_text(self) -> bool:
+        """Whether input values are text, so that a mask finds what is in them."""
+        return not (self.uses_registry or self.reads_arrow)
+
+    @property
+    def message_bytes(self) -> int:
+        """The bytes that the rows of one input message may have in memory."""
+        share = _OBJECTS_SHARE if self.needs_objects else _ROWS_SHARE
+        return (self.settings.max_memory << 20) // share
 
     @property
     def plain_format(self) -> PlainFormat:

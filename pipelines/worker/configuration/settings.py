@@ -44,7 +44,8 @@ class WorkerSettings:
         InputFormat,
         _input(
             metavar="FORMAT",
-            help="Format of values: json, text (records get one field, 'text'), avro or protobuf.",
+            help="Format of values: json, text (records get one field, 'text'), avro, protobuf, or arrow "
+            "(IPC streams of many records each).",
         ),
     ] = "json"
     schema_registry: Annotated[
@@ -179,7 +180,8 @@ class WorkerSettings:
         str | None,
         _output(
             metavar="COLUMNS",
-            help="Columns that partition a table that is created, and periods of them: 'day(at),country'.",
+            help="Columns, and periods of them, that rows are kept apart by: 'day(at),country'. Makes "
+            "folders of Parquet, and partitions of a table that is created.",
             show_default="none",
         ),
     ] = None

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import pyarrow.parquet as pq
 import pytest
 
 from encoder.errors import (
@@ -6,6 +9,7 @@ from encoder.errors import (
     IntegrityError,
     MillstreamError,
     MissingExtra,
+    OutputConflict,
 )
 from encoder.store.objects import open_objects
 from pipelines.beam import runner
@@ -14,6 +18,7 @@ from pipelines.beam.backfill.plan import plan_backfill
 from pipelines.beam.runner import _cause, run_backfill
 from pipelines.beam.runner_options import beam_options
 from pipelines.enrich.enrichment import Enrichment
+from pipelines.sinks.tables.partitioning import parse_partition_by
 
 TRACEBACK = """Traceback (most recent call last):
   File "decode.py", line 46, in read_split
@@ -87,6 +92,26 @@ def test_a_run_tells_what_earlier_ones_made_and_clears_up(job, tmp_path):
     assert run_backfill(job, beam_options([], 1), told.append) == counts
     assert told[0] == counts
     assert not (tmp_path / "out/_staging").exists()
+
+
+def test_a_part_in_folders_is_written_again_until_it_is_complete(job, tmp_path):
+    out, job = tmp_path / "out", replace(job, partitions=parse_partition_by("text"))
+    claim_output(job)
+    counts = run_backfill(job, beam_options([], 1), lambda _: None)
+    assert (counts.records, counts.rows, counts.parts) == (2, 2, 1)
+    name = "part-00000-000000000000-00000"
+    files = [out / f"text={text}/{name}.parquet" for text in ("login failed", "paid")]
+    assert sorted(out.rglob("*.parquet")) == files
+    before = pq.ParquetFile(files[0]).read()
+    assert before.column_names == ["embedding", "model_version"]
+    assert claim_output(job) == counts
+    (out / f"_parts/{name}.json").unlink()
+    files[0].unlink()
+    assert claim_output(job) is None
+    assert run_backfill(job, beam_options([], 1), lambda _: None) == counts
+    assert pq.ParquetFile(files[0]).read() == before
+    with pytest.raises(OutputConflict, match="partition by"):
+        claim_output(replace(job, partitions=()))
 
 
 def test_a_job_that_ends_well_and_lost_its_work_is_an_error(job, monkeypatch):

@@ -15,7 +15,7 @@ def headers(outgoing):
 
 
 def test_a_message_is_kept_and_explained():
-    made = dead_letter_message(MESSAGE, LETTER, TopicSink(None, "dead", 100_000))
+    made = dead_letter_message(MESSAGE, LETTER, TopicSink(None, "dead", 100_000), MESSAGE.value())
     assert (made.value, made.key, made.headers[0]) == (b"\xffoops", b"k", ("h", None))
     found = headers(made)
     expected = {"topic": b"in", "partition": b"3", "offset": b"7", "stage": b"VALUE_CONVERTER"}
@@ -25,7 +25,7 @@ def test_a_message_is_kept_and_explained():
 
 
 def test_the_names_of_classes_stay_as_readers_of_topics_know_them():
-    found = headers(dead_letter_message(MESSAGE, LETTER, TopicSink(None, "dead", 100_000)))
+    found = headers(dead_letter_message(MESSAGE, LETTER, TopicSink(None, "dead", 100_000), MESSAGE.value()))
     assert found["class.name"] == b"pipelines.kafka.worker.Worker"
     assert found["exception.class.name"] == b"encoder.errors.InputError"
 
@@ -33,15 +33,17 @@ def test_the_names_of_classes_stay_as_readers_of_topics_know_them():
 def test_what_the_topic_would_refuse_is_left_out():
     sink = TopicSink(None, "dead", 2000)
     large = FakeMessage(b"x" * 3000, b"k", [("h", b"y" * 3000)])
-    made = dead_letter_message(large, LETTER, sink)
+    made = dead_letter_message(large, LETTER, sink, large.value())
     assert not sink.too_large(made)
     assert (made.value, made.key) == (None, b"k")
     assert headers(made)["value.omitted"] == b"3000 bytes"
-    assert dead_letter_message(FakeMessage(b"x", b"k" * 3000), LETTER, sink).key is None
+    assert dead_letter_message(FakeMessage(b"x", b"k" * 3000), LETTER, sink, b"x").key is None
 
 
 def test_letters_as_columns():
-    batch = dead_letter_batch([FakeMessage(None), MESSAGE], [DeadLetter(1, "TASK_PUT", "too large")])
+    batch = dead_letter_batch(
+        [FakeMessage(None), MESSAGE], [DeadLetter(1, "TASK_PUT", "too large")], [MESSAGE.value()]
+    )
     assert batch.schema == DEAD_LETTER_SCHEMA
     [row] = batch.to_pylist()
     assert (row["partition"], row["offset"], row["key"], row["value"]) == (3, 7, b"k", b"\xffoops")

@@ -33,6 +33,7 @@ class Settings:
     delete_columns: bool = False
     mask_fields: tuple[str, ...] = ()
     fields: tuple[str, ...] | None = None
+    partitions: tuple = ()
     types: dict[str, str] = field(default_factory=dict)
 
 

@@ -44,7 +44,7 @@ def as_json(made):
 def sent(outputs, messages, made, fresh):
     """Send records; gives the dead letters and the number of bytes."""
     encoded = outputs.encode(messages, made, fresh)
-    outputs.send(encoded)
+    outputs.send([encoded])
     return encoded.letters, encoded.n_bytes
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch
 from pipelines.beam.streaming.deletes import as_rows, refused
-from pipelines.beam.streaming.event_time import NO_TIME
 from pipelines.beam.streaming.model import StreamModel
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.enrich import Tombstones
@@ -27,6 +26,7 @@ from pipelines.formats import MessageFormat
 from pipelines.formats.json_numbers import not_finite
 from pipelines.kafka.messages import NO_TIMESTAMP
 from pipelines.records.bad_rows import BadRow, Envelope, Headers, good_rows
+from pipelines.records.event_time import NO_TIME
 from pipelines.records.isolation import fault_of, isolate
 from pipelines.records.python_values import python_values
 from pipelines.records.template import TextTemplate

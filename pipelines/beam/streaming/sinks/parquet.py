@@ -40,7 +40,9 @@ from pipelines.enrich.delete_columns import enriched_with_deletes, schema_with_d
 from pipelines.enrich.enrichment import Enriched, Enrichment
 from pipelines.records.bad_rows import BadRow, record_of
 from pipelines.sinks.dead_letters import DeadLetters
+from pipelines.sinks.hive_folders import split_into_folders
 from pipelines.sinks.parquet import ParquetParts, PartExists
+from pipelines.sinks.tables.partitioning import PartitionField
 
 __all__ = ["ParquetSink", "ShardedSlice", "WindowFile", "WriteWindows"]
 
@@ -63,6 +65,7 @@ class WindowFile:
         tombstones: what becomes of deletes.
         delete_columns: whether rows have the columns of deletes.
         metadata: what each file says of its source.
+        partitions: by what rows are kept apart, in folders.
     """
 
     model: StreamModel
@@ -71,17 +74,34 @@ class WindowFile:
     tombstones: Tombstones = "pass"
     delete_columns: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
+    partitions: tuple[PartitionField, ...] = ()
 
     def schema(self, records: pa.Schema, encoder: Encoder) -> pa.Schema:
         """The schema of files."""
         schema = self.enrichment.schema(records, encoder)
-        return schema_with_deletes(schema) if self.delete_columns else schema
+        schema = schema_with_deletes(schema) if self.delete_columns else schema
+        return pa.schema([one for one in schema if one.name not in self._in_paths])
+
+    @property
+    def _in_paths(self) -> list[str]:
+        """The columns whose values name folders."""
+        return [one.column for one in self.partitions if one.period is None]
 
     def enriched(self, batch: pa.RecordBatch, encoder: Encoder, label: str) -> Enriched:
         """The rows of a file for some of its records."""
         if self.delete_columns:
-            return enriched_with_deletes(self.enrichment, batch, encoder, label)
-        return self.enrichment(batch, encoder, label)
+            found = enriched_with_deletes(self.enrichment, batch, encoder, label)
+        else:
+            found = self.enrichment(batch, encoder, label)
+        return found._replace(batch=found.batch.drop_columns(self._in_paths)) if self._in_paths else found
+
+    def folders(self, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+        """The rows of each folder, and what the names of files in it begin with."""
+        if not self.partitions:
+            yield "", rows
+            return
+        for folder, _, places in split_into_folders(rows, self.partitions) if len(rows) else ():
+            yield f"{folder}/", rows.take(pa.array(places))
 
 
 @dataclass(frozen=True)
@@ -122,7 +142,7 @@ class _Cut(beam.DoFn):
 
     def process(self, batch: SourceBatch) -> Iterator[TimestampedValue[ShardedSlice]]:
         self._metrics.tombstones(len(batch.deletes))
-        if batch.values is not None:
+        if batch.values is not None or batch.stream is not None:
             template = self._sink.file.enrichment.template
             nulls = template.null_rows(batch.records).to_numpy(zero_copy_only=False)
             batch = batch.without(
@@ -199,18 +219,19 @@ class _Write(beam.DoFn):
         name = window_name(float(window.start), float(window.end - window.start), shard)
         rows = _sorted([good for good, _ in slices])
         bad = self._masked(bad_rows(bad for _, bad in slices))
-        # Runners fire once more when a window closes, without new rows.
-        again, done = pane.index == 0, False
-        while not done:
-            try:
-                for file in self._files.plan(name, rows, bad, again=again):
-                    part = rows if file.rows.all() else rows.filter(pa.array(file.rows)).combine_chunks()
-                    self._write(name, file, part, bad)
-                    yield file.name
-                done = True
-            except (PartExists, _Changed) as error:
-                _log.warning("%s: another worker has written it; looking at its rows", error)
-                again = False
+        for folder, inside in self._file.folders(rows):
+            # Runners fire once more when a window closes, without new rows.
+            again, done = pane.index == 0, False
+            while not done:
+                try:
+                    for file in self._files.plan(f"{folder}{name}", inside, bad, again=again):
+                        part = inside.filter(pa.array(file.rows)) if not file.rows.all() else inside
+                        self._write(name, file, part.combine_chunks(), bad)
+                        yield file.name
+                    done = True
+                except (PartExists, _Changed) as error:
+                    _log.warning("%s: another worker has written it; looking at its rows", error)
+                    again = False
         self._dead.add(name, bad)
 
     def _masked(self, bad: list[BadRow]) -> list[BadRow]:

@@ -14,13 +14,13 @@ import apache_beam as beam
 
 from encoder.errors import ConfigurationError
 from pipelines.beam.streaming.batch import SourceBatch
-from pipelines.beam.streaming.event_time import NO_TIME
 from pipelines.beam.streaming.interfaces import Sink
 from pipelines.beam.streaming.sinks.messages import Message, MessageEncoder
 from pipelines.beam.streaming.sinks.pubsub_letters import LARGEST, dead_letter, too_long
 from pipelines.beam.streaming.sinks.pubsub_requests import AT_ONCE, Publisher, PubSubMessage, request_parts
 from pipelines.beam.transforms.metrics import BatchMetrics
 from pipelines.records.bad_rows import ID, BadRow
+from pipelines.records.event_time import NO_TIME
 from pipelines.sinks.dead_letters import write_dead_letters
 
 __all__ = ["TIME", "PubSubSink"]

@@ -83,6 +83,6 @@ def request_parts(messages: Sequence[PubSubMessage]) -> list[tuple[int, int]]:
     """Divide messages into requests: the first message of each, and the one after its last."""
     return [
         (k, min(k + _MESSAGES, stop))
-        for first, stop in byte_parts([one.data for one in messages], _BYTES)
+        for first, stop in byte_parts([len(one.data) for one in messages], _BYTES)
         for k in range(first, stop, _MESSAGES)
     ]

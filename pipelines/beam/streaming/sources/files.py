@@ -18,13 +18,13 @@ from apache_beam.io.unbounded_source import CheckpointMark
 
 from encoder.errors import InputError, UnreadableFile
 from pipelines.beam.streaming.batch import SourceBatch, Windows
-from pipelines.beam.streaming.event_time import NO_TIME
 from pipelines.beam.streaming.interfaces import BatchReader, PolledSource
 from pipelines.beam.streaming.watermark import OPEN, Watermark, WatermarkPolicy
 from pipelines.beam.transforms.metrics import report_damage, report_left_out
 from pipelines.formats import FileFormat
 from pipelines.formats.dialect import GUESSED, Dialect
 from pipelines.kafka.messages import NO_TIMESTAMP
+from pipelines.records.event_time import NO_TIME
 from pipelines.sources.files.dialects import describe_guesses, with_dialect
 from pipelines.sources.files.discovery import InputFile, find_inputs
 from pipelines.sources.files.filesystem import locate, open_file, reading

@@ -19,7 +19,7 @@ from pipelines.beam.streaming.sources.kafka_consumer import PartitionConsumer, P
 from pipelines.beam.streaming.sources.kafka_topic import topic_guard
 from pipelines.beam.streaming.sources.topic_claim import TopicClaim
 from pipelines.beam.streaming.watermark import WatermarkPolicy
-from pipelines.formats import PlainFormat
+from pipelines.formats import StreamInputFormat
 from pipelines.kafka.topic_ids import TopicId
 from pipelines.sinks.input_claim import InputClaim
 
@@ -34,7 +34,7 @@ class KafkaSource(PolledSource):
         topic: its name.
         partitions: the partitions to read.
         properties: librdkafka's properties of a consumer.
-        format: the format of values; `text` gives one field, `text`.
+        format: the format of values; `text` gives one field, `text`, and `arrow` messages have many records.
         schema: the schema of the records.
         windows: windows of event time; a message's own time is its timestamp.
         policy: how readers set their watermark.
@@ -49,7 +49,7 @@ class KafkaSource(PolledSource):
     topic: str
     partitions: tuple[int, ...]
     properties: dict[str, str]
-    format: PlainFormat
+    format: StreamInputFormat
     schema: pa.Schema
     windows: Windows
     policy: WatermarkPolicy
@@ -141,7 +141,12 @@ class _Reader(BatchReader):
         if found is not None:
             number, messages = found
             batch = self._decoder.batch(number, messages, self._watermark_micros, self._version(number))
-            self._current = replace(batch, id_source=self._id_source(number))
+            id_source = self._id_source(number)
+            if id_source is not None:
+                id_source += batch.source.removeprefix(
+                    f"{self._source.topic}/{number}"
+                )  # of an Arrow message
+            self._current = replace(batch, id_source=id_source)
             consumer.partitions[number].offset = messages[-1].offset() + 1
             consumer.partitions[number].watermark.observe(self._current.latest)
         self._read = tuple(
@@ -156,7 +161,13 @@ class _Reader(BatchReader):
         properties = tuple(sorted(source.properties.items()))
         guard = topic_guard(source.topic, source.topic_id, properties, source.output)
         return PartitionConsumer(
-            source.topic, guard, source.properties, source.policy, start, ends=source.ends
+            source.topic,
+            guard,
+            source.properties,
+            source.policy,
+            start,
+            ends=source.ends,
+            one_by_one=source.format == "arrow",
         )
 
     def _epoch(self, number: int) -> int:

@@ -1,6 +1,6 @@
 """Messages of a Kafka partition as a batch of records."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,14 +9,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.beam.streaming.batch import SourceBatch, Windows
-from pipelines.beam.streaming.event_time import EARLIEST, LATEST
+from pipelines.beam.streaming.sources.arrow_rows import RowReader
 from pipelines.beam.streaming.watermark import WatermarkPolicy
 from pipelines.beam.transforms.metrics import report_left_out
-from pipelines.formats import PlainFormat
+from pipelines.formats import StreamInputFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
 from pipelines.kafka.messages import NO_TIMESTAMP, deletes_among, envelope_of, headers_of
 from pipelines.records.bad_rows import BadRow
+from pipelines.records.event_time import EARLIEST, LATEST
 
 __all__ = ["BatchDecoder"]
 
@@ -27,7 +28,7 @@ class BatchDecoder:
 
     Attributes:
         topic: its name.
-        format: the format of values; `text` gives one field, `text`.
+        format: the format of values; `text` gives one field, `text`, and `arrow` messages have many records.
         schema: the schema of the records.
         windows: windows of event time; a message's own time is its timestamp.
         policy: how far event times may be ahead of the clock.
@@ -35,7 +36,7 @@ class BatchDecoder:
     """
 
     topic: str
-    format: PlainFormat
+    format: StreamInputFormat
     schema: pa.Schema
     windows: Windows
     policy: WatermarkPolicy
@@ -52,7 +53,7 @@ class BatchDecoder:
 
         Args:
             number: the partition's.
-            messages: confluent_kafka's, in order.
+            messages: confluent_kafka's, in order; one Arrow message at a time.
             watermark: microseconds since the epoch, before these messages.
             version: tells the partition's rows from those that had their offsets before.
         """
@@ -66,6 +67,8 @@ class BatchDecoder:
             messages, stamps = [messages[row] for row in live], stamps[live]
         values = [message.value() for message in messages]
         offsets = np.array([message.offset() for message in messages], np.int64)
+        if self.format == "arrow":
+            return self._of_rows(name, messages, deletes, watermark, ingested, version)
         decoder = self._json
         found = decode_columns(values, self.format, self.schema, decoder)
         if decoder is not None and decoder.left_out is not None:
@@ -93,6 +96,33 @@ class BatchDecoder:
             version=version,
         )
         return batch.without(unreadable).timely(self.policy.latest())
+
+    def _of_rows(
+        self,
+        name: str,
+        messages: list[Any],
+        deletes: tuple[BadRow, ...],
+        watermark: int,
+        ingested: int,
+        version: str,
+    ) -> SourceBatch:
+        """The rows of one Arrow message, or a delete."""
+        if not messages:
+            nothing, none = pa.RecordBatch.from_pylist([], self.schema), np.zeros(0, np.int64)
+            return SourceBatch(
+                name, nothing, none, none, (), watermark, ingested, version=version, deletes=deletes
+            )
+        [message] = messages
+        _, unreadable = headers_of(messages)
+        reader = self._rows
+        batch = reader.batch(message.value(), (name, message.offset()), envelope_of(message), ingested)
+        batch = replace(batch, watermark=watermark, ingestion_time=ingested, version=version, deletes=deletes)
+        batch = batch.without(dict.fromkeys(range(len(batch.rows)), unreadable[0]) if unreadable else {})
+        return batch.timely(self.policy.latest())
+
+    @cached_property
+    def _rows(self) -> RowReader:
+        return RowReader(f"kafka:{self.topic}", self.schema, self.windows, self.all_fields)
 
 
 def _micros(stamps: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -71,6 +71,7 @@ class PartitionConsumer:
         policy: how the watermarks of partitions follow their records.
         start: where to start, for each partition.
         ends: whether to stop at the end of each partition.
+        one_by_one: whether to give one message at a time, as each has many records.
 
     Attributes:
         partitions: how far each partition has been read; whoever takes messages moves it on.
@@ -85,9 +86,11 @@ class PartitionConsumer:
         start: Mapping[int, PartitionRead],
         *,
         ends: bool,
+        one_by_one: bool = False,
     ) -> None:
         self._topic = topic
         self._ends = ends
+        self._most_bytes = 0 if one_by_one else _PART_BYTES
         self.partitions = {
             number: _Partition(read.offset, Watermark(policy, read.watermark), read.epoch)
             for number, read in start.items()
@@ -123,7 +126,7 @@ class PartitionConsumer:
             partition.at_end = False
             found[number].append(message)
         for number, messages in found.items():
-            parts = byte_parts(messages, _PART_BYTES)
+            parts = byte_parts(list(map(len, messages)), self._most_bytes)
             self._fetched.extend((number, messages[first:stop]) for first, stop in parts)
         self._set_next(list(chain.from_iterable(found.values())))
         for number in self._lost - {number for number, _ in self._fetched}:

@@ -5,7 +5,8 @@ runner and Pub/Sub keep track of what has been read and of the watermark.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import apache_beam as beam
@@ -19,9 +20,10 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines.beam.streaming.batch import SourceBatch, Windows
 from pipelines.beam.streaming.interfaces import Source
+from pipelines.beam.streaming.sources.arrow_rows import RowReader
 from pipelines.beam.streaming.watermark import OPEN, WatermarkPolicy
 from pipelines.beam.transforms.metrics import report_left_out
-from pipelines.formats import PlainFormat
+from pipelines.formats import StreamInputFormat
 from pipelines.formats.json import JsonDecoder
 from pipelines.formats.messages import decode_columns
 from pipelines.records.bad_rows import BadRow, Envelope, Headers
@@ -39,7 +41,7 @@ class PubSubSource(Source):
 
     Attributes:
         path: `projects/PROJECT/subscriptions/NAME` or `projects/PROJECT/topics/NAME`.
-        format: the format of the data; `text` gives one field, `text`.
+        format: the format of the data; `text` gives one field, `text`; `arrow` messages have many records.
         schema: the schema of the records: the fields of the data, then the attributes.
         windows: windows of event time; a message's own time is `time_attribute`, or when it was published.
         policy: how far event times may be ahead of the clock.
@@ -50,7 +52,7 @@ class PubSubSource(Source):
     """
 
     path: str
-    format: PlainFormat
+    format: StreamInputFormat
     schema: pa.Schema
     windows: Windows
     policy: WatermarkPolicy
@@ -89,6 +91,7 @@ class PubSubSource(Source):
             rows: their numbers there.
         """
         values = [message.data for message, _ in messages]
+        assert self.format != "arrow"
         fields = [one for one in self.schema if one.name not in self.attributes]
         schema = pa.schema(fields)
         decoder = None
@@ -130,6 +133,30 @@ class PubSubSource(Source):
         )
         return batch.timely(self.policy.latest())
 
+    def batch_of_rows(self, message: Any, time: int, number: str) -> SourceBatch:
+        """The rows of an Arrow message.
+
+        Args:
+            message: the message.
+            time: its own time, microseconds since the epoch.
+            number: its id.
+        """
+        attributes = message.attributes or {}
+        is_number = number.isdecimal() and int(number) < _MAX_ROW
+        place = (self.uri, int(number)) if is_number else (f"{self.uri}/{number}", 0)
+        batch = self._rows.batch(
+            message.data,
+            place,
+            Envelope(None, _headers(message), time // 1000),
+            time,
+            constants={name: attributes.get(name) for name in self.attributes if name in self.schema.names},
+        )
+        return replace(batch, watermark=OPEN).timely(self.policy.latest())
+
+    @cached_property
+    def _rows(self) -> RowReader:
+        return RowReader(self.uri, self.schema, self.windows, self.all_fields)
+
 
 def _headers(message: Any) -> Headers:
     """The attributes of a message."""
@@ -159,6 +186,10 @@ class _Gather(beam.DoFn):
     def _batches(self) -> Iterator[SourceBatch]:
         messages, self._messages, self._n_bytes = self._messages, [], 0
         ids = [self._id(message) for message, _ in messages]
+        if self._source.format == "arrow":
+            for (message, time), one in zip(messages, ids, strict=True):
+                yield self._source.batch_of_rows(message, time, one)
+            return
         numbered = [i for i, one in enumerate(ids) if one.isdecimal() and int(one) < _MAX_ROW]
         if numbered:  # Pub/Sub's own ids are numbers
             rows = [int(ids[i]) for i in numbered]

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.beam.streaming.batch import ROW, SOURCE, SourceBatch, Windows, bad_batch, bad_rows
-from pipelines.beam.streaming.event_time import EARLIEST, NO_TIME
 from pipelines.beam.streaming.watermark import OPEN
 from pipelines.kafka.messages import NO_TIMESTAMP
 from pipelines.records.bad_rows import BadRow, Envelope
+from pipelines.records.event_time import EARLIEST, NO_TIME
 
 SECOND = 10**6
 UNREAD = BadRow("a.jsonl", 99, "not JSON", b"oops\xff")

@@ -91,7 +91,7 @@ def test_latest_may_be_followed(plan, model, tmp_path):
         (
             {"source": SourceOptions("kafka:events", "csv", "127.0.0.1:1")},
             ConfigurationError,
-            "--input-format csv is not for topics: use jsonl or text",
+            "--input-format csv is not for topics: use jsonl, text or arrow",
         ),
         (
             {"source": SourceOptions("pubsub:events")},

@@ -1,8 +1,8 @@
 """The watermark of a source."""
 
 from pipelines.beam.streaming.clock import Clock
-from pipelines.beam.streaming.event_time import LATEST, NO_TIME
 from pipelines.beam.streaming.watermark import OPEN, Watermark, WatermarkPolicy
+from pipelines.records.event_time import LATEST, NO_TIME
 
 SECOND = 10**6
 

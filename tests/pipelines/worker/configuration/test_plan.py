@@ -219,5 +219,5 @@ def test_a_table_is_an_output_like_a_folder():
         plan_of("parquet:a", "delta:b")
     with pytest.raises(ConfigurationError, match="--dead-letters 'delta:b': write topic:NAME or parquet:URI"):
         plan_of("topic:a", dead_letters="delta:b")
-    with pytest.raises(ConfigurationError, match="--partition-by is for tables"):
-        plan_of("parquet:a", partition_by="at")
+    with pytest.raises(ConfigurationError, match="--partition-by is for Parquet and tables"):
+        plan_of("topic:a", partition_by="city")

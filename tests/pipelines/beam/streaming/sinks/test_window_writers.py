@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 import uuid
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from pipelines.enrich.model_version import ModelVersion
 from pipelines.records.bad_rows import BadRow
 from pipelines.records.template import TextTemplate
 from pipelines.sinks.parquet import PartWriter
+from pipelines.sinks.tables.partitioning import parse_partition_by
 
 START = 1_705_305_600
 NAME = window_name(START, 10, 0)
@@ -69,6 +71,21 @@ def rows(output, name=NAME):
 
 def parquet(output):
     return [info.key for info in open_objects(output).scan("") if info.key.endswith(".parquet")]
+
+
+def test_rows_are_in_the_folders_of_their_partitions(file, output):
+    file = replace(
+        file, enrichment=replace(file.enrichment, keep=("id", "text")), partitions=parse_partition_by("text")
+    )
+    names = [f"text=login failed {i}/{NAME}" for i in (1, 2, 3)]
+    assert fire(file, [1, 2]) == names[:2]
+    assert fire(file, [1, 2, 3], pane=1) == names[2:]
+    assert [rows(output, name) for name in names] == [[1], [2], [3]]
+    table = pq.ParquetFile(pa.BufferReader(open_objects(output).read(names[0]))).read()
+    assert table.column_names == ["id", "embedding", "model_version"]
+    late = fire(file, [1, 2], pane=1, bad=[BadRow("a", 9, "no", b"x")])
+    assert late == []
+    assert b'"reason":"no"' in open_objects(output).read(f"dead_letters/_{NAME[:-8]}.jsonl")
 
 
 class Stalled:

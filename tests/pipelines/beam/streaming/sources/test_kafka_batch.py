@@ -6,12 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Timestamp
+from arrow_messages import rows_of, stream_of
 from faults.messages import FakeMessage
 
 from pipelines.beam.streaming.batch import Windows, bad_rows
 from pipelines.beam.streaming.sources import kafka_batch
 from pipelines.beam.streaming.sources.kafka_batch import BatchDecoder
 from pipelines.beam.streaming.watermark import OPEN, WatermarkPolicy
+from pipelines.sinks.dead_letter_messages import dead_letter_headers
 
 MILLIS = 1_764_000_000_000
 SCHEMA = pa.schema([("id", pa.int64()), ("text", pa.string())])
@@ -62,3 +64,46 @@ def test_values_of_fields_that_no_column_holds_are_reported(all_fields, counts, 
     monkeypatch.setattr(kafka_batch, "report_left_out", reported.append)
     batch_of([b'{"id":1,"x":2}', b'{"id":2,"x":"a"}'], [MILLIS, MILLIS], all_fields=all_fields)
     assert reported == counts
+
+
+def batches_of_rows(*messages, **options):
+    decoder = BatchDecoder("in", "arrow", SCHEMA, Windows(60 * 10**6), WatermarkPolicy(0, 10**6), **options)
+    found = []
+    for offset, message in enumerate(messages):
+        message.offset_, message.milliseconds = offset, MILLIS
+        found.append(decoder.batch(3, [message], OPEN, "v"))
+    return found
+
+
+def test_an_arrow_message_is_a_source_of_numbered_rows():
+    stream = stream_of({"id": [1, 2**70 % 7, 3], "text": ["a", "b", "c"]})
+    empty = stream_of({"id": pa.array([], pa.int64())})
+    rows, bad, nothing, delete = batches_of_rows(
+        FakeMessage(stream, b"k", [("trace", b"1")]),
+        FakeMessage(b"junk"),
+        FakeMessage(empty),
+        FakeMessage(None, b"k"),
+    )
+    assert (rows.source, rows.rows.tolist(), rows.version) == ("in/3/0", [0, 1, 2], "v")
+    assert rows.records["text"].to_pylist() == ["a", "b", "c"]
+    assert (rows.keys, rows.headers) == ((b"k",) * 3, ((("trace", b"1"),),) * 3)
+    assert rows.times.tolist() == [MILLIS * 1000] * 3
+    [letter] = bad.bad
+    assert (letter.file, letter.row, letter.record) == ("in/3", 1, b"junk")
+    assert (len(nothing.rows), nothing.bad, nothing.deletes) == (0, (), ())
+    assert [(one.file, one.row) for one in delete.deletes] == [("in/3", 3)]
+    late = rows.without({1: "too late"})
+    assert late.rows.tolist() == [0, 2]
+    assert rows_of(late.bad[0].record) == [{"id": 2**70 % 7, "text": "b"}]
+    headers = dict(dead_letter_headers(late.bad[0]))
+    assert headers["millstream_id"] == b"in/3/0:1"
+    place = {name: headers[f"__connect.errors.{name}"] for name in ("topic", "partition", "offset", "row")}
+    assert place == {"topic": b"in", "partition": b"3", "offset": b"0", "row": b"1"}
+
+
+def test_rows_of_an_arrow_message_that_do_not_fit_are_bad_alone():
+    unfit = stream_of({"id": [1.0, 1.5], "text": ["a", "b"], "more": ["x", "y"]})
+    [batch] = batches_of_rows(FakeMessage(unfit), all_fields=True)
+    assert batch.records.to_pylist() == [{"id": 1, "text": "a"}]
+    assert [(one.file, one.row) for one in batch.bad] == [("in/3/0", 1)]
+    assert rows_of(batch.bad[0].record) == [{"id": 1.5, "text": "b", "more": "y"}]

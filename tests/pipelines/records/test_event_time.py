@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoder.errors import InputError
-from pipelines.beam.streaming.event_time import EARLIEST, LATEST, NO_TIME, event_times
+from pipelines.records.event_time import EARLIEST, LATEST, NO_TIME, event_times
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 MICROS = round(NOON.timestamp() * 1e6)

@@ -129,20 +129,20 @@ class Worker:
             with suppress(MillstreamError):  # why the worker ends is said, whatever becomes of the abort
                 self._commits.abort()
             raise
+        deadline = time.monotonic() + _STOP_SECONDS
         if self._outputs.has_topics:
-            self._commit_at_last()  # so that the files may have what the topics have
+            self._commit_until(deadline)  # so that the files may have what the topics have
         for files in self._outputs.files:
             if not files.flush(self._source.positions.owned, _STOP_SECONDS / len(self._outputs.files)):
                 _log.warning(
                     "stopping before all files were written to %s: their records will be read again",
                     files.uri,
                 )
-        self._commit_at_last()
+        self._commit_until(max(deadline, time.monotonic() + _STOP_SECONDS / 2))
         _log.info("stopped")
 
-    def _commit_at_last(self) -> None:
+    def _commit_until(self, deadline: float) -> None:
         """Commit before the end. A commit that is refused because partitions move waits until they have."""
-        deadline = time.monotonic() + _STOP_SECONDS
         while not self._commit() and time.monotonic() < deadline:
             self._source.idle()
             time.sleep(_WAIT_SECONDS)
@@ -294,7 +294,7 @@ class Worker:
             return True
         if self._outputs.has_topics:  # files are checked when they are written
             self._check_topics(new)
-        parts = [self._source.partitions.part(p, offset, metadata) for p, (offset, metadata) in new.items()]
+        parts = [self._source.to_commit(p, offset, metadata) for p, (offset, metadata) in new.items()]
         with self._spans.commit(self._n_records):
             done = self._commits.commit(parts)
         self._metrics.transactions.labels("committed" if done else "refused").inc()
@@ -348,6 +348,8 @@ class Worker:
         return self._begin_again(partition, offset)
 
     def _begin_again(self, partition: int, offset: int) -> int:
+        """Go on with a partition whose log was cut, and read from here on what comes again."""
+        self._source.forget(partition)
         self._source.positions.begin(partition, offset)
         start = self._progress.begin_again(partition, offset)
         self._commit()  # at once: when the log has grown, nobody sees any more that it was cut

@@ -18,6 +18,9 @@ from pipelines.worker.message_batch import runs
 __all__ = ["CommitNote", "PartitionIndex", "PartitionName", "Positions"]
 
 
+_NO_EPOCH = -1
+
+
 class CommitNote(NamedTuple):
     """What stands in the metadata of a committed offset: `files=120;input=CLUSTER/TOPIC;records=10000;bad=3`.
 
@@ -183,9 +186,15 @@ class PartitionIndex:
         numbers = self._numbers
         return np.array([numbers[one.topic(), one.partition()] for one in messages], np.int32)
 
-    def part(self, number: int, offset: int = OFFSET_INVALID, metadata: str | None = None) -> TopicPartition:
+    def part(
+        self,
+        number: int,
+        offset: int = OFFSET_INVALID,
+        metadata: str | None = None,
+        leader_epoch: int | None = None,
+    ) -> TopicPartition:
         """A partition as confluent_kafka takes it."""
-        name = self._names[number]
+        name, epoch = self._names[number], _NO_EPOCH if leader_epoch is None else leader_epoch
         if metadata is None:
-            return TopicPartition(name.topic, name.partition, offset)
-        return TopicPartition(name.topic, name.partition, offset, metadata)
+            return TopicPartition(name.topic, name.partition, offset, leader_epoch=epoch)
+        return TopicPartition(name.topic, name.partition, offset, metadata, epoch)

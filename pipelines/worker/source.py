@@ -16,7 +16,7 @@ from pipelines.kafka.headers import of_each
 from pipelines.kafka.offset_reset import OffsetReset
 from pipelines.worker.commit import stop_error
 from pipelines.worker.inputs import Inputs
-from pipelines.worker.message_batch import MessageBatch
+from pipelines.worker.message_batch import MessageBatch, runs
 from pipelines.worker.offsets import PartitionIndex, Positions
 from pipelines.worker.start_offsets import Start, Starts, end_after_cut
 
@@ -24,7 +24,7 @@ __all__ = ["Rebalanced", "Source"]
 
 _Callback = Callable[[Any, list[TopicPartition]], None]
 _log = logging.getLogger(__name__)
-_SEEK_SECONDS = 10.0
+_SEEK_SECONDS = 30.0
 _GONE = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 
@@ -94,6 +94,9 @@ class Source:
         self._gone: dict[int, int | None] = {}  # partitions without their position, and where they were cut
         self._paused: set[int] = set()
         self._moved: set[int] = set()  # to seek to their position
+        self._epochs: dict[int, int] = {}  # of the leaders that wrote what was read last
+        self._unproven: set[int] = set()  # what was read of them before may not be in the log any more
+        self._late: dict[int, float] = {}  # when a seek that did not succeed yet is an error
         self._fresh: set[int] = (
             set()
         )  # assigned during this call: to seek if it also returned messages of them
@@ -148,7 +151,24 @@ class Source:
         if self._moved:  # messages from before and after the move look alike: read them again
             batch = batch.select(~np.isin(partitions, list(self._moved)))
             self._settle()
-        return batch.select(self.positions.take(batch.partitions, batch.offsets))
+        batch = batch.select(self.positions.take(batch.partitions, batch.offsets))
+        self._note_epochs(batch)
+        return batch
+
+    def _note_epochs(self, batch: MessageBatch) -> None:
+        for partition, last in {number: stop - 1 for number, _, stop in runs(batch.partitions)}.items():
+            epoch = batch.messages[last].leader_epoch()
+            if epoch is not None and epoch > self._epochs.get(partition, -1):
+                self._epochs[partition] = epoch
+
+    def to_commit(self, partition: int, offset: int, metadata: str) -> TopicPartition:
+        """An offset to commit, with what shows later that the log before it is the same."""
+        return self.partitions.part(partition, offset, metadata, self._epochs.get(partition))
+
+    def forget(self, partition: int) -> None:
+        """What was read of a partition is not in its log any more."""
+        self._epochs.pop(partition, None)
+        self._unproven.discard(partition)
 
     def _is_error(self, message: Any) -> bool:
         error: KafkaError | None = message.error()
@@ -206,22 +226,23 @@ class Source:
         self._paused = wanted
 
     def _settle(self) -> None:
-        """Seek to the positions of the partitions in `_moved`."""
-        for partition in self._moved.intersection(self.positions.owned) - self._gone.keys():
-            self._seek(self.partitions.part(partition, self.positions.next(partition)))
-        self._moved.clear()
+        """Seek to the positions of the partitions in `_moved`; those that cannot seek yet stay there."""
+        wanted = self._moved.intersection(self.positions.owned) - self._gone.keys()
+        self._moved = {partition for partition in wanted if not self._seek(partition)}
 
-    def _seek(self, part: TopicPartition) -> None:
-        deadline = time.monotonic() + _SEEK_SECONDS
-        while True:
-            try:
-                self._consumer.seek(part)
-            except KafkaException as error:  # a partition cannot seek right after its assignment
-                if time.monotonic() > deadline:
-                    raise TransientError(f"cannot seek to {part}: {error.args[0].str()}") from error
-                time.sleep(0.01)
-            else:
-                return
+    def _seek(self, partition: int) -> bool:
+        """Seek to the position of a partition; false if it cannot seek yet, as right after its assignment."""
+        epoch = self._epochs.get(partition) if partition in self._unproven else None
+        part = self.partitions.part(partition, self.positions.next(partition), leader_epoch=epoch)
+        try:
+            self._consumer.seek(part)
+        except KafkaException as error:
+            if time.monotonic() > self._late.setdefault(partition, time.monotonic() + _SEEK_SECONDS):
+                raise TransientError(f"cannot seek to {part}: {error.args[0].str()}") from error
+            return False
+        self._unproven.discard(partition)
+        self._late.pop(partition, None)
+        return True
 
     def _parts(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [self.partitions.part(partition) for partition in sorted(partitions)]
@@ -257,8 +278,14 @@ class Source:
         for start in self._starts.of(parts):
             number = self.partitions.number(*start.name)
             self.positions.begin(number, start.offset)
+            self.forget(number)
+            if start.epoch is not None:
+                self._epochs[number] = start.epoch
             begins[number] = self._listener.assigned(number, start.offset, str(start.note))
             self.positions.begin(number, begins[number])
+            if number in self._epochs:  # a seek compares it with the log's, an assignment does not
+                self._unproven.add(number)
+                self._moved.add(number)
             if start.skipped:
                 self._listener.skipped(start.skipped)
             self._paused.discard(number)
@@ -276,5 +303,7 @@ class Source:
         self.positions.end(partitions)
         for number in partitions:
             self._gone.pop(number, None)
+            self._late.pop(number, None)
+            self.forget(number)
         self._paused -= set(partitions)
         self._moved -= set(partitions)

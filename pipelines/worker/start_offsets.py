@@ -19,7 +19,7 @@ __all__ = ["Start", "Starts", "end_after_cut"]
 
 _log = logging.getLogger(__name__)
 _ASK_SECONDS = 10.0
-_CUT = re.compile(r"truncation detected .*broker end offset is (\d+)")
+_CUT = re.compile(r"(?:truncation detected|No epoch found) .*broker end offset is (-?\d+)")
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Start:
         name: the partition.
         offset: the first offset to read.
         note: what stands in the metadata of the committed offset, the topic's id included.
+        epoch: of the leader that wrote what was read last before the committed offset; None if unknown.
         is_cut: whether the log ended before the position.
         skipped: how many offsets will never be read, by reason: `retention` has removed them, or reading
             begins behind them (`latest`).
@@ -38,6 +39,7 @@ class Start:
     name: PartitionName
     offset: int
     note: CommitNote = field(default_factory=CommitNote)
+    epoch: int | None = None
     is_cut: bool = False
     skipped: dict[str, int] = field(default_factory=dict)
 
@@ -97,7 +99,8 @@ class Starts:
         topic = None if self._inputs is None else self._inputs[name.topic]
         is_other = topic is not None and note.input not in ("", str(topic))
         if part.offset != OFFSET_INVALID and not is_other:
-            return Start(name, part.offset, note if topic is None else note._replace(input=str(topic))), False
+            note = note if topic is None else note._replace(input=str(topic))
+            return Start(name, part.offset, note, part.leader_epoch), False
         is_added = self._is_added(name)
         if self._reset == "error" and not (is_other or is_added or (self._inputs and self._inputs.accepts)):
             raise ConfigurationError(
@@ -127,7 +130,8 @@ class Starts:
         Args:
             name: the partition.
             at: the position.
-            end: where the log was cut if it has grown past the position since; None if that is not known.
+            end: where the log was cut if it has grown past the position since, and -1 if it does not even
+                know the leader of that time; None if nothing shows that it was cut.
 
         Raises:
             OtherInput: the topic is not the one that was read before.
@@ -158,7 +162,8 @@ def end_after_cut(error: str) -> int | None:
     """Where the log that is read has left the one that was read before, as librdkafka's error says it.
 
     It compares the epochs of leaders, and its error says more than its code: a broker that was elected leader
-    without all records has written others at the same offsets.
+    without all records, or restored to an earlier state, has written others at the same offsets. -1 if the
+    log knows no leader as early as that one.
     """
     found = _CUT.search(error)
     return int(found[1]) if found else None

@@ -53,6 +53,9 @@ class FakeMessage:
     def partition(self):
         return self.partition_
 
+    def leader_epoch(self):
+        return None
+
     def offset(self):
         return self.offset_
 
@@ -103,6 +106,9 @@ class FakeSource:
 
     def if_cut(self, *_):
         return None
+
+    def to_commit(self, *about):
+        return self.partitions.part(*about)
 
     def give_back(self, messages):
         self.positions.give_back(messages.partitions, messages.offsets)

@@ -12,7 +12,7 @@ scikit-learn.
 
 from distill.heads.cases import CasesReport, fit_cases, with_cases, without_cases
 from distill.heads.classifier import ClassifierReport, ClassWeight, fit_classifier
-from distill.heads.drift import DriftReport, fit_drift
+from distill.heads.drift import DriftRecords, DriftReport, fit_drift
 from distill.heads.examples import Examples, embed
 from distill.heads.novelty import AXES, fit_novelty
 from distill.heads.prototypes import fit_prototypes
@@ -22,6 +22,7 @@ __all__ = [
     "CasesReport",
     "ClassWeight",
     "ClassifierReport",
+    "DriftRecords",
     "DriftReport",
     "Examples",
     "embed",

@@ -1,57 +1,40 @@
 """Drift: a baseline of records in their order, and the level that windows of the same kind rarely exceed.
 
 The groups are found by spherical k-means (Dhillon and Modha, 2001), which starts from k-means++. The records
-are held out in five consecutive parts: a record is unusual if its cosine with the nearest of the groups of
-the other parts is among the lowest hundredth.
-
-The level for windows of n records is the larger of two:
-
-- what one in a thousand windows exceeds that are drawn as blocks of 32 consecutive records (a moving block
-  bootstrap, Künsch, 1989), so that neighbours may be alike;
-- the largest shift of n consecutive records of any of the five parts from the other parts. Windows of more
-  than a fifth of the records are not seen: if the largest seen are above the first, larger ones may be as far
-  away.
-
-Both are shifts in units of a variance that counts how alike neighbours are: of each measure by itself, and at
-least as much as of all groups together, since a rare group has too few runs to tell.
-
-So the level holds once in a thousand for records that are independent or alike over some tens of records. Of
-records that come in longer bursts it says what such a stream of this length can say: that no part of it
-exceeded the level, seen from the others.
+are held out in five consecutive parts: how unusual a record is, and which of its words are new, is asked of
+the groups and words of the other parts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.heads.drift_levels import PARTS, RATE, levels
+from distill.heads.examples import embed
+from encoder import Encoder
 from encoder.errors import InputError
-from encoder.heads.drift import Drift
-from encoder.heads.drift_labels import label_shares, scored_heads
+from encoder.heads.drift import Drift, has_new_words
+from encoder.heads.drift_labels import Counted, label_shares, scored_heads
 from encoder.heads.scoring import Head
+from encoder.masks import Masks
+from encoder.tokens import TokenIds
 
-__all__ = ["MIN_RECORDS", "RATE", "DriftReport", "fit_drift"]
+__all__ = ["MIN_RECORDS", "DriftRecords", "DriftReport", "fit_drift"]
 
 MIN_RECORDS = 500
 """The fewest records of a baseline."""
 
-RATE = 0.001
-"""The share of windows of the baseline's records that may exceed the level."""
-
-_PARTS = 5
 _GROUPS, _RECORDS_PER_GROUP = 128, 16
 _ROUNDS, _FITTED = 10, 20_000
-_UNUSUAL = 0.01
+_UNUSUAL, _DISTANT = 0.01, 0.05
+_LIKE_ALL, _LEAST_SPREAD = 5, 0.02
+_LEAST_UNKNOWN = 1e-4  # variance of a record's share of unknown tokens
+_TOKENISED = 10_000  # records whose unknown tokens are counted
 _TIE = 1e-4  # texts that are the same have cosines that differ by rounding
-_BLOCK = 32
-_DRAWS = 10_000
-_LEAST_VARIANCE = 0.01  # that of a share of 1 %: windows hold too few of rarer ones to be sure of them
-_WINDOWS = 20  # of one size, so that their variance means something
 _AT_ONCE = 1 << 14
-
-Wide = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,11 +53,47 @@ class DriftReport:
     held_out: float
 
 
+@dataclass(frozen=True)
+class DriftRecords:
+    """Records in the order in which they came.
+
+    Attributes:
+        vectors: `(n, dim)` float32 of length 1.
+        lengths: `(n,)` the characters of their texts.
+        unknown: `(m,)` the shares of unknown tokens of some of them.
+        tokens: of their texts.
+        texts: the texts, or None if no groups are counted.
+        masks: what the model masks in texts.
+    """
+
+    vectors: NDArray[np.float32]
+    lengths: NDArray[np.int64]
+    unknown: NDArray[np.float64]
+    tokens: TokenIds
+    texts: Sequence[str] | None = None
+    masks: Masks | None = None
+
+    @classmethod
+    def of(cls, encoder: Encoder, texts: Sequence[str]) -> "DriftRecords":
+        """Embed texts.
+
+        Raises:
+            InputError: the tokenizer fails with a text.
+        """
+        some = np.linspace(0, len(texts) - 1, min(len(texts), _TOKENISED)).astype(int)
+        return cls(
+            embed(encoder, texts, [()] * len(texts)).vectors,
+            np.array(list(map(len, texts))),
+            encoder.unknown_share([texts[row] for row in some]),
+            encoder.tokenise(texts),
+            texts,
+            encoder.masks,
+        )
+
+
 def fit_drift(
     name: str,
-    vectors: NDArray[np.float32],
-    lengths: NDArray[np.int64],
-    unknown: NDArray[np.float64],
+    records: DriftRecords,
     *,
     heads: Sequence[Head] = (),
     seed: int = 0,
@@ -84,9 +103,7 @@ def fit_drift(
 
     Args:
         name: the name of the head.
-        vectors: `(n, dim)` float32 of length 1, of records in the order in which they came.
-        lengths: `(n,)` the characters of their texts.
-        unknown: `(m,)` the shares of unknown tokens of some of them.
+        records: the records.
         heads: the model's heads; the shares of their labels are measures.
         seed: random seed.
         metadata: what the head stores besides its own parameters; any JSON.
@@ -94,37 +111,103 @@ def fit_drift(
     Raises:
         InputError: there are too few records.
     """
-    n = len(vectors)
+    n, unknown = len(records.vectors), records.unknown
     if n < MIN_RECORDS:
         raise InputError(f"{n:,} records are too few for a baseline: give {MIN_RECORDS:,} or more")
-    random, n_groups = np.random.default_rng(seed), min(_GROUPS, n // _RECORDS_PER_GROUP)
-    centres = _centres(vectors, n_groups, random)
-    part = np.arange(n) * _PARTS // n
-    similarity = np.empty(n, np.float32)
-    for k in range(_PARTS):
-        others = _centres(vectors[part != k], n_groups, random)
-        similarity[part == k] = _nearest(others, vectors[part == k])[1]
-    threshold = float(np.quantile(similarity, _UNUSUAL)) - _TIE
-    labels, scored, shares = label_shares(heads, vectors)
-    groups = _nearest(centres, vectors)[0][:, None] == np.arange(len(centres))
-    measured = np.column_stack([groups, similarity < threshold, np.log1p(lengths), shares]).astype(np.float32)
-    means = measured.mean(axis=0, dtype=np.float64)
-    sizes, variances, levels, held_out = _levels(measured, means, part, random)
-    about = {**(metadata or {}), "records": n, "groups": len(centres), "seed": seed, "rate": RATE}
+    random, part = np.random.default_rng(seed), np.arange(n) * PARTS // n
+    found = _measured(records, part, heads, random)
+    sizes, variances, raised, furthest = levels(found.measures, part, random)
+    means = found.measures.mean(axis=0, dtype=np.float64)
+    about = {**(metadata or {}), "records": n, "groups": len(found.centres), "seed": seed, "rate": RATE}
     head = Drift(
         name,
-        centres,
-        threshold,
-        labels,
-        scored_heads(scored),
+        found.centres,
+        found.threshold,
+        found.spreads.astype(np.float32),
+        found.limits.astype(np.float32),
+        np.packbits(_has(records.tokens.ids)),
+        found.labels,
+        scored_heads(found.scored),
         np.append(means, unknown.mean()).astype(np.float32),
-        np.append(variances, max(float(unknown.var()), _LEAST_VARIANCE**2)).astype(np.float32),
+        np.append(variances, max(float(unknown.var()), _LEAST_UNKNOWN)).astype(np.float32),
         np.append(np.full(len(means), n), len(unknown)).astype(np.float32),
         sizes.astype(np.float32),
-        levels.astype(np.float32),
-        {**about, "held_out_drift": round(held_out, 2)},
+        raised.astype(np.float32),
+        {**about, "held_out_drift": round(furthest, 2)},
     )
-    return head, DriftReport(n, len(centres), held_out)
+    return head, DriftReport(n, len(found.centres), furthest)
+
+
+class _Measured(NamedTuple):
+    """The measures of records, `(n, n_measures)` float32, and what a head needs to measure others."""
+
+    measures: NDArray[np.float32]
+    centres: NDArray[np.float32]
+    threshold: float
+    spreads: NDArray[np.float64]
+    limits: NDArray[np.float64]
+    labels: tuple[str, ...]
+    scored: list[Counted]
+
+
+def _measured(
+    records: DriftRecords, part: NDArray[np.int64], heads: Sequence[Head], random: np.random.Generator
+) -> _Measured:
+    """Measure records; how unusual one is, and which of its words are new, by the records of other parts."""
+    vectors, n_groups = records.vectors, min(_GROUPS, len(part) // _RECORDS_PER_GROUP)
+    centres = _centres(vectors, n_groups, random)
+    held_out = [_held_out(records, part == k, n_groups, random) for k in range(PARTS)]
+    similarity, ratio, new = (np.concatenate(one) for one in zip(*held_out, strict=True))
+    threshold, distant = (float(one) - _TIE for one in np.quantile(similarity, [_UNUSUAL, _DISTANT]))
+    odd = float(np.quantile(ratio, 1 - _DISTANT)) + _TIE
+    labels, scored, shares = label_shares(heads, vectors, records.texts, records.masks)
+    groups, nearest = _nearest(centres, vectors)
+    unusual = [similarity < threshold, similarity < distant, ratio > odd, new]
+    columns = [groups[:, None] == np.arange(len(centres)), *unusual, np.log1p(records.lengths), shares]
+    return _Measured(
+        np.column_stack(columns).astype(np.float32),
+        centres,
+        threshold,
+        _spreads(groups, nearest, len(centres)),
+        np.array([distant, odd]),
+        labels,
+        scored,
+    )
+
+
+def _held_out(
+    records: DriftRecords, part: NDArray[np.bool_], n_groups: int, random: np.random.Generator
+) -> tuple[Any, Any, Any]:
+    """Records of a part, held against the others.
+
+    Returns:
+        Their cosines with the nearest groups, how many times as far from them as these groups' spreads they
+        are, and whether they have new words.
+    """
+    others = _centres(records.vectors[~part], n_groups, random)
+    spreads = _spreads(*_nearest(others, records.vectors[~part]), len(others))
+    group, similarity = _nearest(others, records.vectors[part])
+    ids, offsets = records.tokens
+    first, stop = np.flatnonzero(part)[[0, -1]] + [0, 1]  # a part is consecutive
+    inside = slice(offsets[first], offsets[stop])
+    known = _has(np.delete(ids, inside))
+    new = has_new_words(~known, TokenIds(ids[inside], offsets[first : stop + 1] - offsets[first]))
+    return similarity, (1 - similarity) / spreads[group], new
+
+
+def _has(ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which ids are there; the last one is not."""
+    return np.append(np.bincount(ids) > 0, False)  # asked for all ids behind the last
+
+
+def _spreads(
+    groups: NDArray[np.int64], similarity: NDArray[np.float32], n_groups: int
+) -> NDArray[np.float64]:
+    """How far records of each group are from its centre; of few records, rather as of all."""
+    away = 1 - similarity.astype(np.float64)
+    sums, counts = np.bincount(groups, away, n_groups), np.bincount(groups, minlength=n_groups)
+    found: NDArray[np.float64] = (sums + _LIKE_ALL * away.mean()) / (counts + _LIKE_ALL) + _LEAST_SPREAD
+    return found
 
 
 def _centres(vectors: NDArray[np.float32], n_groups: int, random: np.random.Generator) -> Any:
@@ -152,68 +235,3 @@ def _nearest(centres: NDArray[np.float32], vectors: NDArray[np.float32]) -> tupl
     parts = [vectors[first : first + _AT_ONCE] @ centres.T for first in range(0, len(vectors), _AT_ONCE)]
     groups = np.concatenate([one.argmax(axis=1) for one in parts])
     return groups, np.concatenate([one.max(axis=1) for one in parts])
-
-
-def _levels(
-    measured: NDArray[np.float32], means: Wide, part: NDArray[np.int64], random: np.random.Generator
-) -> tuple[Any, Any, Any, float]:
-    """The sizes of windows, the variances of measures, the levels, and the largest held-out drift."""
-    n = len(measured)
-    alone = measured.var(axis=0, dtype=np.float64)
-    doubling = _BLOCK * 2 ** np.arange(int(np.log2(n)) + 1)
-    seen = np.array([*doubling[doubling < n // _PARTS], n // _PARTS])
-    held_out = [_held_out(measured, part, k, seen) for k in range(_PARTS)]
-    errors = 1 / seen + 1 / n
-    few = seen <= max(_BLOCK, n // _WINDOWS)
-    squares = np.array([[(one**2).mean(axis=0) for one in sizes] for sizes in held_out]) / errors[:, None]
-    variances = _pooled(squares[:, few].mean(axis=0), alone).max(axis=0)
-    shifts = np.zeros(len(seen))
-    for k in range(_PARTS):  # by variances that do not know of this part
-        known = _pooled(np.delete(squares, k, axis=0)[:, few].mean(axis=0), alone).max(axis=0)
-        for i, one in enumerate(held_out[k]):
-            shifts[i] = max(shifts[i], (np.abs(one) / np.sqrt(errors[i] * known)).max())
-    sizes = _BLOCK * 2.0 ** np.arange(int(np.log2(n)) + 1)
-    drawn = _bootstrap(measured - means, alone, len(sizes), random)
-    levels = np.maximum(drawn, np.interp(np.log(sizes), np.log(seen), shifts))
-    beyond = sizes > seen[-1]
-    if shifts[-1] > drawn[beyond][0]:
-        larger = np.sqrt((1 / seen[-1] + 1 / n) / (1 / sizes[beyond] + 1 / n))
-        levels[beyond] = np.maximum(drawn[beyond], shifts[-1] * larger)
-    usual = np.interp(np.log(seen), np.log(sizes), drawn)[:, None] * np.sqrt(
-        errors[:, None] * np.maximum(alone, _LEAST_VARIANCE)
-    )
-    drift = max(float((np.abs(one) / usual[i]).max()) for some in held_out for i, one in enumerate(some))
-    return sizes, variances, levels, drift
-
-
-def _pooled(squares: Wide, alone: Wide) -> Wide:
-    """Variances of one record from mean squares of windows, and at least times what all have in common."""
-    together = squares.sum(axis=-1, keepdims=True) / max(alone.sum(), _LEAST_VARIANCE)
-    found: Wide = np.maximum(squares, np.maximum(alone, _LEAST_VARIANCE) * np.maximum(1, together))
-    return found
-
-
-def _held_out(
-    measured: NDArray[np.float32], part: NDArray[np.int64], k: int, sizes: NDArray[np.int64]
-) -> list[Wide]:
-    """For each size the means of all windows of consecutive records of a part, less those of the others."""
-    inside = measured[part == k] - measured[part != k].mean(axis=0, dtype=np.float64)
-    sums = np.cumsum(np.vstack([np.zeros((1, inside.shape[1])), inside]), axis=0)
-    return [(sums[size:] - sums[:-size]) / size for size in sizes]
-
-
-def _bootstrap(off: Wide, alone: Wide, n_sizes: int, random: np.random.Generator) -> Wide:
-    """The largest shift that one in a thousand windows of blocks exceeds, for sizes that double.
-
-    A window of twice the size is the sum of two that are drawn.
-    """
-    sums = np.cumsum(np.vstack([np.zeros((1, off.shape[1])), off]), axis=0)
-    blocks = sums[_BLOCK:] - sums[:-_BLOCK]
-    variances = _pooled((blocks**2).mean(axis=0) / _BLOCK, alone)
-    drawn = blocks[random.integers(0, len(blocks), _DRAWS)]
-    levels = np.empty(n_sizes)
-    for i in range(n_sizes):
-        shifts = np.abs(drawn) / np.sqrt(variances * _BLOCK * 2**i)
-        levels[i] = max(1, np.quantile(shifts.max(axis=1), 1 - RATE))
-        drawn = drawn[random.permutation(_DRAWS)] + drawn[random.permutation(_DRAWS)]
-    return levels

@@ -20,7 +20,7 @@ from encoder.errors import ConfigurationError, InputError, ModelFormatError
 from encoder.heads.case_files import case_arrays, check_cases, unpack_cases
 from encoder.heads.cases import Cases
 from encoder.heads.drift import Drift
-from encoder.heads.drift_files import DRIFT_ARRAYS, check_drift, drift_arrays
+from encoder.heads.drift_files import check_drift, drift_arrays, read_drift_arrays
 from encoder.heads.group_files import check_groups, group_arrays, unpack_groups
 from encoder.heads.groups import Groups
 from encoder.heads.scoring import Classifier, Head, Novelty, Prototypes
@@ -218,10 +218,6 @@ def _head(about: _About, tensors: Mapping[str, NDArray[Any]]) -> Head:
         return unpack_cases(about.name, _threshold(about), nearest, about.metadata, tensors)
     if about.kind == "groups":
         return unpack_groups(about.name, about.threshold, about.metadata, tensors)
-    tensors = {name: np.array(array) for name, array in tensors.items()}
-    for name, array in tensors.items():
-        if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise ValueError(f"{name!r} must be finite float32 numbers")
     if about.kind == "drift":
         return Drift(
             about.name,
@@ -229,8 +225,12 @@ def _head(about: _About, tensors: Mapping[str, NDArray[Any]]) -> Head:
             labels=about.names or (),
             scored=about.scored or {},
             metadata=about.metadata,
-            **{name: tensors[name] for name in DRIFT_ARRAYS},
+            **read_drift_arrays(tensors),
         )
+    tensors = {name: np.array(array) for name, array in tensors.items()}
+    for name, array in tensors.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError(f"{name!r} must be finite float32 numbers")
     directions = tensors["directions"]
     if about.kind == "classifier":
         curves = sorted((n for n in tensors if n.startswith("curve.")), key=lambda n: int(n[len("curve.") :]))

@@ -29,7 +29,7 @@ from pipelines.records.masked_fields import MaskedFields
 from pipelines.records.template import TextTemplate
 from pipelines.records.utf8 import not_utf8
 
-__all__ = ["ADDED", "Enriched", "EnrichedBatch", "Enrichment"]
+__all__ = ["ADDED", "Enriched", "EnrichedBatch", "Enrichment", "bad_texts"]
 
 ADDED = ("embedding", "model_version")
 """The columns that every model adds; the columns of heads (`columns.py`) follow them."""
@@ -221,7 +221,7 @@ class Enrichment:
         self, batch: pa.RecordBatch, encoder: Encoder, label: str, room: NDArray[Any] | None
     ) -> Enriched:
         texts = self.template.apply(batch)
-        bad = _bad_texts(texts, self.template.source)
+        bad = bad_texts(texts, self.template.source)
         if bad:
             good = np.ones(len(texts), bool)
             good[list(bad)] = False
@@ -254,7 +254,7 @@ class Enrichment:
         return found, [pa.concat_arrays(columns) for columns in zip(*parts, strict=True)]
 
 
-def _bad_texts(texts: pa.Array, source: str) -> dict[int, str]:
+def bad_texts(texts: pa.Array, source: str) -> dict[int, str]:
     """The rows without a valid text, and why; a Parquet file may declare any bytes as text."""
     bad = {}
     if texts.null_count:

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +10,8 @@ import msgspec
 
 from encoder import Encoder
 from encoder.errors import ConfigurationError
-from pipelines.enrich.drift import DriftWindow, WindowDrift, baseline_of
+from pipelines.enrich.drift import DriftWindow
+from pipelines.enrich.drift_sums import baseline_of
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.records.template import TextTemplate
@@ -107,7 +107,7 @@ class DriftWatch:
             )
             self._forget()
             return
-        if self._clock() - self._began >= self._seconds and self._window.records >= self._least_records:
+        if self._clock() - self._began >= self._seconds and self._window.sums.records >= self._least_records:
             self._end(self._window)
 
     def _follow(self, model: FollowedModel) -> None:
@@ -130,41 +130,15 @@ class DriftWatch:
 
     def _end(self, window: DriftWindow) -> None:
         found, now = window.drift(), self._clock()
-        shift = found.shift
         self._metrics.drifted(found)
-        log = _log.warning if shift.drift > 1 else _log.info
-        log(
-            "drift %.2f in %d records of %.0f s: %s is %.4g, and %.4g in the baseline of %s",
-            *(shift.drift, found.records, now - self._began),
-            *(shift.measure, shift.found, shift.expected, self._label),
-        )
+        found.log(_log, now - self._began, self._label)
         if self._output is not None:
-            self._output(msgspec.json.encode(self._report(found, now)))
+            report = found.report(self._began, now, self._label, self._place)
+            self._output(msgspec.json.encode(report))
         window.begin()
         self._began = now
 
-    def _report(self, found: WindowDrift, now: float) -> dict[str, Any]:
-        places = [(self._partitions[number], offset) for _, (number, offset) in found.examples]
-        times = {"from": self._began, "to": now}
-        shift = found.shift
-        return {
-            **{name: datetime.fromtimestamp(at, UTC).isoformat() for name, at in times.items()},
-            "model": self._label,
-            "records": found.records,
-            "drift": shift.drift,
-            "measure": shift.measure,
-            "expected": shift.expected,
-            "found": shift.found,
-            "unknown_tokens": found.unknown,
-            "unusual_records": found.unusual,
-            "label_shift": found.labels,
-            "unusual": [
-                {
-                    "topic": name.topic,
-                    "partition": name.partition,
-                    "offset": offset,
-                    "similarity": one.similarity,
-                }
-                for one, (name, offset) in zip(found.examples, places, strict=True)
-            ],
-        }
+    def _place(self, place: tuple[int, int]) -> dict[str, Any]:
+        """Where a record is, for a reader."""
+        name = self._partitions[place[0]]
+        return {"topic": name.topic, "partition": name.partition, "offset": place[1]}

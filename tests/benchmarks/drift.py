@@ -1,12 +1,15 @@
 """What drift costs the worker, and what it finds: false alarms and new kinds of records on real data.
 
-    python tests/benchmarks/drift.py [--rounds 15] [--only cost|found] [--json FILE]
+    python tests/benchmarks/drift.py [--rounds 15] [--only cost|found|order] [--json FILE]
 
 Cost is CPU time of this thread, with and without drift by turns: batches of 2,000 payments of 181 bytes of
 JSON are decoded, embedded and encoded as the worker does it, without a broker. Found are 5 % of the lines of
 another system among the lines of one, of spam among messages, of one intent that the baseline did not see, in
 windows of records that the baseline did not see either; false alarms are windows without them. Records are
 shuffled.
+
+Order measures false alarms of streams in their own order, which come in runs and bursts: baselines are
+consecutive records from several places, windows consecutive records of the rest, each half over the next.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,10 +33,11 @@ from benchmarks.speed.materials import LOGHUB, int8_model
 from benchmarks.worker import TEMPLATE, event
 from plans import plan_of
 
-from distill.heads import embed, fit_drift
+from distill.heads import DriftRecords, fit_drift
 from encoder import Encoder
 from encoder.model import load_model
-from pipelines.enrich.drift import DriftWindow, baseline_of
+from pipelines.enrich.drift import DriftWindow
+from pipelines.enrich.drift_sums import baseline_of
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.records.template import TextTemplate
 
@@ -40,13 +45,14 @@ GOAL = 0.03  # of the worker's CPU time
 BATCH = 2000
 DATA = LOGHUB.parent
 SHARE = 0.05
+SYSTEMS = ("Android", "Apache", "BGL", "HDFS", "Hadoop", "Linux", "OpenSSH", "Zookeeper")
+EVENTS = DATA / "events/covenant_dcom_iertutil_dll_hijack.zip"
 
 
 def with_baseline(model, texts):
     """The model with a baseline of texts."""
     encoder = Encoder(model, threads=1)
-    vectors = embed(encoder, texts, [()] * len(texts)).vectors
-    head, _ = fit_drift("usual", vectors, np.array(list(map(len, texts))), encoder.unknown_share(texts[:500]))
+    head, _ = fit_drift("usual", DriftRecords.of(encoder, texts))
     return Encoder(replace(model, heads=(head,)), threads=1)
 
 
@@ -88,13 +94,10 @@ def lines(system):
 
 def materials():
     """For each case the usual texts, the new ones, the size of the baseline, and that of windows."""
-    systems = ["Android", "Apache", "BGL", "HDFS", "Hadoop", "Linux", "OpenSSH", "Zookeeper"]
-    for k, system in enumerate(systems):
-        other = systems[(k + 1) % len(systems)]
+    for k, system in enumerate(SYSTEMS):
+        other = SYSTEMS[(k + 1) % len(SYSTEMS)]
         yield f"{system}, then {other}", lines(system), lines(other), 1200, 800
-    rows = (DATA / "fraud/SMSSpamCollection").read_text("utf-8").splitlines()
-    pairs = [row.split("\t", 1) for row in rows]
-    ham, spam = ([text for kind, text in pairs if (kind == "ham") == usual] for usual in (True, False))
+    ham, spam = ([text for kind, text in messages() if (kind == "ham") == usual] for usual in (True, False))
     yield "messages, then spam", ham, spam, 2800, 2000
     rows = [json.loads(row) for row in (DATA / "eval/banking77/train.jsonl").read_text("utf-8").splitlines()]
     intents = np.random.default_rng(7).permutation(sorted({row["label"] for row in rows}))
@@ -130,6 +133,45 @@ def found(model, windows, splits=4):
         }
 
 
+def messages():
+    """The kinds and texts of short messages, in their order."""
+    rows = (DATA / "fraud/SMSSpamCollection").read_text("utf-8").splitlines()
+    return [row.split("\t", 1) for row in rows]
+
+
+def streams():
+    """For each stream its texts in their order, the size of the baseline, and sizes of windows."""
+    for system in SYSTEMS:
+        yield system, lines(system), 1200, (100, 400)
+    yield "messages", [text for _, text in messages()], 3000, (500, 1000)
+    with zipfile.ZipFile(EVENTS) as files, files.open(files.namelist()[0]) as file:
+        events = [json.loads(line).get("Message") for line in file]
+    yield "Windows events", [text for text in events if text], 20_000, (500, 2000)
+
+
+def in_order(model, places=4):
+    """Shares of consecutive windows of a stream that have a drift above 1."""
+    template = TextTemplate.parse("text")
+    for name, texts, n_baseline, sizes in streams():
+        drifts = {size: [] for size in sizes}
+        for first in np.linspace(0, len(texts) - n_baseline, places).astype(int).tolist():
+            stop = first + n_baseline
+            encoder = with_baseline(model, texts[first:stop])
+            window = DriftWindow(encoder, baseline_of(encoder.heads.heads), template)
+            for size in sizes:
+                for begin, end in ((0, first), (stop, len(texts))):
+                    for k in range(begin, end - size + 1, size // 2):
+                        drifts[size].append(drift_of(window, texts[k : k + size]))
+        for size, some in drifts.items():
+            yield {
+                "name": name,
+                "records": size,
+                "windows": len(some),
+                "false": float(np.mean(np.array(some) > 1)),
+                "largest": max(some),
+            }
+
+
 def drift_of(window, texts):
     import pyarrow as pa
 
@@ -142,18 +184,27 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--windows", type=int, default=50)
-    options.add_argument("--only", choices=["cost", "found"])
+    options.add_argument("--only", choices=["cost", "found", "order"])
     options.add_argument("--model", type=Path)
     options.add_argument("--json", type=Path)
     options = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         model = load_model(options.model or int8_model(Path(folder) / "model"))
         report = {"load": os.getloadavg()[0]}
-        if options.only != "found":
+        if options.only in (None, "cost"):
             report["cost"] = cost(model, options.rounds)
             print(f"a batch of {BATCH:,}: {report['cost']['batch_seconds'] * 1e3:.2f} ms, ", end="")
             print(f"drift {report['cost']['share']:.2%} of it, load {report['load']:.1f}")
-        if options.only != "cost":
+        if options.only in (None, "order"):
+            report["order"] = []
+            for one in in_order(model) if DATA.exists() else ():
+                report["order"].append(one)
+                print(
+                    f"{one['name']:20} in order, {one['windows']:4} windows of {one['records']:5,}: false "
+                    f"alarms {one['false']:.1%}, largest drift {one['largest']:.1f}",
+                    flush=True,
+                )
+        if options.only in (None, "found"):
             if not DATA.exists():
                 print(f"no real data in {DATA}: nothing is said of false alarms and finds")
             report["found"] = []

@@ -13,7 +13,8 @@ from pipelines.cli.console import ErrorConsole, Stages, print_table
 from pipelines.cli.evaluation.options import SetOptions
 from pipelines.cli.heads.labelled_records import MAX_RECORDS, LabelledRecords
 from pipelines.cli.options import InputOptions
-from pipelines.enrich.drift import Baseline, DriftWindow, baseline_of
+from pipelines.enrich.drift import DriftWindow
+from pipelines.enrich.drift_sums import Baseline, baseline_of
 
 if TYPE_CHECKING:
     from encoder.heads.drift import Drift
@@ -55,11 +56,9 @@ def evaluate_drift(ref: str, before: str, after: str, options: SetOptions, *, as
 
 
 def _fitted(encoder: Encoder, texts: list[str], seed: int) -> Baseline:
-    from distill.heads import embed, fit_drift
+    from distill.heads import DriftRecords, fit_drift
 
-    vectors = embed(encoder, texts, [()] * len(texts)).vectors
-    lengths, unknown = np.array(list(map(len, texts))), encoder.unknown_share(texts[:_TOKENISED])
-    head, _ = fit_drift("before", vectors, lengths, unknown, heads=encoder.heads.heads, seed=seed)
+    head, _ = fit_drift("before", DriftRecords.of(encoder, texts), heads=encoder.heads.heads, seed=seed)
     found = baseline_of((*(one for one in encoder.heads.heads if one.kind != "drift"), head))
     assert found is not None
     return found

@@ -2,8 +2,6 @@
 
 from dataclasses import asdict
 
-import numpy as np
-
 from pipelines.cli.console import ErrorConsole, Stages
 from pipelines.cli.heads.fit_options import DestinationOptions, Seed, Text, fitted_to, print_outcome
 from pipelines.cli.heads.labelled_records import MAX_RECORDS, LabelledRecords, Sample
@@ -13,7 +11,6 @@ from pipelines.cli.trust import verifying
 
 __all__ = ["drift"]
 
-_TOKENISED = 10_000  # records whose unknown tokens are counted
 _INDEPENDENT = 2.0  # a larger drift is no chance
 
 
@@ -34,19 +31,16 @@ def drift(
     """
     target = destination.find()
     records = LabelledRecords.find(files, text, None)
-    from distill.heads import embed, fit_drift
+    from distill.heads import DriftRecords, fit_drift
     from encoder.encoder import Encoder
 
     with Stages(ErrorConsole()) as stages:
-        texts, labels = records.read(stages, sample)
+        texts, _ = records.read(stages, sample)
         encoder = Encoder(target.model)
-        examples = embed(encoder, texts, labels)
-    some = np.linspace(0, len(texts) - 1, min(len(texts), _TOKENISED)).astype(int)
+        measured = DriftRecords.of(encoder, texts)
     head, report = fit_drift(
         target.name,
-        examples.vectors,
-        np.array(list(map(len, texts))),
-        encoder.unknown_share([texts[row] for row in some]),
+        measured,
         heads=target.model.heads,
         seed=seed,
         metadata=fitted_to(records),

@@ -8,7 +8,7 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from pipelines.enrich import Tombstones
-from pipelines.enrich.drift import WindowDrift
+from pipelines.enrich.drift_sums import WindowDrift
 from pipelines.enrich.model_follower import ModelFollower
 
 __all__ = ["WorkerMetrics"]

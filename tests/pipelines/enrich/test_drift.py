@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distill.heads import embed, fit_drift
+from distill.heads import DriftRecords, fit_drift
 from encoder import Encoder
 from encoder.errors import ConfigurationError
 from encoder.model import load_model
-from pipelines.enrich.drift import DriftWindow, baseline_of
+from pipelines.enrich.drift import DriftWindow
+from pipelines.enrich.drift_sums import baseline_of
 from pipelines.records.template import TextTemplate
 
 USUAL = ("card used in lisbon", "card used in tokyo", "order paid at", "login failed", "disk full at")
@@ -23,13 +24,10 @@ def usual(n, seed=0):
 
 @pytest.fixture(scope="module")
 def encoder(headed):
-    plain = load_model(headed("fraud", "tags"))
+    plain = load_model(headed("event", "fraud", "tags"))
     own = Encoder(plain, threads=1)
     texts = usual(1200)
-    lengths, unknown = np.array(list(map(len, texts))), own.unknown_share(texts[:200])
-    head, _ = fit_drift(
-        "usual", embed(own, texts, [()] * len(texts)).vectors, lengths, unknown, heads=plain.heads
-    )
+    head, _ = fit_drift("usual", DriftRecords.of(own, texts), heads=plain.heads)
     return Encoder(replace(plain, heads=(*plain.heads, head)), threads=1)
 
 
@@ -47,7 +45,7 @@ def test_records_of_the_baseline_have_no_drift_and_other_ones_have(window):
         window.add(batch(usual(64, seed)))
     calm = window.drift()
     assert (calm.records, calm.shift.drift < 1, calm.unknown) == (29 * 64, True, 0)
-    assert set(calm.labels) == {"fraud", "tags"}
+    assert set(calm.labels) == {"event", "fraud", "tags"}
     assert all(0 <= shift < 0.1 for shift in calm.labels.values())
     window.begin()
     for seed in range(30):
@@ -76,9 +74,9 @@ def test_of_a_large_batch_evenly_spaced_records_are_measured(window):
     assert all(one.place in {k * 1000 // 64 for k in range(64)} for one in found.examples)
     for _ in range(16):
         window.add(batch(texts))
-    assert window.records == 64
+    assert window.sums.records == 64
     window.add(batch(texts))
-    assert window.records == 128
+    assert window.sums.records == 128
 
 
 def test_batches_do_not_matter_up_to_the_sample(encoder):
@@ -97,11 +95,23 @@ def test_unknown_tokens_are_counted(window):
     assert window.drift().unknown == pytest.approx(0.75)
 
 
+def test_records_in_no_group_are_counted(encoder, window):
+    share = encoder.heads.heads
+    drift = next(head for head in share if head.kind == "drift")
+    at = drift.measures.index("event=none")
+    assert 0 < drift.means[at] < 1
+    window.add(batch(["zzzz qqqq"] * 30))
+    found = window.drift()
+    assert found.shift.means[at] == 1
+    assert found.labels["event"] == pytest.approx(1 - drift.means[at])
+
+
 def test_a_classifier_that_was_fitted_again_is_left_out(encoder, headed):
-    changed = load_model(headed("fraud", "tags", seed=1))
+    changed = load_model(headed("event", "fraud", "tags", seed=1))
     drift = next(head for head in encoder.heads.heads if head.kind == "drift")
     found = baseline_of((*changed.heads, drift))
-    assert (found.classifiers, len(found.columns)) == ([], 0)
+    assert [one.name for one in found.counted] == ["event"]  # the same groups whatever the seed
+    assert [drift.labels[column] for column in found.columns] == ["event=none"]
 
 
 def test_a_model_without_a_baseline_has_none_and_two_are_refused(encoder, model):

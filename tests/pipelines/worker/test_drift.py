@@ -2,19 +2,17 @@
 
 import json
 import logging
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from drifting import STRANGE, usual, with_baseline
 from patience import wait_for
 from plans import plan_of
 from topics import read_topic, unique
 
-from distill.heads import embed, fit_drift
 from encoder import Encoder
 from encoder.errors import ConfigurationError
-from encoder.model import load_model, save_model
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.records.template import TextTemplate
@@ -24,23 +22,12 @@ from pipelines.worker.offsets import PartitionIndex
 from pipelines.worker.telemetry.metrics import WorkerMetrics
 
 N = 600
-STRANGE = "zzzz qqqq xxxx"
-
-
-def usual(n, seed=0):
-    random = np.random.default_rng(seed)
-    words = ("card used in lisbon", "order paid at", "login failed")
-    return [f"{words[k]} {i}" for k, i in random.integers(0, (3, 50), (n, 2))]
 
 
 @pytest.fixture
 def watched(model, tmp_path):
     """A model with a baseline."""
-    plain, texts = load_model(model), usual(800)
-    encoder = Encoder(plain)
-    vectors = embed(encoder, texts, [()] * len(texts)).vectors
-    head, _ = fit_drift("usual", vectors, np.array(list(map(len, texts))), encoder.unknown_share(texts[:99]))
-    return save_model(replace(plain, heads=(head,)), tmp_path / "watched")
+    return with_baseline(model, tmp_path / "watched")
 
 
 def messages(texts):
@@ -89,9 +76,9 @@ def test_a_record_that_cannot_be_measured_stops_no_worker_and_a_new_version_begi
         partitions=PartitionIndex(),
     )
 
-    def add(followed, texts):
+    def add(followed, texts, rows=None):
         texts = pa.record_batch({"text": pa.array(texts).view(pa.string())})
-        rows = np.arange(len(texts))
+        rows = np.arange(len(texts)) if rows is None else rows
         messages = MessageBatch([None] * len(rows), np.zeros(len(rows), np.int32), rows)
         watch.add(followed, messages, EnrichedBatch(rows, None, texts, "m", [], texts=texts))
         return metrics.registry.get_sample_value("millstream_drift")
@@ -100,7 +87,8 @@ def test_a_record_that_cannot_be_measured_stops_no_worker_and_a_new_version_begi
     assert add(first, [STRANGE.encode()] * 20) > 1
     assert add(plain, [STRANGE.encode()]) == 0
     assert add(first, [STRANGE.encode()] * 20) > 1
-    assert add(first, [b"\xff"]) == 0
+    assert add(first, [b"\xff", b"paid"]) > 1  # it is left out
+    assert add(first, [STRANGE.encode()], rows=np.arange(0)) == 0  # it is not known which message it was
     assert "a record cannot be measured" in caplog.text
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from jinja2 import Environment, StrictUndefined
 
+from distill.report.drift_sections import drift_section, without_drift_section
 from distill.report.group_sections import group_section, without_group_section
 from distill.report.markdown import markdown_table
 from encoder.heads.cases import Cases
@@ -40,7 +41,7 @@ _NEXT_IN_CARD = "## How it was made\n"
 
 
 def page_with_heads(page: str, heads: Iterable[Head]) -> str:
-    """Replace the sections about heads and groups in a report; other pages stay unchanged."""
+    """Replace the sections about heads, groups and drift in a report; other pages stay unchanged."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
     )
@@ -48,7 +49,9 @@ def page_with_heads(page: str, heads: Iterable[Head]) -> str:
     rows = _rows(heads)
     section = environment.from_string(_HTML).render(columns=_COLUMNS, rows=rows) if rows else ""
     section += group_section([head for head in heads if isinstance(head, Groups)], environment)
-    before, mark, after = without_group_section(_IN_PAGE.sub("", page)).rpartition(_NEXT_IN_PAGE)
+    section += drift_section([head for head in heads if isinstance(head, Drift)], environment)
+    page_without = without_drift_section(without_group_section(_IN_PAGE.sub("", page)))
+    before, mark, after = page_without.rpartition(_NEXT_IN_PAGE)
     return f"{before}{section}{mark}{after}" if mark else page
 
 

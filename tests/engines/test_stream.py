@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from amounts import amount
+from drifting import with_baseline
 from engines.producers import Producer, TopicProducer, stop
 from patience import PATIENCE, wait_for
 from topics import unique
@@ -80,45 +81,62 @@ def check_swap(stream, store, tiny_model, tmp_path, options, *more):
     return said
 
 
-def check_windows(millstream, store, tmp_path, options):
-    """A stream with an end writes the windows that it writes in this process, and names the damaged file."""
+def check_windows(millstream, store, model, tmp_path, options):
+    """A stream with an end writes what it writes in this process, and names the damaged file.
+
+    Its only window of drift ends with it, and has all records.
+    """
+    store.publish(with_baseline(model, tmp_path / "watched"))
     (tmp_path / "in").mkdir()
-    for k in range(3):
-        records = [{"id": i, "text": f"login failed {i}", "at": 1_705_305_600 + i} for i in range(k, 300, 3)]
+    for k in range(6):
+        records = [{"id": i, "text": f"login failed {i}", "at": 1_705_305_600 + i} for i in range(k, 300, 6)]
         (tmp_path / f"in/{k}.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
     (tmp_path / "in/3.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00" + bytes(200))
-    found = []
+    found, drifts = [], []
     for name, more in (("here", ["--runner=FnApiRunner"]), ("there", options)):
         own = ("--model", f"{store.uri}@latest", "--input", f"files:{tmp_path / 'in'}", "--shards", 2)
         output = ("--output", f"parquet:{tmp_path / name}", "--stop-at-end")
         times = ("--event-time", "at", "--window", "10s", "--out-of-orderness", "1h", "--idle", "1h")
-        job = millstream("stream", *own, *output, *times, "--", *more)
+        drift = (
+            "--drift-window",
+            "1h",
+            "--drift-records",
+            300,
+            "--drift-output",
+            f"files:{tmp_path / 'drift'}",
+        )
+        job = millstream("stream", *own, *output, *times, *drift, "--", *more)
         out, err = job.communicate(timeout=PATIENCE)
         assert job.returncode == 1, err[-3000:]
         assert "1 of the files cannot be read to the end" in err
         assert "in/3.jsonl.gz" in out
         found.append({path.name: pq.read_table(path) for path in (tmp_path / name).glob("*.parquet")})
+        [path] = (tmp_path / "drift").glob("*.json")
+        drifts.append(json.loads(path.read_text()))
+        path.unlink()
     here, there = found
     assert len(here) > 30  # of 30 windows and 2 shards; which records meet in a shard depends on their file
     assert here.keys() == there.keys()
     assert all(table.equals(there[name]) for name, table in here.items())
     assert sum(table.num_rows for table in here.values()) == 300
+    assert [one["records"] for one in drifts] == [300, 300]
+    assert drifts[0]["drift"] == pytest.approx(drifts[1]["drift"])
 
 
 @pytest.mark.server
-def test_worker_processes_write_the_same_windows(millstream, store, tmp_path):
+def test_worker_processes_write_the_same_windows(millstream, store, model, tmp_path):
     more = ["--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
-    check_windows(millstream, store, tmp_path, more)
+    check_windows(millstream, store, model, tmp_path, more)
 
 
 @pytest.mark.server
-def test_prism_writes_the_same_windows(millstream, store, tmp_path, prism_options):
-    check_windows(millstream, store, tmp_path, prism_options)
+def test_prism_writes_the_same_windows(millstream, store, model, tmp_path, prism_options):
+    check_windows(millstream, store, model, tmp_path, prism_options)
 
 
 @pytest.mark.server
-def test_flink_writes_the_same_windows(millstream, store, tmp_path, flink_options):
-    check_windows(millstream, store, tmp_path, flink_options)
+def test_flink_writes_the_same_windows(millstream, store, model, tmp_path, flink_options):
+    check_windows(millstream, store, model, tmp_path, flink_options)
 
 
 def publish_damaged(store, folder):

@@ -166,11 +166,13 @@ class StreamJob:
         source: where records come from.
         sink: where they go.
         dim: the number of dimensions of the model.
+        drift: takes the source's batches too, and compares them with the model's drift baseline; or None.
     """
 
     source: Source
     sink: Sink
     dim: int | None = None
+    drift: beam.PTransform[Any, Any] | None = None
 
 
 def stream(pipeline: beam.Pipeline, job: StreamJob) -> Any:
@@ -180,4 +182,7 @@ def stream(pipeline: beam.Pipeline, job: StreamJob) -> Any:
         What the sink returns.
     """
     coder.register()
-    return job.sink.write(job.source.read(pipeline))
+    batches = job.source.read(pipeline)
+    if job.drift is not None:
+        batches | "Drift" >> job.drift
+    return job.sink.write(batches)

@@ -10,6 +10,7 @@ import pyarrow as pa
 from encoder.errors import ConfigurationError
 from encoder.reference import parse
 from encoder.store.objects import open_objects
+from pipelines.beam.streaming.drift import DriftOptions, MeasureDrift
 from pipelines.beam.streaming.interfaces import Source, StreamJob
 from pipelines.beam.streaming.model import LatestModel, PinnedModel, StreamModel
 from pipelines.beam.streaming.sink_options import SinkOptions
@@ -17,6 +18,7 @@ from pipelines.beam.streaming.sinks.parquet import ParquetSink
 from pipelines.beam.streaming.sinks.window_files import FILE_NAME
 from pipelines.beam.streaming.source_options import SourceOptions, Timing
 from pipelines.enrich.delete_columns import check_names
+from pipelines.enrich.drift_sums import baseline_of
 from pipelines.enrich.enrichment import Enrichment
 from pipelines.enrich.model_version import ModelVersion
 from pipelines.sinks.hive_folders import check_folders
@@ -34,6 +36,7 @@ def plan_stream(
     enrichment: Enrichment,
     timing: Timing | None = None,
     follow: float | None = None,
+    drift: DriftOptions | None = None,
 ) -> StreamJob:
     """Plan a streaming job; nothing is written.
 
@@ -44,6 +47,7 @@ def plan_stream(
         enrichment: the text template, the columns to keep, the format of the vectors, the heads.
         timing: windows and their times.
         follow: seconds between checks for a newer version of the model; None stays with the current one.
+        drift: how records are compared with the baseline of the model, if it has one; None for no comparison.
 
     Raises:
         TemplateError: the template names a field that no record has.
@@ -72,7 +76,26 @@ def plan_stream(
     kept = pa.schema([records.schema.field(name) for name in enrichment.keep or ()])
     check_folders(parse_partition_by(sink.partition_by), kept, enrichment.mask_fields)
     followed = _model(model, version, follow, enrichment)
-    return StreamJob(records, sink.sink(followed, enrichment, timing.windows()), version.dim)
+    measured = _drift(drift, version, followed, enrichment)
+    return StreamJob(records, sink.sink(followed, enrichment, timing.windows()), version.dim, measured)
+
+
+def _drift(
+    options: DriftOptions | None, version: ModelVersion, model: StreamModel, enrichment: Enrichment
+) -> MeasureDrift | None:
+    """What compares records with the baseline; None if the version that the stream begins with has none."""
+    if options is None:
+        return None
+    if baseline_of(version.load().heads.heads) is None:
+        if options.output is not None:
+            raise ConfigurationError(
+                f"--drift-output needs a model with a drift baseline, and {version.label} has none: make one "
+                "with `millstream head fit drift`"
+            )
+        return None
+    if options.output is not None:
+        open_objects(options.output)  # refuses what is no folder
+    return MeasureDrift(model, enrichment.template, options)
 
 
 def _check_keys(sink: SinkOptions, enrichment: Enrichment) -> None:

@@ -19,7 +19,7 @@ from pipelines.cli.options import (
     model_option,
     operations_option,
 )
-from pipelines.cli.stream.options import InputOptions, OutputOptions, WindowOptions
+from pipelines.cli.stream.options import DriftWindowOptions, InputOptions, OutputOptions, WindowOptions
 from pipelines.kafka.config import parse_properties
 from pipelines.kafka.secrets import given_secrets
 from pipelines.records.durations import seconds
@@ -40,6 +40,7 @@ def stream(
     enrichment: EnrichmentOptions,
     windows: WindowOptions,
     sink: OutputOptions,
+    drift: DriftWindowOptions,
     properties: Properties = None,
     accept_new_input: Annotated[
         bool,
@@ -104,6 +105,7 @@ def stream(
             enrichment=enrichment.parse(),
             timing=timing,
             follow=seconds(every, "--every") if follow else None,
+            drift=drift.parse(),
         )
         job = claim_stream(job, accept_new_input=accept_new_input)
     shown = f", windows of {timing.window:g} s" if has_windows else ""

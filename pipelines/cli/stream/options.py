@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from encoder.errors import ConfigurationError
+from encoder.reference import store_uri
 from pipelines.cli.options import (
     DialectOptions,
     PartitionBy,
     delivery_option,
     input_option,
+    operations_option,
     output_option,
     split_names,
     windows_option,
@@ -17,10 +20,11 @@ from pipelines.formats import MessageFormat, StreamFormat
 from pipelines.records.durations import seconds
 
 if TYPE_CHECKING:
+    from pipelines.beam.streaming.drift import DriftOptions
     from pipelines.beam.streaming.sink_options import SinkOptions
     from pipelines.beam.streaming.source_options import SourceOptions, Timing
 
-__all__ = ["InputOptions", "OutputOptions", "WindowOptions"]
+__all__ = ["DriftWindowOptions", "InputOptions", "OutputOptions", "WindowOptions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,3 +226,45 @@ class OutputOptions:
             delete_columns=self.delete_columns,
             partition_by=self.partition_by,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftWindowOptions:
+    """How the records are compared with the model's drift baseline."""
+
+    drift_window: Annotated[
+        str,
+        operations_option(
+            metavar="TIME",
+            help="How much event time a window spans at least whose records are compared with the model's "
+            "drift baseline, if it has one; 0s for never.",
+        ),
+    ] = "10m"
+    drift_records: Annotated[
+        int,
+        operations_option(min=100, metavar="N", help="Minimum number of measured records in such a window."),
+    ] = 1000
+    drift_output: Annotated[
+        str | None,
+        operations_option(
+            metavar="OUTPUT",
+            help="files:URI for a JSON file per window, with the IDs of its most unusual records.",
+        ),
+    ] = None
+
+    def parse(self) -> "DriftOptions | None":
+        """How drift is measured; None if it is not.
+
+        Raises:
+            ConfigurationError: the duration or the output cannot be read.
+        """
+        from pipelines.beam.streaming.drift import DriftOptions
+
+        kind, _, folder = (self.drift_output or "files:.").partition(":")
+        if kind != "files" or not folder:
+            raise ConfigurationError(f"cannot read --drift-output {self.drift_output!r}: write files:URI")
+        length = seconds(self.drift_window, "--drift-window")
+        output = None if self.drift_output is None else store_uri(folder)
+        if not length and output is not None:
+            raise ConfigurationError("--drift-output needs windows, and --drift-window is 0s: leave one out")
+        return DriftOptions(length, self.drift_records, output) if length else None

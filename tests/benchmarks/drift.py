@@ -149,7 +149,7 @@ def streams():
     yield "Windows events", [text for text in events if text], 20_000, (500, 2000)
 
 
-def in_order(model, places=4):
+def in_order(model, places):
     """Shares of consecutive windows of a stream that have a drift above 1."""
     template = TextTemplate.parse("text")
     for name, texts, n_baseline, sizes in streams():
@@ -184,6 +184,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--windows", type=int, default=50)
+    options.add_argument("--places", type=int, default=4, help="baselines of each stream in order")
     options.add_argument("--only", choices=["cost", "found", "order"])
     options.add_argument("--model", type=Path)
     options.add_argument("--json", type=Path)
@@ -197,7 +198,7 @@ def main():
             print(f"drift {report['cost']['share']:.2%} of it, load {report['load']:.1f}")
         if options.only in (None, "order"):
             report["order"] = []
-            for one in in_order(model) if DATA.exists() else ():
+            for one in in_order(model, options.places) if DATA.exists() else ():
                 report["order"].append(one)
                 print(
                     f"{one['name']:20} in order, {one['windows']:4} windows of {one['records']:5,}: false "

@@ -152,7 +152,7 @@ class _Measure(beam.DoFn):
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
         for part in self._part():
-            yield WindowedValue(part, window.max_timestamp(), [window])
+            yield WindowedValue(part, window.max_timestamp(), (window,))
 
     def _part(self) -> Iterator[tuple[str, _Part]]:
         """What was measured since the last call, if anything."""
@@ -191,7 +191,7 @@ class _Compare(beam.DoFn):
         return iter(())
 
     @on_timer(_END)
-    def at_end(self, label: str = beam.DoFn.KeyParam, kept: Any = _KEPT) -> Iterator[str]:
+    def at_end(self, label: Any = beam.DoFn.KeyParam, kept: Any = _KEPT) -> Iterator[str]:
         """The stream ends: its last window spans as much time as there is."""
         part = kept.read()
         if part is not None and part.sums.records >= self._options.least_records:

@@ -66,7 +66,13 @@ class Lake:
 
     def through(self, endpoint):
         """The environment in which the bucket is reached by another address."""
-        return {**self.environment, "AWS_ENDPOINT_URL": endpoint, f"{_CATALOG}S3__ENDPOINT": endpoint}
+        plain = {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}  # else PyArrow sends chunks
+        return {
+            **self.environment,
+            **plain,
+            "AWS_ENDPOINT_URL": endpoint,
+            f"{_CATALOG}S3__ENDPOINT": endpoint,
+        }
 
     @contextmanager
     def known(self):

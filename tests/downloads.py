@@ -30,7 +30,6 @@ __all__ = [
     "postgres",
     "prism",
     "python_environment",
-    "ray",
     "spark",
 ]
 
@@ -107,11 +106,6 @@ def spark() -> Path:
     """A folder for `PYTHONPATH` with PySpark, which brings Apache Spark."""
     needed("java", _JAVA)
     return _python_packages(["pyspark", "py4j"])
-
-
-def ray() -> Path:
-    """A folder for `PYTHONPATH` with Ray."""
-    return _python_packages(["ray", "msgpack"])
 
 
 def daft() -> Path:
@@ -195,7 +189,6 @@ if __name__ == "__main__":
         kustomize,
         compose,
         spark,
-        ray,
         daft,
     ):
         print(fetch(), flush=True)

@@ -1,4 +1,4 @@
-"""Embeddings where tables already live: Arrow, Polars, DuckDB, pandas, Spark, Ray, Daft.
+"""Embeddings where tables already live: Arrow, Polars, DuckDB, pandas, Spark, Daft.
 
 Each module has the library's own form of the same thing, on `ArrowEmbedder`.
 """

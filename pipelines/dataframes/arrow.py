@@ -140,8 +140,8 @@ class ArrowEmbedder:
         """
         if not isinstance(rows, pa.Table | pa.RecordBatch):
             raise InputError(
-                f"cannot embed {type(rows).__name__}: give a pyarrow.Table or RecordBatch, as Ray does with "
-                "batch_format='pyarrow'"
+                f"cannot embed {type(rows).__name__}: give a pyarrow.Table or RecordBatch, as "
+                "mappers do that have a format 'pyarrow'"
             )
         schema, encoder = self.schema(rows.schema), self._encoder
         if isinstance(rows, pa.RecordBatch):

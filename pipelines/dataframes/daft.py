@@ -38,8 +38,8 @@ def embed(
 ) -> daft.Expression:
     """The columns `embedding` and `model_version` and the scores of heads, as one expression for `select`.
 
-    Daft runs it on all cores, and on the machines of a Ray cluster; the version travels, not the weights. A
-    row whose text is null has nulls in all of the columns.
+    Daft runs it on all cores; the version travels to its processes, not the weights. A row whose text is null
+    has nulls in all of the columns.
 
     Args:
         text: a column or a template (`'{merchant} in {user.city}'`); what stands before a dot is a column.

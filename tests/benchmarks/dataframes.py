@@ -3,7 +3,7 @@
     python tests/benchmarks/dataframes.py [--rows 200000] [--rounds 3] [--json FILE]
 
 Each system is a process of its own, pinned to one core, and they take turns. A rate is records a second of
-CPU time, of all processes that the system has (Spark's JVM, Ray's workers), in a turn after two that do not
+CPU time, of all processes that the system has (Spark's JVM), in a turn after two that do not
 count. The texts are the log lines of ../shared/data/loghub, repeated, and are in the library's own memory
 before the turn begins. Vectors are 256 float32, and stay there.
 """
@@ -91,16 +91,6 @@ def spark(model, table):
     return lambda: embed(frame, model, "message").write.format("noop").mode("overwrite").save()
 
 
-def ray(model, table):
-    import ray
-
-    from pipelines import ArrowEmbedder
-
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=2 * 10**9)
-    data = ray.data.from_arrow(table).materialize()
-    return lambda: data.map_batches(ArrowEmbedder(model, "message"), batch_format="pyarrow").materialize()
-
-
 def daft(model, table):
     import daft
 
@@ -118,7 +108,6 @@ SYSTEMS = {
     "DuckDB": (duckdb, None),
     "pandas": (pandas, None),
     "Spark": (spark, downloads.spark),
-    "Ray Data": (ray, downloads.ray),
     "Daft": (daft, downloads.daft),
 }
 
@@ -144,7 +133,6 @@ class System:
         variables = {MARK: f"{os.getpid()}/{name}", "PYTHONPATH": os.pathsep.join(paths)}
         own = {
             "POLARS_MAX_THREADS": "1",
-            "RAY_AUTH_MODE": "disabled",
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PYSPARK_PYTHON": sys.executable,
         }

@@ -49,5 +49,5 @@ def affordable(teacher: SentenceTeacher, texts: Sequence[str], seconds: float) -
     begin = time.perf_counter()
     teacher.embed(probe)
     number = int(seconds * len(probe) / (time.perf_counter() - begin))
-    step = 10 ** max(len(str(number)) - 2, 0)
+    step: int = 10 ** max(len(str(number)) - 2, 0)
     return min(max(number // step * step, MIN_TEXTS), len(texts))

@@ -42,8 +42,8 @@ FOLDERS = {  # whose tests belong to which part; the innermost folder counts
     "tests/pipelines/worker": "kafka",
 }
 PARTS = {  # their benchmarks
-    "kafka": ["worker.py", "latency.py", "formats.py"],
-    "engines": ["backfill.py", "beam.py", "scale.py"],
+    "kafka": ["worker.py", "latency.py", "formats.py", "tables.py"],
+    "engines": ["backfill.py", "beam.py", "scale.py", "dataframes.py", "spark.py"],
     "encoder": [
         "encoder.py",
         "start.py",

@@ -32,7 +32,7 @@ FIELDS = {
 }
 KINDS = {"TEXT", "NUMBER", "ENUM", "BOOLEAN", "GCS_READ_FILE", "GCS_WRITE_FOLDER"}  # those of the API in use
 
-TIMES = ("window", "lateness", "out_of_orderness", "max_ahead", "idle", "every")
+TIMES = ("window", "lateness", "out_of_orderness", "max_ahead", "idle", "every", "drift_window")
 GOOD = {
     "model": ["gs://b/models/minilm@7", "s3://b/m@latest", "gs://b/m@sha256:0123456789ab"],
     "input": ["gs://b/events/*.parquet", "s3://b/events"],
@@ -62,6 +62,8 @@ GOOD = {
     "attributes": ["merchant", "merchant,city"],
     "time_attribute": ["at"],
     "id_attribute": ["id"],
+    "drift_records": ["100", "5000"],
+    "drift_output": ["files:gs://b/drift"],
     "output_format": ["json", "msgpack", "arrow"],
     "key": ["id", "{merchant}/{id}"],
     "delimiter": [";", "|", "tab", "\\x01"],
@@ -105,6 +107,8 @@ BAD = {
     "attributes": [",", "a,"],
     "time_attribute": ["a name"],
     "id_attribute": [""],
+    "drift_records": ["10", "many"],
+    "drift_output": ["topic:drift", "files:/tmp/drift"],
     "output_format": ["avro"],
     "key": ["", " "],
     "delimiter": ["", "ab"],

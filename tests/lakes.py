@@ -18,6 +18,8 @@ from pyiceberg import catalog as catalogs
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.utils.config import Config
 
+from pipelines.sinks.tables.iceberg import open_catalog
+
 __all__ = ["CONFLICTS", "FORMATS", "Lake"]
 
 CONFLICTS = (CommitFailedError, CommitFailedException, ValidationException)
@@ -90,7 +92,7 @@ class Lake:
 
     def catalog(self):
         """The Iceberg catalog."""
-        return catalogs.load_catalog("lake")
+        return open_catalog("lake")
 
     def iceberg(self):
         """PyIceberg's table."""

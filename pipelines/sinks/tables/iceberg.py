@@ -6,6 +6,7 @@ rolls it back, so it counts for more where both are there.
 """
 
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -31,7 +32,7 @@ try:
 except ImportError as missing:
     raise MissingExtra("pyiceberg, which writes Iceberg tables,", "iceberg") from missing
 
-__all__ = ["OFFSETS", "IcebergTable"]
+__all__ = ["OFFSETS", "IcebergTable", "open_catalog"]
 
 OFFSETS = "millstream.offsets"
 """The property of tables and snapshots that holds positions: `{"payments/0": [0, 1200], …}`."""
@@ -56,6 +57,20 @@ _REFUSED = (
 )
 
 
+def open_catalog(name: str) -> Catalog:
+    """Open a catalog by PyIceberg's configuration.
+
+    A catalog in a database has a pool of connections, which nobody closes: they go with its last table.
+
+    Raises:
+        ValueError: it is not configured.
+    """
+    catalog = load_catalog(name)
+    if (engine := getattr(catalog, "engine", None)) is not None:
+        weakref.finalize(catalog, engine.dispose)
+    return catalog
+
+
 class IcebergTable:
     """A table in one of PyIceberg's catalogs.
 
@@ -77,7 +92,7 @@ class IcebergTable:
             raise ConfigurationError(f"cannot read {self.uri!r}: write iceberg:CATALOG/NAMESPACE.TABLE")
         with _errors(self.uri):
             try:
-                self._catalog: Catalog = load_catalog(name)
+                self._catalog = open_catalog(name)
             except ValueError as error:  # it is not configured
                 raise ConfigurationError(
                     f"PyIceberg cannot open the catalog {name!r} of {self.uri} ({error}): describe it in "

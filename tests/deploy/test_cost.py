@@ -91,6 +91,7 @@ def test_what_was_measured_holds_rates_of_one_core_and_two():
     assert found["bytes_out"] > 256  # a vector
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_table(tmp_path):
     picture = tmp_path / "scale.svg"
     done = run("--draw", picture, "--cores", 1, 2, 4, 16, 64, 256)

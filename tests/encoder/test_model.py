@@ -83,6 +83,7 @@ def test_the_limit_is_model2vecs_default_unless_it_is_lifted(config, limit, fold
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_model2vec_loads_ours_and_gives_the_same_vectors(kind, tmp_path):
     folder = save_model(_model(kind), tmp_path / "a", readme="---\nlanguage: en\n---\n# A model\n")
     theirs = model2vec.StaticModel.from_pretrained(folder).encode(TEXTS)

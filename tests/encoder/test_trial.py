@@ -37,6 +37,7 @@ def child_does(monkeypatch):
     return does
 
 
+@pytest.mark.slow
 def test_a_sound_model_passes_from_any_folder(folder, tmp_path, monkeypatch):
     (tmp_path / "encoder.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)

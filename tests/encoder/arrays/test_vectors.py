@@ -41,6 +41,7 @@ def test_what_does_not_fit_is_refused():
 
 
 @pytest.mark.parametrize("dtype", get_args(VectorType))
+@pytest.mark.slow
 def test_many_vectors_have_the_bits_of_few(dtype):
     tokenizer = named("uncased")
     table = np.random.default_rng(0).normal(size=(tokenizer.get_vocab_size(), 512)).astype(np.float32)

@@ -53,6 +53,7 @@ def test_naughty_strings_give_the_librarys_ids(name, naughty_strings):
     assert tiny_tokenizers.different(name, naughty_strings) == []
 
 
+@pytest.mark.slow
 def test_log_lines_give_the_librarys_ids(loghub_lines):
     assert tiny_tokenizers.different("only trained", loghub_lines) == []
 
@@ -217,6 +218,7 @@ def test_words_of_every_length_are_distinguished():
     assert _differ(vocabulary, [*words, *near, *(f"{w}-{v}." for w, v in itertools.pairwise(words))]) == []
 
 
+@pytest.mark.slow
 def test_many_new_words_do_not_disturb_one_another():
     random = np.random.default_rng(5)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz0123456789é"))

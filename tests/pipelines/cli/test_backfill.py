@@ -407,6 +407,7 @@ def test_the_rest_of_a_damaged_file_is_one_dead_letter_and_all_else_is_done(
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_backfill_that_was_interrupted_ends_the_same_with_a_damaged_file(tmp_path, backfill):
     archives(tmp_path / "in")
     one, two = tmp_path / "one", tmp_path / "two"

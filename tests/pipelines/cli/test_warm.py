@@ -23,6 +23,7 @@ def ref(tmp_path, monkeypatch):
     return f"{tmp_path}/store/minilm@1"
 
 
+@pytest.mark.slow
 def test_the_folder_of_the_code_is_said_and_the_version_fetched(ref, tmp_path):
     done = CliRunner().invoke(app, ["warm", ref])
     assert done.exit_code == 0, done.output
@@ -34,6 +35,7 @@ def test_the_folder_of_the_code_is_said_and_the_version_fetched(ref, tmp_path):
     assert mark.name.startswith(folder.name)
 
 
+@pytest.mark.slow
 def test_the_outcome_is_json_for_scripts(ref):
     CliRunner().invoke(app, ["warm"])
     outcome = json.loads(CliRunner().invoke(app, ["warm", ref, "--json"]).stdout)
@@ -43,6 +45,7 @@ def test_the_outcome_is_json_for_scripts(ref):
     assert outcome["model"].startswith(ref)
 
 
+@pytest.mark.slow
 def test_a_version_that_is_not_there_is_named(ref):
     done = CliRunner().invoke(app, ["warm", ref.replace("@1", "@2")])
     assert isinstance(done.exception, NotInStore)

@@ -79,6 +79,7 @@ def damage(store, version):
             objects.overwrite(f"blobs/{file.sha256}", b"\0" * file.size)
 
 
+@pytest.mark.slow
 def test_a_newer_version_replaces_the_old_one(store, follow, tmp_path, tiny_model, encoder):
     follower = follow(store.uri, trial=try_model)
     before = follower.current()
@@ -213,6 +214,7 @@ def test_a_version_that_fails_its_trial_is_refused_and_work_goes_on(
     assert follower.current().encoder.encode(TEXT).any()
 
 
+@pytest.mark.slow
 def test_a_start_takes_the_newest_version_that_passes_its_trial(store, follow, tmp_path, tiny_model, caplog):
     good = store.publish(tiny_model(tmp_path / "good", seed=9))
     bad = store.publish(tiny_model(tmp_path / "bad", seed=8))

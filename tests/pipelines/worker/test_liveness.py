@@ -172,6 +172,7 @@ def as_sent(found):
 @pytest.mark.parametrize("kind", ["json", "msgpack", "avro"])
 @given(batch=messages)
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
 def test_each_record_comes_out_or_is_a_letter_whatever_its_neighbours_are(run, kind, batch):
     def made():
         return [FakeMessage(value, headers_=about, milliseconds=at) for value, about, at in batch]

@@ -15,8 +15,8 @@ from topics import unique, write_compressed
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 MAX_MEMORY = 64  # MiB, the least that can be given
-# MiB: Python, its libraries, the model, and what the client fetches ahead. An AMD EPYC stays below 400, an Intel
-# Xeon with AMX takes 399 to 402.
+# MiB: Python, its libraries, the model, and what the client fetches ahead. An AMD EPYC stays below 400, an
+# Intel Xeon with AMX takes 399 to 402.
 BESIDE = 412
 
 

@@ -58,6 +58,7 @@ def test_all_rows_appear_in_one_commit_however_often_the_job_runs(embed, lake, f
 
 
 @pytest.mark.parametrize("when", ["before the commit", "after the commit"])
+@pytest.mark.slow
 def test_a_job_that_was_interrupted_commits_once(when, embed, lake, form, encoder, monkeypatch):
     commit = tables.commit_parts
 

@@ -55,6 +55,7 @@ def plan(lines, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_windows_of_a_stream_are_held_against_the_baseline(plan, watched, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="pipelines")
     job = plan(watched, seconds=STEP * (FILES // 2 - 1), least_records=200, output=f"{tmp_path / 'found'}")
@@ -79,6 +80,7 @@ def test_windows_of_a_stream_are_held_against_the_baseline(plan, watched, tmp_pa
     assert STRANGE not in caplog.text + json.dumps(drifted)
 
 
+@pytest.mark.slow
 def test_windows_that_are_too_small_are_not_compared(plan, watched, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="pipelines")
     job = plan(watched, seconds=1, least_records=5000, output=f"{tmp_path / 'found'}")

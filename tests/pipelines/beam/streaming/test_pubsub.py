@@ -206,6 +206,7 @@ def test_messages_that_the_topics_schema_refuses_are_dead_letters_and_the_others
     assert all(reason.startswith("Pub/Sub refuses the message: ") for reason in reasons)
 
 
+@pytest.mark.slow
 def test_a_name_that_no_attribute_takes_makes_dead_letters(topic, model, tmp_path):
     folder = tmp_path.joinpath("in", *["x" * 200] * 6)
     folder.mkdir(parents=True)

@@ -235,6 +235,7 @@ def test_elements_of_mltransform_without_a_text_fail_alone(pipeline, model, tmp_
         assert_that(bad | beam.Map(lambda row: repr(row.element)), equal_to(expected), label="bad")
 
 
+@pytest.mark.slow
 def test_items_of_rag_get_their_embedding(pipeline, store, encoder):
     embeddings = MillstreamEmbeddings(f"{store.uri}@1", type_adapter=create_text_adapter())
     items = [EmbeddableItem.from_text(f"order paid {i}", id=str(i)) for i in range(5)]

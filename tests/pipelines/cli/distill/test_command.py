@@ -143,6 +143,7 @@ def records(tmp_path):
     return tmp_path / "records.jsonl"
 
 
+@pytest.mark.slow
 def test_a_corpus_is_fitted_to(teacher, records, tmp_path):
     arguments = ("--corpus", records, "--text", "{a.b}", "--cache", tmp_path / "cache", "--no-refine")
     result = run(teacher, "--output", tmp_path / "tiny", "--dims", 8, *arguments)

@@ -49,6 +49,7 @@ def fit(millstream, store, lines):
     return run
 
 
+@pytest.mark.slow
 def test_groups_are_fitted_published_and_in_the_columns(millstream, backfill, fit, store, tmp_path):
     made = fit("--time", "at", "--report-records", "--json").done()
     wanted = {"version": 2, "groups": 3, "templates": 3, "records": 30, "in_no_group": 0, "threshold": None}

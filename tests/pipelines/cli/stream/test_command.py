@@ -32,6 +32,7 @@ def stream(millstream, folder, model):
     return run
 
 
+@pytest.mark.slow
 def test_records_are_written_by_windows(stream, folder, rows, matrix, encoder, letters):
     assert stream("--stop-at-end", "--keep", "id,text").code == 0
     names = sorted(path.name for path in (folder / "out").glob("*.parquet"))
@@ -162,6 +163,7 @@ def test_times_at_the_bounds_of_a_column_are_dead_letters(stream, empty, letters
 DAMAGED = b"\x1f\x8b\x08\x00" + bytes(200)
 
 
+@pytest.mark.slow
 def test_damaged_files_are_listed_and_all_else_is_done(stream, folder, letters):
     for name in ("3.jsonl.gz", "4.jsonl.gz"):
         (folder / f"in/{name}").write_bytes(DAMAGED)

@@ -19,8 +19,8 @@ PAGES = {
     for path in sorted((ROOT / "docs").rglob("*.md"))
     if (found := examples(path.read_text("utf-8")))
 }
-TOPICS = {  # what the topics hold that a page takes as given
-    "docs/how-to/arrow.md": {"payments": []},
+TOPICS = {  # what the topics hold that a page takes as given; all pages share a broker, so names are unique
+    "docs/how-to/arrow.md": {"card-payments": []},
     "docs/how-to/stream.md": {
         "events": [b'{"id": 1, "reason": "card stolen", "at": "2026-01-31T12:07:05Z"}'],
         "vectors": [],

@@ -13,7 +13,7 @@ TIME_BUDGET = 1800.0
 """How long the teacher may read by default, in seconds."""
 
 MAX_SAMPLE = 1_000_000
-"""The largest sample that is drawn without being asked for: its fit takes about 5 GB of memory."""
+"""The largest sample that is drawn without being asked for."""
 
 _WARM_UP, _PROBE = 32, 512  # texts
 

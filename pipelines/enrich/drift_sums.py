@@ -15,7 +15,7 @@ from encoder.heads.drift_labels import Counted, label_names, scored_heads
 from encoder.heads.groups import Groups
 from encoder.heads.scoring import Head
 
-__all__ = ["Baseline", "DriftSums", "Unusual", "WindowDrift", "baseline_of"]
+__all__ = ["Baseline", "DriftSums", "Unusual", "WindowDrift", "baseline_of", "measured_baseline"]
 
 _UNUSUAL = 20  # records of a window that are named
 
@@ -110,6 +110,15 @@ def baseline_of(heads: Sequence[Head]) -> Baseline | None:
     same = [one for one in counted if scored_heads([one]).items() <= head.scored.items()]
     labels = [name for one in same for name in label_names(one)]
     return Baseline(head, same, np.array([head.labels.index(label) for label in labels], np.int64))
+
+
+def measured_baseline(heads: Sequence[Head], label: str, logger: logging.Logger) -> Baseline | None:
+    """The baseline of a version that is in use; one that cannot be used is logged, and stops nothing."""
+    try:
+        return baseline_of(heads)
+    except ConfigurationError as error:
+        logger.warning("%s: no drift is measured: %s", label, error)
+        return None
 
 
 @dataclass

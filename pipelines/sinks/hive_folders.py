@@ -13,11 +13,11 @@ from encoder.errors import ConfigurationError, InputError
 from pipelines.records.event_time import EARLIEST, LATEST, event_times
 from pipelines.records.text import as_text
 from pipelines.sinks.tables.partitioning import PartitionField
+from pipelines.sources.files.partitions import NULL_PARTITION
 
 __all__ = ["check_folders", "split_into_folders"]
 
 _PERIODS: dict[str, Literal["Y", "M", "D", "h"]] = {"year": "Y", "month": "M", "day": "D", "hour": "h"}
-_NULL = "__HIVE_DEFAULT_PARTITION__"
 _LONGEST = 200  # bytes of a folder's name: file systems take 255
 _MOST_FOLDERS = 1000
 
@@ -121,7 +121,7 @@ def split_into_folders(
 
 
 def _folder(field: PartitionField, text: str | None) -> str:
-    name = f"{quote(field.name, safe=' ')}={_NULL if text is None else quote(text, safe=' ')}"
+    name = f"{quote(field.name, safe=' ')}={NULL_PARTITION if text is None else quote(text, safe=' ')}"
     if len(name) > _LONGEST:
         raise ConfigurationError(
             f"--partition-by names {field.column!r}, and {name[:60]}… is too long for a folder: name a "

@@ -15,20 +15,17 @@ Where offsets come again, files form another series, and names end with what tel
 import logging
 import re
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from encoder.errors import TransientError
 from encoder.store.objects import Objects
 from pipelines.sinks.input_claim import InputClaim
 from pipelines.sinks.memory import FileMemory
 from pipelines.sinks.offset_ranges import FOLDER, OffsetRanges, RangeIsLonger, file_writer
-from pipelines.sinks.open_files import OffsetBatch, OpenFile, Partition, Rotation, ranges
+from pipelines.sinks.offset_rows import OffsetBatch, OffsetRows
+from pipelines.sinks.open_files import OpenFile, Partition, Rotation, ranges
 from pipelines.sinks.parquet import file_metadata
 from pipelines.sinks.tables.partitioning import PartitionField
 
@@ -42,7 +39,7 @@ _CLAIMED = -1  # stands for the number of a range of offsets, of a file whose ra
 _NAME = re.compile(r"(?P<first>\d{20})(?P<topic>-[0-9a-f]{12})?(?:-(?P<epoch>\d{1,9}))?\.(?:parquet|json)")
 
 
-class OffsetFiles:
+class OffsetFiles(OffsetRows[Partition]):
     """Collects records by partition and writes them in the background, one file of a partition at a time.
 
     Args:
@@ -74,18 +71,16 @@ class OffsetFiles:
         check: Callable[[str], None] = lambda _topic: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(max_bytes=max_bytes, waits=waits)
         self.uri = objects.uri
         self._objects = objects
         self._ranges = OffsetRanges(objects, partitions) if partitions else None
         self._rotation = rotation
         self._metadata = metadata
         self._name_of = name_of
-        self._max_bytes = max_bytes
-        self._waits = waits
         self._claim = claim
         self._check = check
         self._clock = clock
-        self._partitions: dict[int, Partition] = {}
         self._pool = ThreadPoolExecutor(2, "upload")
         self._memory = FileMemory()
 
@@ -119,36 +114,6 @@ class OffsetFiles:
             self._partitions[partition].files = [OpenFile(_CLAIMED, self._clock(), claimed=offset)]
         return offset
 
-    def epoch(self, partition: int) -> int:
-        """How often offsets came again in the log of a partition that has begun."""
-        return self._partitions[partition].epoch
-
-    def add(self, partition: int, offsets: NDArray[np.int64], batch: pa.RecordBatch) -> None:
-        """Take records; those taken or written before are skipped.
-
-        Args:
-            partition: their partition.
-            offsets: `(n,)` int64, ascending.
-            batch: `(n,)` records.
-        """
-        mine = self._partitions[partition]
-        n_old = int(offsets.searchsorted(mine.begin))
-        if n_old == len(offsets):
-            return
-        mine.take(OffsetBatch(offsets[n_old:], batch.slice(n_old)))
-        if not self._waits:
-            self._confirm(mine)
-
-    def confirm(self) -> None:
-        """Let files have the records that were taken: the other outputs have them, too."""
-        for mine in self._partitions.values():
-            self._confirm(mine)
-
-    def take_back(self) -> None:
-        """Drop the records that were taken since `confirm`, and take them when they come again."""
-        for mine in self._partitions.values():
-            mine.take_back()
-
     def _confirm(self, mine: Partition) -> None:
         for part in mine.confirm():
             if (rest := mine.claimed(part)) is not None:
@@ -171,21 +136,6 @@ class OffsetFiles:
                 open_ = OpenFile(number, self._clock())
                 mine.files.append(open_)
             open_.add(part)
-
-    def durable(self, partition: int, position: int) -> int:
-        """The offset before which everything is written, if all records before `position` were added."""
-        first = self._partitions[partition].first
-        return position if first is None else first
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of Arrow data in memory."""
-        return sum(partition.n_bytes for partition in self._partitions.values())
-
-    @property
-    def needs_confirm(self) -> bool:
-        """Whether so much waits for `confirm` that it should come soon."""
-        return sum(one.n_waiting_bytes for one in self._partitions.values()) >= self._max_bytes // 4
 
     @property
     def full(self) -> list[int]:
@@ -260,11 +210,6 @@ class OffsetFiles:
             if not waiting or left <= 0:
                 return not waiting
             wait([one.upload for one in waiting if one.upload is not None] or [Future()], min(left, 0.1))
-
-    def end(self, partitions: Iterable[int]) -> None:
-        """Give up partitions; unwritten records are dropped, and the new owner reads them again."""
-        for partition in partitions:
-            self._partitions.pop(partition, None)
 
     def close(self) -> None:
         """Stop the threads without waiting for them."""

@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["OffsetBatch", "OpenFile", "Partition", "Rotation", "ranges"]
+from pipelines.sinks.offset_rows import OffsetBatch, WaitingRows
+
+__all__ = ["OpenFile", "Partition", "Rotation", "ranges"]
 
 
 @dataclass(frozen=True)
@@ -25,24 +27,6 @@ class Rotation:
     rows: int = 65_536
     n_bytes: int = 256 << 20
     seconds: float = 60.0
-
-
-@dataclass
-class OffsetBatch:
-    """Records that arrived together.
-
-    Attributes:
-        offsets: `(n,)` int64, ascending.
-        batch: `(n,)` records.
-    """
-
-    offsets: NDArray[np.int64]
-    batch: pa.RecordBatch
-
-    def behind(self, offset: int) -> "OffsetBatch | None":
-        """The records after an offset, or None if there are none."""
-        n = int(self.offsets.searchsorted(offset, "right"))
-        return OffsetBatch(self.offsets[n:], self.batch.slice(n)) if n < len(self.offsets) else None
 
 
 @dataclass
@@ -99,26 +83,16 @@ class OpenFile:
 
 
 @dataclass
-class Partition:
+class Partition(WaitingRows):
     """Files of a partition.
 
     Attributes:
-        begin: the next offset to take.
-        epoch: how often offsets came again.
-        confirmed: the next offset to take if the records that wait are taken back.
-        waiting: records that no file may have yet, in order.
-        n_waiting_bytes: bytes of Arrow data in them.
         files: those to write, in order; all but the last are full.
         upload: the write of the first file.
         retry_at: when to retry that write, in seconds of the caller's clock.
         reach: the last offset of a range that was claimed, if the first file is this range's; else None.
     """
 
-    begin: int
-    epoch: int = 0
-    confirmed: int = 0
-    waiting: list[OffsetBatch] = field(default_factory=list)
-    n_waiting_bytes: int = 0
     files: list[OpenFile] = field(default_factory=list)
     upload: "Future[int] | None" = None
     retry_at: float = 0.0
@@ -160,37 +134,17 @@ class Partition:
     @property
     def n_bytes(self) -> int:
         """Bytes of Arrow data that are not written yet."""
-        return sum(file.n_bytes for file in self.files) + self.n_waiting_bytes
+        return sum(file.n_bytes for file in self.files) + super().n_bytes
 
     @property
     def first(self) -> int | None:
         """The offset of the first record that is not written yet; None if there is none."""
-        if self.files:
-            return self.files[0].first
-        return int(self.waiting[0].offsets[0]) if self.waiting else None
-
-    def take(self, part: OffsetBatch) -> None:
-        """Let records wait."""
-        self.waiting.append(part)
-        self.n_waiting_bytes += part.batch.nbytes
-        self.begin = int(part.offsets[-1]) + 1
-
-    def confirm(self) -> list[OffsetBatch]:
-        """The records that waited, which are to be added to the files now."""
-        confirmed, self.waiting, self.n_waiting_bytes = self.waiting, [], 0
-        self.confirmed = self.begin
-        return confirmed
-
-    def take_back(self) -> None:
-        """Forget the records that wait: they come again, or others in their place."""
-        self.waiting, self.n_waiting_bytes = [], 0
-        self.begin = self.confirmed
+        return self.files[0].first if self.files else super().first
 
     def wrote(self, end: int) -> None:
         """Forget the records up to an offset: they are in a file."""
-        self.begin, self.confirmed = max(self.begin, end + 1), max(self.confirmed, end + 1)
+        self.forget(end + 1)
         self.files = [rest for file in self.files if (rest := file.behind(end)) is not None]
-        self.waiting = [left for part in self.waiting if (left := part.behind(end)) is not None]
         self.reach = None
 
 

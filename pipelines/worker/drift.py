@@ -11,7 +11,7 @@ import msgspec
 from encoder import Encoder
 from encoder.errors import ConfigurationError
 from pipelines.enrich.drift import DriftWindow
-from pipelines.enrich.drift_sums import baseline_of
+from pipelines.enrich.drift_sums import measured_baseline
 from pipelines.enrich.enrichment import EnrichedBatch
 from pipelines.enrich.model_follower import FollowedModel
 from pipelines.records.template import TextTemplate
@@ -114,11 +114,7 @@ class DriftWatch:
         """Begin anew with the baseline of another version."""
         self._encoder, self._label = model.encoder, model.label
         self._forget()
-        try:
-            baseline = baseline_of(model.encoder.heads.heads)
-        except ConfigurationError as error:
-            _log.warning("%s: no drift is measured: %s", model.label, error)
-            baseline = None
+        baseline = measured_baseline(model.encoder.heads.heads, model.label, _log)
         if baseline is not None:
             self._window = DriftWindow(model.encoder, baseline, self._template)
         self._began = self._clock()

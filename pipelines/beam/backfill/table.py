@@ -4,8 +4,6 @@ The commit has the job's key among the table's offsets, so that a job that runs 
 """
 
 import hashlib
-import random
-import time
 from dataclasses import replace
 
 import msgspec
@@ -17,13 +15,11 @@ from pipelines.sinks.parquet import ParquetParts
 from pipelines.sinks.tables.columns import missing_columns
 from pipelines.sinks.tables.markers import TableMarkers
 from pipelines.sinks.tables.outputs import open_table
-from pipelines.sinks.tables.port import Conflict, Offset, Table, TableState
+from pipelines.sinks.tables.port import ATTEMPTS, Conflict, Offset, Table, TableState, pause
 
 __all__ = ["commit_parts", "is_committed", "open_output"]
 
 _CLAIMED = ("text", "vectors", "heads", MASKED)  # what all jobs that write into a table have in common
-_ATTEMPTS = 20
-_PAUSE_SECONDS = 0.05
 
 
 def open_output(job: BackfillJob) -> BackfillJob:
@@ -38,7 +34,7 @@ def open_output(job: BackfillJob) -> BackfillJob:
         return job
     table, encoder = _open(job.table), job.model.load()
     wanted = table.stored(job.enrichment.schema(job.schema, encoder))
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         if (state := table.look()) is None:
             table.create(wanted)
             continue
@@ -52,7 +48,7 @@ def open_output(job: BackfillJob) -> BackfillJob:
         try:
             state.add_columns(new)
         except Conflict:
-            _pause()
+            pause()
     else:
         raise StoreUnavailable(f"{table.uri} changes too often to add its columns")
     description = job.description()
@@ -78,17 +74,17 @@ def commit_parts(job: BackfillJob) -> None:
     """
     assert job.table is not None
     table, names = _open(job.table), ParquetParts(job.output).names()
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         state = _look(table)
         if state.offset(_key(job)) is not None:
             return
         try:
             state.append(state.files_of(job.output, names), {_key(job): Offset(0, 1)})
         except Conflict:
-            _pause()
+            pause()
         else:
             return
-    raise StoreUnavailable(f"{table.uri}: {_ATTEMPTS} commits conflicted with those of others: run it again")
+    raise StoreUnavailable(f"{table.uri}: {ATTEMPTS} commits conflicted with those of others: run it again")
 
 
 def _open(output: TableOutput) -> Table:
@@ -99,10 +95,6 @@ def _look(table: Table) -> TableState:
     if (state := table.look()) is None:
         raise ConfigurationError(f"there is no table {table.uri} any more: run the same command again")
     return state
-
-
-def _pause() -> None:
-    time.sleep(random.uniform(_PAUSE_SECONDS, 4 * _PAUSE_SECONDS))  # noqa: S311 - no secret
 
 
 def _key(job: BackfillJob) -> str:

@@ -21,12 +21,12 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
 from encoder import Encoder
-from encoder.errors import ConfigurationError, MillstreamError
+from encoder.errors import MillstreamError
 from encoder.store.objects import open_objects
 from pipelines.beam.streaming.batch import SourceBatch
 from pipelines.beam.streaming.model import StreamModel
 from pipelines.enrich.drift import DriftWindow
-from pipelines.enrich.drift_sums import Baseline, DriftSums, WindowDrift, baseline_of
+from pipelines.enrich.drift_sums import Baseline, DriftSums, WindowDrift, measured_baseline
 from pipelines.records.template import TextTemplate
 
 __all__ = ["DriftOptions", "MeasureDrift"]
@@ -99,11 +99,7 @@ class _Baselines:
         """The label of the current version, its encoder and its baseline."""
         encoder, label = self._model.current()
         if label not in self._known:
-            try:
-                baseline = baseline_of(encoder.heads.heads)
-            except ConfigurationError as error:
-                _log.warning("%s: no drift is measured: %s", label, error)
-                baseline = None
+            baseline = measured_baseline(encoder.heads.heads, label, _log)
             self._known = {**dict(list(self._known.items())[-1:]), label: (encoder, baseline)}
         return label, *self._known[label]
 

@@ -1,16 +1,10 @@
 """Markers of a table: what folders hold as small files, such as `_worker.json`, tables have as properties."""
 
-import random
-import time
-
 from encoder.errors import NotInStore, StoreUnavailable
 from encoder.store.objects import Objects
-from pipelines.sinks.tables.port import Conflict, Table, TableState
+from pipelines.sinks.tables.port import ATTEMPTS, Conflict, Table, TableState, pause
 
 __all__ = ["Markers", "TableMarkers"]
-
-_ATTEMPTS = 20
-_PAUSE_SECONDS = 0.05
 
 
 class TableMarkers:
@@ -49,7 +43,7 @@ class TableMarkers:
 
     def _set(self, key: str, data: bytes | memoryview, *, replace: bool) -> bool:
         name, value = _property(key), bytes(data).decode()
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             state: TableState | None = self._table.look()
             if state is None:
                 raise NotInStore(f"there is no table {self.uri} any more")
@@ -58,7 +52,7 @@ class TableMarkers:
             try:
                 state.set_property(name, value)
             except Conflict:
-                time.sleep(random.uniform(_PAUSE_SECONDS, 4 * _PAUSE_SECONDS))  # noqa: S311 - no secret
+                pause()
             else:
                 return True
         raise StoreUnavailable(f"{self.uri} changes too often to write its property {name}")

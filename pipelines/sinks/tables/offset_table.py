@@ -6,29 +6,24 @@ that its partition is theirs, and whether or not the reply to a commit was lost.
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from encoder.errors import ConfigurationError, StoreUnavailable, TransientError
 from pipelines.sinks.input_claim import InputClaim
-from pipelines.sinks.open_files import OffsetBatch
+from pipelines.sinks.offset_rows import OffsetBatch, OffsetRows, rows_behind
 from pipelines.sinks.tables.columns import as_stored, missing_columns
-from pipelines.sinks.tables.partition_rows import PartitionRows, rows_behind
-from pipelines.sinks.tables.port import Conflict, Offset, Table, TableState
+from pipelines.sinks.tables.partition_rows import PartitionRows
+from pipelines.sinks.tables.port import ATTEMPTS, Conflict, Offset, Table, TableState, pause
 
 __all__ = ["OffsetTable"]
 
 _log = logging.getLogger(__name__)
-_ATTEMPTS = 20  # until a commit that always conflicts is tried again later
-_PAUSE_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 _LOOK_SECONDS = 1.0  # partitions that come together are looked up together
 
@@ -48,7 +43,7 @@ class _Waiting:
         return int(self.parts[-1].offsets[-1])
 
 
-class OffsetTable:
+class OffsetTable(OffsetRows[PartitionRows]):
     """Collects records by partition, and commits those of all partitions together, in the background.
 
     Args:
@@ -77,17 +72,15 @@ class OffsetTable:
         check: Callable[[str], None] = lambda _topic: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(max_bytes=max_bytes, waits=waits)
         self.uri = table.uri
         self._table = table
         self._seconds = seconds
         self._file_bytes = file_bytes
         self._name_of = name_of
-        self._max_bytes = max_bytes
-        self._waits = waits
         self._claim = claim
         self._check = check
         self._clock = clock
-        self._partitions: dict[int, PartitionRows] = {}
         self._commit: Future[dict[int, int]] | None = None
         self._committing: dict[int, _Waiting] = {}
         self._retry_at = 0.0
@@ -130,51 +123,8 @@ class OffsetTable:
         claim = self._claim(topic)
         return f"{topic}/{number}" + (claim.suffix if claim else "")
 
-    def epoch(self, partition: int) -> int:
-        """How often offsets came again in the log of a partition that has begun."""
-        return self._partitions[partition].epoch
-
-    def add(self, partition: int, offsets: NDArray[np.int64], batch: pa.RecordBatch) -> None:
-        """Take records; those taken or written before are skipped.
-
-        Args:
-            partition: their partition.
-            offsets: `(n,)` int64, ascending.
-            batch: `(n,)` records.
-        """
-        mine = self._partitions[partition]
-        n_old = int(offsets.searchsorted(mine.begin))
-        if n_old == len(offsets):
-            return
-        mine.take(OffsetBatch(offsets[n_old:], batch.slice(n_old)))
-        if not self._waits:
-            mine.confirm(self._clock())
-
-    def confirm(self) -> None:
-        """Let commits have the records that were taken: the other outputs have them, too."""
-        now = self._clock()
-        for mine in self._partitions.values():
-            mine.confirm(now)
-
-    def take_back(self) -> None:
-        """Drop the records that were taken since `confirm`, and take them when they come again."""
-        for mine in self._partitions.values():
-            mine.take_back()
-
-    def durable(self, partition: int, position: int) -> int:
-        """The offset before which everything is written, if all records before `position` were added."""
-        first = self._partitions[partition].first
-        return position if first is None else first
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of Arrow data in memory."""
-        return sum(partition.n_bytes for partition in self._partitions.values())
-
-    @property
-    def needs_confirm(self) -> bool:
-        """Whether so much waits for `confirm` that it should come soon."""
-        return sum(one.n_waiting_bytes for one in self._partitions.values()) >= self._max_bytes // 4
+    def _confirm(self, mine: PartitionRows) -> None:
+        mine.add(mine.confirm(), self._clock())
 
     @property
     def full(self) -> list[int]:
@@ -230,11 +180,6 @@ class OffsetTable:
                 return not has_rows
             wait([self._commit or Future()], min(left, 0.1))
 
-    def end(self, partitions: Iterable[int]) -> None:
-        """Give up partitions; rows that are not committed are dropped, and the new owner reads them again."""
-        for partition in partitions:
-            self._partitions.pop(partition, None)
-
     def close(self) -> None:
         """Stop the thread without waiting for it."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -243,7 +188,7 @@ class OffsetTable:
         """Commit rows; gives for each partition the offset before which the table has all."""
         files: Sequence[Any] = ()
         firsts: list[int] = []  # the first offset in the files of each partition
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             state = self._look()
             ends = {number: _known_end(state, one, self.uri) for number, one in waiting.items()}
             rest = {number: rows_behind(one.parts, ends[number]) for number, one in waiting.items()}
@@ -262,10 +207,10 @@ class OffsetTable:
                     state.append(files, {one.key: Offset(one.epoch, one.last + 1) for one in left})
                 except Conflict as error:
                     _log.info("%s: somebody else has committed, looking again: %s", self.uri, error)
-                    time.sleep(random.uniform(_PAUSE_SECONDS, 4 * _PAUSE_SECONDS))  # noqa: S311 - no secret
+                    pause()
                     continue
             return {number: max(ends[number], one.last + 1) for number, one in waiting.items()}
-        raise StoreUnavailable(f"{self.uri}: {_ATTEMPTS} commits conflicted with those of others")
+        raise StoreUnavailable(f"{self.uri}: {ATTEMPTS} commits conflicted with those of others")
 
     def _adds_columns(self, state: TableState, tables: Iterable[pa.Table]) -> bool:
         """Add the columns that the table lacks, such as those of a new head; whether there were any."""

@@ -1,15 +1,27 @@
 """`Table`: what outputs need of a table, whichever its format is."""
 
+import random
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
-__all__ = ["Conflict", "Offset", "Table", "TableState"]
+__all__ = ["ATTEMPTS", "Conflict", "Offset", "Table", "TableState", "pause"]
+
+ATTEMPTS = 20
+"""How often a change that always conflicts is tried."""
+
+_PAUSE_SECONDS = 0.05
 
 
 class Conflict(Exception):
     """Somebody else has committed to the table; nothing of ours was, and what we saw of it is old."""
+
+
+def pause() -> None:
+    """Wait after a conflict, each writer for another time."""
+    time.sleep(random.uniform(_PAUSE_SECONDS, 4 * _PAUSE_SECONDS))  # noqa: S311 - no secret
 
 
 class Offset(NamedTuple):

@@ -11,9 +11,11 @@ from encoder.errors import InputError
 from encoder.uris import scheme_of, split_query
 from pipelines.sources.files.discovery import InputFile
 
-__all__ = ["add_partitions", "partition_field", "partitions_of"]
+__all__ = ["NULL_PARTITION", "add_partitions", "partition_field", "partitions_of"]
 
-_NULL = "__HIVE_DEFAULT_PARTITION__"
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+"""What a null value is called in a path."""
+
 _NUMBER = re.compile("-?[0-9]{1,10}")
 _INT32 = 2**31
 
@@ -24,7 +26,7 @@ def partitions_of(file: InputFile) -> dict[str, str | None]:
     for folder in _inside(file).split("/")[:-1]:
         name, equals, value = folder.partition("=")
         if name and equals:
-            found[unquote(name)] = None if value == _NULL else unquote(value)
+            found[unquote(name)] = None if value == NULL_PARTITION else unquote(value)
     return found
 
 

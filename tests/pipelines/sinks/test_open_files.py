@@ -5,7 +5,8 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sinks.open_files import OffsetBatch, OpenFile, ranges
+from pipelines.sinks.offset_rows import OffsetBatch
+from pipelines.sinks.open_files import OpenFile, ranges
 
 OFFSETS = st.lists(st.integers(0, 100), unique=True).map(sorted)
 

@@ -146,6 +146,21 @@ def encoder(model):
     return Encoder.load(model, threads=1)
 
 
+@pytest.fixture(params=["iceberg", "delta"])
+def form(request):
+    """The format of a table."""
+    return request.param
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """A folder for tables of either format."""
+    from lakes import Lake  # whose libraries few tests need
+
+    with Lake.in_folder(tmp_path / "lake").known() as lake:
+        yield lake
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
     """A machine without versions; what passed its trial in another test is not tried again."""

@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from lakes import FORMATS, Lake
 from patience import wait_for
 from plans import plan_of
 
@@ -14,17 +13,6 @@ from pipelines.worker.prepare import check
 pytestmark = pytest.mark.server
 BEGIN = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
 FIELDS = "id:int64,text:string,at:timestamp[us, tz=UTC]"
-
-
-@pytest.fixture(params=FORMATS)
-def form(request):
-    return request.param
-
-
-@pytest.fixture
-def lake(tmp_path):
-    with Lake.in_folder(tmp_path / "lake").known() as lake:
-        yield lake
 
 
 def events(n, first=0):

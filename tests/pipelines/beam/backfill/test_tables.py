@@ -4,22 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from lakes import FORMATS, Lake
 
 from pipelines.beam.backfill import table as tables
 
 N = 3000
-
-
-@pytest.fixture(params=FORMATS)
-def form(request):
-    return request.param
-
-
-@pytest.fixture
-def lake(tmp_path):
-    with Lake.in_folder(tmp_path / "lake").known() as lake:
-        yield lake
 
 
 @pytest.fixture

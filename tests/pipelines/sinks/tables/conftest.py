@@ -1,21 +1,9 @@
-"""Tables in a folder, one of each format."""
+"""Opens tables again, as other processes do."""
 
 import pytest
-from lakes import FORMATS, Lake
 
 from pipelines.sinks.tables.outputs import open_table
 from pipelines.sinks.tables.partitioning import parse_partition_by
-
-
-@pytest.fixture
-def lake(tmp_path):
-    with Lake.in_folder(tmp_path / "lake").known() as lake:
-        yield lake
-
-
-@pytest.fixture(params=FORMATS)
-def form(request):
-    return request.param
 
 
 @pytest.fixture

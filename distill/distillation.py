@@ -104,8 +104,8 @@ def distill(
         corpus: texts like those you will embed; read once, after the teacher has loaded.
         sample: how many distinct texts of the corpus to use, drawn at random; None goes by the time.
         time_budget: without `sample`, use as many texts as the teacher reads in so many seconds, by default
-            1,800, and at most a million. Another machine takes another number: `report` says how many it
-            was, for a call with the same `sample`.
+            1,800, and at most a million. Another machine takes another number: to repeat a call, give the sum
+            of `report.texts` and `report.held_out` as `sample`.
         refine: whether to refine the fitted table by gradient descent on text similarities.
         blend: the length of the plain distillation's vectors relative to the fitted ones
             (`distill.corpus_fit.blend`); 0 leaves them out; None picks it from the number of texts.

@@ -94,7 +94,11 @@ def wide_encoding(data: bytes) -> str | None:
     if len(head) < _ENOUGH or _ascii_share(head) > _MOST_ASCII:
         by_endian = {name: pair for name, pair in by_endian.items() if 2 * pair[1].count(0) >= len(pair[1])}
         errors = _SOME_ERRORS
-    texts = {name: text for name in by_endian if (text := _decoded(head, name, errors)) is not None}
+    texts = {
+        name: text
+        for name, (low, _) in by_endian.items()
+        if (text := _decoded(head, name, errors)) is not None and _has_its_line_feeds(low, text)
+    }
     return max(texts, key=lambda name: sum(map(str.isascii, texts[name]))) if texts else None
 
 
@@ -119,6 +123,11 @@ def _decoded(head: bytes, encoding: str, errors: float = 0.0) -> str | None:
         unicodedata.category(char) in _NO_CHARACTERS for char in set(text)
     )
     return None if not text.strip() or unusual else text
+
+
+def _has_its_line_feeds(low: bytes, text: str) -> bool:
+    """Whether few line feeds among the low bytes belong to other characters, as in U+4E0A."""
+    return low.count(b"\n") <= text.count("\n") + 2 + len(low) // 16
 
 
 def _is_utf8_head(head: bytes) -> bool:

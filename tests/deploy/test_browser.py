@@ -93,12 +93,15 @@ def heads(dim):
 
     curve = (np.array([-1, 0, 0, 2], np.float32), np.array([0.1, 0.3, 0.6, 0.9], np.float32))
     bias, labels = random.standard_normal(3).astype(np.float32), ("fraud", "ham", "spam")
+    far = (
+        random.standard_normal(5).astype(np.float32) + 9
+    )  # squared distances of a fitted head are as far from 0
     return (
         Classifier("isotonic", labels, rows(3), bias, "isotonic", curves=(curve,) * 3),
         Classifier("kind", labels, rows(3), bias),
         Classifier("sigmoid", labels, rows(3), bias, "sigmoid"),
         Classifier("tags", labels, rows(3), bias, "sigmoid", multi_label=True),
-        Novelty("novel", rows(5), random.standard_normal(5).astype(np.float32), np.ones(4, np.float32), 1.4),
+        Novelty("novel", rows(5), far, np.ones(4, np.float32), 17.0),
         Prototypes("near", ("a", "b"), rows(2) / 4, 0.5),
     )
 

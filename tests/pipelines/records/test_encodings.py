@@ -20,6 +20,7 @@ TEXTS = {
     "Korean": "안녕하세요 세계,1\n좋아요 고마워요,2\n",
     "Hindi": "नमस्ते दुनिया,1\nठीक है\n",
     "Arabic": "مرحبا,1\n",
+    "line feeds in characters": "从上海到北京的航班今天早晨起飞,1\n价格比昨天的便宜得多\n",
     "one word": "hi\n",
     "JSON": '{"text":"naïve — “quoted” text"}\n',
 }
@@ -37,7 +38,8 @@ def test_the_encoding_is_found_with_and_without_a_mark(language, encoding):
     "data",
     [b"", b"\0", b"\0\n\0\n", b"a\0b\n", b"abc\0def\n" * 100, b"abc\0\0\0\0\n", b"x" * 4095 + "é\0".encode(),
      b"\xe9\n", b"GIF89a\0\1\xff", bytes(range(256)), b"1\n2\n3\n4\0",
-     b"log line with one \0 and one \xe9\n" * 50],
+     b"log line with one \0 and one \xe9\n" * 50,
+     b"x0\nx\xc2\x80\xf0\x90\x80\x80\nx000\0\xc2\x80\xc2\x80\xc2\x80\nx\xff\nx0\nx\nx\n"],
 )  # fmt: skip
 def test_other_bytes_with_and_without_nuls_stay_utf8(data):
     assert detect_encoding(data) == "utf-8"

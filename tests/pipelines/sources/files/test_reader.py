@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from encoder.errors import StoreUnavailable
+from pipelines.records.encodings import wide_encoding
 from pipelines.sinks.parquet import parquet_writer
 from pipelines.sources.files import chunks
 from pipelines.sources.files.discovery import find_inputs
@@ -104,8 +105,9 @@ BAD_TEXT = st.sampled_from([b"\xff", b"ab\xc3", b"\xed\xa0\x80", b"\xf5\x80\x80\
 @any_example
 @given(st.lists(st.one_of(LINES.map(str.encode), BAD_TEXT)), COMPRESSIONS, CUTS)
 def test_lines_that_are_not_utf8_are_bad_and_the_others_stay(tmp_path, lines, compression, cut):
-    file = write(tmp_path, "a.txt", b"".join(b"x" + line + b"\n" for line in lines), compression)
-    records, bad = read(file, **cut)
+    data = b"".join(b"x" + line + b"\n" for line in lines)
+    assume(wide_encoding(data) is None)  # a few bytes with a NUL may as well be characters of UTF-16
+    records, bad = read(write(tmp_path, "a.txt", data, compression), **cut)
     for row, line in enumerate(lines, 1):
         try:
             text = (b"x" + line).decode()

@@ -1,6 +1,7 @@
 """The Kafka worker on one core, a real broker on the other: records a second, and latency.
 
-    python tests/benchmarks/worker.py [--records 1000000] [--rounds 3] [--json FILE] [--peer PYTHON]
+    python tests/benchmarks/worker.py [--records 1000000] [--rounds 3] [--json FILE]
+        [--peer PYTHON] [--before CHECKOUT]
 
 The events are 181 bytes of JSON, or the same as Avro, Protobuf, and Arrow messages of 1,000, in four
 partitions. Each run is a fresh process pinned to one core; the broker, the writer, the reader and the schema
@@ -8,7 +9,8 @@ registry have the other one.
 Records/s count from the first batch to the last commit, start left out. Latency is from an event's making to
 its arrival at a reader that sees committed records alone, at 50,000 events a second. With --peer, the python
 of an environment that has quixstreams 3, the same encoder runs in quixstreams, message by message, JSON to
-JSON, beside ours from JSON to JSON.
+JSON, beside ours from JSON to JSON. With --before, the worker of another checkout runs by turns with ours.
+CPU time is that of the whole process per record; on a shared machine it is steadier than records/s.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -185,7 +188,7 @@ def ours(options):
             while not stopping.wait(0.02):
                 done = count("millstream_records_total")
                 if done:
-                    marks.append((time.perf_counter(), done))
+                    marks.append((time.perf_counter(), time.process_time(), done))
                 if done >= options["records"] and "seconds" not in options:
                     stopping.set()
 
@@ -194,9 +197,10 @@ def ours(options):
             print("ready", flush=True)
             threading.Timer(options["seconds"], stopping.set).start()
         started.worker.run()
-        end = time.perf_counter()
-    (begin, before), (_, after) = marks[0], marks[-1]
-    print(json.dumps({"rate": (after - before) / (end - begin)}))
+        end, cpu_end = time.perf_counter(), time.process_time()
+    (begin, cpu_begin, before), (_, _, after) = marks[0], marks[-1]
+    records = after - before
+    print(json.dumps({"rate": records / (end - begin), "cpu": (cpu_end - cpu_begin) / records}))
 
 
 def theirs(options):
@@ -216,13 +220,14 @@ def theirs(options):
         processing_guarantee="exactly-once",
         loglevel=None,
     )
-    marks = []
+    marks, cpu = [], []
 
     def embed(record):
         vector = encoder.encode(f"{record['merchant']}: {record['reason']}", dtype="float16")
         record["embedding"] = base64.b64encode(vector).decode()  # a list takes it longer
         record["model_version"] = "minilm@1"
         marks.append(time.perf_counter())
+        cpu.append(time.process_time())
         if len(marks) == options["records"]:
             app.stop()
         return record
@@ -230,7 +235,8 @@ def theirs(options):
     frame = app.dataframe(app.topic(options["input"])).apply(embed)
     frame.to_topic(app.topic(options["output"]))
     app.run()
-    print(json.dumps({"rate": len(marks) / (time.perf_counter() - marks[0])}))
+    spent, cpu_spent = time.perf_counter() - marks[0], time.process_time() - cpu[0]
+    print(json.dumps({"rate": len(marks) / spent, "cpu": cpu_spent / len(marks)}))
 
 
 def child(options):
@@ -292,7 +298,7 @@ class Bench:
             messages = options.records // (ARROW_ROWS if kind == "arrow" else 1)
             fill(broker.address, self.inputs[kind], messages, makers[kind](registry))
 
-    def launch(self, system, python=sys.executable, **more):
+    def launch(self, system, python=sys.executable, checkout=ROOT, **more):
         self.n_runs += 1
         names = {name: f"{name}-{self.n_runs}" for name in ("output", "dead", "group")}
         for name in ("output", "dead"):
@@ -314,8 +320,8 @@ class Bench:
             [python, __file__, "--child", json.dumps(arguments)],
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **self.catalog(arguments["folder"])},
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout), **self.catalog(arguments["folder"])},
         )
 
     def catalog(self, folder):
@@ -331,7 +337,7 @@ class Bench:
         admin = self.broker.admin()
         gone = admin.delete_topics([arguments["output"], arguments["dead"]])  # disk
         [future.result(30) for future in gone.values()]
-        return json.loads(out.splitlines()[-1])["rate"]
+        return json.loads(out.splitlines()[-1])
 
     def latency(self):
         topic = self.broker.create_topic("steady", PARTITIONS)
@@ -362,6 +368,7 @@ def main():
     parser.add_argument("--no-latency", action="store_true")
     parser.add_argument("--folder", default=ROOT / "build/bench", help="of the Parquet files")
     parser.add_argument("--peer", help="python with quixstreams 3")
+    parser.add_argument("--before", type=Path, help="another checkout, whose worker runs too")
     parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -371,7 +378,7 @@ def main():
     from registry import schema_registry
 
     (ROOT / "build/bench").mkdir(parents=True, exist_ok=True)
-    rates = {name: [] for name in options.systems}
+    runs = {}
     with (
         tempfile.TemporaryDirectory(dir=options.folder) as folder,
         kafka() as cluster,
@@ -379,27 +386,34 @@ def main():
     ):
         bench = Bench(cluster.broker, options, folder, registry)
         for turn in range(options.rounds):
-            for name in options.systems:
-                rates[name].append(bench.rate(name))
-                print(f"round {turn + 1}: {name:28} {rates[name][-1]:10,.0f} records/s", flush=True)
-            if options.peer:
-                few = options.records // 20
-                rates.setdefault("quixstreams", []).append(
-                    bench.rate("quixstreams", python=options.peer, records=few)
-                )
-                print(
-                    f"round {turn + 1}: quixstreams      {rates['quixstreams'][-1]:10,.0f} records/s",
-                    flush=True,
-                )
+            for name, run in kinds(options, bench).items():
+                runs.setdefault(name, []).append(found := run())
+                print(f"round {turn + 1}: {name:36} {found['rate']:10,.0f} records/s", flush=True)
         latency = None if options.no_latency else bench.latency()
-    report(options, rates, latency)
+    report(options, runs, latency)
 
 
-def report(options, rates, latency):
-    medians = {name: statistics.median(several) for name, several in rates.items() if several}
-    print(f"\n{'':30}{'records/s':>12}{'best':>12}{'goal':>12}")
+def kinds(options, bench):
+    """What each round runs, by name."""
+    found = {}
+    for name in options.systems:
+        if options.before:
+            found[f"{name}, before"] = partial(bench.rate, name, checkout=options.before.resolve())
+        found[name] = partial(bench.rate, name)
+    if options.peer:
+        few = options.records // 20
+        found["quixstreams"] = partial(bench.rate, "quixstreams", python=options.peer, records=few)
+    return found
+
+
+def report(options, runs, latency):
+    rates = {name: [run["rate"] for run in several] for name, several in runs.items()}
+    cpu = {name: [run["cpu"] for run in several] for name, several in runs.items()}
+    medians = {name: statistics.median(several) for name, several in rates.items()}
+    print(f"\n{'':36}{'records/s':>12}{'best':>12}{'goal':>10}{'CPU µs':>9}")
     for name, rate in medians.items():
-        print(f"{name:30}{rate:12,.0f}{max(rates[name]):12,.0f}{GOALS.get(name, 0) or '':>12}")
+        goal, spent = GOALS.get(name, 0), 1e6 * statistics.median(cpu[name])
+        print(f"{name:36}{rate:12,.0f}{max(rates[name]):12,.0f}{goal or '':>10}{spent:9.2f}")
     reached = {name: medians[name] >= goal for name, goal in GOALS.items() if name in medians}
     for name in ("iceberg, 10 s", "delta, 10 s"):
         if name in medians and "parquet, 10 s" in medians:
@@ -418,7 +432,7 @@ def report(options, rates, latency):
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(
-            json.dumps({"rates": rates, "latency": latency, "reached": reached}, indent=2)
+            json.dumps({"rates": rates, "cpu": cpu, "latency": latency, "reached": reached}, indent=2)
         )
     sys.exit(0 if all(reached.values()) else 1)
 

@@ -143,6 +143,7 @@ def test_the_plot_shows_every_measured_system(tmp_path):
     assert "<!-- other: tokenising only -->" not in drawing
 
 
+@pytest.mark.slow
 def test_a_plot_without_main_cases_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="main cases"):
         plot(found(), tmp_path / "plot.svg")

@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ET
 
+import pytest
 import soak
 
 HEAD = ("part", "what", "result")
@@ -35,6 +36,7 @@ def test_a_report_is_summed_up():
     assert soak.is_fine({"passed": 1, "failed": 0, "crashed": 0})
 
 
+@pytest.mark.slow
 def test_what_a_test_records_is_in_the_report(tmp_path):
     path = tmp_path / "test_one.py"
     path.write_text("def test_one(record_property):\n    record_property('faults', '[]')\n")

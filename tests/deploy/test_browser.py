@@ -150,6 +150,7 @@ def test_other_tokenizers_are_refused_by_name(name, tmp_path):
     assert json.loads(model(name).tokenizer_json)["model"]["type"] in found["error"]
 
 
+@pytest.mark.slow
 def test_a_model_is_read_by_range_over_http(site, tmp_path):
     address, parts = site
     static = model(dim=64)
@@ -162,6 +163,7 @@ def test_a_model_is_read_by_range_over_http(site, tmp_path):
     assert parts[1].endswith(f"-{size}")
 
 
+@pytest.mark.slow
 def test_a_version_in_a_store_is_checked_against_its_manifest(site, tmp_path):
     address, _ = site
     plain = model()
@@ -179,6 +181,7 @@ def test_a_version_in_a_store_is_checked_against_its_manifest(site, tmp_path):
     assert refused["error"] == "ModelError: model.safetensors does not have its sha256"
 
 
+@pytest.mark.slow
 def test_heads_that_only_python_scores_are_left_out_and_refused_by_name(site, tmp_path):
     address, _ = site
     plain, one = model(), np.zeros(1, np.int32)
@@ -195,6 +198,7 @@ def test_heads_that_only_python_scores_are_left_out_and_refused_by_name(site, tm
     assert refused["error"] == f"ModelError: {error}"
 
 
+@pytest.mark.slow
 def test_a_folder_is_checked_against_a_manifest_that_is_given(site, tmp_path):
     address, _ = site
     save_model(model(), tmp_path / "model")
@@ -283,6 +287,7 @@ def test_the_tables_of_the_module_are_those_of_tokenizers():
     assert printed.strip() in MODULE.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_package_installs_and_encodes(tmp_path):
     """`npm pack` makes a package that installs into an empty folder, without a network."""
     if not shutil.which("npm"):

@@ -95,6 +95,7 @@ def test_vectors_are_model2vecs(kind, normalize, lines):
     np.testing.assert_allclose(found, _reference(*which).encode(lines), atol=TOLERANCE[kind] * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TOLERANCE)
 def test_vectors_of_log_lines_are_model2vecs(kind, loghub_lines):
     lines = loghub_lines if kind == "float32" else loghub_lines[::8]

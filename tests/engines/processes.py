@@ -12,20 +12,22 @@ from amounts import amount
 from logs import tail
 from patience import wait_for
 
-__all__ = ["JAVA_FLAGS", "Server", "children"]
+__all__ = ["JAVA_FLAGS", "JAVA_SHORT_LIVED", "Server", "children"]
 
 _OPENED = (
     *("lang", "util", "nio", "net", "util.concurrent", "util.concurrent.atomic", "util.concurrent.locks"),
     *("time", "text", "lang.reflect", "io"),
 )
+JAVA_SHORT_LIVED = ["-XX:+UseSerialGC", *amount(["-XX:TieredStopAtLevel=1"], [])]
+"""Flags of every JVM of an engine: short jobs end before the better compiler has paid."""
+
 JAVA_FLAGS = [
     *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
     "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
-    "-XX:+UseSerialGC",
-    *amount(["-XX:TieredStopAtLevel=1"], []),  # short jobs end before the better compiler has paid
+    *JAVA_SHORT_LIVED,
 ]
 """Flags of every JVM that runs Beam on Java 17."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from downloads import spark as spark_packages
-from engines.processes import Server
+from engines.processes import JAVA_SHORT_LIVED, Server
 from logs import tails
 from patience import wait_for
 from servers import free_ports
@@ -43,6 +43,7 @@ class SparkCluster:
             "PYSPARK_PYTHON": sys.executable,
             "SPARK_MASTER": self.master,
             "SPARK_LOCAL_IP": "127.0.0.1",
+            "JAVA_TOOL_OPTIONS": " ".join(JAVA_SHORT_LIVED),
         }
 
     def last_words(self) -> str:

@@ -101,6 +101,7 @@ def test_the_default_blend_goes_by_the_tokens_of_the_texts(wordpiece_teacher):
     assert np.array_equal(by_default.model.table, made(blend=blend).model.table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", [{"dtype": "float32"}, {"dtype": "int8", "vocabulary": ["chargeback"]}])
 def test_model2vec_gives_the_same_vectors(teacher, tmp_path, choice):
     folder = save_model(distill(teacher, dims=16, corpus=CORPUS, **choice).model, tmp_path / "model")
@@ -113,6 +114,7 @@ def test_model2vec_gives_the_same_vectors(teacher, tmp_path, choice):
         assert (folder / name).read_bytes() == (plain / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_same_call_gives_the_same_table_from_any_order_of_the_corpus(wordpiece_teacher, tmp_path):
     tables = [
         distill(wordpiece_teacher, dims=8, corpus=corpus, sample=500, cache=tmp_path / name).model.table

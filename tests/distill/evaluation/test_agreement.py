@@ -15,6 +15,7 @@ def rows():
     return np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_a_model_agrees_with_itself_turned_and_scaled(rows):
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((8, 8)))[0]
     for figure in (neighbour_overlap, rank_correlation):
@@ -24,6 +25,7 @@ def test_a_model_agrees_with_itself_turned_and_scaled(rows):
         assert found.n == 300
 
 
+@pytest.mark.slow
 def test_a_random_model_shares_as_many_neighbours_as_chance(rows):
     other = np.random.default_rng(2).standard_normal((300, 20))
     assert neighbour_overlap(rows, other).value == pytest.approx(10 / 299, abs=0.01)
@@ -37,6 +39,7 @@ def test_overlap_counts_shared_neighbours():
     assert neighbour_overlap(ours, theirs, 1).value == np.mean(shared)
 
 
+@pytest.mark.slow
 def test_the_correlation_of_all_pairs_is_scipys_and_lies_in_its_interval(rows):
     noisy = rows + np.random.default_rng(3).standard_normal(rows.shape)
     upper = np.triu_indices(300, 1)

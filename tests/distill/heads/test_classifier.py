@@ -36,6 +36,7 @@ def test_labels_are_found_with_probabilities_that_come_true(n_labels, calibratio
     assert head.metadata["records"] == 60 * n_labels
 
 
+@pytest.mark.slow
 def test_several_labels_are_found():
     random = np.random.default_rng(3)
     vectors = unit_vectors(random.normal(size=(600, DIM)))

@@ -67,6 +67,7 @@ def test_labels_that_a_classifier_does_not_know_are_left_out():
         evaluate_head(head, examples(vectors(1), [("z",)]))
 
 
+@pytest.mark.slow
 def test_several_labels_are_right_together_or_not_at_all():
     head = Classifier("tags", ("a", "b", "c"), 100 * EYE, np.zeros(3, np.float32), "sigmoid", True)
     found = vectors(200)

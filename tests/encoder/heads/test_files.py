@@ -245,6 +245,7 @@ def test_names_that_no_column_can_begin_with_are_refused(name):
         check_head_name(name)
 
 
+@pytest.mark.slow
 def test_serving_needs_no_scikit_learn(folder):
     program = """
 import sys

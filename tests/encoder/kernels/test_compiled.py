@@ -82,6 +82,7 @@ def test_code_that_cannot_be_kept_is_compiled_and_the_log_says_so_once(package):
         assert "NUMBA_CACHE_DIR" in said
 
 
+@pytest.mark.slow
 def test_a_full_or_read_only_disk_is_no_error(package):
     number, folders, said = _run(package, writing=False)
     assert (number > 1, folders, said.count("\n")) == (True, [], 1)

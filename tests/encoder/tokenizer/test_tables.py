@@ -85,6 +85,7 @@ def test_no_file_is_no_tables(tmp_path):
     assert read_tables(tmp_path / TABLES_FILE, TEXT) is None
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_a_damaged_file_is_not_used(data, tmp_path_factory):
     path = _written(tmp_path_factory.mktemp("damaged") / TABLES_FILE)

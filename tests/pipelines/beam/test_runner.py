@@ -79,6 +79,7 @@ def test_an_interruption_inside_beam_is_one():
     assert isinstance(_cause(RuntimeError("KeyboardInterrupt [while running 'Read']")), KeyboardInterrupt)
 
 
+@pytest.mark.slow
 def test_a_run_tells_what_earlier_ones_made_and_clears_up(job, tmp_path):
     claim_output(job)
     told = []

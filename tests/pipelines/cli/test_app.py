@@ -46,6 +46,7 @@ def test_help_says_defaults_that_are_words(millstream, monkeypatch):
         assert f"[default: ({default})]" in ended.out
 
 
+@pytest.mark.slow
 def test_help_loads_nothing_heavy():
     program = (
         "import sys\n"
@@ -97,6 +98,7 @@ def test_an_error_is_one_line_and_an_exit_code(error, code, line, millstream, mo
         millstream("--debug")
 
 
+@pytest.mark.slow
 def test_a_warning_of_ours_is_one_line_like_an_error(tmp_path):
     """In a process of its own, since pytest has taken the log."""
     (tmp_path / "store/m/v").mkdir(parents=True)

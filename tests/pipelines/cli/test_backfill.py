@@ -231,6 +231,7 @@ def test_a_text_of_a_parquet_file_that_is_not_utf8_is_a_dead_letter(tmp_path, ba
     assert "not UTF-8: byte 0xff" in letter["reason"]
 
 
+@pytest.mark.slow
 def test_the_summary_is_a_table_that_names_the_dead_letters(tmp_path, millstream, model):
     write(tmp_path / "in.jsonl", json_lines(records(1234)) + b"?\n")
     ended = millstream(
@@ -339,6 +340,7 @@ def test_an_output_with_other_parquet_is_refused(lines, tmp_path, backfill):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious.parquet"]
 
 
+@pytest.mark.slow
 def test_an_output_of_another_backfill_is_refused(lines, tmp_path, backfill, tiny_model, monkeypatch):
     backfill(lines, tmp_path / "out").done()
     monkeypatch.chdir(tmp_path)
@@ -381,6 +383,7 @@ def archives(folder, n_files=3, n_rows=200):
     return folder
 
 
+@pytest.mark.slow
 def test_the_rest_of_a_damaged_file_is_one_dead_letter_and_all_else_is_done(
     tmp_path, backfill, rows, letters
 ):
@@ -425,6 +428,7 @@ def test_a_backfill_that_was_interrupted_ends_the_same_with_a_damaged_file(tmp_p
     }
 
 
+@pytest.mark.slow
 def test_the_summary_lists_damaged_files(tmp_path, millstream, model):
     archives(tmp_path / "in")
     (tmp_path / "in/3.parquet").write_bytes(b"PAR1 this is no Parquet PAR1")
@@ -612,6 +616,7 @@ def test_json_fields_that_no_column_holds_are_counted(tmp_path, millstream, mode
     assert rows(tmp_path / "two")["k3"].to_pylist().count(3) == 1
 
 
+@pytest.mark.slow
 def test_what_was_guessed_is_printed_and_flags_are_obeyed(tmp_path, millstream, model, rows):
     write(tmp_path / "in/a.csv", 'id;text\n1;"say \\"hi\\", ü"\n'.encode("utf-16"))
     arguments = ("--model", model, "--output", tmp_path / "out", "--input", tmp_path / "in")

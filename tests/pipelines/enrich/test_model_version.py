@@ -82,6 +82,7 @@ def test_a_model_that_is_resolved_is_loaded(folder, tmp_path, monkeypatch, kind)
     assert len(loaded) == 1
 
 
+@pytest.mark.slow
 def test_a_job_takes_the_newest_version_that_passes_its_trial(folder, tiny_model, tmp_path, monkeypatch):
     store = ModelStore.open(str(tmp_path / "store/minilm"))
     store.publish(folder)

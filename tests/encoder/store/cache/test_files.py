@@ -90,6 +90,7 @@ def test_a_fetch_makes_room_before_it_writes(store, cache, monkeypatch):
     assert (left, first.exists(), second.exists()) == ([], False, False)
 
 
+@pytest.mark.slow
 def test_a_follower_makes_room_for_the_versions_that_it_follows(store, cache, monkeypatch):
     monkeypatch.setenv("MILLSTREAM_CACHE_SIZE", "1B")
     follower = ModelFollower.start(f"{store.uri}@latest", trial=lambda _folder: None)

@@ -32,6 +32,7 @@ def check_rows(lake, form, encoder):
     assert lake.n_commits(form) == 1
 
 
+@pytest.mark.slow
 def test_all_rows_appear_in_one_commit_however_often_the_job_runs(embed, lake, form, encoder):
     done = embed().done()
     assert (done["rows"], done["dead_letters"], done["parts"]) == (N - 1, 1, 6)
@@ -70,6 +71,7 @@ def test_parts_without_rows_are_no_files_of_the_table(backfill, lake, form, tmp_
     assert lake.rows(form)["id"].to_pylist() == [1]
 
 
+@pytest.mark.slow
 def test_other_options_of_embedding_are_refused(embed, lake, form):
     embed().done()
     error = embed(text="{id}").error

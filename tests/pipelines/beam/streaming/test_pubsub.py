@@ -181,6 +181,7 @@ def send_all(model, folder, target, dead_letters):
     send.teardown()
 
 
+@pytest.mark.slow
 def test_messages_that_the_topics_schema_refuses_are_dead_letters_and_the_others_are_there(
     topic, model, tmp_path
 ):

@@ -194,6 +194,7 @@ def store(model, tmp_path):
     return store
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:keys will default to True:DeprecationWarning")  # Beam's use of jsonpickle
 def test_columns_become_vectors_and_the_artifacts_remember_the_version(
     pipeline, store, tiny_model, encoder, tmp_path

@@ -218,6 +218,7 @@ def test_the_format_is_the_corpuss(teacher, records, tmp_path):
         run(*place, *corpus, "--input", records)  # JSON lines, whose records have another field
 
 
+@pytest.mark.slow
 def test_a_failed_gate_is_exit_code_one(millstream, teacher, pairs, tmp_path):
     gate = ("--sts", pairs, "--require", "sts>=99")
     ended = millstream("distill", teacher, "--output", tmp_path / "tiny", *gate)
@@ -406,6 +407,7 @@ def test_progress_goes_to_standard_error_and_json_alone_to_standard_output(mills
     assert all("tokens/s" in line for line in ended.err.splitlines())  # none where it takes no five seconds
 
 
+@pytest.mark.slow
 def test_help_imports_no_torch():
     program = """
 import sys

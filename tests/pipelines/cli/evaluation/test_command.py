@@ -113,6 +113,7 @@ def test_all_figures_of_all_models_as_json(models, data):
     assert "skipped 0 unreadable rows and 1 without {message.body} or kind" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_table_for_people(models, data):
     result = run(models / "good", "--against", models / "noisy", "--sts", data / "pairs.jsonl")
     header, sts, speed, size, dimensions = result.stdout.splitlines()
@@ -124,6 +125,7 @@ def test_a_table_for_people(models, data):
     assert dimensions.split() == ["dimensions", "16", "16"]
 
 
+@pytest.mark.slow
 def test_one_file_of_labelled_texts_is_halved(models, data):
     result = run(models / "good", "--classification", data / "kinds/train.csv", "--json")
     (figure,) = json.loads(result.stdout)["figures"]
@@ -134,6 +136,7 @@ def test_one_file_of_labelled_texts_is_halved(models, data):
     )
 
 
+@pytest.mark.slow
 def test_the_sample_does_not_depend_on_the_order_of_the_records(models, data, tmp_path):
     rows = (data / "records.jsonl").read_text().splitlines()
     (tmp_path / "turned.jsonl").write_text("\n".join(rows[::-1]))
@@ -197,6 +200,7 @@ def test_scores_that_are_no_numbers_are_named(models, tmp_path):
         run(models / "good", "--sts", tmp_path / "pairs.jsonl")
 
 
+@pytest.mark.slow
 def test_help_imports_no_torch():
     program = """
 import sys

@@ -170,6 +170,7 @@ def test_the_report_and_the_card_of_the_new_version_have_the_head(millstream, tm
     assert (before / "README.md").read_text() == (whole / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_novelty_is_measured_on_what_is_normal_and_on_what_is_named(millstream, model, train, tmp_path):
     out = tmp_path / "with"
     common = ("--model", model, "--name", "odd", "--output", out)

@@ -120,6 +120,7 @@ def test_a_wrong_token_is_wrong_use(store, server):
     assert push(store, server, "org/tiny", token=None).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_not_there_is_a_failure(store):
     done = push(store, "http://127.0.0.1:9", "org/tiny")
     assert done.returncode == 1

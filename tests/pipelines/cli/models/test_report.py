@@ -64,6 +64,7 @@ def test_with_sets_a_new_page_is_made(store, tmp_path):
     assert page.count('"t": "disk server') == 20
 
 
+@pytest.mark.slow
 def test_a_version_without_a_page_is_given_one_without_figures(store, tmp_path):
     run(f"{store}@1", "--output", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
@@ -75,6 +76,7 @@ def test_a_version_without_a_page_is_given_one_without_figures(store, tmp_path):
     assert "<th>normalize</th><td><code>true</code></td>" in page
 
 
+@pytest.mark.slow
 def test_a_page_made_anew_has_the_heads(store, tmp_path):
     rows = [{"text": f"disk server {i}", "kind": "disk"} for i in range(5)]
     (tmp_path / "records.jsonl").write_text("\n".join(map(json.dumps, rows)))

@@ -83,6 +83,7 @@ def test_a_port_that_is_taken_is_an_error(server, folder):
         page_server(folder, "tiny", server.server_port)
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_it_is_interrupted(folder):
     command = [sys.executable, "-m", "pipelines", "models", "serve", str(folder), "--port", "0"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[4]), "PYTHONUNBUFFERED": "1"}

@@ -14,18 +14,35 @@ the texts. `evaluation` measures a model, `report` writes the model card and the
 classifiers.
 """
 
+import importlib
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from encoder.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from distill.corpus_fit.fit import CorpusReport
+    from distill.distillation import DistillationResult, distill
+    from distill.report.model_card import model_card
+    from distill.teacher.loading import teacher_bytes
+
+__all__ = ["CorpusReport", "DistillationResult", "distill", "model_card", "teacher_bytes"]
+
+_MODULES = {
+    "CorpusReport": "distill.corpus_fit.fit",
+    "DistillationResult": "distill.distillation",
+    "distill": "distill.distillation",
+    "model_card": "distill.report.model_card",
+    "teacher_bytes": "distill.teacher.loading",
+}
 
 for _module in ("torch", "transformers", "sentence_transformers", "skeletoken", "sklearn"):
     if find_spec(_module) is None:
         raise MissingExtra(_module, "distill")
 
-# ruff: noqa: E402 - a missing extra is reported before anything imports it
-from distill.corpus_fit.fit import CorpusReport
-from distill.distillation import DistillationResult, distill
-from distill.report.model_card import model_card
-from distill.teacher.loading import teacher_bytes
 
-__all__ = ["CorpusReport", "DistillationResult", "distill", "model_card", "teacher_bytes"]
+def __getattr__(name: str) -> Any:
+    # Torch takes seconds to import, and heads and evaluation do not need it.
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

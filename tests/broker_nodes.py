@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from amounts import amount
 from downloads import kafka_jars
 from patience import PATIENCE
 
@@ -102,6 +103,7 @@ class Node:
             self._process = None
 
     def _command(self) -> list[str]:
-        memory = ["-Xms256m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4"]
+        memory = ["-Xms256m", "-Xmx768m", "-XX:+UseSerialGC"]
+        memory.append(f"-XX:TieredStopAtLevel={amount(1, 4)}")  # most live too short for the better compiler
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
         return ["java", *memory, quiet, *self._options, "-cp", f"{self._jars}/*"]

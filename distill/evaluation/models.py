@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from distill.evaluation.word_vectors import is_word_vectors, load_word_vectors
 from distill.parameters import Precision
-from distill.teacher.loading import teacher_bytes, teacher_name
 from encoder.encoder import Encoder
 from encoder.errors import ModelFormatError
 from encoder.model import StaticModel, load_model
@@ -77,6 +76,7 @@ def open_model(
     found = _static(ref)
     if found is not None:
         return found
+    from distill.teacher.loading import teacher_bytes, teacher_name  # with torch, which takes seconds
     from distill.teacher.sentences import load_sentence_teacher
 
     teacher = load_sentence_teacher(

@@ -381,7 +381,7 @@ def main():
     runs = {}
     with (
         tempfile.TemporaryDirectory(dir=options.folder) as folder,
-        kafka() as cluster,
+        kafka(options=["-XX:TieredStopAtLevel=4"]) as cluster,
         schema_registry() as registry,
     ):
         bench = Bench(cluster.broker, options, folder, registry)

@@ -1,5 +1,7 @@
 """The public API, and the example in the package's docstring."""
 
+import subprocess
+import sys
 import textwrap
 
 import distill
@@ -20,3 +22,9 @@ def test_the_example_runs(wordpiece_teacher, tmp_path, monkeypatch):
     exec(textwrap.dedent("\n".join(indented)), names)
     assert names["vectors"].shape == (2, 32)  # the tiny teacher's dimensions
     assert load_model(tmp_path / "minilm").dim == 32
+
+
+def test_heads_evaluation_and_reports_load_no_torch():
+    code = "import sys, distill.heads, distill.evaluation, distill.report; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -71,9 +71,9 @@ PATIENT = {"session": 15.0, "poll": 20.0}
 SCENARIOS = {
     "kill -9": Scenario("kill", (1, 20)),
     "kill -9, named workers": Scenario("kill", (1, 20), {"named": True}),
-    "kill -9, new group protocol": Scenario("kill", (1, 20), NEW),
+    "kill -9, new group protocol": Scenario("kill", (0, 20), NEW),
     "kill -9, at least once": Scenario("kill", (1, 20), LEAST),
-    "kill -9, Parquet": Scenario("kill", (1, 20), PARQUET),
+    "kill -9, Parquet": Scenario("kill", (0, 20), PARQUET),
     "kill -9, Parquet, new group protocol, at least once": Scenario("kill", (1, 20), PARQUET | NEW | LEAST),
     "kill -9, two topics, topic and Parquet at once": Scenario(
         "kill", (1, 20), {"output": "both", "topics": 2}
@@ -82,7 +82,7 @@ SCENARIOS = {
     "kill -9, deletes, at least once": Scenario("kill", (0, 20), DELETES | LEAST),
     "1 to 3 workers, deletes, topic and Parquet at once": Scenario("churn", (2, 10), DELETES | BOTH),
     "SIGTERM": Scenario("terminate", (1, 10), PATIENT),
-    "SIGTERM, at least once": Scenario("terminate", (1, 10), PATIENT | LEAST),
+    "SIGTERM, at least once": Scenario("terminate", (0, 10), PATIENT | LEAST),
     "SIGTERM, Parquet, at least once": Scenario("terminate", (1, 10), PATIENT | PARQUET | LEAST),
     "SIGSTOP past the session": Scenario("freeze", (1, 5)),
     "SIGSTOP past the session, at least once": Scenario("freeze", (0, 5), LEAST),

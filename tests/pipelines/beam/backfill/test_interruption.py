@@ -102,7 +102,7 @@ def interrupt(begin, processes, ended):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", amount([2], [1, 2]))
 def test_a_backfill_that_is_killed_again_and_again_loses_and_doubles_nothing(
     seed, tmp_path, begin, interrupt, processes, ended, encoder
 ):
@@ -124,7 +124,7 @@ def test_a_backfill_that_is_killed_again_and_again_loses_and_doubles_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", amount([2], [1, 2]))
 def test_ctrl_c_ends_soon_with_one_line_and_the_job_goes_on(
     workers, tmp_path, begin, interrupt, processes, ended, encoder
 ):

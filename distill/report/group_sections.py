@@ -18,9 +18,9 @@ _HTML = """\
 {% for head in heads %}
 <p class="note"><b>{{ head.name }}</b>: {{ head.n_groups }} groups of {{ head.n_records }} records\
 {% if head.more %}; the largest {{ head.groups|length }} are listed{% endif %}. Open one to see its \
-template.</p>
+templates, and its records on the map if there are any.</p>
 {% for one in head.groups %}
-<details>
+<details data-group="{{ one.id }}">
 <summary>{{ one.size }} · {{ one.title }}</summary>
 {% for template in one.templates %}
 <p>{{ template }}</p>

@@ -1,4 +1,4 @@
-"""Groups of records for the colours of the map: labels, or clusters of vectors."""
+"""Groups of records for the colours of the map: labels, groups of a head, or clusters of vectors."""
 
 import re
 from collections import Counter
@@ -11,13 +11,15 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from distill.evaluation.cosines import unit
+from encoder.heads.groups import Groups as RecordGroups
 
-__all__ = ["MOST_GROUPS", "Groups", "by_cluster", "by_label"]
+__all__ = ["MOST_GROUPS", "Groups", "by_cluster", "by_head", "by_label"]
 
 MOST_GROUPS = 8
 """The number of distinguishable colours; further labels share one group."""
 
 _OTHER = "other labels"
+_OTHER_GROUPS, _NO_GROUP = "other groups", "in no group"
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _WORDS = 3  # of a cluster's name
 
@@ -40,6 +42,24 @@ def by_label(labels: Sequence[str]) -> Groups:
     names = ranked if len(ranked) <= MOST_GROUPS else [*ranked[: MOST_GROUPS - 1], _OTHER]
     number = {label: min(i, len(names) - 1) for i, label in enumerate(ranked)}
     return Groups(names, np.array([number[label] for label in labels]))
+
+
+def by_head(head: RecordGroups, found: NDArray[np.int32]) -> Groups:
+    """Make one group for each of a head's that most records are in; the others share one.
+
+    Args:
+        head: the head.
+        found: `(n_records,)`, the group of each record; -1 for none.
+    """
+    largest = [number for number, _ in Counter(found[found >= 0].tolist()).most_common(MOST_GROUPS - 2)]
+    titles = head.titles.tolist()
+    parts = [(titles[number], found == number) for number in largest]
+    parts += [(_OTHER_GROUPS, (found >= 0) & ~np.isin(found, largest)), (_NO_GROUP, found < 0)]
+    parts = [(name, members) for name, members in parts if members.any()]
+    numbers = np.zeros(len(found), np.int64)
+    for number, (_, members) in enumerate(parts):
+        numbers[members] = number
+    return Groups([name for name, _ in parts], numbers)
 
 
 def by_cluster(vectors: NDArray[Any], texts: Sequence[str] | None = None) -> Groups:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from distill.evaluation.evaluate import Evaluation
 from distill.evaluation.sets import Records
 from distill.report.charts import HEIGHT, WIDTH, band, curve, quality_rows
-from distill.report.groups import Groups, by_cluster, by_label
+from distill.report.groups import Groups, by_cluster, by_head, by_label
 from distill.report.histogram import component_shares, dimension_shares, length_classes, token_lengths
 from distill.report.live import program, runs_in_browser
 from distill.report.neighbours import examples
 from distill.report.projection import project
 from encoder.encoder import Encoder
-from encoder.masks import Masks
+from encoder.heads.groups import Groups as RecordGroups
 from encoder.model import StaticModel
 
 __all__ = ["render_report"]
@@ -67,7 +67,7 @@ def render_report(
         band=band(_length_classes(model, texts)),
         metadata=metadata or {},
         parameters={key: json.dumps(value, ensure_ascii=False) for key, value in (parameters or {}).items()},
-        picture=_map(records, own, reference, shown, model.masks) if records is not None else {},
+        picture=_map(records, model, own, reference, shown) if records is not None else {},
         live=Markup(program()) if runs_in_browser(model) else "",  # noqa: S704 - our own files
         subject=subject,
     )
@@ -131,24 +131,35 @@ def _variance(own: Evaluation, reference: Evaluation | None) -> dict[str, Any]:
 
 
 def _map(
-    records: Records, own: Evaluation, reference: Evaluation | None, shown: int, masks: Masks
+    records: Records, model: StaticModel, own: Evaluation, reference: Evaluation | None, shown: int
 ) -> dict[str, Any]:
     """Compute the points of the map, their groups, and the lists of neighbours."""
     n_points = min(shown or _ANONYMOUS_POINTS, len(records.texts))
     if own.vectors is None or n_points < _MIN_POINTS:
         return {}
     vectors = own.vectors[:n_points]
-    texts = [text[:_MAX_CHARS] for text in masks(records.texts[:n_points]).to_pylist()] if shown else None
+    plain = records.texts[:n_points]
+    texts = [text[:_MAX_CHARS] for text in model.masks(plain).to_pylist()] if shown else None
+    ids, of_head = _record_groups(model, vectors, plain)
     if texts is not None and records.labels is not None:
         groups = by_label(records.labels[:n_points])
     else:
-        groups = by_cluster(vectors, texts)
+        groups = of_head or by_cluster(vectors, texts)
     points: list[dict[str, Any]] = [
         {"x": round(float(x), 4), "y": round(float(y), 4), "g": int(group)}
         for (x, y), group in zip(project(vectors), groups.numbers, strict=True)
     ]
+    for point, id_ in zip(points, ids, strict=False):
+        point["r"] = id_
     if texts is None:
-        return {"points": points, "groups": groups.names, "texts": False, "examples": [], "names": []}
+        return {
+            "points": points,
+            "groups": groups.names,
+            "opens": bool(ids),
+            "texts": False,
+            "examples": [],
+            "names": [],
+        }
     for point, text, label in zip(points, texts, records.labels or texts, strict=False):
         point["t"] = text
         if records.labels is not None:
@@ -156,10 +167,23 @@ def _map(
     return {
         "points": points,
         "groups": groups.names,
+        "opens": bool(ids),
         "texts": True,
         "examples": _examples(vectors, reference, n_points, groups, texts),
         "names": [own.model] if reference is None else [own.model, reference.model],
     }
+
+
+def _record_groups(
+    model: StaticModel, vectors: NDArray[Any], texts: Sequence[str]
+) -> tuple[list[str | None], Groups | None]:
+    """The ID of each record's group by the model's first head of groups, and the colours of these groups."""
+    head = next((head for head in model.heads if isinstance(head, RecordGroups)), None)
+    if head is None:
+        return [], None
+    [outcome] = Encoder(model).heads.only([head.name])(np.asarray(vectors, np.float32), texts)
+    ids = head.ids.tolist()
+    return [None if k < 0 else ids[k] for k in outcome.group.tolist()], by_head(head, outcome.group)
 
 
 def _examples(

@@ -10,7 +10,8 @@ if (map && data.points) {
   const list = document.getElementById("found");
   const buttons = [...document.querySelectorAll("#groups button")];
   const listed = 20;
-  let group = null, current = null;
+  const sections = [...document.querySelectorAll("#record-groups details")];
+  let group = null, opened = null, current = null;
 
   const circles = data.points.map((point) => {
     const circle = document.createElementNS("http://www.w3.org/2000/svg", "circle");
@@ -20,7 +21,11 @@ if (map && data.points) {
     circle.setAttribute("class", "k" + point.g);
     const show = () => choose(circle, point);
     circle.addEventListener("pointerenter", show);
-    circle.addEventListener("click", show);
+    circle.addEventListener("click", () => {
+      show();
+      const details = sections.find((one) => one.dataset.group === point.r);
+      if (details) details.open = true;
+    });
     map.append(circle);
     return circle;
   });
@@ -38,7 +43,8 @@ if (map && data.points) {
     const hits = [];
     data.points.forEach((point, i) => {
       const text = ((point.t || "") + " " + (point.l || "")).toLowerCase();
-      const hit = (group === null || point.g === group) && words.every((word) => text.includes(word));
+      const hit = (group === null || point.g === group) && (opened === null || point.r === opened)
+        && words.every((word) => text.includes(word));
       circles[i].classList.toggle("off", !hit);
       if (hit) hits.push(i);
     });
@@ -63,6 +69,18 @@ if (map && data.points) {
     buttons.forEach((other, k) => other.setAttribute("aria-pressed", String(group === k)));
     filter();
   }));
+  if (data.points.some((point) => point.r)) {
+    sections.forEach((details) => details.addEventListener("toggle", () => {
+      const id = details.dataset.group;
+      if (details.open) {
+        opened = id;
+        sections.forEach((other) => { if (other !== details) other.open = false; });
+      } else if (opened === id) {
+        opened = null;
+      }
+      filter();
+    }));
+  }
   if (search) search.addEventListener("input", filter);
   filter();
 }

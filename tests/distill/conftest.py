@@ -109,10 +109,11 @@ def teacher(request) -> Path:
 
 @pytest.fixture(scope="session")
 def pages():
-    """With texts, without, with texts that try to be markup, and without anything measured."""
+    """With texts, without, with texts that try to be markup, with groups, and without anything measured."""
     return {
         "shown": make_report(100),
         "anonymous": make_report(0),
         "hostile": make_report(100, hostile=True),
+        "grouped": make_report(100, grouped=True, labels=False),
         "words": make_word_report(),
     }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, open_page
+from patience import wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -139,3 +140,26 @@ def test_in_dark_mode_the_paper_is_dark_and_the_ink_light(show):
     page = show("shown")
     assert page.evaluate(brightness.format("backgroundColor")) > 200
     assert page.evaluate(brightness.format("color")) < 60
+
+
+def test_a_group_of_records_is_opened_from_the_map_and_shows_its_points(show):
+    page = show("grouped")
+    first, second = (f"document.querySelectorAll('#record-groups details')[{k}]" for k in range(2))
+
+    def shown_once(expression, value):
+        wait_for(lambda: page.evaluate(expression), expression, lambda found: found == value)
+        return page.evaluate(SHOWN)
+
+    page.evaluate(f"{first}.open = true")
+    inside = shown_once(f"{SHOWN} < 100", value=True)
+    page.evaluate(f"{second}.open = true")
+    other = shown_once(f"{first}.open", value=False)
+    assert min(inside, other) > 30
+    assert 80 < inside + other < 100, "some are in no group"
+    page.evaluate("document.querySelector('#map circle:not(.off)').dispatchEvent(new Event('click'))")
+    assert page.evaluate(SHOWN) == other
+    keep(page, "grouped")
+    page.evaluate(f"{first}.open = true")
+    assert shown_once(f"{second}.open", value=False) == inside
+    page.evaluate(f"{first}.open = false")
+    shown_once(SHOWN, 100)

@@ -1,8 +1,11 @@
 """Groups of records."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
-from distill.report.groups import MOST_GROUPS, by_cluster, by_label
+from distill.report.groups import MOST_GROUPS, by_cluster, by_head, by_label
+from encoder.heads.cases import Strings
 
 
 def test_labels_come_by_their_size():
@@ -31,3 +34,15 @@ def test_clusters_hold_what_lies_together_and_are_called_by_their_words():
 
 def test_equal_vectors_are_one_cluster():
     assert by_cluster(np.ones((5, 3))).names == ["cluster 1"]
+
+
+def test_the_largest_groups_of_a_head_have_colours_and_the_others_share_one():
+    head = SimpleNamespace(titles=Strings.of([f"title {k}" for k in range(10)]))
+    found = np.repeat(np.arange(-1, 10, dtype=np.int32), [3, *range(1, 11)])
+    groups = by_head(head, found)
+    assert groups.names == [*(f"title {k}" for k in range(9, 3, -1)), "other groups", "in no group"]
+    assert len(groups.names) == MOST_GROUPS
+    assert groups.numbers[found == 9].tolist() == [0] * 10
+    assert set(groups.numbers[(found >= 0) & (found < 4)]) == {6}
+    assert set(groups.numbers[found < 0]) == {7}
+    assert by_head(head, np.array([2, 2, 1], np.int32)).names == ["title 2", "title 1"]

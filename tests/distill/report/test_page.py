@@ -90,6 +90,16 @@ def test_as_many_records_as_were_asked_for_and_no_other_is_in_it():
     assert {int(text.rsplit(" ", 1)[1]) for text in near} <= numbers
 
 
+def test_points_have_the_colours_and_the_ids_of_a_heads_groups(pages):
+    data = data_of(pages["grouped"])
+    assert sorted(data["groups"]) == ["disk", "in no group", "payment"]
+    ids = {"disk": "id-disk", "payment": "id-payment", "in no group": None}
+    for point in data["points"]:
+        assert point["r"] == ids[data["groups"][point["g"]]]
+    assert 0 < sum(point["r"] is None for point in data["points"]) < 12
+    assert "r" not in data_of(pages["shown"])["points"][0]
+
+
 def test_without_labels_groups_are_called_by_their_words():
     page = make_report(100, labels=False)
     names = data_of(page)["groups"]

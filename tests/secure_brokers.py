@@ -18,7 +18,6 @@ import trustme
 from brokers import KafkaBroker, kafka
 from confluent_kafka.admin import (
     AclBinding,
-    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     ResourcePatternType,
@@ -167,15 +166,6 @@ class SecureBroker:
         admin = self.broker.admin()
         for future in admin.create_acls(acls).values():
             future.result(30)
-
-    def forbid(self, kind: str, name: str) -> None:
-        """Take back all that was allowed with a topic, a group or a transactional id."""
-        whose = AclBindingFilter(
-            ResourceType[kind.upper()], name, ResourcePatternType.ANY, None, None,
-            AclOperation.ANY, AclPermissionType.ANY,
-        )  # fmt: skip
-        for future in self.broker.admin().delete_acls([whose]).values():
-            assert future.result(30)
 
     def last_words(self) -> str:
         """The ends of the broker's logs, for a test that has failed."""

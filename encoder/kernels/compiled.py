@@ -23,6 +23,7 @@ import llvmlite.binding
 import numba
 import numba.core.compiler
 import numba.core.config
+import numba.core.runtime
 
 from encoder.errors import ConfigurationError
 from encoder.kernels.compiled_files import CodeFiles
@@ -34,6 +35,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Typed as Any: Numba types its public names only.
 compiler: Any = numba.core.compiler
 config: Any = numba.core.config
+runtime: Any = numba.core.runtime.rtsys
 
 _HERE = Path(__file__).parent
 _BESIDE = _HERE / "__pycache__"
@@ -131,7 +133,9 @@ class _KernelCache:
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """The compiled function, or None."""
-        context.refresh()  # otherwise the code does not find Numba's functions
+        # The code calls Numba's runtime. Numba's cache calls `context.refresh()`, which loads all that a
+        # compilation may need, and takes half a second.
+        runtime.initialize(context)
         for folder, file in self._files:
             with suppress(*_UNUSABLE):
                 if _is_private(folder) and (found := file.load(_key(signature, context.codegen()))):

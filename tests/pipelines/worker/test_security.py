@@ -4,8 +4,6 @@ import pytest
 from secure_brokers import PASSWORD
 from topics import read_topic, unique, values_of, write_topic
 
-from encoder.errors import ConfigurationError
-
 pytestmark = pytest.mark.server
 N = 200
 
@@ -120,7 +118,7 @@ def test_a_worker_comes_in(way, secure, names, options, millstream, worker_of):
 def worker_of(run_worker):
     """Run a worker on topics by their names."""
 
-    def run(address, names, properties, **more):
+    def run(address, names, properties):
         return run_worker(
             brokers=address,
             group=names["group"],
@@ -128,7 +126,6 @@ def worker_of(run_worker):
             outputs=[f"topic:{names['out']}"],
             dead_letters=f"topic:{names['dead']}",
             properties=properties,
-            **more,
         )
 
     return run
@@ -183,34 +180,3 @@ def test_who_may_see_but_not_read_is_told(secure, names, options, millstream):
     secure.allow("topic", names["in"], "describe")
     ended = millstream(*options("SASL", sasl(secure, "PLAIN"), "--check"))
     assert f"may not read topic '{names['in']}': allow it READ on the topic" in ended.error
-
-
-@pytest.mark.parametrize(
-    ("kind", "whose", "says"),
-    [
-        ("topic", "out", "out"),
-        ("topic", "in", "in"),
-        ("group", "group", "group"),
-        ("transactional_id", "group", "ransactional"),
-    ],
-)
-def test_a_right_that_is_taken_away_ends_the_worker_and_nothing_is_lost(
-    kind, whose, says, secure, names, worker_of
-):
-    allow(secure, names)
-    way = secure.addresses["SASL"], names, sasl(secure, "PLAIN")
-
-    def work_until_it_is_forbidden():
-        with worker_of(*way, ends_itself=True):
-            read_topic(secure.broker.address, names["out"], least=N)
-            secure.forbid(kind, names[whose])
-            more = [b'{"id": %d, "text": "paid"}' % i for i in range(N, 2 * N)]
-            write_topic(secure.broker.address, names["in"], more)
-
-    with pytest.raises(ConfigurationError, match=names.get(says, says)):
-        work_until_it_is_forbidden()
-    allow(secure, names)
-    with worker_of(*way):
-        read_topic(secure.broker.address, names["out"], least=2 * N)
-    found = read_topic(secure.broker.address, names["out"])
-    assert sorted(value["id"] for value in values_of(found)) == list(range(2 * N))

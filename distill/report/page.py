@@ -21,6 +21,7 @@ from distill.report.live import program, runs_in_browser
 from distill.report.neighbours import examples
 from distill.report.projection import project
 from encoder.encoder import Encoder
+from encoder.heads.groups import Grouped
 from encoder.heads.groups import Groups as RecordGroups
 from encoder.model import StaticModel
 
@@ -182,6 +183,7 @@ def _record_groups(
     if head is None:
         return [], None
     [outcome] = Encoder(model).heads.only([head.name])(np.asarray(vectors, np.float32), texts)
+    assert isinstance(outcome, Grouped)
     ids = head.ids.tolist()
     return [None if k < 0 else ids[k] for k in outcome.group.tolist()], by_head(head, outcome.group)
 

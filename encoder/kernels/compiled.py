@@ -35,7 +35,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Typed as Any: Numba types its public names only.
 compiler: Any = numba.core.compiler
 config: Any = numba.core.config
-runtime: Any = numba.core.runtime.rtsys
+runtime: Any = numba.core.runtime
 
 _HERE = Path(__file__).parent
 _BESIDE = _HERE / "__pycache__"
@@ -135,7 +135,7 @@ class _KernelCache:
         """The compiled function, or None."""
         # The code calls Numba's runtime. Numba's cache calls `context.refresh()`, which loads all that a
         # compilation may need, and takes half a second.
-        runtime.initialize(context)
+        runtime.rtsys.initialize(context)
         for folder, file in self._files:
             with suppress(*_UNUSABLE):
                 if _is_private(folder) and (found := file.load(_key(signature, context.codegen()))):

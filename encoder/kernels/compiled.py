@@ -23,7 +23,6 @@ import llvmlite.binding
 import numba
 import numba.core.compiler
 import numba.core.config
-import numba.core.runtime
 
 from encoder.errors import ConfigurationError
 from encoder.kernels.compiled_files import CodeFiles
@@ -35,7 +34,6 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Typed as Any: Numba types its public names only.
 compiler: Any = numba.core.compiler
 config: Any = numba.core.config
-runtime: Any = numba.core.runtime
 
 _HERE = Path(__file__).parent
 _BESIDE = _HERE / "__pycache__"
@@ -133,9 +131,7 @@ class _KernelCache:
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """The compiled function, or None."""
-        # The code calls Numba's runtime. Numba's cache calls `context.refresh()`, which loads all that a
-        # compilation may need, and takes half a second.
-        runtime.rtsys.initialize(context)
+        context.refresh()  # otherwise the code does not find Numba's functions
         for folder, file in self._files:
             with suppress(*_UNUSABLE):
                 if _is_private(folder) and (found := file.load(_key(signature, context.codegen()))):

@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from amounts import amount
 from downloads import kafka_jars
+from engines.processes import JAVA_SHORT_LIVED
 from patience import PATIENCE
 
 __all__ = ["Node"]
@@ -103,7 +103,6 @@ class Node:
             self._process = None
 
     def _command(self) -> list[str]:
-        memory = ["-Xms256m", "-Xmx768m", "-XX:+UseSerialGC"]
-        memory.append(f"-XX:TieredStopAtLevel={amount(1, 4)}")  # most live too short for the better compiler
+        flags = ["-Xms256m", "-Xmx768m", *JAVA_SHORT_LIVED]
         quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-        return ["java", *memory, quiet, *self._options, "-cp", f"{self._jars}/*"]
+        return ["java", *flags, quiet, *self._options, "-cp", f"{self._jars}/*"]

@@ -23,6 +23,7 @@ from distill.report.projection import project
 from encoder.encoder import Encoder
 from encoder.heads.groups import Grouped
 from encoder.heads.groups import Groups as RecordGroups
+from encoder.heads.scoring import Heads
 from encoder.model import StaticModel
 
 __all__ = ["render_report"]
@@ -153,14 +154,7 @@ def _map(
     for point, id_ in zip(points, ids, strict=False):
         point["r"] = id_
     if texts is None:
-        return {
-            "points": points,
-            "groups": groups.names,
-            "opens": bool(ids),
-            "texts": False,
-            "examples": [],
-            "names": [],
-        }
+        return {"points": points, "groups": groups.names, "texts": False, "examples": [], "names": []}
     for point, text, label in zip(points, texts, records.labels or texts, strict=False):
         point["t"] = text
         if records.labels is not None:
@@ -182,7 +176,8 @@ def _record_groups(
     head = next((head for head in model.heads if isinstance(head, RecordGroups)), None)
     if head is None:
         return [], None
-    [outcome] = Encoder(model).heads.only([head.name])(np.asarray(vectors, np.float32), texts)
+    heads = Heads([head], unit=model.normalize, masks=model.masks)
+    [outcome] = heads(np.asarray(vectors, np.float32), texts)
     assert isinstance(outcome, Grouped)
     ids = head.ids.tolist()
     return [None if k < 0 else ids[k] for k in outcome.group.tolist()], by_head(head, outcome.group)

@@ -19,7 +19,7 @@ _OPENED = (
     *("time", "text", "lang.reflect", "io"),
 )
 JAVA_SHORT_LIVED = ["-XX:+UseSerialGC", *amount(["-XX:TieredStopAtLevel=1"], [])]
-"""Flags of every JVM of an engine: short jobs end before the better compiler has paid."""
+"""Flags of every JVM of the tests: most end before the better compiler has paid."""
 
 JAVA_FLAGS = [
     *(f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED),
